@@ -1,0 +1,1 @@
+"""The commands; a file here is a command of the same name."""

@@ -1,0 +1,1 @@
+"""The study file: its typed model, its reader and its reference page."""

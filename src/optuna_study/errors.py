@@ -1,0 +1,130 @@
+"""Every known error, and the exit code each ends the program with.
+
+OptunaStudyError (1)
+├── UsageError (2): wrong options or arguments
+│   ├── StudyFileError: a study file or an exported config with one or more problems
+│   ├── DefinitionChangedError: a study exists with another definition
+│   ├── StorageUrlError: a storage URL that cannot be one
+│   ├── DataError: unusable data
+│   ├── DeviceError: a device that is not there
+│   └── FolderError: a folder that cannot be written
+├── NotFoundError (4): no such study, trial or file
+├── StoreError (5): store unreachable, or of another version
+├── CheckFailedError (1): a verification or check that found something
+├── DiskFullError (1): no space left
+├── FruitlessError (3): finished, yet no trial completed, or too many failures
+├── StaleClaimError (1): this worker no longer owns its trial; never leaves the worker
+└── InterruptedBySignalError (130 or 143): stopped from outside, running trials given back
+
+A message is one line: what is wrong, where, and the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class OptunaStudyError(Exception):
+    """The base of every known error."""
+
+    exit_code = 1
+
+
+class UsageError(OptunaStudyError):
+    """Wrong options or arguments."""
+
+    exit_code = 2
+
+
+class StudyFileError(UsageError):
+    """A study file or exported config with problems, all of them at once.
+
+    Each problem is one sentence that begins with its dotted path.
+    """
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.where = where
+        self.problems = tuple(problems)
+        super().__init__(f"{where}: {'; '.join(self.problems)}")
+
+
+class DefinitionChangedError(UsageError):
+    """The study exists with another definition; the message carries the difference."""
+
+
+class StorageUrlError(UsageError):
+    """A storage URL that cannot be one."""
+
+
+class DataError(UsageError):
+    """Data that cannot be used: absent, unreadable, or too little of it."""
+
+
+class DeviceError(UsageError):
+    """A device that this machine does not have."""
+
+
+class FolderError(UsageError):
+    """A folder that cannot be created or written."""
+
+
+class NotFoundError(OptunaStudyError):
+    """No such study, trial or file."""
+
+    exit_code = 4
+
+
+class StoreError(OptunaStudyError):
+    """The store cannot be reached, or is of another version."""
+
+    exit_code = 5
+
+
+class CheckFailedError(OptunaStudyError):
+    """A verification or a check found something."""
+
+
+class DiskFullError(OptunaStudyError):
+    """No space left where a store, a checkpoint or a cache is kept."""
+
+
+class FruitlessError(OptunaStudyError):
+    """The study finished, yet no trial completed, or too many failed in a row."""
+
+    exit_code = 3
+
+
+class StaleClaimError(OptunaStudyError):
+    """Another worker owns the trial now; nothing of this write was kept."""
+
+
+class InterruptedBySignalError(OptunaStudyError):
+    """Stopped by a signal, with the running trials given back."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.exit_code = 128 + (signal.SIGTERM if number == signal.SIGHUP else number)
+        super().__init__(
+            f"Interrupted by {signal.Signals(number).name}; running trials were given back, "
+            "the same command goes on from their checkpoints."
+        )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint for an unknown name: the nearest known one, or all of them.
+
+    >>> did_you_mean("rleu", ["relu", "tanh"])
+    "did you mean 'relu'?"
+    >>> did_you_mean("xyz", ["relu", "tanh"])
+    'known: relu, tanh'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if names else "none are known"

@@ -1,0 +1,125 @@
+"""Where every file of this project lies; nothing else joins these names.
+
+A workspace is the folder given by `--artifacts`, by the environment's OPTUNA_STUDY_ARTIFACTS, or `./storage`. Trials are
+keyed by the study's own UUID and the trial's number, since SQLite gives a deleted study's ids to the next one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import DiskFullError, FolderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARTIFACTS_VARIABLE = "OPTUNA_STUDY_ARTIFACTS"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of everything a study leaves on disk, and the names inside it."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, folder: str | Path | None = None) -> Workspace:
+        """The workspace a command works in: the option, else the environment, else `./storage`."""
+        return cls(Path(folder or os.environ.get(ARTIFACTS_VARIABLE) or "storage").absolute())
+
+    @property
+    def database(self) -> Path:
+        """The default SQLite store."""
+        return self.root / "studies.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """Optuna's artifact store: pictures and configurations that the dashboard shows."""
+        return self.root / "artifacts"
+
+    def pictures(self, name: str) -> Path:
+        """Fetched pictures of a data set, a folder a class."""
+        return self.root / "data" / name
+
+    def cache(self, key: str) -> Path:
+        """Decoded pictures, by a key of their content and size."""
+        return self.root / "cache" / key
+
+    def study(self, uuid: str) -> Path:
+        """Everything of one study but its artifacts: checkpoints and logs."""
+        return self.root / "studies" / uuid
+
+    def checkpoint(self, uuid: str, number: int) -> Path:
+        """The resumable checkpoint of a trial."""
+        return self.study(uuid) / "checkpoints" / f"trial-{number:05d}.pt"
+
+    def kept_model(self, uuid: str, number: int) -> Path:
+        """The trained model of one of the best few trials."""
+        return self.study(uuid) / "models" / f"trial-{number:05d}.pt"
+
+    def log(self, uuid: str, worker: str) -> Path:
+        """The log of one worker."""
+        return self.study(uuid) / "logs" / f"{worker}.log"
+
+    def lock(self, name: str) -> Path:
+        """A file that one process at a time holds."""
+        return self.root / "locks" / f"{name}.lock"
+
+    def require_writable(self) -> None:
+        """Create the workspace and prove that it can be written.
+
+        Raises:
+            FolderError: it cannot.
+            DiskFullError: the disk is full.
+        """
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                probe.write(b"x" * 4096)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn the system's refusals to write below `target` into errors of ours.
+
+    Raises:
+        FolderError: a read-only or forbidden folder, or a file where a folder should be.
+        DiskFullError: no space left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"{target}: no space left; free some or choose another folder with --artifacts"
+            ) from error
+        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError) or (
+            error.errno == errno.EROFS
+        ):
+            raise FolderError(
+                f"{target}: cannot be written ({error.strerror}); choose another folder with "
+                f"--artifacts or {ARTIFACTS_VARIABLE}"
+            ) from error
+        raise
+
+
+@contextmanager
+def written_beside(target: Path) -> Iterator[Path]:
+    """A temporary path next to `target` that takes its place when the block ends well, so that nobody reads half a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The search: samplers, the pruner and the objective around the training core."""

@@ -1,0 +1,1 @@
+"""Search spaces: dimensions, and stored parameters to training configuration and back."""

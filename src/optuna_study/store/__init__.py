@@ -1,0 +1,1 @@
+"""The store: studies, trial records and the queue of trials, beside Optuna's tables."""

@@ -1,0 +1,197 @@
+"""What the store holds, as frozen values; free of Optuna, torch and SQL.
+
+Times are UTC seconds since 1970. A trial's number counts from 0 within its study; an epoch counts from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TrialState(StrEnum):
+    """Optuna's trial states, spelled as its store and its command line spell them."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+
+class EndKind(StrEnum):
+    """The ways in which a trial ends; each is stored with a sentence."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    FAILED = "failed"
+
+    @property
+    def state(self) -> TrialState:
+        """The Optuna state it is stored as; infeasible ends are never COMPLETE, the dashboard would call them best."""
+        if self is EndKind.COMPLETED:
+            return TrialState.COMPLETE
+        return TrialState.FAIL if self is EndKind.FAILED else TrialState.PRUNED
+
+    @property
+    def infeasible(self) -> bool:
+        """Whether the end is stored with a violated constraint, so that samplers keep away."""
+        return self in (EndKind.DIVERGED, EndKind.OUT_OF_MEMORY)
+
+
+class StudyState(StrEnum):
+    """What a study's workers are told."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class StoredParameter:
+    """One parameter as Optuna stores it: the distribution's internal value and its JSON."""
+
+    name: str
+    internal_value: float
+    distribution_json: str
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A baseline, stored as waiting when its study is made.
+
+    `fixed` are settings that are no parameters: outside the space on purpose, or not searched.
+    """
+
+    baseline: str
+    group: str
+    parameters: tuple[StoredParameter, ...]
+    fixed: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NewStudy:
+    """Everything that is written, in one transaction, when a study is made."""
+
+    name: str
+    direction: str  # "maximize" or "minimize"
+    metric: str
+    definition: Mapping[str, Any]  # the resolved definition as JSON
+    definition_hash: str
+    fingerprint: str  # of the data
+    data_source: str  # folder, or the built-in data set's name; for people
+    environment: Mapping[str, Any]  # versions, device, threads, instruction set
+    seed: int
+    budget: int
+    planned: tuple[PlannedTrial, ...]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as stored."""
+
+    uuid: str
+    study_id: int
+    name: str
+    direction: str
+    metric: str
+    definition: Mapping[str, Any]
+    definition_hash: str
+    fingerprint: str
+    data_source: str
+    environment: Mapping[str, Any]
+    seed: int
+    budget: int
+    state: StudyState
+    created: float
+    importances: Mapping[str, float] | None = None
+    importances_at: float | None = None
+    importances_trials: int | None = None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of a trial as stored; `value` is the study's metric, what Optuna calls the intermediate value."""
+
+    epoch: int
+    value: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    lr: float
+    gradient_norm: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as stored. `parameters` are external values; `started` is its first claim; `worked` its seconds of training."""
+
+    trial_id: int
+    number: int
+    state: TrialState
+    value: float | None
+    parameters: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    baseline: str | None
+    group: str | None
+    seed: int | None
+    end: EndKind | None
+    reason: str | None
+    traceback: str | None
+    started: float | None
+    completed: float | None
+    worked: float
+    epochs: int  # reported so far
+    claims: int
+    strikes: int
+    owner: str | None
+    lease_until: float | None
+    checkpoint_epoch: int
+    resumed_elsewhere: bool  # continued on other hardware, so exempt from bit equality
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one trial: every write of its owner carries the token and is refused once it is stale."""
+
+    study_uuid: str
+    study_id: int
+    trial_id: int
+    number: int
+    token: str
+    baseline: str | None
+    fixed: Mapping[str, Any]
+    seed: int
+    checkpoint_epoch: int
+    resumed: bool  # claimed before: a checkpoint may be there
+
+
+class NoTrialReason(StrEnum):
+    """Why a claim gave nothing."""
+
+    BUDGET_MET = "budget_met"  # the ended trials have reached the budget: the study is done
+    BUDGET_TAKEN = (
+        "budget_taken"  # the rest of the budget is running elsewhere: wait, one may come back
+    )
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    TOO_MANY_FAILURES = "too_many_failures"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended."""
+
+    kind: EndKind
+    reason: str
+    value: float | None = None
+    traceback: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # shown in the dashboard

@@ -1,0 +1,1 @@
+"""The training core: a configuration in, one result per epoch out."""

@@ -1,0 +1,100 @@
+"""The names a configuration may use, each with the function it stands for; free of torch, resolved when used.
+
+A value is a reference `package.module:attribute`, the form in which a study file names a function of one's own too.
+Adding an activation or an optimizer that torch has is one line here. Models and data sets are found by their files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of a table.
+
+    `fixed` are keyword arguments always given; `settings` maps the function's keyword arguments to the settings of the
+    configuration that they take their values from.
+    """
+
+    reference: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+ACTIVATIONS: Mapping[str, Entry] = {
+    "sigmoid": Entry("torch.nn:Sigmoid"),
+    "tanh": Entry("torch.nn:Tanh"),
+    "relu": Entry("torch.nn:ReLU"),
+    "leaky_relu": Entry("torch.nn:LeakyReLU", settings={"negative_slope": "slope"}),
+    "elu": Entry("torch.nn:ELU"),
+    "prelu": Entry("torch.nn:PReLU"),
+    "gelu": Entry("torch.nn:GELU"),
+    "silu": Entry("torch.nn:SiLU"),
+}
+
+OPTIMIZERS: Mapping[str, Entry] = {
+    "sgd": Entry("torch.optim:SGD"),
+    "momentum": Entry("torch.optim:SGD", settings={"momentum": "momentum"}),
+    "nesterov": Entry(
+        "torch.optim:SGD", fixed={"nesterov": True}, settings={"momentum": "momentum"}
+    ),
+    "adagrad": Entry("torch.optim:Adagrad"),
+    "rmsprop": Entry(
+        "torch.optim:RMSprop", settings={"momentum": "momentum", "alpha": "smoothing"}
+    ),
+    "adam": Entry("torch.optim:Adam", settings={"betas": "beta1,beta2"}),
+    "adamw": Entry("torch.optim:AdamW", settings={"betas": "beta1,beta2"}),
+}
+
+TABLES: Mapping[str, Mapping[str, Entry]] = {"ACTIVATIONS": ACTIVATIONS, "OPTIMIZERS": OPTIMIZERS}
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is a `package.module:attribute` reference to somebody's own function."""
+    return ":" in name
+
+
+def model_names() -> list[str]:
+    """The architectures that `training.models` holds."""
+    return _files("models")
+
+
+def dataset_names() -> list[str]:
+    """The data sets that `training.datasets` holds."""
+    return _files("datasets")
+
+
+def resolve(reference: str) -> Any:
+    """The function or class behind a reference.
+
+    Raises:
+        UsageError: the module cannot be imported or has no such attribute.
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(
+            f"'{reference}': module '{module_name}' cannot be imported ({error}); "
+            "write package.module:function and install the package"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        hint = did_you_mean(attribute, [name for name in vars(module) if not name.startswith("_")])
+        raise UsageError(f"'{reference}': module has no '{attribute}', {hint}") from None
+
+
+def _files(folder: str) -> list[str]:
+    path = str(Path(__file__).parent / folder)
+    return sorted(module.name for module in pkgutil.iter_modules([path]))

@@ -1,0 +1,261 @@
+"""What a training run is given and what it yields; free of torch, so that everyone may read it.
+
+Vocabulary: a *setting* is one named value of a configuration; setting names are unique over the three sections
+(`data`, `model`, `train`), so a search space, a baseline and an exported file speak of `lr` or `dropout` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Scalar: TypeAlias = bool | int | float | str
+Setting: TypeAlias = Scalar | tuple[tuple[int, float], ...]
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: str | tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """Declare a setting: its default, the sentence that documents it, and its legal values.
+
+    `choices` is a tuple of names, or the name of a table in `training.catalogue`; `low` and `high` are inclusive.
+    """
+    metadata = {"doc": doc, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which pictures, at which size, changed how."""
+
+    name: str = setting(
+        "rendered",
+        "Data set: a built-in one, a fetched one, or `folder` for pictures of one's own.",
+    )
+    image_size: int = setting(64, "Side of the square a model sees, in pixels.", low=8, high=1024)
+    augmentation: str = setting(
+        "none",
+        "Changes to training pictures, joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
+    )
+    subset: float = setting(
+        1.0, "Fraction of the training pictures used, stratified.", low=0.01, high=1.0
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The architecture and what it is built from."""
+
+    name: str = setting("alexnet", "Architecture, or `package.module:function` of one's own.")
+    variant: str = setting("default", "Variant of the architecture; each model lists its own.")
+    width: float = setting(1.0, "Factor on every hidden channel count.", low=0.01, high=8.0)
+    activation: str = setting(
+        "relu",
+        "Activation function, or `package.module:function` of one's own.",
+        choices="ACTIVATIONS",
+    )
+    slope: float = setting(
+        0.01, "Slope of leaky_relu below zero; only leaky_relu reads it.", low=0.0, high=1.0
+    )
+    normalisation: str = setting(
+        "none",
+        "Normalisation of hidden layers.",
+        choices=("none", "lrn", "batch", "layer", "group"),
+    )
+    initialisation: str = setting(
+        "he",
+        "Distribution of initial weights; biases start at zero.",
+        choices=("zeros", "normal", "truncated_normal", "xavier", "he"),
+    )
+    initialisation_std: float = setting(
+        0.02,
+        "Standard deviation of normal and truncated_normal; only they read it.",
+        low=0.0,
+        high=1.0,
+    )
+    dropout: float = setting(
+        0.5, "Probability that a hidden unit of a dense layer is dropped.", low=0.0, high=0.95
+    )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the weights are found."""
+
+    epochs: int = setting(10, "Passes over the training pictures.", low=1, high=100_000)
+    batch_size: int = setting(32, "Pictures per step.", low=1, high=65_536)
+    loss: str = setting(
+        "cross_entropy",
+        "Loss; mse and bce are taken on one-hot targets.",
+        choices=("cross_entropy", "mse", "bce"),
+    )
+    optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
+    lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
+    breakpoints: tuple[tuple[int, float], ...] = setting(
+        (),
+        "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; ordered by epoch.",
+    )
+    schedule: str = setting(
+        "breakpoints",
+        "Learning rate over time: piecewise constant by breakpoints, or cosine down to zero.",
+        choices=("breakpoints", "cosine"),
+    )
+    warmup_epochs: float = setting(
+        0.0,
+        "Epochs over which the learning rate first rises linearly from zero.",
+        low=0.0,
+        high=1000.0,
+    )
+    momentum: float = setting(
+        0.9, "Momentum of momentum, nesterov and rmsprop; only they read it.", low=0.0, high=0.9999
+    )
+    beta1: float = setting(
+        0.9, "First-moment decay of adam and adamw; only they read it.", low=0.0, high=0.9999
+    )
+    beta2: float = setting(
+        0.999, "Second-moment decay of adam and adamw; only they read it.", low=0.0, high=0.999999
+    )
+    smoothing: float = setting(
+        0.99, "Decay of rmsprop's squared gradients; only it reads it.", low=0.0, high=0.999999
+    )
+    weight_decay: float = setting(
+        0.0, "L2 penalty on weights, not on biases and normalisation.", low=0.0, high=1.0
+    )
+    seed: int = setting(
+        0,
+        "Seed of weights, order, augmentation and dropout; a search derives one per trial.",
+        low=0,
+        high=2**63 - 1,
+    )
+    threads: int = setting(
+        0,
+        "CPU threads of one run; 0 means all cores, pinned when a study is made.",
+        low=0,
+        high=1024,
+    )
+    memory_format: str = setting(
+        "contiguous",
+        "Memory layout of pictures and convolutions.",
+        choices=("contiguous", "channels_last"),
+    )
+    evaluation_batch_size: int = setting(
+        256, "Pictures per evaluation step; pinned, since sums depend on it.", low=1, high=65_536
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One complete, reproducible training run."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+SECTIONS: Mapping[str, type] = {
+    "data": DataSettings,
+    "model": ModelSettings,
+    "train": TrainSettings,
+}
+"""The sections of a configuration, in the order in which they are written."""
+
+SECTION_OF: Mapping[str, str] = {
+    entry.name: section
+    for section, cls in SECTIONS.items()
+    for entry in dataclasses.fields(cls)
+    if entry.name != "name"
+}
+"""The section of every searchable setting; `name` stands in two sections and is never searched."""
+
+
+def setting_fields() -> dict[str, dataclasses.Field[Any]]:
+    """Every searchable setting by name."""
+    return {
+        entry.name: entry
+        for cls in SECTIONS.values()
+        for entry in dataclasses.fields(cls)
+        if entry.name != "name"
+    }
+
+
+def get_setting(config: TrainConfig, name: str) -> Setting:
+    """The value of a setting by its bare name."""
+    value: Setting = getattr(getattr(config, SECTION_OF[name]), name)
+    return value
+
+
+def with_settings(config: TrainConfig, settings: Mapping[str, Setting]) -> TrainConfig:
+    """The configuration with some settings replaced, by their bare names."""
+    sections = {}
+    for section in SECTIONS:
+        changes = {key: value for key, value in settings.items() if SECTION_OF[key] == section}
+        sections[section] = dataclasses.replace(getattr(config, section), **changes)
+    return TrainConfig(**sections)
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, dict[str, Any]]:
+    """The configuration as plain nested dictionaries and lists, ready for TOML, YAML or JSON."""
+    plain = dataclasses.asdict(config)
+    plain["train"]["breakpoints"] = [list(pair) for pair in config.train.breakpoints]
+    return plain
+
+
+def config_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
+    """The inverse of `config_to_dict`; types are trusted, `definition.read` checks them."""
+    train = dict(sections.get("train", {}))
+    if "breakpoints" in train:
+        train["breakpoints"] = tuple((int(epoch), float(lr)) for epoch, lr in train["breakpoints"])
+    return TrainConfig(
+        data=DataSettings(**sections.get("data", {})),
+        model=ModelSettings(**sections.get("model", {})),
+        train=TrainSettings(**train),
+    )
+
+
+class DivergenceKind(StrEnum):
+    """Why training was given up."""
+
+    NON_FINITE = "non_finite"
+    EXPLODING = "exploding"
+    DEAD = "dead"
+    OSCILLATING = "oscillating"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A training run that will not recover, and what showed it."""
+
+    kind: DivergenceKind
+    message: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch gave.
+
+    Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's last step, `gradient_norm`
+    the mean L2 norm over the epoch's steps, `seconds` the epoch's duration. After a divergence within the epoch the
+    validation figures are NaN.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    lr: float
+    gradient_norm: float
+    seconds: float
+    divergence: Divergence | None = None

@@ -1,0 +1,1 @@
+"""Workers: one, and many on this machine."""
