@@ -1,7 +1,8 @@
 """Where every file of this project lies; nothing else joins these names.
 
-A workspace is the folder given by `--artifacts`, by the environment's OPTUNA_STUDY_ARTIFACTS, or `./storage`. Trials are
-keyed by the study's own UUID and the trial's number, since SQLite gives a deleted study's ids to the next one.
+A workspace is the folder given by `--artifacts`, by the environment's OPTUNA_STUDY_ARTIFACTS, or
+`./storage`. Trials are keyed by the study's own UUID and the trial's number, since SQLite gives a
+deleted study's ids to the next one.
 """
 
 from __future__ import annotations
@@ -111,7 +112,10 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
-    """A temporary path next to `target` that takes its place when the block ends well, so that nobody reads half a file."""
+    """A temporary path next to `target` that takes its place when the block ends well.
+
+    So nobody ever reads half a file.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     os.close(handle)

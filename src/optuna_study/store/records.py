@@ -1,6 +1,7 @@
 """What the store holds, as frozen values; free of Optuna, torch and SQL.
 
-Times are UTC seconds since 1970. A trial's number counts from 0 within its study; an epoch counts from 1.
+Times are UTC seconds since 1970. A trial's number counts from 0 within its study; an epoch counts
+from 1.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class EndKind(StrEnum):
 
     @property
     def state(self) -> TrialState:
-        """The Optuna state it is stored as; infeasible ends are never COMPLETE, the dashboard would call them best."""
+        """The Optuna state it is stored as.
+
+        Infeasible ends are never COMPLETE: the dashboard would call them best.
+        """
         if self is EndKind.COMPLETED:
             return TrialState.COMPLETE
         return TrialState.FAIL if self is EndKind.FAILED else TrialState.PRUNED
@@ -117,7 +121,10 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of a trial as stored; `value` is the study's metric, what Optuna calls the intermediate value."""
+    """One epoch of a trial as stored.
+
+    `value` is the study's metric, what Optuna calls the intermediate value.
+    """
 
     epoch: int
     value: float
@@ -132,7 +139,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial as stored. `parameters` are external values; `started` is its first claim; `worked` its seconds of training."""
+    """A trial as stored.
+
+    `parameters` are external values, `started` is its first claim, `worked` its seconds of training.
+    """
 
     trial_id: int
     number: int
@@ -160,7 +170,10 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to run one trial: every write of its owner carries the token and is refused once it is stale."""
+    """The right to run one trial.
+
+    Every write of its owner carries the token and is refused once it is stale.
+    """
 
     study_uuid: str
     study_id: int

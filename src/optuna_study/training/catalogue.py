@@ -1,7 +1,8 @@
-"""The names a configuration may use, each with the function it stands for; free of torch, resolved when used.
+"""The names a configuration may use, each with the function it stands for; free of torch.
 
-A value is a reference `package.module:attribute`, the form in which a study file names a function of one's own too.
-Adding an activation or an optimizer that torch has is one line here. Models and data sets are found by their files.
+A value is a reference `package.module:attribute`, resolved when used; a study file names a function
+of one's own in the same form. Adding an activation or an optimizer that torch has is one line here.
+Models and data sets are found by their files.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Entry:
     """One name of a table.
 
-    `fixed` are keyword arguments always given; `settings` maps the function's keyword arguments to the settings of the
-    configuration that they take their values from.
+    `fixed` are keyword arguments always given; `settings` maps the function's keyword arguments to
+    the settings of the configuration that they take their values from.
     """
 
     reference: str

@@ -1,7 +1,8 @@
 """What a training run is given and what it yields; free of torch, so that everyone may read it.
 
-Vocabulary: a *setting* is one named value of a configuration; setting names are unique over the three sections
-(`data`, `model`, `train`), so a search space, a baseline and an exported file speak of `lr` or `dropout` alone.
+Vocabulary: a *setting* is one named value of a configuration; setting names are unique over the
+three sections (`data`, `model`, `train`), so a search space, a baseline and an exported file speak
+of `lr` or `dropout` alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def setting(
 ) -> Any:
     """Declare a setting: its default, the sentence that documents it, and its legal values.
 
-    `choices` is a tuple of names, or the name of a table in `training.catalogue`; `low` and `high` are inclusive.
+    `choices` is a tuple of names, or the name of a table in `training.catalogue`; `low` and `high`
+    are inclusive.
     """
     metadata = {"doc": doc, "choices": choices, "low": low, "high": high}
     return field(default=default, metadata=metadata)
@@ -40,7 +42,7 @@ class DataSettings:
 
     name: str = setting(
         "rendered",
-        "Data set: a built-in one, a fetched one, or `folder` for pictures of one's own.",
+        "Data set: built-in, fetched, or `folder` for pictures of one's own.",
     )
     image_size: int = setting(64, "Side of the square a model sees, in pixels.", low=8, high=1024)
     augmentation: str = setting(
@@ -103,7 +105,8 @@ class TrainSettings:
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
     breakpoints: tuple[tuple[int, float], ...] = setting(
         (),
-        "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; ordered by epoch.",
+        "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; "
+        "ordered by epoch.",
     )
     schedule: str = setting(
         "breakpoints",
@@ -245,9 +248,9 @@ class Divergence:
 class EpochResult:
     """What one epoch gave.
 
-    Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's last step, `gradient_norm`
-    the mean L2 norm over the epoch's steps, `seconds` the epoch's duration. After a divergence within the epoch the
-    validation figures are NaN.
+    Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's
+    last step, `gradient_norm` the mean L2 norm over the epoch's steps, `seconds` the epoch's duration.
+    After a divergence within the epoch the validation figures are NaN.
     """
 
     epoch: int
