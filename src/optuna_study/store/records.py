@@ -141,7 +141,8 @@ class EpochRecord:
 class TrialRecord:
     """A trial as stored.
 
-    `parameters` are external values, `started` is its first claim, `worked` its seconds of training.
+    `parameters` are external values, `started` is its first claim, `worked` its seconds of
+    training.
     """
 
     trial_id: int

@@ -1,8 +1,8 @@
 """The names a configuration may use, each with the function it stands for; free of torch.
 
-A value is a reference `package.module:attribute`, resolved when used; a study file names a function
-of one's own in the same form. Adding an activation or an optimizer that torch has is one line here.
-Models and data sets are found by their files.
+A value is a reference `package.module:attribute`, resolved when used; a study file names a
+function of one's own in the same form. Adding an activation or an optimizer that torch has is one
+line here. Models and data sets are found by their files.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class DataSettings:
     image_size: int = setting(64, "Side of the square a model sees, in pixels.", low=8, high=1024)
     augmentation: str = setting(
         "none",
-        "Changes to training pictures, joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
+        "Changes to training pictures joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
     )
     subset: float = setting(
         1.0, "Fraction of the training pictures used, stratified.", low=0.01, high=1.0
@@ -249,7 +249,8 @@ class EpochResult:
     """What one epoch gave.
 
     Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's
-    last step, `gradient_norm` the mean L2 norm over the epoch's steps, `seconds` the epoch's duration.
+    last step, `gradient_norm` the mean L2 norm over the epoch's steps, `seconds` the epoch's
+    duration.
     After a divergence within the epoch the validation figures are NaN.
     """
 
