@@ -47,7 +47,7 @@ class DataSettings:
     image_size: int = setting(64, "Side of the square a model sees, in pixels.", low=8, high=1024)
     augmentation: str = setting(
         "none",
-        "Changes to training pictures joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
+        "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
     )
     subset: float = setting(
         1.0, "Fraction of the training pictures used, stratified.", low=0.01, high=1.0
