@@ -1,0 +1,141 @@
+"""The program's door: finds the command by its file, and turns every known error into one line.
+
+A command is a file `cli/commands/NAME.py` with a click command in its attribute `command`; nothing
+else lists it. Only the file of the command that is used gets imported.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import Invocation, common_options, example, storage_option
+from optuna_study.errors import OptunaStudyError, StudyFileError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PROGRAM = "optuna-study"
+
+
+class CommandFiles(click.Group):
+    """A click group whose commands are the files of `cli/commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names, in alphabetical order."""
+        folder = str(Path(__file__).parent / "commands")
+        return sorted(module.name for module in pkgutil.iter_modules([folder]))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, and let it take the common options too."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"optuna_study.cli.commands.{cmd_name}").command
+        for each in _with_subcommands(command):
+            if not any(parameter.name == "debug" for parameter in each.params):
+                each.params.extend(common_options(hidden=True))
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            hint = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"no command '{name}', {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=CommandFiles,
+    params=common_options(hidden=False),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=example("optuna-study launch alexnet_pokemon", "optuna-study show alexnet_pokemon"),
+)
+@click.version_option(package_name="optuna-study", message=f"{PROGRAM} %(version)s")
+@storage_option
+@click.pass_obj
+def group(current: Invocation | None, storage: str | None) -> None:
+    """Hyperparameter search for image classifiers, from pictures to a reproducible best run.
+
+    Results go to stdout, logs and progress to stderr.
+    """
+    (current or Invocation()).set_up_logging()
+
+
+def main() -> None:
+    """Run the program on the command line's arguments and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code.
+
+    Known errors become one line on stderr. An unknown exception is a bug: it passes through with
+    its traceback.
+    """
+    current = Invocation()
+    try:
+        code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)
+        sys.stdout.flush()
+    except OptunaStudyError as error:
+        _tell(error, _lines(error), current)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        _tell(error, [_sentence(error)], current)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`... | head`); else the interpreter complains again when it exits.
+        sys.stdout = None
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: Exception, lines: Sequence[str], current: Invocation) -> None:
+    if current.debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {lines[0]}", err=True)
+    for line in lines[1:]:
+        click.echo(f"  {line}", err=True)
+    if current.verbosity > 0 and not current.debug:
+        for cause in _causes(error):
+            click.echo(f"  because of {type(cause).__name__}: {cause}", err=True)
+
+
+def _lines(error: OptunaStudyError) -> list[str]:
+    if isinstance(error, StudyFileError) and len(error.problems) > 1:
+        return [f"{error.where} has {len(error.problems)} problems:", *error.problems]
+    return str(error).splitlines() or [type(error).__name__]
+
+
+def _sentence(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see '{context.command_path} --help')" if context else message
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _with_subcommands(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from _with_subcommands(each)

@@ -1,0 +1,173 @@
+"""Options that several commands share, and what an invocation of the program knows about itself.
+
+`-v`, `-q`, `--debug` and `--storage` are accepted before and after the command's name, as
+`optuna` has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.paths import Workspace
+
+STORAGE_VARIABLE = "OPTUNA_STORAGE"
+FORMATS = ("table", "json", "yaml", "csv")
+
+Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
+
+
+@dataclass
+class Invocation:
+    """What this run of the program was asked besides its command; `main` reads it at the end."""
+
+    debug: bool = False
+    verbosity: int = 0
+    storage: str | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether progress is to be left out."""
+        return self.verbosity < 0
+
+    def set_up_logging(self) -> None:
+        """Send this package's log to stderr: errors when quiet, the details with `-v`."""
+        level = {-1: logging.ERROR, 0: logging.INFO}.get(max(self.verbosity, -1), logging.DEBUG)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logger = logging.getLogger("optuna_study")
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def invocation() -> Invocation:
+    """The running invocation; outside of one (a command called by a test) a fresh one."""
+    context = click.get_current_context(silent=True)
+    found = context.find_object(Invocation) if context else None
+    return found or Invocation()
+
+
+def common_options(*, hidden: bool) -> list[click.Option]:
+    """`-v`, `-q` and `--debug`: shown by the group, taken by its commands too."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            hidden=hidden,
+            is_eager=True,
+            callback=_verbosity,
+            help="Say more on stderr.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            is_eager=True,
+            callback=_quiet,
+            help="No progress on stderr, only errors.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            is_eager=True,
+            callback=_debug,
+            help="Show the traceback of an error.",
+        ),
+    ]
+
+
+def example(*lines: str) -> str:
+    """The example block at the end of a command's help, its lines kept apart."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+def storage_option(command: Decorated) -> Decorated:
+    """`--storage URL`: handed over as `storage`, or None for the workspace's own SQLite file."""
+    return click.option(
+        "--storage",
+        envvar=STORAGE_VARIABLE,
+        show_envvar=True,
+        metavar="URL",
+        callback=_storage,
+        help="Store: an Optuna RDB URL. [default: sqlite:///storage/studies.db]",
+    )(command)
+
+
+def artifacts_option(command: Decorated) -> Decorated:
+    """`--artifacts DIR`: handed over as `workspace`, a `Workspace`; ./storage when not given."""
+    return click.option(
+        "--artifacts",
+        "workspace",
+        metavar="DIR",
+        callback=_workspace,
+        help="Folder of checkpoints, pictures and caches. "
+        "[env var: OPTUNA_STUDY_ARTIFACTS; default: storage]",
+    )(command)
+
+
+def format_option(*formats: str, default: str = "table") -> Callable[[Decorated], Decorated]:
+    """`-f/--format`, one of `formats` (all of them when none is named), handed over as `form`."""
+    return click.option(
+        "-f",
+        "--format",
+        "form",
+        type=click.Choice(formats or FORMATS),
+        default=default,
+        show_default=True,
+        help="Form of the output.",
+    )
+
+
+def storage_url(storage: str | None, workspace: Workspace) -> str:
+    """The URL that a command works on: the given one, else the workspace's SQLite file."""
+    return storage or f"sqlite:///{workspace.database}"
+
+
+def _verbosity(context: click.Context, _: click.Parameter, value: int) -> None:
+    if value:
+        _change(context, verbosity=value)
+
+
+def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        _change(context, verbosity=-1)
+
+
+def _debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        _change(context, debug=True)
+
+
+def _change(context: click.Context, **changes: Any) -> None:
+    current = context.ensure_object(Invocation)
+    for name, value in changes.items():
+        setattr(current, name, value)
+    current.set_up_logging()
+
+
+def _storage(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    current = context.ensure_object(Invocation)
+    if context.parent is None:
+        current.storage = value
+    # A URL before the command's name wins over the environment, not over one after the name.
+    given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
+    return value if given_here else current.storage or value
+
+
+def _workspace(_context: click.Context, _: click.Parameter, value: str | None) -> Workspace:
+    from optuna_study.paths import Workspace
+
+    return Workspace.locate(value)
