@@ -3,6 +3,7 @@
 OptunaStudyError (1)
 ├── UsageError (2): wrong options or arguments
 │   ├── StudyFileError: a study file or an exported config with one or more problems
+│   ├── OutsideSpaceError: a configuration that a search space does not hold
 │   ├── DefinitionChangedError: a study exists with another definition
 │   ├── StorageUrlError: a storage URL that cannot be one
 │   ├── DataError: unusable data
@@ -26,7 +27,7 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class OptunaStudyError(Exception):
@@ -51,6 +52,15 @@ class StudyFileError(UsageError):
         self.where = where
         self.problems = tuple(problems)
         super().__init__(f"{where}: {'; '.join(self.problems)}")
+
+
+class OutsideSpaceError(UsageError):
+    """Settings that a search space does not hold: each with a sentence."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        sentences = (f"{name}: {problem}" for name, problem in self.problems.items())
+        super().__init__(f"outside the space: {'; '.join(sentences)}")
 
 
 class DefinitionChangedError(UsageError):

@@ -1,1 +1,1 @@
-"""Search spaces: dimensions, and stored parameters to training configuration and back."""
+"""The search space: its dimensions, and the way between stored parameters and configurations."""

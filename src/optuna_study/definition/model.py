@@ -1,0 +1,165 @@
+"""What a study file says, as frozen values, and what is made of it for one profile; no logic.
+
+Vocabulary: a *study file* holds the study for every profile; a *definition* is what one study runs:
+the profile's overrides applied, breakpoints scaled to its epochs, every baseline checked. The
+definition is what the store pins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.training.config import SECTIONS, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from optuna_study.space.dimensions import Dimension
+    from optuna_study.space.space import Space
+    from optuna_study.training.config import Setting, TrainConfig
+
+SAMPLERS: Mapping[str, str] = {
+    "tpe": "optuna_study.search.samplers:tpe",
+    "random": "optuna_study.search.samplers:random",
+}
+"""The names `search.sampler` may have, each with the function that makes a trial's sampler."""
+
+PRUNERS: Mapping[str, str] = {
+    "rungs": "optuna_study.search.pruner:decide",
+    "none": "optuna_study.search.pruner:never",
+}
+"""The names `search.pruner` may have, each with the function that decides."""
+
+DIRECTIONS: Mapping[str, str] = {
+    "validation_accuracy": "maximize",
+    "validation_loss": "minimize",
+}
+"""The metrics a study may have, each with the direction that is better."""
+
+PROFILES = ("full", "cpu")
+
+PINNED = frozenset(
+    {"image_size", "subset", "seed", "threads", "memory_format", "evaluation_batch_size"}
+)
+"""Settings that are the same for every trial of a study, since its trials share data and device."""
+
+FREE_SEARCH_KEYS = frozenset({"trials", "timeout"})
+"""Budgets: they may change from one launch to the next."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What is optimised, by what, for how long."""
+
+    metric: str = setting(
+        "validation_accuracy",
+        "Figure that trials are compared by, taken at a trial's last epoch.",
+        choices=tuple(DIRECTIONS),
+    )
+    trials: int = setting(
+        50, "Trials in total, baselines included, over all workers and resumes.", low=1, high=10**6
+    )
+    timeout: float | None = setting(
+        None, "Seconds after which a launch hands out no further trial.", low=1.0, high=1e9
+    )
+    sampler: str = setting(
+        "tpe",
+        "What proposes trials: tpe (Optuna's, multivariate and grouped) or random.",
+        choices=tuple(SAMPLERS),
+    )
+    pruner: str = setting(
+        "rungs",
+        "What gives up trials early: rungs (a third goes on at a few epochs) or none.",
+        choices=tuple(PRUNERS),
+    )
+    seed: int = setting(
+        0, "Seed of the whole study; every trial's follows from it.", low=0, high=2**63 - 1
+    )
+    startup_trials: int = setting(
+        8, "Trials spread over the space before the sampler learns from any.", low=0, high=10**6
+    )
+    stop_after_failures: int = setting(
+        5, "Failed trials in a row that stop the study.", low=1, high=10**6
+    )
+    stop_without_improvement: int | None = setting(
+        None, "Ended trials without a new best that stop the study.", low=1, high=10**6
+    )
+    trial_timeout: float | None = setting(
+        None, "Seconds of training after which a trial is ended.", low=1.0, high=1e9
+    )
+
+    @property
+    def direction(self) -> str:
+        """Whether the metric is to be maximised or minimised, as Optuna says it."""
+        return DIRECTIONS[self.metric]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A hand-chosen configuration that every study runs first.
+
+    `settings` may name any setting but pinned ones. Those in `outside` lie outside the space on
+    purpose: the whole trial is then stored without parameters, so that no sampler learns from it.
+    """
+
+    name: str
+    group: str = ""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    reported: str = ""
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile changes: settings and search settings by name, and whole dimensions."""
+
+    settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    space: tuple[Dimension, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study file, read and checked; `config` is the full profile's."""
+
+    name: str
+    path: Path | None
+    title: str
+    source: str
+    folder: str | None
+    stand_in: str | None
+    config: TrainConfig
+    search: SearchSettings
+    space: tuple[Dimension, ...]
+    baselines: tuple[Baseline, ...]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One study, complete: what the store pins and every worker reads.
+
+    `name` is the variant's, `study` the study file's. `config` holds what is not searched, and the
+    values that conditional dimensions fall back to.
+    """
+
+    name: str
+    study: str
+    profile: str
+    title: str
+    source: str
+    folder: str | None
+    stand_in: str | None
+    config: TrainConfig
+    search: SearchSettings
+    space: Space
+    baselines: tuple[Baseline, ...]
+
+
+def section_fields(section: str) -> dict[str, dataclasses.Field[Any]]:
+    """The settings of a section by name: data, model, train or search."""
+    cls = SearchSettings if section == "search" else SECTIONS[section]
+    return {entry.name: entry for entry in dataclasses.fields(cls)}
