@@ -70,9 +70,9 @@ class ModelSettings:
         0.01, "Slope of leaky_relu below zero; only leaky_relu reads it.", low=0.0, high=1.0
     )
     normalisation: str = setting(
-        "none",
-        "Normalisation of hidden layers.",
-        choices=("none", "lrn", "batch", "layer", "group"),
+        "default",
+        "Normalisation of hidden layers; `default` is the variant's own.",
+        choices=("default", "none", "lrn", "batch", "layer", "group"),
     )
     initialisation: str = setting(
         "he",

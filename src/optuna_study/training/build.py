@@ -1,0 +1,87 @@
+"""From model settings to a model: one of `training.models`, or one's own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.training.catalogue import is_reference, model_names, resolve
+from optuna_study.training.initialise import initialise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.training.config import ModelSettings
+
+
+def build_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int
+) -> nn.Module:
+    """A model from (N, channels, image_size, image_size) to (N, classes) logits, as torch makes.
+
+    A reference `package.module:function` is called as `function(settings, channels=, image_size=,
+    classes=)`.
+
+    Raises:
+        UsageError: an unknown name, variant or activation, or a reference that gives no model.
+    """
+    model = _builder(settings.name)(
+        settings, channels=channels, image_size=image_size, classes=classes
+    )
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model '{settings.name}': gave {type(model).__name__}; it must give a torch.nn.Module"
+        )
+    return model
+
+
+def initialised_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int, seed: int
+) -> nn.Module:
+    """A model on the CPU whose weights follow from the seed alone, whatever device it goes to.
+
+    Models of one's own keep the weights that their function gives them, which may be pretrained;
+    what it draws from torch's global generator follows from the seed.
+
+    Raises:
+        UsageError: as `build_model`, or an unknown initialisation.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
+    if not is_reference(settings.name):
+        generator = torch.Generator().manual_seed(seed)
+        initialise(model, settings.initialisation, settings.initialisation_std, generator)
+    return model
+
+
+def check_model(settings: ModelSettings, *, channels: int, image_size: int, classes: int) -> int:
+    """Count the parameters of a model, built without memory and tried on two pictures' shapes.
+
+    Raises:
+        UsageError: as `build_model`, or a model whose output is not (N, classes).
+    """
+    with torch.device("meta"), torch.inference_mode():
+        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
+        shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
+    if shape != (2, classes):
+        raise UsageError(
+            f"model '{settings.name}': gives {shape} for two pictures and {classes} classes; "
+            f"it must give (2, {classes})"
+        )
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _builder(name: str) -> Callable[..., object]:
+    if is_reference(name):
+        found: Callable[..., object] = resolve(name)
+        return found
+    if name not in model_names():
+        raise UsageError(f"model '{name}': unknown, {did_you_mean(name, model_names())}")
+    module = importlib.import_module(f"optuna_study.training.models.{name}")
+    built_in: Callable[..., object] = module.build
+    return built_in

@@ -1,0 +1,128 @@
+"""Which device trains, and everything a run asks of it; the only place that knows about CUDA."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from optuna_study.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAME = re.compile(r"cuda(?::(\d+))?")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:INDEX`.
+
+    Raises:
+        DeviceError: no such device, here or at all.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise DeviceError(f"device '{name}': unknown; use auto, cpu, cuda or cuda:INDEX")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise DeviceError(f"device '{name}': this machine has no CUDA device; use auto or cpu")
+    index = int(match.group(1) or 0)
+    if index >= count:
+        raise DeviceError(
+            f"device '{name}': this machine has only {count} CUDA device(s), numbered from 0"
+        )
+    return torch.device("cuda", index)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # noqa: TID251 - the one place
+
+
+def read_numbers(values: torch.Tensor) -> list[float]:
+    """Copy a flat tensor to the host, which waits for the device; runs read through this alone."""
+    numbers: list[float] = values.tolist()
+    return numbers
+
+
+def all_cores() -> int:
+    """How many cores this process may run on."""
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def use_threads(threads: int) -> None:
+    """Let torch compute with so many CPU threads; 0 means all cores this process may use."""
+    torch.set_num_threads(threads or all_cores())
+
+
+@contextmanager
+def random_stream(device: torch.device, seed: int) -> Iterator[None]:
+    """Within the block torch's global random numbers on the CPU and on `device` start from `seed`.
+
+    Dropout, and whatever a model of one's own draws, use the global generators. They are put back
+    afterwards, so that two runs in one process do not disturb each other or their caller.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """What the last bits of a curve depend on beside the configuration, in plain values.
+
+    Keys: torch, device, threads, instruction_set, processor, and memory (of the device, in GiB).
+    """
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        name, memory = f"cuda ({properties.name})", properties.total_memory
+    else:
+        name, memory = "cpu", _host_memory()
+    return {
+        "torch": torch.__version__,
+        "device": name,
+        "threads": threads or all_cores(),
+        "instruction_set": instruction_set(),
+        "processor": _processor(),
+        "memory": round(memory / 2**30, 1),
+    }
+
+
+def instruction_set() -> str:
+    """The vector instructions in use, and the limit that the environment sets for oneDNN's."""
+    limits = [os.environ.get(f"{library}_MAX_CPU_ISA") for library in ("ONEDNN", "DNNL")]
+    limit = next((value for value in limits if value), None)
+    capability: str = torch.backends.cpu.get_cpu_capability()
+    return f"{capability}, oneDNN limited to {limit}" if limit else capability
+
+
+def _processor() -> str:
+    """The processor's name: matrix libraries choose their blocking, and so their sums, by it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    return f"{found['model name']}, family {found.get('cpu family')} model {found.get('model')}"
+
+
+def _host_memory() -> int:
+    """The host's memory in bytes, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
