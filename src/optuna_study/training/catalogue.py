@@ -57,12 +57,38 @@ OPTIMIZERS: Mapping[str, Entry] = {
     "adamw": Entry("torch.optim:AdamW", settings={"betas": "beta1,beta2"}),
 }
 
+AUGMENTATIONS: tuple[str, ...] = ("crop", "flip", "color_jitter", "pca_jitter")
+"""Changes to training pictures, in the order in which `training.augment` makes them."""
+
 TABLES: Mapping[str, Mapping[str, Entry]] = {"ACTIVATIONS": ACTIVATIONS, "OPTIMIZERS": OPTIMIZERS}
 
 
 def is_reference(name: str) -> bool:
     """Whether a name is a `package.module:attribute` reference to somebody's own function."""
     return ":" in name
+
+
+def augmentation_names(text: str) -> tuple[str, ...]:
+    """The augmentations of a setting such as `crop+flip`, in the order in which they are made.
+
+    >>> augmentation_names("flip + crop")
+    ('crop', 'flip')
+    >>> augmentation_names("none")
+    ()
+
+    Raises:
+        UsageError: an unknown name, one that stands twice, or `none` beside others.
+    """
+    names = [name.strip() for name in text.split("+")]
+    if names == ["none"]:
+        return ()
+    for name in names:
+        if name not in AUGMENTATIONS:
+            hint = did_you_mean(name, [*AUGMENTATIONS, "none"])
+            raise UsageError(f"augmentation '{text}': no '{name}' to join with others, {hint}")
+        if names.count(name) > 1:
+            raise UsageError(f"augmentation '{text}': '{name}' stands twice; name it once")
+    return tuple(name for name in AUGMENTATIONS if name in names)
 
 
 def model_names() -> list[str]:

@@ -1,0 +1,123 @@
+"""Changes to training pictures, a whole batch at a time on its device, from one generator.
+
+Crop and flip are one gather of bytes; colours are changed afterwards in floating point. Nothing
+here waits for the device, and each function is pure: the same pictures and the same state of the
+generator give the same result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from optuna_study.training.data import centre_crop, normalise
+
+if TYPE_CHECKING:
+    from optuna_study.training.data import DeviceData
+
+JITTER = 0.3
+"""Brightness, contrast and saturation change by factors from 1 - JITTER to 1 + JITTER."""
+
+PCA_STD = 0.1
+"""Deviation of the article's draws along the principal components of the colours."""
+
+LUMA = (0.2989, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601, as torchvision rounds them)."""
+
+
+def augment(
+    images: torch.Tensor,
+    names: tuple[str, ...],
+    data: DeviceData,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """A model's training input from uint8 pictures, changed at random: float32, normalised.
+
+    `images` are (B, channels, cache_size, cache_size). `names` come from
+    `catalogue.augmentation_names`; the generator lives on the pictures' device.
+    """
+    if "crop" in names or "flip" in names:
+        images = crop_and_flip(
+            images, data.image_size, generator, crop="crop" in names, flip="flip" in names
+        )
+    else:
+        images = centre_crop(images, data.image_size)
+    colours = images.float().div_(255)
+    if "color_jitter" in names:
+        colours = color_jitter(colours, generator)
+    if "pca_jitter" in names:
+        colours = pca_jitter(colours, data.principal, generator)
+    return normalise(colours, data)
+
+
+def crop_and_flip(
+    images: torch.Tensor, size: int, generator: torch.Generator, *, crop: bool, flip: bool
+) -> torch.Tensor:
+    """Squares of side `size` at random places, half of them mirrored, of the pictures' own type.
+
+    Pictures no larger than `size` are cropped from themselves with an eighth more on each side,
+    where the border's pixels are repeated.
+    """
+    count, side, device = len(images), images.shape[-1], images.device
+    steps = torch.arange(size, device=device)
+    if crop:
+        margin = side - size
+        low, high = (0, margin) if margin > 0 else (-(size // 8), size // 8)
+        corner = torch.randint(low, high + 1, (2, count, 1), generator=generator, device=device)
+    else:
+        corner = torch.full((2, count, 1), (side - size) // 2, device=device)
+    rows, columns = (corner + steps).clamp_(0, side - 1)
+    if flip:
+        mirrored = torch.rand((count, 1), generator=generator, device=device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    picture = torch.arange(count, device=device).view(-1, 1, 1)
+    pixels = images.permute(0, 2, 3, 1)[picture, rows.unsqueeze(2), columns.unsqueeze(1)]
+    return pixels.permute(0, 3, 1, 2)
+
+
+def color_jitter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Pictures in [0, 1] with brightness, then contrast, then saturation changed at random."""
+    shape = (3, len(images), 1, 1, 1)
+    draws = torch.rand(shape, generator=generator, device=images.device)
+    brightness, contrast, saturation = 1 + JITTER * (2 * draws - 1)
+    images = adjust_brightness(images, brightness)
+    images = adjust_contrast(images, contrast)
+    return adjust_saturation(images, saturation)
+
+
+def adjust_brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Pictures in [0, 1] times a factor, broadcast over them."""
+    return (images * factor).clamp_(0, 1)
+
+
+def adjust_contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Pictures in [0, 1] moved away from, or towards, their own mean brightness."""
+    mean = luma(images).mean(dim=(-3, -2, -1), keepdim=True)
+    return torch.lerp(mean, images, factor).clamp_(0, 1)
+
+
+def adjust_saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Pictures in [0, 1] moved away from, or towards, their grey version; grey ones stay."""
+    return torch.lerp(luma(images), images, factor).clamp_(0, 1)
+
+
+def luma(images: torch.Tensor) -> torch.Tensor:
+    """Brightness of pictures (B, channels, height, width), as one channel."""
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
+    red, green, blue = images.unbind(dim=1)
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
+
+
+def pca_jitter(
+    images: torch.Tensor, principal: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Pictures with a random step along the principal components added to all their colours.
+
+    Steps are normal draws of deviation 0.1. `principal` holds the components, times their
+    eigenvalues, as columns (channels x channels).
+    """
+    shape = (len(images), principal.shape[1])
+    draws = torch.randn(shape, generator=generator, device=images.device) * PCA_STD
+    return images + (draws @ principal.T).view(len(images), -1, 1, 1)

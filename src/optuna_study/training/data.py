@@ -1,0 +1,200 @@
+"""Pictures on the device, as uint8, ready to be batched: all that training sees of the data.
+
+Pictures are kept at the size of the article's 256 : 227: the shorter side is scaled to
+`cache_size(image_size)` and the centre square kept, training takes a random crop from it (when
+`crop` is an augmentation) and evaluation the centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from optuna_study.errors import DataError, did_you_mean
+from optuna_study.training.catalogue import dataset_names, is_reference, resolve
+from optuna_study.training.pictures import Pictures, Request
+from optuna_study.training.split import split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from optuna_study.paths import Workspace
+    from optuna_study.training.config import DataSettings
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """A data set on a device.
+
+    Images are uint8 of shape (N, channels, cache_size, cache_size), labels int64. On a CPU the
+    images are views of the shared cache file, with the channels innermost in memory. `mean` and
+    `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
+    principal components of the training pictures' colours, each multiplied by its eigenvalue.
+    """
+
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    validation_images: torch.Tensor
+    validation_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    principal: torch.Tensor
+    classes: tuple[str, ...]
+    image_size: int
+    cache_size: int
+    fingerprint: str
+    memory_format: torch.memory_format
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of a picture."""
+        return self.train_images.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures are."""
+        return self.train_images.device
+
+
+def cache_size(image_size: int) -> int:
+    """The side at which pictures are kept for a model's `image_size`, as 256 is for 227.
+
+    >>> cache_size(227), cache_size(64)
+    (256, 72)
+    """
+    return round(image_size * 256 / 227)
+
+
+def open_pictures(settings: DataSettings, folder: Path | None, workspace: Workspace) -> Pictures:
+    """The pictures of a folder when one is given, else of the data set that the settings name.
+
+    Raises:
+        DataError: no such data set or folder, not fetched yet, or unusable.
+    """
+    request = Request(settings.image_size, cache_size(settings.image_size), workspace)
+    if folder is not None:
+        from optuna_study.training.folder import read_folder
+
+        return read_folder(folder, request.cache_size, workspace)
+    if is_reference(settings.name):
+        reference = settings.name
+    elif settings.name in dataset_names():
+        reference = f"optuna_study.training.datasets.{settings.name}:load"
+    else:
+        hint = did_you_mean(settings.name, dataset_names())
+        raise DataError(f"data set '{settings.name}': not known, {hint}")
+    pictures = resolve(reference)(request)
+    if not isinstance(pictures, Pictures):
+        raise DataError(
+            f"data set '{settings.name}': gave {type(pictures).__name__}, not Pictures; "
+            "see training/datasets for examples"
+        )
+    return pictures
+
+
+def load_data(
+    settings: DataSettings,
+    folder: Path | None,
+    workspace: Workspace,
+    device: torch.device,
+    memory_format: str = "contiguous",
+) -> DeviceData:
+    """Split pictures on a device; the test side too, which a search leaves alone.
+
+    Raises:
+        DataError: see `open_pictures`.
+    """
+    pictures = open_pictures(settings, folder, workspace)
+    parts = split(pictures, settings.subset)
+    training, (mean, std, principal) = parts.train, colour_statistics(pictures.images, parts.train)
+
+    def images(indices: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(_taken(pictures.images, indices)).to(device).permute(0, 3, 1, 2)
+
+    def labels(indices: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(pictures.labels[indices]).to(device)
+
+    def small(values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(device)
+
+    return DeviceData(
+        train_images=images(training),
+        train_labels=labels(training),
+        validation_images=images(parts.validation),
+        validation_labels=labels(parts.validation),
+        test_images=images(parts.test),
+        test_labels=labels(parts.test),
+        mean=small(mean),
+        std=small(std),
+        principal=small(principal),
+        classes=pictures.classes,
+        image_size=settings.image_size,
+        cache_size=pictures.images.shape[1],
+        fingerprint=pictures.fingerprint,
+        memory_format=_FORMATS[memory_format],
+        notes=pictures.notes,
+    )
+
+
+def to_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+    """A model's input from uint8 pictures (B, channels, side, side): their centre, normalised."""
+    return normalise(centre_crop(images, data.image_size).float().div_(255), data)
+
+
+def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:
+    """The middle square of pictures (B, channels, side, side), a view."""
+    margin = (images.shape[-1] - size) // 2
+    return images[..., margin : margin + size, margin : margin + size]
+
+
+def normalise(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+    """Pictures in [0, 1] less the training pictures' mean, divided by their deviation."""
+    shape = (1, -1, 1, 1)
+    scaled = (images - data.mean.view(shape)) / data.std.view(shape)
+    return scaled.contiguous(memory_format=data.memory_format)
+
+
+def colour_statistics(
+    images: NDArray[np.uint8], indices: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, deviation and principal components of the colours of some pictures, in [0, 1].
+
+    The components are columns, times their eigenvalues. Sums of products of bytes are whole
+    numbers below 2**53, hence exact in whatever order they are added: every machine finds the same
+    values.
+    """
+    channels = images.shape[-1]
+    total, products, pixels = np.zeros(channels), np.zeros((channels, channels)), 0
+    for start in range(0, len(indices), 64):
+        chunk = images[indices[start : start + 64]].reshape(-1, channels).astype(np.float64)
+        total += chunk.sum(axis=0)
+        products += chunk.T @ chunk
+        pixels += len(chunk)
+    mean = total / pixels / 255
+    covariance = products / pixels / 255**2 - np.outer(mean, mean)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    # An eigenvector's sign is arbitrary; the largest entry is made positive.
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(channels)]
+    components = vectors * np.sign(largest) * np.clip(eigenvalues, 0, None)
+    # A constant channel would divide by zero.
+    deviation = np.sqrt(np.clip(np.diag(covariance), 1e-6, None))
+    return mean, deviation, components
+
+
+def _taken(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The pictures at `indices`; a view where these are consecutive, as in stored data sets."""
+    start, stop = int(indices[0]), int(indices[-1]) + 1
+    if stop - start == len(indices) and (np.diff(indices) == 1).all():
+        return images[start:stop]
+    return images[indices]
+
+
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

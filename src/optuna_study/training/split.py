@@ -1,0 +1,87 @@
+"""Which pictures are for training, validation and test: stratified, grouped, fixed by the data.
+
+A fifth is held out for the test, a fifth of the rest validates. Pictures of one group, identical
+or nearly so, stay on one side. scikit-learn takes two seconds to import, so `training.pictures`
+keeps the result beside the decoded pictures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from optuna_study.training.pictures import Pictures
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the pictures on each side; every prefix of the training ones is stratified."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def split(pictures: Pictures, subset: float = 1.0) -> Split:
+    """The split of some pictures, with only the fraction `subset` of the training ones."""
+    if pictures.sides is not None:
+        ends = np.cumsum(pictures.sides)
+        train, validation, test = np.split(np.arange(ends[2]), ends[:2])
+    else:
+        train, validation, test = _sides(pictures)
+    present = len(np.unique(pictures.labels[train]))
+    used = min(len(train), max(present, round(subset * len(train))))
+    return Split(train=train[:used], validation=validation, test=test)
+
+
+def _sides(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    seed = int(pictures.fingerprint[:8], 16)
+    everything = np.arange(len(pictures.labels), dtype=np.int64)
+    rest, test = _cut(pictures, everything, seed)
+    train, validation = _cut(pictures, rest, seed + 1)
+    return _interleaved(train, pictures.labels, seed), validation, test
+
+
+def _cut(
+    pictures: Pictures, indices: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Four fifths and one fifth of some pictures, by the fold nearest to the classes' shares."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels, groups = pictures.labels[indices], pictures.groups[indices]
+    counts = np.bincount(labels, minlength=len(pictures.classes))
+    folds = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # Classes with fewer pictures than folds are legal here; the best fold is chosen below.
+        warnings.simplefilter("ignore", UserWarning)
+        cuts = list(folds.split(np.zeros(len(labels)), labels, groups))
+
+    def distance(cut: tuple[NDArray[np.int64], NDArray[np.int64]]) -> tuple[int, int, float]:
+        kept, taken = (np.bincount(labels[side], minlength=len(counts)) for side in cut)
+        missing = (counts > 0) & (kept == 0)
+        absent = (counts > 0) & (taken == 0)
+        return int(missing.sum()), int(absent.sum()), float(np.abs(taken - counts / FOLDS).sum())
+
+    kept, taken = min(cuts, key=distance)
+    return indices[kept], indices[taken]
+
+
+def _interleaved(
+    train: NDArray[np.int64], labels: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Training pictures in a random order whose every prefix holds the classes in their shares."""
+    shuffled = np.random.default_rng(seed).permutation(train)
+    key = np.empty(len(shuffled))
+    for label in np.unique(labels[shuffled]):
+        members = np.flatnonzero(labels[shuffled] == label)
+        # The first of each class comes before everything else, so that no prefix lacks a class.
+        key[members] = np.arange(len(members)) / len(members)
+    return shuffled[np.argsort(key, kind="stable")]
