@@ -1,0 +1,85 @@
+"""When a trial is given up because others did better at the same epoch; pure.
+
+Rungs as in asynchronous successive halving: at a few epochs, spaced by a factor of three, a
+trial goes on only when its *current* value is among the best third of all that have reached that
+epoch. Optuna's own pruners compare the best value so far, which keeps a run alive that was good
+once and then diverged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REDUCTION = 3  # a rung lets one in three pass, and lies three times as far as the one before
+FIRST_EPOCH = 2  # after a single epoch a slow starter cannot be told from a bad one
+FEWEST_OTHERS = 5  # fewer values say nothing about where the best third begins
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A trial given up: the rule, the epoch, and the figures it rests on."""
+
+    rule: str
+    epoch: int
+    value: float
+    against: float  # the value it had to reach
+    compared: int  # trials at this rung, this one included
+
+    def sentence(self, metric: str, direction: str) -> str:
+        """The reason as stored with the trial."""
+        beyond = "below" if direction == "maximize" else "above"
+        return (
+            f"{self.rule}: {metric} {self.value:.4g} at epoch {self.epoch}, {beyond} "
+            f"{self.against:.4g}, the best third of {self.compared}"
+        )
+
+
+def rungs(epochs: int) -> tuple[int, ...]:
+    """The epochs at which trials of `epochs` epochs are compared.
+
+    Counted back from the end by thirds, three at most, so that a tenth of a long run is spent
+    before anything is judged and the last two thirds are left alone: a learning-rate breakpoint
+    may still lift a run there.
+
+    >>> rungs(12), rungs(150), rungs(2)
+    ((2, 4), (6, 17, 50), ())
+    """
+    wanted = (math.ceil(epochs / REDUCTION**power) for power in (3, 2, 1))
+    return tuple(sorted({epoch for epoch in wanted if FIRST_EPOCH <= epoch < epochs}))
+
+
+def decide(
+    epoch: int, value: float, others: Sequence[float], direction: str, epochs: int
+) -> Pruned | None:
+    """Whether a trial that has `value` after `epoch` of `epochs` is given up, and why.
+
+    `others` are the values that other trials had at the same epoch, ended or running. A value
+    that is not finite is worse than any other.
+    """
+    if epoch not in rungs(epochs) or len(others) < FEWEST_OTHERS:
+        return None
+    sign = 1.0 if direction == "maximize" else -1.0
+    ranked = sorted((_rank(other, sign) for other in [*others, value]), reverse=True)
+    threshold = ranked[max(1, len(ranked) // REDUCTION) - 1]
+    if _rank(value, sign) >= threshold:
+        return None
+    return Pruned("rungs", epoch, value, sign * threshold, len(ranked))
+
+
+def never(
+    epoch: int, value: float, others: Sequence[float], direction: str, epochs: int
+) -> Pruned | None:
+    """The pruner of `pruner = "none"`."""
+    return None
+
+
+Decide = "Callable[[int, float, Sequence[float], str, int], Pruned | None]"
+
+
+def _rank(value: float, sign: float) -> float:
+    return sign * value if math.isfinite(value) else -math.inf

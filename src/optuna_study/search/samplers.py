@@ -1,0 +1,131 @@
+"""What proposes the parameters of a trial.
+
+A new sampler is made for every trial, seeded from the study's seed and the trial's number: a
+proposal then depends on the history alone, not on which worker asks or how often it was
+restarted. (One `TPESampler(seed=42)` kept over a resume gives the first trials again, and two
+workers with one seed propose the same.)
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from optuna_study.search.seeds import derived, sampler_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+
+def tpe(study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]) -> Any:
+    """Trials spread evenly over the space at first, then tree-structured Parzen estimators.
+
+    `group=True` models each branch of a conditional space by itself: over a space a third of
+    which diverges it found 0.995 instead of 0.984 (12 seeds, 60 trials, Optuna 5.0).
+    """
+    if number < baselines + startup:
+        return spread(study_seed, number, baselines, startup, names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Argument ``group`` is an experimental feature")
+        return TPESampler(
+            n_startup_trials=baselines + startup,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            seed=sampler_seed(study_seed, number),
+        )
+
+
+def random(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> Any:
+    """Every parameter drawn independently, whatever came before."""
+    return RandomSampler(seed=sampler_seed(study_seed, number))
+
+
+def spread(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> Any:
+    """Points spread evenly over the space by their index alone, whatever came before."""
+    points = lattice(derived("spread", study_seed, 0), max(number - baselines, 0), len(names))
+    return Spread(dict(zip(names, points, strict=True)))
+
+
+def lattice(seed: int, index: int, dimensions: int) -> tuple[float, ...]:
+    """Point `index` of an additive recurrence in [0, 1)^dimensions, shifted by the seed.
+
+    The steps are the powers of 1/g, where g solves g^(dimensions + 1) = g + 1 (the golden ratio
+    in one dimension): of a handful of points no two lie close in any coordinate, which
+    independent draws do not give.
+    """
+    root = 2.0
+    for _ in range(40):  # converges to the last bit well before
+        root = (1 + root) ** (1 / (dimensions + 1))
+    return tuple(
+        math.modf(derived("shift", seed, axis) / 2**64 + (index + 1) * root ** -(axis + 1))[0]
+        for axis in range(dimensions)
+    )
+
+
+class Spread(BaseSampler):
+    """Optuna's sampler interface over one point of the unit cube: a coordinate a parameter."""
+
+    def __init__(self, point: Mapping[str, float]) -> None:
+        self._point = point
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        """No parameter is drawn jointly; the point holds all of them."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Nothing, see above."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """The value at the parameter's coordinate."""
+        return at(param_distribution, self._point[param_name])
+
+
+def at(distribution: BaseDistribution, coordinate: float) -> Any:
+    """The value of a distribution at a coordinate in [0, 1), its quantile.
+
+    >>> at(FloatDistribution(0.001, 10.0, log=True), 0.5)
+    0.1
+    >>> at(CategoricalDistribution(["a", "b"]), 0.5)
+    'b'
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(coordinate * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if isinstance(distribution, IntDistribution):
+        return _whole(distribution, coordinate)
+    if distribution.step is not None:
+        steps = round((high - low) / distribution.step)
+        return low + int(coordinate * (steps + 1)) * distribution.step
+    if distribution.log:
+        value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
+        return min(max(float(f"{value:.12g}"), low), high)
+    return low + coordinate * (high - low)
+
+
+def _whole(distribution: IntDistribution, coordinate: float) -> int:
+    low, high = distribution.low, distribution.high
+    if distribution.log:
+        edges = math.log(low - 0.5), math.log(high + 0.5)
+        value = round(math.exp(edges[0] + coordinate * (edges[1] - edges[0])))
+        return min(max(value, low), high)
+    steps = (high - low) // distribution.step
+    return low + int(coordinate * (steps + 1)) * distribution.step

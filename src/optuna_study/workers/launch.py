@@ -1,0 +1,285 @@
+"""From a launch's options to a study in the store: all is checked before anything is written.
+
+Whatever needs torch (the device, the data, the model) is checked in a process forked from the
+workers' server, so that this one stays small and torch is imported once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.definition.read import find_study_file, read_study_file
+from optuna_study.definition.resolve import (
+    baseline_parameters,
+    definition_hash,
+    diff,
+    from_json,
+    resolve,
+    to_json,
+)
+from optuna_study.errors import DefinitionChangedError, NotFoundError, UsageError
+from optuna_study.paths import Workspace
+from optuna_study.store.open import open_store
+from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
+from optuna_study.store.studies import create_study, load_study, set_budget, set_state
+from optuna_study.workers import checks, machine, orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna_study.definition.model import Definition, StudyFile
+    from optuna_study.store.open import Store
+    from optuna_study.workers.checks import Facts, Proven
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """The options of a launch, as given; None is what the study or the environment decides."""
+
+    study: str
+    data: Path | None = None
+    profile: str = "auto"  # auto, full or cpu
+    name: str | None = None
+    n_trials: int | None = None  # the study's total
+    timeout: float | None = None  # seconds of this launch
+    workers: str | int = 1  # a number, or auto
+    device: str = "auto"
+    seed: int | None = None
+    storage: str | None = None
+    workspace: Workspace | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study in its store, ready to be worked on."""
+
+    study: StudyRecord
+    definition: Definition
+    store: Store
+    workspace: Workspace
+    orders: tuple[orders.Order, ...]  # one a worker
+    timeout: float | None
+    resumed: bool
+    notes: tuple[
+        str, ...
+    ]  # sentences for people: the stand-in taken, pictures repaired or skipped
+
+    def log(self, order: orders.Order) -> Path:
+        """The log file of a worker."""
+        return self.workspace.log(self.study.uuid, order.name)
+
+
+def prepare(request: LaunchRequest) -> Prepared:
+    """Check everything a launch needs, then create the study or find it again.
+
+    Raises:
+        UsageError: options, study file, data or device that cannot be used; nothing was written.
+        DefinitionChangedError: the study exists with another definition or other data.
+        NotFoundError: no such study file.
+        StoreError: the store cannot be reached or is of a newer version.
+        FolderError: the workspace cannot be written.
+        DiskFullError: no space is left there.
+    """
+    _check_numbers(request)
+    workspace = request.workspace or Workspace.locate()
+    file = read_study_file(find_study_file(request.study))
+    orders.warm()
+    facts = checks.look_around(request.device)
+    profile = _profile(request.profile, facts)
+    folder, stand_in, notes = _choose_data(request, file, workspace)
+    allowed = machine.cores()
+    definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=allowed)
+    proven = checks.prove(definition, folder, workspace, facts.device)
+    workspace.require_writable()
+    store = open_store(request.storage or f"sqlite:///{workspace.database}", create=True)
+    existing = _existing(store, definition.name)
+    if existing is not None:  # it keeps the threads it was made with, whatever this machine has
+        pinned = from_json(existing.definition).config.train.threads
+        definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=pinned)
+        _compare(existing, definition, proven, request)
+    study = create_study(store, _new_study(request, definition, proven, folder))
+    study = _set_going(store, study, definition, request, existing)
+    count = _worker_count(request.workers, definition, facts, allowed)
+    return Prepared(
+        study=study,
+        definition=definition,
+        store=store,
+        workspace=workspace,
+        orders=_orders(study, store.url, workspace, folder, facts, count),
+        timeout=request.timeout if request.timeout is not None else definition.search.timeout,
+        resumed=existing is not None,
+        notes=(*notes, *proven.notes),
+    )
+
+
+def _check_numbers(request: LaunchRequest) -> None:
+    if request.n_trials is not None and request.n_trials < 1:
+        raise UsageError(f"--n-trials {request.n_trials}: a study needs at least one trial")
+    if request.timeout is not None and not request.timeout > 0:
+        raise UsageError(f"--timeout {request.timeout:g}: give seconds greater than 0")
+    if request.workers != "auto" and not (
+        isinstance(request.workers, int) and request.workers >= 1
+    ):
+        raise UsageError(f"--workers {request.workers}: give auto or a number from 1 up")
+    if request.seed is not None and not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
+
+
+def _profile(asked: str, facts: Facts) -> str:
+    if asked != "auto":
+        return asked
+    return "cpu" if facts.device == "cpu" else "full"
+
+
+def _choose_data(
+    request: LaunchRequest, file: StudyFile, workspace: Workspace
+) -> tuple[Path | None, bool, tuple[str, ...]]:
+    """The folder of pictures, if any; whether the stand-in is taken; the sentence that says so."""
+    if request.data is not None:
+        return request.data.absolute(), False, ()
+    folder = Path(file.folder).absolute() if file.folder is not None else None
+    if file.stand_in is None:
+        return folder, False, ()
+    wanted = folder or workspace.pictures(file.config.data.name)
+    if wanted.is_dir():
+        return folder, False, ()
+    sentence = (
+        f"No pictures of '{file.config.data.name}' here, so the built-in '{file.stand_in}' "
+        "pictures stand in for them"
+    )
+    if folder is None:
+        sentence += f"; `optuna-study data fetch {file.config.data.name}` gets the real ones"
+    return None, True, (f"{sentence}, or --data DIR takes your own.",)
+
+
+def _existing(store: Store, name: str) -> StudyRecord | None:
+    try:
+        found = load_study(store, name)
+    except NotFoundError:
+        return None
+    return found if found.name == name else None  # a bare name may mean another variant
+
+
+def _compare(
+    existing: StudyRecord, definition: Definition, proven: Proven, request: LaunchRequest
+) -> None:
+    """Refuse to go on with a study that would no longer be the same.
+
+    Raises:
+        DefinitionChangedError: what it searches, or its data, has changed.
+        UsageError: another seed was asked for.
+    """
+    way_out = "put that back, or give the new study a name with --name"
+    if existing.definition_hash != definition_hash(definition):
+        changes = "; ".join(diff(from_json(existing.definition), definition))
+        raise DefinitionChangedError(
+            f"{existing.name}: differs from the study made earlier: {changes}; {way_out}"
+        )
+    if existing.fingerprint != proven.fingerprint:
+        raise DefinitionChangedError(
+            f"{existing.name}: its pictures ({existing.data_source}) are not those it was made "
+            f"with; {way_out}"
+        )
+    if request.seed is not None and request.seed != existing.seed:
+        raise UsageError(
+            f"--seed {request.seed}: {existing.name} was made with seed {existing.seed}; {way_out}"
+        )
+
+
+def _new_study(
+    request: LaunchRequest, definition: Definition, proven: Proven, folder: Path | None
+) -> NewStudy:
+    search = definition.search
+    return NewStudy(
+        name=definition.name,
+        direction=search.direction,
+        metric=search.metric,
+        definition=to_json(definition),
+        definition_hash=definition_hash(definition),
+        fingerprint=proven.fingerprint,
+        data_source=str(folder) if folder is not None else definition.config.data.name,
+        environment={**proven.environment, **versions()},
+        seed=search.seed if request.seed is None else request.seed,
+        budget=search.trials if request.n_trials is None else request.n_trials,
+        planned=planned_trials(definition),
+    )
+
+
+def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
+    """The baselines as waiting trials; one outside the space on purpose has no parameters."""
+    from optuna_study.search.suggest import to_store
+
+    planned = []
+    for baseline in definition.baselines:
+        parameters, fixed = baseline_parameters(definition, baseline)
+        rows = to_store(definition.space, parameters) if parameters else ()
+        planned.append(PlannedTrial(baseline.name, baseline.group, rows, fixed))
+    return tuple(planned)
+
+
+def versions() -> Mapping[str, str]:
+    """Versions recorded with a study, beside torch's."""
+    names = ("optuna-study", "optuna", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **found}
+
+
+def _set_going(
+    store: Store,
+    study: StudyRecord,
+    definition: Definition,
+    request: LaunchRequest,
+    existing: StudyRecord | None,
+) -> StudyRecord:
+    """Bring budget and state of a study to what this launch asks for."""
+    if existing is None:
+        return study
+    budget = request.n_trials
+    if budget is None and from_json(existing.definition).search.trials != definition.search.trials:
+        budget = definition.search.trials  # the study file was changed since
+    if budget is not None:
+        set_budget(store, study, budget)
+    if existing.state is not StudyState.ACTIVE:
+        set_state(store, study, StudyState.ACTIVE)
+    return load_study(store, study.name)
+
+
+def _worker_count(
+    asked: str | int, definition: Definition, facts: Facts, allowed_cores: int
+) -> int:
+    if isinstance(asked, int):
+        return asked
+    if facts.device != "cpu":
+        return facts.cuda_devices if facts.chosen_freely else 1
+    threads = definition.config.train.threads
+    return machine.cpu_workers(threads, allowed_cores, machine.free_memory())
+
+
+def _orders(
+    study: StudyRecord,
+    url: str,
+    workspace: Workspace,
+    folder: Path | None,
+    facts: Facts,
+    count: int,
+) -> tuple[orders.Order, ...]:
+    """An order a worker; GPUs are dealt round."""
+    spread = facts.chosen_freely and facts.cuda_devices > 0
+    here = f"{socket.gethostname()}-{os.getpid()}"
+    return tuple(
+        orders.Order(
+            url=url,
+            study=study.name,
+            workspace=workspace.root,
+            folder=folder,
+            device=f"cuda:{slot % facts.cuda_devices}" if spread else facts.device,
+            name=f"{here}-{slot + 1:03d}",
+        )
+        for slot in range(count)
+    )

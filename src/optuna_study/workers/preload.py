@@ -1,0 +1,12 @@
+"""Imported once by the server that workers are forked from; importing it is all it is for."""
+
+from __future__ import annotations
+
+import signal
+
+import optuna_study.workers.preflight
+import optuna_study.workers.worker  # noqa: F401 - the import is the point
+
+# A closed terminal sends SIGHUP to the server too; were it to die, the launch could no longer
+# wait for its workers.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
