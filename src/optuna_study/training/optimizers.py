@@ -9,7 +9,7 @@ from optuna_study.errors import UsageError, did_you_mean
 from optuna_study.training.catalogue import OPTIMIZERS, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
     from torch.optim import Optimizer
@@ -43,6 +43,17 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a state but keep the implementation chosen for this device, which may be another."""
+    chosen = [{name: group.get(name) for name in _SWITCHES} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, switches in zip(optimizer.param_groups, chosen, strict=True):
+        group.update(switches)
+
+
+_SWITCHES = ("fused", "foreach")
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,0 +1,45 @@
+"""States on disk: plain values and tensors, written beside and renamed, loaded without code."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from optuna_study.errors import DataError, NotFoundError
+from optuna_study.paths import writing, written_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state; readers see the old file or the new one, never half of either.
+
+    Raises:
+        DiskFullError: no space left.
+        FolderError: the folder cannot be written.
+    """
+    with writing(path), written_beside(path) as beside, beside.open("wb") as file:
+        # A Python file's OSError tells a full disk; torch's own writer only says that it failed.
+        torch.save(dict(state), file)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a state onto the CPU.
+
+    Raises:
+        NotFoundError: no such file.
+        DataError: the file is damaged or holds something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"{path}: no such checkpoint") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise DataError(f"{path}: not a checkpoint of this program, or damaged") from error
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: not a checkpoint of this program")
+    return state

@@ -1,0 +1,184 @@
+"""The watch over a run: numbers in, the reason to give up out; it sees only plain floats.
+
+Four signs, looked for only in training figures, since a poor validation curve may still be
+learning:
+- non_finite: a loss or gradient that is NaN or infinite, at once;
+- exploding: the mean loss of two chunks of steps in a row (64 steps) above ten times the starting
+  level, which is the first step's loss or what guessing costs, whichever is more;
+- dead: no better than guessing by class frequencies, in loss and in accuracy, for half of the
+  run's epochs (3 at least, 20 at most; the warm-up does not count), or for 3 epochs after it had
+  learned something. A net on a plateau that it is about to leave has half of the run to do so;
+- oscillating: six epochs whose losses alternate up and down by a third of the guessing loss or
+  more, with no new best.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.training.config import Divergence, DivergenceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CHUNK = 32
+"""Steps between two looks at a run."""
+
+EXPLODED = 10.0
+CHUNKS_EXPLODED = 2
+AT_CHANCE = 0.99
+"""A loss above this share of the guessing loss is no better than guessing."""
+STANDARD_ERRORS = 3.0
+PATIENCE_LEAST, PATIENCE_MOST = 3, 20
+PATIENCE_COLLAPSED = 3
+SWINGS = 6
+SWING = 1 / 3
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """What a model reaches that answers the same for every picture."""
+
+    loss: float
+    accuracy: float
+
+    def no_better(self, loss: float, accuracy: float, pictures: int) -> bool:
+        """Whether figures over so many pictures could come from guessing."""
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / pictures)
+        return loss > AT_CHANCE * self.loss and accuracy < self.accuracy + STANDARD_ERRORS * error
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the watch holds a run against."""
+
+    guessing: Guessing
+    epochs: int
+    warmup_epochs: float = 0.0
+
+    @property
+    def patience(self) -> int:
+        """Epochs at chance level before a run that never learned counts as dead."""
+        half = math.ceil(self.epochs / 2)
+        return max(PATIENCE_LEAST, min(half, PATIENCE_MOST))
+
+
+@dataclass
+class Watch:
+    """What has been seen of a run so far; `state` and `restored` carry it through a checkpoint."""
+
+    limits: Limits
+    start_level: float | None = None
+    last_loss: float | None = None
+    chunks_exploded: int = 0
+    epochs_at_chance: int = 0
+    learned: bool = False
+    losses: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+
+    def steps(
+        self, epoch: int, step: int, lr: float, losses: Sequence[float], norms: Sequence[float]
+    ) -> Divergence | None:
+        """Look at a chunk of steps, whose first is number `step` of the run, counted from 1."""
+        for offset, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                return self._non_finite(epoch, step + offset, lr, loss, norm)
+            self.last_loss = loss
+            if self.start_level is None:
+                self.start_level = max(loss, self.limits.guessing.loss)
+        return self._exploding(epoch, step, lr, losses)
+
+    def epoch(
+        self, epoch: int, step: int, loss: float, accuracy: float, pictures: int
+    ) -> Divergence | None:
+        """Look at the training figures of a whole epoch; `step` is its last."""
+        return self._dead(epoch, step, loss, accuracy, pictures) or self._oscillating(
+            epoch, step, loss
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything seen, in plain values."""
+        seen = {name: getattr(self, name) for name in _SEEN}
+        return {**seen, "losses": list(self.losses)}
+
+    def restored(self, state: Mapping[str, Any]) -> Watch:
+        """A watch with the same limits that has seen what `state` tells."""
+        return dataclasses.replace(self, **{**state, "losses": list(state["losses"])})
+
+    def _non_finite(
+        self, epoch: int, step: int, lr: float, loss: float, norm: float
+    ) -> Divergence:
+        what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
+        before = "at the first step" if self.last_loss is None else f"after {self.last_loss:.4g}"
+        message = (
+            f"The {what} became {value} in epoch {epoch}, step {step}, {before}, "
+            f"at learning rate {lr:g}."
+        )
+        return Divergence(DivergenceKind.NON_FINITE, message, epoch, step)
+
+    def _exploding(
+        self, epoch: int, step: int, lr: float, losses: Sequence[float]
+    ) -> Divergence | None:
+        if not losses or self.start_level is None:
+            return None
+        mean = math.fsum(losses) / len(losses)
+        self.chunks_exploded = (
+            self.chunks_exploded + 1 if mean > EXPLODED * self.start_level else 0
+        )
+        if self.chunks_exploded < CHUNKS_EXPLODED:
+            return None
+        last = step + len(losses) - 1
+        message = (
+            f"The training loss grew to {mean:.4g} by step {last} of epoch {epoch}, "
+            f"{mean / self.start_level:.0f} times its level at the start "
+            f"({self.start_level:.4g}), at learning rate {lr:g}."
+        )
+        return Divergence(DivergenceKind.EXPLODING, message, epoch, last)
+
+    def _dead(
+        self, epoch: int, step: int, loss: float, accuracy: float, pictures: int
+    ) -> Divergence | None:
+        guessing = self.limits.guessing
+        if not guessing.no_better(loss, accuracy, pictures):
+            self.learned, self.epochs_at_chance = True, 0
+            return None
+        if epoch <= self.limits.warmup_epochs:
+            return None
+        self.epochs_at_chance += 1
+        patience = self.limits.patience
+        if self.learned:
+            patience = min(patience, PATIENCE_COLLAPSED)
+        if self.epochs_at_chance < patience:
+            return None
+        history = ", after it had learned something" if self.learned else ""
+        message = (
+            f"At chance level for {self.epochs_at_chance} epochs{history}: training loss "
+            f"{loss:.4f} and accuracy {accuracy:.1%} in epoch {epoch}, where guessing gives "
+            f"{guessing.loss:.4f} and {guessing.accuracy:.1%}."
+        )
+        return Divergence(DivergenceKind.DEAD, message, epoch, step)
+
+    def _oscillating(self, epoch: int, step: int, loss: float) -> Divergence | None:
+        improved, self.best_loss = loss < self.best_loss, min(loss, self.best_loss)
+        # An epoch with a new best starts the count again.
+        self.losses = [loss] if improved else [*self.losses, loss][-SWINGS - 1 :]
+        if len(self.losses) <= SWINGS:
+            return None
+        changes = [later - earlier for earlier, later in pairwise(self.losses)]
+        least = min(map(abs, changes))
+        alternating = all(one * other < 0 for one, other in pairwise(changes))
+        if not alternating or least < SWING * self.limits.guessing.loss:
+            return None
+        message = (
+            f"The training loss went up and down by {least:.3g} or more in each of the last "
+            f"{SWINGS} epochs without passing its best of {self.best_loss:.4g}; it ended epoch "
+            f"{epoch} at {loss:.4g}."
+        )
+        return Divergence(DivergenceKind.OSCILLATING, message, epoch, step)
+
+
+_SEEN = tuple(entry.name for entry in dataclasses.fields(Watch) if entry.name != "limits")

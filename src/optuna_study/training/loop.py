@@ -1,0 +1,342 @@
+"""The training loop: one configuration in, one result per epoch out.
+
+Everything random in an epoch (order, augmentation, dropout) follows from the seed and the epoch's
+number, so a checkpoint needs no generator states and a run resumed in another process, or on
+another device, goes on as if it had not stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from optuna_study.errors import DataError, UsageError
+from optuna_study.training import device as devices
+from optuna_study.training import divergence, losses
+from optuna_study.training.augment import augment
+from optuna_study.training.build import initialised_model
+from optuna_study.training.catalogue import augmentation_names
+from optuna_study.training.config import Divergence, EpochResult, TrainConfig
+from optuna_study.training.data import DeviceData, to_input
+from optuna_study.training.optimizers import build_optimizer, restore, set_lr
+from optuna_study.training.schedule import lr_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Read = Callable[[torch.Tensor], list[float]]
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of some pictures.
+
+    `loss` is the mean over pictures, `confusion` counts them by class (rows) and answer (columns)
+    in int64 on the CPU, `probabilities` is (N, classes) on the device, where asked for.
+    """
+
+    loss: float
+    accuracy: float
+    confusion: torch.Tensor
+    probabilities: torch.Tensor | None = None
+
+
+@dataclass
+class Run:
+    """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step."""
+
+    config: TrainConfig
+    data: DeviceData
+    device: torch.device
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    watch: divergence.Watch
+    read: Read
+    epoch: int = 0
+    ended: bool = False
+    interrupted: bool = False
+    validation: Evaluation | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures per step: no more than there are."""
+        return min(self.config.train.batch_size, len(self.data.train_labels))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches per epoch; the pictures left over change from epoch to epoch."""
+        return len(self.data.train_labels) // self.batch_size
+
+    def confusion(self) -> torch.Tensor:
+        """The model's validation confusion matrix: classes x classes, int64, on the CPU."""
+        if self.validation is None:
+            data = self.data
+            self.validation = evaluate(self, data.validation_images, data.validation_labels)
+        return self.validation.confusion
+
+    def test(self) -> Evaluation:
+        """The figures on the held-out test pictures."""
+        return evaluate(self, self.data.test_images, self.data.test_labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on after the last whole epoch; its tensors change with the model.
+
+        Raises:
+            RuntimeError: the run was stopped within an epoch, which no state describes.
+        """
+        if self.interrupted:
+            raise RuntimeError("a run stopped within an epoch has no state to go on from")
+        return {
+            "version": STATE_VERSION,
+            "fingerprint": self.data.fingerprint,
+            "epoch": self.epoch,
+            "ended": self.ended,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "watch": self.watch.state(),
+        }
+
+
+def prepare(
+    config: TrainConfig,
+    data: DeviceData,
+    device: torch.device,
+    *,
+    state: Mapping[str, Any] | None = None,
+    read: Read = devices.read_numbers,
+) -> Run:
+    """A run at its start, or where `state` left it; sets torch's CPU threads.
+
+    `read` is the one way in which numbers leave the device: once for every 32 steps begun, once
+    per evaluation.
+
+    Raises:
+        UsageError: a setting that nothing here has, or batch norm with single pictures.
+        DataError: the state belongs to other data.
+    """
+    settings = config.train
+    devices.use_threads(settings.threads)
+    model = initialised_model(
+        config.model,
+        channels=data.channels,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        seed=stream_seed(settings.seed, "weights"),
+    )
+    # A module's `to` takes the format of 4-dimensional parameters only by keyword.
+    model = model.to(device=device).to(memory_format=data.memory_format)
+    run = Run(
+        config=config,
+        data=data,
+        device=device,
+        model=model,
+        optimizer=build_optimizer(settings, model),
+        watch=divergence.Watch(_limits(config, data, read)),
+        read=read,
+    )
+    if run.batch_size == 1 and any(isinstance(m, _BATCH_NORMS) for m in model.modules()):
+        raise UsageError(
+            "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
+        )
+    if state is not None:
+        _restore(run, state)
+    return run
+
+
+def epochs(run: Run) -> Iterator[EpochResult]:
+    """Train and yield one result per epoch, to the last one, a divergence or a stop.
+
+    A divergence is carried by the last result. A run that is stopped returns at once, without the
+    broken epoch.
+    """
+    while not run.ended and run.epoch < run.config.train.epochs:
+        result = _epoch(run)
+        if result is None:
+            return
+        yield result
+
+
+def evaluate(
+    run: Run, images: torch.Tensor, labels: torch.Tensor, *, probabilities: bool = False
+) -> Evaluation:
+    """The figures of a run's model on uint8 pictures, with one read of the device.
+
+    Raises:
+        DataError: there are no pictures.
+    """
+    if len(labels) == 0:
+        raise DataError("evaluation: there are no pictures to evaluate on")
+    name, size = run.config.train.loss, run.config.train.evaluation_batch_size
+    classes = len(run.data.classes)
+    loss_function = losses.get_loss(name)
+    sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=run.device)
+    answers: list[torch.Tensor] = []
+    was_training = run.model.training
+    run.model.eval()
+    with torch.inference_mode():
+        for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            logits = run.model(to_input(batch, run.data))
+            sums[0] += loss_function(logits, truth) * len(truth)
+            pairs = truth * classes + logits.argmax(dim=1)
+            sums[1:] += torch.bincount(pairs, minlength=classes * classes)
+            if probabilities:
+                answers.append(losses.probabilities(name, logits))
+    run.model.train(was_training)
+    total, *counts = run.read(sums)
+    confusion = torch.tensor(counts, dtype=torch.int64).view(classes, classes)
+    return Evaluation(
+        loss=total / len(labels),
+        accuracy=int(confusion.trace()) / len(labels),
+        confusion=confusion,
+        probabilities=torch.cat(answers) if probabilities else None,
+    )
+
+
+def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
+    """The seed of a stream of random numbers, below 2**63; streams and epochs are independent."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{epoch}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass
+class _Figures:
+    """What the steps of an epoch gave, read so far."""
+
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    correct: float = 0.0
+    lr: float = math.nan
+    divergence: Divergence | None = None
+
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def _epoch(run: Run) -> EpochResult | None:
+    """Train and validate for one epoch; None when the run was stopped within it."""
+    start = time.perf_counter()
+    epoch = run.epoch + 1
+    run.validation = None
+    figures = _train(run, epoch)
+    if figures is None:
+        run.interrupted = True
+        return None
+    pictures = max(len(figures.losses) * run.batch_size, 1)
+    train_loss = sum(figures.losses) / len(figures.losses)
+    train_accuracy = figures.correct / pictures
+    validation_loss = validation_accuracy = math.nan
+    found = figures.divergence
+    if found is None:
+        data = run.data
+        run.validation = evaluate(run, data.validation_images, data.validation_labels)
+        validation_loss, validation_accuracy = run.validation.loss, run.validation.accuracy
+        last_step = epoch * run.steps_per_epoch
+        found = run.watch.epoch(epoch, last_step, train_loss, train_accuracy, pictures)
+    run.epoch, run.ended = epoch, found is not None
+    return EpochResult(
+        epoch=epoch,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
+        lr=figures.lr,
+        gradient_norm=sum(figures.norms) / len(figures.norms),
+        seconds=time.perf_counter() - start,
+        divergence=found,
+    )
+
+
+def _train(run: Run, epoch: int) -> _Figures | None:
+    """The steps of an epoch; ends early at a divergence, None when stopped."""
+    seed, steps, size = run.config.train.seed, run.steps_per_epoch, run.batch_size
+    order = _order(len(run.data.train_labels), stream_seed(seed, "order", epoch))
+    batches = order[: steps * size].view(steps, size).to(run.device)
+    noise = torch.Generator(run.device).manual_seed(stream_seed(seed, "augmentation", epoch))
+    # Loss, gradient norm and right answers of the steps since the last look, on the device.
+    seen = torch.zeros(3, divergence.CHUNK, device=run.device)
+    figures = _Figures()
+    run.model.train()
+    with devices.random_stream(run.device, stream_seed(seed, "dropout", epoch)):
+        for index in range(steps):
+            if run.stop.is_set():
+                return None
+            _set_lr(run, figures, (epoch - 1) * steps + index)
+            place = index % divergence.CHUNK
+            seen[:, place] = _step(run, batches[index], noise)
+            if place == divergence.CHUNK - 1 or index == steps - 1:
+                _look(run, figures, epoch, seen[:, : place + 1])
+                if figures.divergence is not None:
+                    break
+    return figures
+
+
+def _step(run: Run, batch: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+    """One update; loss, gradient norm and right answers, three numbers that stay on the device."""
+    config, data = run.config, run.data
+    images = augment(
+        data.train_images[batch], augmentation_names(config.data.augmentation), data, noise
+    )
+    labels = data.train_labels[batch]
+    run.optimizer.zero_grad(set_to_none=True)
+    logits = run.model(images)
+    loss = losses.get_loss(config.train.loss)(logits, labels)
+    torch.autograd.backward(loss)
+    gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    run.optimizer.step()
+    correct = (logits.detach().argmax(dim=1) == labels).sum()
+    return torch.stack((loss.detach(), norm, correct.to(loss.dtype)))
+
+
+def _look(run: Run, figures: _Figures, epoch: int, seen: torch.Tensor) -> None:
+    """Read the steps since the last look, and let the watch judge them."""
+    count = seen.shape[1]
+    numbers = run.read(seen.flatten())
+    chunk, norms = numbers[:count], numbers[count : 2 * count]
+    first = (epoch - 1) * run.steps_per_epoch + len(figures.losses) + 1
+    figures.divergence = run.watch.steps(epoch, first, figures.lr, chunk, norms)
+    figures.losses += chunk
+    figures.norms += norms
+    figures.correct += sum(numbers[2 * count :])
+
+
+def _set_lr(run: Run, figures: _Figures, step: int) -> None:
+    lr = lr_at(run.config.train, step, run.steps_per_epoch)
+    if lr != figures.lr:
+        set_lr(run.optimizer, lr)
+        figures.lr = lr
+
+
+def _order(count: int, seed: int) -> torch.Tensor:
+    """A permutation drawn on the CPU, so that it is the same whatever the device."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Limits:
+    """What guessing gives on the training pictures."""
+    counts = [int(n) for n in read(torch.bincount(data.train_labels, minlength=len(data.classes)))]
+    guessing = divergence.Guessing(
+        loss=losses.chance_loss(config.train.loss, counts), accuracy=max(counts) / sum(counts)
+    )
+    return divergence.Limits(guessing, config.train.epochs, config.train.warmup_epochs)
+
+
+def _restore(run: Run, state: Mapping[str, Any]) -> None:
+    if state.get("version") != STATE_VERSION or state["fingerprint"] != run.data.fingerprint:
+        raise DataError(
+            "checkpoint: it belongs to other pictures or another version; delete it to start anew"
+        )
+    run.model.load_state_dict(state["model"])
+    restore(run.optimizer, state["optimizer"])
+    run.watch = run.watch.restored(state["watch"])
+    run.epoch, run.ended = state["epoch"], state["ended"]
