@@ -209,3 +209,52 @@ class End:
     value: float | None = None
     traceback: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)  # shown in the dashboard
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A study's trials by how they stand. `plain` are ended ones that plain Optuna ran, by state; they count as ended."""
+
+    waiting: int
+    running: int
+    ends: Mapping[EndKind, int]
+    plain: Mapping[TrialState, int]
+
+    @property
+    def ended(self) -> int:
+        """Trials that count against the budget for good."""
+        return sum(self.ends.values()) + sum(self.plain.values())
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One study in a list of them; `best` is the best value of a completed trial."""
+
+    uuid: str
+    study_id: int
+    name: str
+    direction: str
+    metric: str
+    state: StudyState
+    budget: int
+    data_source: str
+    created: float
+    last_activity: float
+    waiting: int
+    running: int
+    ended: int
+    best: float | None
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial at work, for the live table; `values` are the metric's last ones, oldest first."""
+
+    number: int
+    baseline: str | None
+    owner: str | None
+    started: float
+    lease_until: float | None
+    worked: float
+    last: EpochRecord | None
+    values: tuple[float, ...]

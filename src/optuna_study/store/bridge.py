@@ -1,0 +1,111 @@
+"""Where the store meets Optuna itself; the only module here that imports it, so that reading never does."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from optuna_study.store.failures import translated, translation
+from optuna_study.store.open import open_writer, postgresql_options
+from optuna_study.store.urls import PostgreSQL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.storages import BaseStorage
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import Claim, StudyRecord
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def optuna_storage(store: Store) -> BaseStorage:
+    """Optuna's cached storage over the store's own connections.
+
+    `RDBStorage` makes an engine of its own; ours takes its place, so that a worker holds one PostgreSQL connection, and
+    Optuna waits for SQLite as long as we do. Hand URLs to processes: a pickled storage would forget this.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    with optuna_failures(store):
+        return _CachedStorage(_rdb_storage(store, create=False))
+
+
+def create_tables(store: Store) -> None:
+    """Let Optuna make its tables; the caller holds the store's lock."""
+    with optuna_failures(store):
+        _rdb_storage(store, create=True)
+
+
+def optuna_study(
+    storage: BaseStorage, study: StudyRecord, sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
+    """Optuna's view of one of our studies, with its cache warm."""
+    loaded = optuna.load_study(study_name=study.name, storage=storage, sampler=sampler)
+    # A trial claimed by SQL is unknown to the cache, and its first suggest a KeyError, until all are read once.
+    storage.get_all_trials(study.study_id, deepcopy=False)
+    return loaded
+
+
+def optuna_trial(
+    storage: BaseStorage,
+    study: StudyRecord,
+    sampler: optuna.samplers.BaseSampler,
+    claim: Claim,
+) -> optuna.Trial:
+    """The claimed trial as Optuna's: suggesting gives back what is stored, and draws and stores what is not."""
+    return optuna.Trial(optuna_study(storage, study, sampler), claim.trial_id)
+
+
+@contextmanager
+def optuna_failures(store: Store) -> Iterator[None]:
+    """Turn what Optuna's storage raises when the database fails into errors of ours.
+
+    Raises:
+        DiskFullError: no space left.
+        FolderError: a SQLite file that cannot be written.
+        StoreError: everything else a database refuses.
+    """
+    try:
+        with translated(store.url):
+            yield
+    except StorageInternalError as error:
+        cause = error.__cause__
+        if not isinstance(cause, SQLAlchemyError):
+            raise
+        raise translation(store.url, cause) from error
+
+
+def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
+    if isinstance(store.place, PostgreSQL):
+        # RDBStorage reads `{...}` in a URL as a template of its own.
+        url = store.place.url.render_as_string(hide_password=False)
+        url = url.replace("{", "{{").replace("}", "}}")
+        options: dict[str, Any] = {"poolclass": NullPool}
+        options["connect_args"] = postgresql_options()["connect_args"]
+    else:
+        url = "sqlite://"
+        path = store.place.path
+        options = {"poolclass": NullPool, "creator": lambda: open_writer(path)}
+    store.engine.dispose()  # idle connections: never two at once, not even while this one opens
+    storage = RDBStorage(
+        url,
+        engine_kwargs=options,
+        skip_table_creation=not create,
+        skip_compatibility_check=not create,
+    )
+    storage.engine.dispose()
+    storage.engine = store.engine
+    storage.scoped_session = scoped_session(sessionmaker(bind=store.engine))
+    return storage

@@ -1,0 +1,107 @@
+"""How a trial leaves its worker: ended, or waiting again. The caller holds the study's lock and has checked the token."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from optuna_study.store.records import End, EndKind, TrialState
+from optuna_study.store.rows import last_report, utc, write_attributes, write_value
+from optuna_study.store.schema import INFEASIBLE_KEY, own_studies, own_trials, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Row
+
+    from optuna_study.store.records import StudyRecord
+
+MOST_STRIKES = 3
+
+
+def end_trial(
+    connection: Connection, uuid: str, number: int, trial_id: int, end: End, now: float
+) -> None:
+    """Write an end: value, attributes, constraint, state and times, and the study's failures in a row."""
+    value = end.value if end.kind is EndKind.COMPLETED else None
+    if end.kind.state is TrialState.PRUNED:
+        value = last_report(connection, trial_id)
+    if value is not None and not math.isnan(value):
+        write_value(connection, trial_id, value)
+    attributes = {"end": end.kind.value, "reason": end.reason, **end.attributes}
+    write_attributes(connection, trial_id, attributes)
+    if end.kind.infeasible:
+        write_attributes(connection, trial_id, {INFEASIBLE_KEY: 1.0}, system=True)
+    connection.execute(
+        update(trials)
+        .where(trials.c.trial_id == trial_id)
+        .values(state=end.kind.state.value, datetime_complete=utc(now))
+    )
+    connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == uuid, own_trials.c.number == number)
+        .values(
+            token=None,
+            owner=None,
+            lease_until=None,
+            end_kind=end.kind.value,
+            reason=end.reason,
+            traceback=end.traceback,
+            completed=now,
+            touched=now,
+        )
+    )
+    failed = end.kind is EndKind.FAILED
+    connection.execute(
+        update(own_studies)
+        .where(own_studies.c.uuid == uuid)
+        .values(failures_in_a_row=own_studies.c.failures_in_a_row + 1 if failed else 0)
+    )
+
+
+def set_waiting(connection: Connection, trial_id: int) -> None:
+    """Make a running trial wait; one that plain Optuna has ended stays so."""
+    connection.execute(
+        update(trials)
+        .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING.value)
+        .values(state=TrialState.WAITING.value)
+    )
+
+
+def bury_lost(
+    connection: Connection, study: StudyRecord, lost: Callable[[Row[Any]], bool], now: float
+) -> list[int]:
+    """Give back every held trial that `lost` says is lost; their numbers."""
+    held = connection.execute(
+        select(own_trials)
+        .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
+        .order_by(own_trials.c.number)
+    ).all()
+    dead = [row for row in held if lost(row)]
+    for row in dead:
+        _bury(connection, row, now)
+    return [row.number for row in dead]
+
+
+def _bury(connection: Connection, row: Row[Any], now: float) -> None:
+    """Make a dead worker's trial wait again, or end it at its third strike."""
+    strikes = 0 if row.progressed else row.strikes + 1
+    values: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
+    connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == row.uuid, own_trials.c.number == row.number)
+        .values(strikes=strikes, reason=f"its worker {row.owner} was lost", touched=now, **values)
+    )
+    if strikes < MOST_STRIKES:
+        set_waiting(connection, row.trial_id)
+        return
+    state = connection.execute(
+        select(trials.c.state).where(trials.c.trial_id == row.trial_id)
+    ).scalar()
+    if state == TrialState.RUNNING:  # unless plain Optuna has ended it
+        reason = (
+            f"{MOST_STRIKES} workers in a row were lost before a new checkpoint, last {row.owner}"
+        )
+        end_trial(connection, row.uuid, row.number, row.trial_id, End(EndKind.FAILED, reason), now)

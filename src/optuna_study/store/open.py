@@ -1,0 +1,287 @@
+"""Open a store: the file or server that holds Optuna's tables and ours.
+
+SQLite: two engines, one whose connections can only read and one that writes; WAL, a busy time-out of two minutes. A write
+begins with BEGIN IMMEDIATE on its own connection alone, since on every connection it would make readers queue. PostgreSQL:
+one engine with one connection, which Optuna's storage shares.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import create_engine, event, func, select
+from sqlalchemy.pool import QueuePool
+
+from optuna_study.errors import FolderError, StoreError
+from optuna_study.store.failures import translated
+from optuna_study.store.schema import (
+    OLDER_REVISIONS,
+    OPTUNA_REVISION,
+    OWN_VERSION,
+    alembic_version,
+    own_schema,
+)
+from optuna_study.store.urls import (
+    PostgreSQL,
+    SQLiteFile,
+    masked,
+    parse,
+    refuse_network_file_system,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna.storages import BaseStorage
+    from sqlalchemy import Connection, Engine
+
+BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well below this
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 60
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; threads may share it, forked processes may not.
+
+    `clock` gives UTC seconds and is None for the store's own: the server's on PostgreSQL, this machine's for a file.
+    """
+
+    url: str
+    place: SQLiteFile | PostgreSQL
+    engine: Engine  # writes; on PostgreSQL it reads, too
+    reader: Engine
+    clock: Callable[[], float] | None = field(default=None, repr=False)
+
+    @property
+    def masked_url(self) -> str:
+        """The URL as it may be shown."""
+        return masked(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the store is one file."""
+        return isinstance(self.place, SQLiteFile)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; on SQLite one that cannot write.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        with translated(self.url), self.reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        """One write transaction, committed when the block ends well; `durable` survives a power loss, too.
+
+        Raises:
+            DiskFullError: no space left.
+            FolderError: a SQLite file that cannot be written.
+            StoreError: the store fails.
+        """
+        with translated(self.url), self.engine.connect() as connection:
+            if self.is_sqlite:
+                level = "FULL" if durable else "NORMAL"
+                connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+    def now(self, connection: Connection) -> float:
+        """UTC seconds by the one clock that all workers of this store share."""
+        if self.clock is not None:
+            return self.clock()
+        if self.is_sqlite:
+            return time.time()
+        return float(
+            connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
+        )
+
+    @cached_property
+    def is_ours(self) -> bool:
+        """Whether our tables are there; a store of plain Optuna has none of our studies."""
+        with self.read() as connection:
+            return connection.dialect.has_table(connection, own_schema.name)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        self.reader.dispose()
+
+
+def open_store(
+    url: str,
+    *,
+    create: bool = False,
+    clock: Callable[[], float] | None = None,
+    mounts: Path = Path("/proc/mounts"),
+) -> Store:
+    """Open the store at `url`, and with `create` make what is missing of it.
+
+    Raises:
+        StorageUrlError: no URL of a store, or SQLite on a network file system.
+        FolderError: a SQLite store to be made where nothing can be written.
+        StoreError: no such store, unreachable, not Optuna's, or of another version.
+    """
+    place = parse(url)
+    if isinstance(place, SQLiteFile):
+        refuse_network_file_system(place.path, mounts)
+    store = connect(url, place, clock)
+    try:
+        if create:
+            from optuna_study.store import creation
+
+            creation.ensure(store)
+        else:
+            require(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def connect(
+    url: str, place: SQLiteFile | PostgreSQL, clock: Callable[[], float] | None = None
+) -> Store:
+    """A store's engines, before anything is known of what is behind them."""
+    if isinstance(place, SQLiteFile):
+        writer = _sqlite_engine(place.path, open_writer)
+        return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
+    engine = create_engine(place.url, **postgresql_options())
+    event.listen(engine, "connect", _prepare_postgresql)
+    return Store(url, place, engine, engine, clock)
+
+
+def require(store: Store) -> None:
+    """Refuse a store that is not there, is none, or is of another version.
+
+    Raises:
+        StoreError: any of these.
+    """
+    if isinstance(store.place, SQLiteFile) and not store.place.path.is_file():
+        raise StoreError(
+            f"{store.masked_url}: there is no such file; check the path, or make the store with "
+            "`optuna-study launch`"
+        )
+    revision, version = versions(store)
+    if revision is None:
+        raise StoreError(f"{store.masked_url}: holds no Optuna storage; check --storage")
+    check_versions(store, revision, version)
+
+
+def versions(store: Store) -> tuple[str | None, int | None]:
+    """The revision of Optuna's schema and the version of ours, None where the tables are missing."""
+    with store.read() as connection:
+        has = connection.dialect.has_table
+        revision = version = None
+        if has(connection, alembic_version.name):
+            revision = connection.execute(select(alembic_version.c.version_num)).scalar()
+        if has(connection, own_schema.name):
+            version = connection.execute(select(own_schema.c.version)).scalar()
+        return revision, version
+
+
+def check_versions(store: Store, revision: str, version: int | None) -> None:
+    """Refuse schemas that this package does not know.
+
+    Raises:
+        StoreError: the store was made by an older Optuna, or by a newer one or a newer version of this package.
+    """
+    if revision in OLDER_REVISIONS:
+        raise StoreError(
+            f"{store.masked_url}: made by an older Optuna (schema {revision}); back it up, then "
+            f"run `optuna storage upgrade --storage {store.masked_url}`"
+        )
+    if revision != OPTUNA_REVISION:
+        raise StoreError(
+            f"{store.masked_url}: made by a newer Optuna (schema {revision}, this one knows "
+            f"{OPTUNA_REVISION}); upgrade optuna-study"
+        )
+    if version is not None and version > OWN_VERSION:
+        raise StoreError(
+            f"{store.masked_url}: made by a newer optuna-study (version {version} of its tables, "
+            f"this one knows {OWN_VERSION}); upgrade optuna-study"
+        )
+
+
+def optuna_storage(store: Store) -> BaseStorage:
+    """Optuna's storage on this store, for samplers; it shares the store's connections."""
+    from optuna_study.store import bridge
+
+    return bridge.optuna_storage(store)
+
+
+def postgresql_options() -> dict[str, Any]:
+    """How every PostgreSQL engine of ours connects."""
+    return {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_pre_ping": True,
+        "pool_timeout": STATEMENT_SECONDS,
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
+            "application_name": "optuna-study",
+            **_KEEPALIVE,
+        },
+    }
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    milliseconds = STATEMENT_SECONDS * 1000
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = {milliseconds}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+    connection.commit()
+
+
+def _sqlite_engine(path: Path, opener: Callable[[Path], sqlite3.Connection]) -> Engine:
+    # The URL only picks the dialect: a path may hold characters that a URL would read as its own.
+    return create_engine("sqlite://", creator=lambda: opener(path), poolclass=QueuePool)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """A connection that writes the file; it never makes one."""
+    connection = _open_sqlite(path, "mode=rw")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    try:
+        connection = _open_sqlite(path, "mode=ro")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        if os.access(path.parent, os.W_OK) or not path.is_file():
+            raise
+        # A WAL database on a read-only mount opens in no other way, and nobody can be writing it.
+        return _open_sqlite(path, "mode=ro&immutable=1")
+    return connection
+
+
+def _open_sqlite(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a SQLite file that can only be read.
+
+    Raises:
+        FolderError: it, or its folder, cannot be written.
+    """
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise FolderError(f"{path}: cannot be written; choose another --storage")

@@ -1,0 +1,299 @@
+"""The queue of trials: who may run which trial, so that exactly the budget is run however workers come and go.
+
+The contract, which `tests/store/test_queue.py` states again as one class over every kind of store:
+
+1. A claim is one write transaction. It gives back lost trials, then refuses (see `NoTrialReason`) or hands out one trial:
+   the waiting one with the lowest number, else a new one with the next number. Numbers run from 0 without a gap.
+2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the study count; nothing
+   here ever gives them back or ends them. Trials that it enqueues are claimed like returned ones.
+3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may write: `renew`, `report`,
+   `checkpointed`, `annotate`, `give_back`, `end` check it in the transaction that writes and raise StaleClaimError, with
+   nothing of the write kept, once the trial is another's, has ended, or its study is gone. A lease that has run out
+   takes nothing away until somebody reaps.
+4. A trial that is given back waits again with its number, parameters, attributes, reports, checkpoint and first start.
+5. A death is a strike unless a checkpoint was written since the claim; a checkpoint clears the strikes; the third in a
+   row ends the trial as failed. Giving back on a signal is no strike.
+6. An end writes state, value, times, attributes, constraint and the last epochs in one transaction, and nothing changes
+   the trial after it. A pruned trial's value is the last it reported, as with Optuna's own `tell`.
+7. So many `failed` ends in a row as the study allows stop it, until it is set active again.
+8. Claims and ends survive a power loss; reports survive the death of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, update
+
+from optuna_study.store.ends import bury_lost, end_trial, set_waiting
+from optuna_study.store.fence import fenced, lock, lock_study
+from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
+from optuna_study.store.rows import insert_trial, utc, write_attributes, write_epochs
+from optuna_study.store.schema import own_epochs, own_studies, own_trials, trials
+from optuna_study.store.seeds import trial_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import End, EpochRecord, StudyRecord
+
+LEASE_SECONDS = 60.0
+
+
+def claim(
+    store: Store, study: StudyRecord, owner: str, *, lease: float = LEASE_SECONDS
+) -> Claim | NoTrialReason:
+    """Take the next trial for `owner`, or say why there is none; the lease is in seconds.
+
+    Raises:
+        NotFoundError: the study is gone.
+        StoreError: the store fails.
+    """
+    with store.write(durable=True) as connection:
+        settings = lock_study(connection, study)
+        now = store.now(connection)
+        bury_lost(connection, study, lambda held: held.lease_until < now, now)
+        tally = _tally(connection, study.study_id)
+        refusal = _refusal(connection, settings, tally)
+        if refusal is not None:
+            return refusal
+        waiting = tally.get(TrialState.WAITING)
+        if waiting is None:
+            number = sum(count for count, _ in tally.values())
+            trial_id = insert_trial(connection, study.study_id, number, TrialState.RUNNING, now)
+        else:
+            number = waiting[1]
+            trial_id = _start_waiting(connection, study.study_id, number, now)
+        return _hold(connection, study, number, trial_id, owner=owner, now=now, lease=lease)
+
+
+def _tally(connection: Connection, study_id: int) -> dict[TrialState, tuple[int, int]]:
+    """How many trials of each state there are, and the lowest number among them."""
+    rows = connection.execute(
+        select(trials.c.state, func.count(), func.min(trials.c.number))
+        .where(trials.c.study_id == study_id)
+        .group_by(trials.c.state)
+    )
+    return {TrialState(state): (count, lowest) for state, count, lowest in rows}
+
+
+def _refusal(
+    connection: Connection, settings: Row[Any], tally: Mapping[TrialState, tuple[int, int]]
+) -> NoTrialReason | None:
+    counts = {state: count for state, (count, _) in tally.items()}
+    running = counts.get(TrialState.RUNNING, 0)
+    ended = sum(counts.values()) - running - counts.get(TrialState.WAITING, 0)
+    if ended >= settings.budget:
+        return NoTrialReason.BUDGET_MET
+    if settings.state != StudyState.ACTIVE:
+        paused = settings.state == StudyState.PAUSED
+        return NoTrialReason.PAUSED if paused else NoTrialReason.STOPPING
+    failures = connection.execute(  # reaping may just have added one
+        select(own_studies.c.failures_in_a_row).where(own_studies.c.uuid == settings.uuid)
+    ).scalar_one()
+    if failures >= settings.stop_after_failures:
+        return NoTrialReason.TOO_MANY_FAILURES
+    if ended + running >= settings.budget:
+        return NoTrialReason.BUDGET_TAKEN
+    return None
+
+
+def _start_waiting(connection: Connection, study_id: int, number: int, now: float) -> int:
+    started = func.coalesce(trials.c.datetime_start, utc(now))
+    return int(
+        connection.execute(
+            update(trials)
+            .where(
+                trials.c.study_id == study_id,
+                trials.c.number == number,
+                trials.c.state == TrialState.WAITING.value,
+            )
+            .values(state=TrialState.RUNNING.value, datetime_start=started)
+            .returning(trials.c.trial_id)
+        ).scalar_one()
+    )
+
+
+def _hold(
+    connection: Connection,
+    study: StudyRecord,
+    number: int,
+    trial_id: int,
+    *,
+    owner: str,
+    now: float,
+    lease: float,
+) -> Claim:
+    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
+    before = connection.execute(select(own_trials).where(is_it)).first()
+    if before is None:
+        connection.execute(
+            own_trials.insert().values(
+                uuid=study.uuid, number=number, trial_id=trial_id, touched=now
+            )
+        )
+    token = secrets.token_hex(16)
+    seed = trial_seed(study.seed, number)
+    connection.execute(
+        update(own_trials)
+        .where(is_it)
+        .values(
+            token=token,
+            owner=owner,
+            lease_until=now + lease,
+            claims=own_trials.c.claims + 1,
+            progressed=False,
+            started=func.coalesce(own_trials.c.started, now),
+            seed=seed,
+            touched=now,
+        )
+    )
+    return Claim(
+        study_uuid=study.uuid,
+        study_id=study.study_id,
+        trial_id=trial_id,
+        number=number,
+        token=token,
+        baseline=before.baseline if before else None,
+        fixed=json.loads(before.fixed) if before and before.fixed else {},
+        seed=seed,
+        checkpoint_epoch=before.checkpoint_epoch if before else 0,
+        resumed=bool(before and before.claims),
+    )
+
+
+def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
+    """Hold the trial for another `lease` seconds.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        now = store.now(connection)
+        fenced(connection, claim, lease_until=now + lease, touched=now)
+
+
+def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
+    """Write epochs, all in one transaction; one that was written before is overwritten.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        _write_epochs(connection, claim, epochs, store.now(connection))
+
+
+def _write_epochs(
+    connection: Connection, claim: Claim, epochs: Sequence[EpochRecord], now: float
+) -> None:
+    fenced(connection, claim, touched=now)
+    if not epochs:
+        return
+    write_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epochs)
+    is_it = (own_epochs.c.uuid == claim.study_uuid) & (own_epochs.c.number == claim.number)
+    last, seconds = connection.execute(
+        select(func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds)).where(is_it)
+    ).one()
+    fenced(connection, claim, epochs=last, worked=seconds or 0.0)
+
+
+def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
+    """Say that a checkpoint after `epoch` lies on disk; flush the reports up to it first.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        fenced(
+            connection,
+            claim,
+            checkpoint_epoch=epoch,
+            progressed=True,
+            strikes=0,
+            touched=store.now(connection),
+        )
+
+
+def annotate(
+    store: Store,
+    claim: Claim,
+    attributes: Mapping[str, Any],
+    *,
+    resumed_elsewhere: bool | None = None,
+) -> None:
+    """Set attributes that Optuna and the dashboard show, and mark a trial that goes on on other hardware.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    marked = {} if resumed_elsewhere is None else {"resumed_elsewhere": resumed_elsewhere}
+    with store.write() as connection:
+        fenced(connection, claim, touched=store.now(connection), **marked)
+        write_attributes(connection, claim.trial_id, attributes)
+
+
+def give_back(store: Store, claim: Claim, reason: str) -> None:
+    """Let the trial wait again, with all it has; no strike.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write(durable=True) as connection:
+        lock(connection, claim.study_id)
+        now = store.now(connection)
+        fenced(
+            connection,
+            claim,
+            token=None,
+            owner=None,
+            lease_until=None,
+            reason=reason,
+            touched=now,
+        )
+        set_waiting(connection, claim.trial_id)
+
+
+def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()) -> None:
+    """End the trial, with the epochs not yet reported.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+        ValueError: completed without a value that can be compared.
+    """
+    if end.kind is EndKind.COMPLETED and (end.value is None or math.isnan(end.value)):
+        raise ValueError(f"trial {claim.number} cannot be completed with the value {end.value}")
+    with store.write(durable=True) as connection:
+        lock(connection, claim.study_id)
+        now = store.now(connection)
+        _write_epochs(connection, claim, epochs, now)
+        end_trial(connection, claim.study_uuid, claim.number, claim.trial_id, end, now)
+
+
+def reap(store: Store, study: StudyRecord) -> list[int]:
+    """Give back the trials whose leases have run out, and return their numbers; any worker may.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        now = store.now(connection)
+        return bury_lost(connection, study, lambda held: held.lease_until < now, now)
+
+
+def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list[int]:
+    """Give back at once the trials of a worker known to be dead, and return their numbers; a death counts.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        now = store.now(connection)
+        return bury_lost(connection, study, lambda held: held.owner.startswith(owner_prefix), now)

@@ -1,0 +1,168 @@
+"""Single rows, spelled as Optuna spells them; statements shared by making studies and by the queue."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from optuna_study.store.schema import (
+    own_epochs,
+    trial_intermediate_values,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from optuna_study.store.records import EpochRecord, TrialState
+
+FIGURES = tuple(
+    ["value", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "gradient_norm", "seconds"]
+)
+
+
+def utc(seconds: float) -> datetime:
+    """UTC seconds as Optuna's naive UTC."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def utc_seconds(moment: datetime | None) -> float | None:
+    """Optuna's naive UTC as UTC seconds."""
+    return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
+
+
+def strict_json(value: Any) -> str:
+    """JSON without NaN and Infinity, which become words: the dashboard's JavaScript reads no others."""
+    return json.dumps(_finite(value), allow_nan=False, sort_keys=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def stored_value(value: float) -> tuple[float | None, str]:
+    """A value and its type as Optuna stores them: what is not finite is in the type alone."""
+    if math.isnan(value):
+        return None, "NAN"
+    if math.isinf(value):
+        return None, "INF_POS" if value > 0 else "INF_NEG"
+    return value, "FINITE"
+
+
+def external_value(value: float | None, kind: str) -> float:
+    """The inverse of `stored_value`."""
+    if kind == "FINITE":
+        return math.nan if value is None else value
+    return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind, math.nan)
+
+
+def upsert(
+    connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows, or overwrite those with the same `keys`; one statement for all of them."""
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=list(keys), set_=changed),
+        [dict(row) for row in rows],
+    )
+
+
+def insert_trial(
+    connection: Connection, study_id: int, number: int, state: TrialState, started: float | None
+) -> int:
+    """Insert a trial of Optuna's and return its id; the caller holds the study's lock and has counted."""
+    row = insert(trials).values(
+        study_id=study_id,
+        number=number,
+        state=state.value,
+        datetime_start=None if started is None else utc(started),
+    )
+    return int(connection.execute(row.returning(trials.c.trial_id)).scalar_one())
+
+
+def write_epochs(
+    connection: Connection, uuid: str, number: int, trial_id: int, epochs: Sequence[EpochRecord]
+) -> None:
+    """Write epochs to our table and to Optuna's; an epoch written before is overwritten."""
+    own = [
+        {"uuid": uuid, "number": number, "epoch": epoch.epoch}
+        | {name: _none_if_nan(getattr(epoch, name)) for name in FIGURES}
+        for epoch in epochs
+    ]
+    upsert(connection, own_epochs, ("uuid", "number", "epoch"), own)
+    reports = []
+    for epoch in epochs:
+        value, kind = stored_value(epoch.value)
+        reports.append(
+            {
+                "trial_id": trial_id,
+                "step": epoch.epoch,
+                "intermediate_value": value,
+                "intermediate_value_type": kind,
+            }
+        )
+    upsert(connection, trial_intermediate_values, ("trial_id", "step"), reports)
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def last_report(connection: Connection, trial_id: int) -> float | None:
+    """The value of the last epoch reported, None without one."""
+    table = trial_intermediate_values
+    row = connection.execute(
+        select(table.c.intermediate_value, table.c.intermediate_value_type)
+        .where(table.c.trial_id == trial_id)
+        .order_by(table.c.step.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else external_value(row[0], row[1])
+
+
+def write_value(connection: Connection, trial_id: int, value: float) -> None:
+    """Write a trial's value; the caller has refused NaN, which Optuna does not store."""
+    number, kind = stored_value(value)
+    connection.execute(
+        delete(trial_values).where(
+            trial_values.c.trial_id == trial_id, trial_values.c.objective == 0
+        )
+    )
+    connection.execute(
+        insert(trial_values).values(trial_id=trial_id, objective=0, value=number, value_type=kind)
+    )
+
+
+def write_attributes(
+    connection: Connection, trial_id: int, attributes: Mapping[str, Any], *, system: bool = False
+) -> None:
+    """Set attributes of a trial, as Optuna's `set_user_attr` or `set_system_attr` does."""
+    upsert(
+        connection,
+        trial_system_attributes if system else trial_user_attributes,
+        ("trial_id", "key"),
+        [
+            {"trial_id": trial_id, "key": key, "value_json": strict_json(value)}
+            for key, value in attributes.items()
+        ],
+    )

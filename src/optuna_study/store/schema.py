@@ -1,0 +1,230 @@
+"""The tables: Optuna's, mirrored for our own statements, and ours, which stand beside them.
+
+Optuna's tables are never made or changed from here: `creation.py` lets Optuna do it once, and a test compares the mirror
+with Optuna's own models. Ours are keyed by a study's UUID and a trial's number, since SQLite hands the ids of deleted rows
+out again. They hold no foreign keys: one without CASCADE makes Optuna's deletion of a study do nothing on PostgreSQL, and
+SQLite enforces none of them. The UUID itself lives in Optuna's study attributes and dies with the study.
+
+A missing figure (NaN) is stored as NULL in our tables, which SQLite would make of it anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Enum,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    case,
+    literal,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+OPTUNA_REVISION = "v3.2.0.a"  # the schema mirrored below: that of Optuna 3.2 to 5.0
+OLDER_REVISIONS = frozenset(
+    ["v0.9.0.a", "v1.2.0.a", "v1.3.0.a", "v2.4.0.a", "v2.6.0.a", "v3.0.0.a", "v3.0.0.b", "v3.0.0.c", "v3.0.0.d"]
+)
+OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer optuna-study
+
+UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
+METRIC_NAMES_KEY = (
+    "study:metric_names"  # where Optuna and its dashboard look for the metric's name
+)
+INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
+
+optuna_tables = MetaData()
+own_tables = MetaData()
+
+_trial_state = Enum("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING", name="trialstate")
+_direction = Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection")
+_value_type = Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")
+_report_type = Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype")
+
+alembic_version = Table("alembic_version", optuna_tables, Column("version_num", String(32)))
+studies = Table(
+    "studies",
+    optuna_tables,
+    Column("study_id", Integer, primary_key=True),
+    Column("study_name", String(512)),
+)
+study_directions = Table(
+    "study_directions",
+    optuna_tables,
+    Column("study_direction_id", Integer, primary_key=True),
+    Column("direction", _direction),
+    Column("study_id", Integer),
+    Column("objective", Integer),
+)
+study_user_attributes = Table(
+    "study_user_attributes",
+    optuna_tables,
+    Column("study_user_attribute_id", Integer, primary_key=True),
+    Column("study_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+study_system_attributes = Table(
+    "study_system_attributes",
+    optuna_tables,
+    Column("study_system_attribute_id", Integer, primary_key=True),
+    Column("study_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+trials = Table(
+    "trials",
+    optuna_tables,
+    Column("trial_id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", _trial_state),
+    Column("datetime_start", DateTime),  # naive UTC, as Optuna 5 stores it
+    Column("datetime_complete", DateTime),
+)
+trial_user_attributes = Table(
+    "trial_user_attributes",
+    optuna_tables,
+    Column("trial_user_attribute_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+trial_system_attributes = Table(
+    "trial_system_attributes",
+    optuna_tables,
+    Column("trial_system_attribute_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+trial_params = Table(
+    "trial_params",
+    optuna_tables,
+    Column("param_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("param_name", String(512)),
+    Column("param_value", Float(53)),
+    Column("distribution_json", Text),
+)
+trial_values = Table(
+    "trial_values",
+    optuna_tables,
+    Column("trial_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("objective", Integer),
+    Column("value", Float(53)),
+    Column("value_type", _value_type),
+)
+trial_intermediate_values = Table(
+    "trial_intermediate_values",
+    optuna_tables,
+    Column("trial_intermediate_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("step", Integer),
+    Column("intermediate_value", Float(53)),
+    Column("intermediate_value_type", _report_type),
+)
+trial_heartbeats = Table(
+    "trial_heartbeats",
+    optuna_tables,
+    Column("trial_heartbeat_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("heartbeat", DateTime),
+)
+
+own_schema = Table(
+    "optuna_study_schema",
+    own_tables,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
+own_studies = Table(
+    "optuna_study_studies",
+    own_tables,
+    Column("uuid", String(36), primary_key=True),
+    Column("metric", String(64), nullable=False),
+    Column("direction", String(8), nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("definition_hash", String(64), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("data_source", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("budget", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stop_after_failures", Integer, nullable=False),
+    Column("failures_in_a_row", Integer, nullable=False, default=0),
+    Column("created", Double, nullable=False),
+    Column("importances", Text),
+    Column("importances_at", Double),
+    Column("importances_trials", Integer),
+)
+own_trials = Table(
+    "optuna_study_trials",
+    own_tables,
+    Column("uuid", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("trial_id", Integer, nullable=False),
+    Column("baseline", Text),
+    Column("baseline_group", Text),
+    Column("fixed", Text),
+    Column("seed", BigInteger),
+    Column("token", String(32)),  # of the claim that holds the trial; NULL when nobody does
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("claims", Integer, nullable=False, default=0),
+    Column("strikes", Integer, nullable=False, default=0),
+    Column("checkpoint_epoch", Integer, nullable=False, default=0),
+    Column("progressed", Boolean, nullable=False, default=False),  # a checkpoint since the claim
+    Column("epochs", Integer, nullable=False, default=0),
+    Column("worked", Double, nullable=False, default=0.0),
+    Column("started", Double),
+    Column("completed", Double),
+    Column("touched", Double, nullable=False),
+    Column("end_kind", String(16)),
+    Column("reason", Text),
+    Column("traceback", Text),
+    Column("resumed_elsewhere", Boolean, nullable=False, default=False),
+)
+own_epochs = Table(
+    "optuna_study_epochs",
+    own_tables,
+    Column("uuid", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("value", Double),
+    Column("train_loss", Double),
+    Column("train_accuracy", Double),
+    Column("validation_loss", Double),
+    Column("validation_accuracy", Double),
+    Column("lr", Double),
+    Column("gradient_norm", Double),
+    Column("seconds", Double),
+)
+# Only held trials are in the first index, so looking for lost ones costs the same after 10 and after 10,000 trials.
+_held = own_trials.c.token.is_not(None)
+Index("optuna_study_trials_held", own_trials.c.uuid, sqlite_where=_held, postgresql_where=_held)
+Index(  # what the pruner reads: the others' values at one epoch
+    "optuna_study_epochs_at", own_epochs.c.uuid, own_epochs.c.epoch, own_epochs.c.value
+)
+
+# A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.
+VALUE: ColumnElement[float] = case(
+    (trial_values.c.value_type == "INF_POS", literal(math.inf, Double)),
+    (trial_values.c.value_type == "INF_NEG", literal(-math.inf, Double)),
+    else_=trial_values.c.value,
+)

@@ -1,0 +1,347 @@
+"""Studies in a store: made in one transaction with their pinned definition, found by name, changed, deleted.
+
+A study is ours when Optuna's study attributes carry a UUID of ours. The attribute goes when Optuna or the dashboard deletes
+the study, so whatever our tables still hold of it can belong to no other; making the next study collects it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, literal, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from optuna_study.errors import DefinitionChangedError, NotFoundError, did_you_mean
+from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
+from optuna_study.store.rows import insert_trial, strict_json, write_attributes
+from optuna_study.store.schema import (
+    METRIC_NAMES_KEY,
+    UUID_KEY,
+    own_epochs,
+    own_studies,
+    own_trials,
+    studies,
+    study_directions,
+    study_system_attributes,
+    study_user_attributes,
+    trial_heartbeats,
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import PlannedTrial
+
+    Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
+
+_MAKING_LOCK = 0x6F707475_6E610002
+_TRIAL_TABLES = (
+    trial_user_attributes,
+    trial_system_attributes,
+    trial_params,
+    trial_values,
+    trial_intermediate_values,
+    trial_heartbeats,
+)
+
+
+def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None) -> StudyRecord:
+    """Make a study with its definition and baselines in one transaction, or find the one that exists.
+
+    `explain` turns the stored and the new definition into the lines of their difference.
+
+    Raises:
+        DefinitionChangedError: the name is taken by another definition, or by a study of plain Optuna.
+        FolderError: a SQLite file that cannot be written.
+        DiskFullError: no space left.
+        StoreError: the store fails.
+    """
+    try:
+        with store.write(durable=True) as connection:
+            if not store.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MAKING_LOCK})
+            taken = connection.execute(
+                select(studies.c.study_id).where(studies.c.study_name == new.name)
+            ).scalar()
+            if taken is None:
+                collect_orphans(connection)
+                _insert_study(connection, new, store.now(connection))
+    except IntegrityError:
+        pass  # plain Optuna took the name between our look and our insert
+    record = find_study(store, new.name)
+    if record is None:
+        raise DefinitionChangedError(
+            f"{store.masked_url}: '{new.name}' is a study of plain Optuna; choose another --name"
+        )
+    if record.definition_hash != new.definition_hash:
+        lines = explain(record.definition, new.definition) if explain else ()
+        raise DefinitionChangedError(
+            f"study '{new.name}' exists with another definition"
+            f"{': ' if lines else ''}{'; '.join(lines)}; keep the old one, or make another study "
+            "with --name"
+        )
+    return record
+
+
+def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
+    name = str(uuid.uuid4())
+    study_id = connection.execute(
+        insert(studies).values(study_name=new.name).returning(studies.c.study_id)
+    ).scalar_one()
+    connection.execute(
+        insert(study_directions).values(
+            study_id=study_id, objective=0, direction=new.direction.upper()
+        )
+    )
+    attributes = {UUID_KEY: name, METRIC_NAMES_KEY: [new.metric]}
+    connection.execute(
+        insert(study_system_attributes),
+        [
+            {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in attributes.items()
+        ],
+    )
+    search = new.definition.get("search") or {}
+    connection.execute(
+        insert(own_studies).values(
+            uuid=name,
+            metric=new.metric,
+            direction=new.direction,
+            definition=json.dumps(new.definition),
+            definition_hash=new.definition_hash,
+            fingerprint=new.fingerprint,
+            data_source=new.data_source,
+            environment=json.dumps(new.environment),
+            seed=new.seed,
+            budget=new.budget,
+            state=StudyState.ACTIVE.value,
+            stop_after_failures=search.get("stop_after_failures") or 5,
+            created=now,
+        )
+    )
+    for number, planned in enumerate(new.planned):
+        _insert_planned(connection, name, study_id, number, planned, now)
+
+
+def _insert_planned(
+    connection: Connection,
+    name: str,
+    study_id: int,
+    number: int,
+    planned: PlannedTrial,
+    now: float,
+) -> None:
+    trial_id = insert_trial(connection, study_id, number, TrialState.WAITING, None)
+    if planned.parameters:
+        connection.execute(
+            insert(trial_params),
+            [
+                {
+                    "trial_id": trial_id,
+                    "param_name": parameter.name,
+                    "param_value": parameter.internal_value,
+                    "distribution_json": parameter.distribution_json,
+                }
+                for parameter in planned.parameters
+            ],
+        )
+    write_attributes(
+        connection,
+        trial_id,
+        {"baseline": planned.baseline, "group": planned.group, **_shown(planned.fixed)},
+    )
+    connection.execute(
+        insert(own_trials).values(
+            uuid=name,
+            number=number,
+            trial_id=trial_id,
+            baseline=planned.baseline,
+            baseline_group=planned.group,
+            fixed=strict_json(dict(planned.fixed)),
+            touched=now,
+        )
+    )
+
+
+def _shown(fixed: Mapping[str, Any]) -> dict[str, Any]:
+    return {"fixed": dict(fixed)} if fixed else {}
+
+
+def ours() -> FromClause:
+    """Optuna's studies joined with ours: nothing else connects the two."""
+    attribute = study_system_attributes
+    return studies.join(
+        attribute, (attribute.c.study_id == studies.c.study_id) & (attribute.c.key == UUID_KEY)
+    ).join(own_studies, attribute.c.value_json == _quoted(own_studies.c.uuid))
+
+
+def _quoted(column: ColumnElement[str]) -> ColumnElement[str]:
+    return literal('"') + column + literal('"')
+
+
+def find_study(store: Store, name: str) -> StudyRecord | None:
+    """The study of ours with exactly this name, or None."""
+    if not store.is_ours:
+        return None
+    with store.read() as connection:
+        row = connection.execute(
+            select(studies.c.study_id, studies.c.study_name, own_studies)
+            .select_from(ours())
+            .where(studies.c.study_name == name)
+        ).first()
+    return None if row is None else _record(row)
+
+
+def load_study(store: Store, name: str) -> StudyRecord:
+    """The study with this name; a bare name means its only variant.
+
+    Raises:
+        NotFoundError: none of this name, or several variants of it.
+    """
+    exact = find_study(store, name)
+    if exact is not None:
+        return exact
+    names = study_names(store)
+    variants = [known for known in names if known.partition("@")[0] == name]
+    if len(variants) == 1:
+        only = find_study(store, variants[0])
+        if only is not None:
+            return only
+    if variants:
+        raise NotFoundError(
+            f"'{name}' has several variants in {store.masked_url}: {', '.join(variants)}; name one"
+        )
+    hint = did_you_mean(name, names) if names else "there are none yet"
+    raise NotFoundError(f"no study '{name}' in {store.masked_url}; {hint}")
+
+
+def study_names(store: Store) -> list[str]:
+    """The names of all studies of ours, oldest first."""
+    if not store.is_ours:
+        return []
+    with store.read() as connection:
+        return list(
+            connection.execute(
+                select(studies.c.study_name).select_from(ours()).order_by(own_studies.c.created)
+            ).scalars()
+        )
+
+
+def _record(row: Row[Any]) -> StudyRecord:
+    stored = row._mapping
+    importances = stored["importances"]
+    return StudyRecord(
+        uuid=stored["uuid"],
+        study_id=stored["study_id"],
+        name=stored["study_name"],
+        direction=stored["direction"],
+        metric=stored["metric"],
+        definition=json.loads(stored["definition"]),
+        definition_hash=stored["definition_hash"],
+        fingerprint=stored["fingerprint"],
+        data_source=stored["data_source"],
+        environment=json.loads(stored["environment"]),
+        seed=stored["seed"],
+        budget=stored["budget"],
+        state=StudyState(stored["state"]),
+        created=stored["created"],
+        importances=None if importances is None else json.loads(importances),
+        importances_at=stored["importances_at"],
+        importances_trials=stored["importances_trials"],
+    )
+
+
+def set_budget(store: Store, study: StudyRecord, budget: int) -> None:
+    """Change the number of trials that are to end in all.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    _change(store, study, {"budget": budget})
+
+
+def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
+    """Tell the study's workers to go on, to pause or to stop; going on forgives the failures in a row so far.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    forgiven = {"failures_in_a_row": 0} if state is StudyState.ACTIVE else {}
+    _change(store, study, {"state": state.value, **forgiven})
+
+
+def save_importances(
+    store: Store, study: StudyRecord, importances: Mapping[str, float], trials_used: int
+) -> None:
+    """Keep what mattered, with the time and the number of trials it was computed from.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    _change(
+        store,
+        study,
+        {"importances": strict_json(dict(importances)), "importances_trials": trials_used},
+        stamp="importances_at",
+    )
+
+
+def _change(
+    store: Store, study: StudyRecord, values: dict[str, Any], stamp: str | None = None
+) -> None:
+    with store.write(durable=True) as connection:
+        stamped = {stamp: store.now(connection)} if stamp else {}
+        changed = connection.execute(
+            update(own_studies).where(own_studies.c.uuid == study.uuid).values(**values, **stamped)
+        ).rowcount
+    if not changed:
+        raise NotFoundError(f"study '{study.name}' was deleted from {store.masked_url}")
+
+
+def delete_study(store: Store, study: StudyRecord) -> None:
+    """Remove a study's rows, Optuna's and ours; its files are the caller's.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    attribute = study_system_attributes
+    with store.write(durable=True) as connection:
+        same = connection.execute(
+            select(attribute.c.study_id).where(
+                attribute.c.study_id == study.study_id,
+                attribute.c.key == UUID_KEY,
+                attribute.c.value_json == json.dumps(study.uuid),
+            )
+        ).scalar()
+        if same is not None:  # else it is gone already, and its id may be another's
+            its_trials = select(trials.c.trial_id).where(trials.c.study_id == study.study_id)
+            for table in _TRIAL_TABLES:
+                connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
+            for table in (trials, study_directions, study_user_attributes, attribute, studies):
+                connection.execute(delete(table).where(table.c.study_id == study.study_id))
+        for table in (own_epochs, own_trials, own_studies):
+            connection.execute(delete(table).where(table.c.uuid == study.uuid))
+
+
+def collect_orphans(connection: Connection) -> None:
+    """Remove our rows of studies that Optuna or the dashboard has deleted."""
+    attribute = study_system_attributes
+    alive = select(attribute.c.value_json).where(attribute.c.key == UUID_KEY)
+    gone = list(
+        connection.execute(
+            select(own_studies.c.uuid).where(_quoted(own_studies.c.uuid).not_in(alive))
+        ).scalars()
+    )
+    for table in (own_epochs, own_trials, own_studies):
+        connection.execute(delete(table).where(table.c.uuid.in_(gone)))

@@ -1,0 +1,138 @@
+"""Storage URLs: which are accepted, and how they are shown; nothing else prints one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, unquote_plus
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from optuna_study.errors import StorageUrlError
+
+_SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+# To the last @ of the whole URL: a password may hold any unescaped character, and too much hidden harms nobody.
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ["9p.vmware", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs", "fuse.mfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.davfs2", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs"]
+)
+
+
+@dataclass(frozen=True)
+class SQLiteFile:
+    """A store in one file."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A store on a server; `url` names the psycopg driver."""
+
+    url: URL
+
+
+def parse(url: str) -> SQLiteFile | PostgreSQL:
+    """Read a storage URL.
+
+    Raises:
+        StorageUrlError: it is none, or one of a kind that cannot carry a queue of trials.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StorageUrlError(
+            f"'{masked(url)}' is no storage URL; expected sqlite:///path/to/file.db or "
+            "postgresql://user@host/database"
+        ) from error
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "sqlite" and driver in ("", "pysqlite"):
+        return _sqlite(url, parsed)
+    if backend in ("postgresql", "postgres") and driver in ("", "psycopg"):
+        if not parsed.database and "service" not in parsed.query:
+            raise StorageUrlError(f"{masked(url)}: no database named after the host")
+        return PostgreSQL(parsed.set(drivername="postgresql+psycopg"))
+    known = {"sqlite": "sqlite://", "postgresql": "postgresql+psycopg://"}.get(backend)
+    advice = f"use {known}" if known else "use sqlite:/// or postgresql://"
+    raise StorageUrlError(
+        f"'{masked(url)}': '{parsed.drivername}' cannot carry the queue of trials; {advice}"
+    )
+
+
+def _sqlite(url: str, parsed: URL) -> SQLiteFile:
+    shown = masked(url)
+    if parsed.host or parsed.username:
+        raise StorageUrlError(
+            f"{shown}: a SQLite file takes three slashes, sqlite:///relative.db, or four, "
+            "sqlite:////absolute.db"
+        )
+    if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        raise StorageUrlError(
+            f"{shown}: name a plain file, sqlite:///path/to/file.db; a store in memory cannot be "
+            "shared with workers"
+        )
+    return SQLiteFile(Path(parsed.database).absolute())
+
+
+def masked(url: str) -> str:
+    """The URL with every secret in it replaced by `***`.
+
+    >>> masked("postgresql://ann:s3cret@db/x?sslpassword=p&sslmode=require")
+    'postgresql://ann:***@db/x?sslpassword=***&sslmode=require'
+    """
+    address, question, query = _PASSWORD.sub(r"\1:***@", url).partition("?")
+    shown = []
+    for pair in query.split("&") if question else []:
+        name, equals, _ = pair.partition("=")
+        secret = equals and _SECRET.search(unquote_plus(name))
+        shown.append(f"{name}=***" if secret else pair)
+    return address + question + "&".join(shown)
+
+
+def secrets(url: str) -> tuple[str, ...]:
+    """Every secret in the URL, as written and decoded, longest first; to be cut out of a driver's messages."""
+    found: set[str] = set()
+    password = _PASSWORD.search(url)
+    if password:
+        found |= {password[2], password[2].partition("@")[0]}
+    for pair in url.partition("?")[2].split("&"):
+        name, _, value = pair.partition("=")
+        if _SECRET.search(unquote_plus(name)):
+            found.add(value)
+    decoded = {unquote(secret) for secret in found} | {unquote_plus(secret) for secret in found}
+    return tuple(sorted((found | decoded) - {""}, key=len, reverse=True))
+
+
+def without_secrets(url: str, text: str) -> str:
+    """`text` without the URL's secrets, on one line."""
+    for secret in secrets(url):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())
+
+
+def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Refuse a SQLite file where its locks and shared memory do not work.
+
+    Raises:
+        StorageUrlError: the file's folder lies on a network file system.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return  # no such table on this system: nothing to go by
+    folder = str(path.resolve().parent) + "/"
+    longest, kind = "", ""
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[1]).rstrip("/") + "/"
+        if folder.startswith(point) and len(point) >= len(longest):  # a later mount covers
+            longest, kind = point, fields[2]
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise StorageUrlError(
+            f"{path}: SQLite does not work on a network file system ({kind}); use a local folder, "
+            "or PostgreSQL for several machines"
+        )
