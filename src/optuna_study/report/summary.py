@@ -106,3 +106,13 @@ def seconds_left(tally: Tally, budget: int) -> float | None:
 def ending(trial: TrialRecord) -> str:
     """How a trial ended, or where it stands, in one word."""
     return trial.end.value if trial.end else trial.state.value.lower()
+
+
+def reason(trial: TrialRecord) -> str | None:
+    """How the trial ended, and the sentence stored with it.
+
+    A trial that plain Optuna ended has no reason of ours.
+    """
+    if trial.end is None:
+        return None
+    return f"{trial.end.value}: {trial.reason}" if trial.reason else trial.end.value

@@ -1,0 +1,84 @@
+"""optuna-dashboard on our store, inside this process: its URL stands in no process's arguments."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna_study.errors import UsageError
+from optuna_study.store.open import optuna_storage
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+    from optuna_study.store.open import Store
+
+
+def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServer:
+    """A server that listens; the caller tells its address and calls `serve_forever`.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+
+    artifacts = FileSystemArtifactStore(str(workspace.artifacts))
+    app = wsgi(optuna_storage(store), artifact_store=artifacts)
+    return listening(app, host, port)
+
+
+def listening(app: Any, host: str, port: int) -> WSGIServer:
+    """A threaded server of a WSGI application; port 0 takes a free one.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    server_class = _IPv6Server if ":" in host else _Server
+    try:
+        return make_server(host, port, app, server_class, _QuietHandler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{host}:{port}: cannot listen there ({reason}); choose another --port or --host"
+        ) from error
+
+
+def address(server: WSGIServer) -> str:
+    """The address to open in a browser."""
+    host, port = server.server_address[:2]
+    name = host.decode() if isinstance(host, bytes | bytearray) else str(host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host name or address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """One thread a request: a slow plot holds up no page, and none outlives the server."""
+
+    daemon_threads = True
+
+
+class _IPv6Server(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """A handler that does not write a line for every request."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Leave the request out of the log."""

@@ -1,0 +1,111 @@
+"""A trial's complete training configuration, with where it comes from and what it reached."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.definition.config_text import config_text
+from optuna_study.definition.resolve import from_json
+from optuna_study.errors import NotFoundError
+from optuna_study.report import words
+from optuna_study.space.build import build
+from optuna_study.store.records import TrialState
+from optuna_study.training.config import SECTION_OF, get_setting, with_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna_study.definition.config_text import Format
+    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
+    from optuna_study.training.config import TrainConfig
+
+
+def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:
+    """The configuration that a trial trains, its seed included.
+
+    Raises:
+        NotFoundError: the trial has not drawn its parameters yet.
+    """
+    definition = from_json(study.definition)
+    if not trial.parameters and not trial.fixed and trial.state in _OPEN:
+        raise NotFoundError(
+            f"trial {trial.number} of '{study.name}' has no configuration yet; "
+            "wait until it has started"
+        )
+    config = build(definition.config, definition.space, trial.parameters, trial.fixed)
+    return config if trial.seed is None else with_settings(config, {"seed": trial.seed})
+
+
+def telling_settings(
+    study: StudyRecord, trial: TrialRecord, other: TrainConfig | None
+) -> list[str]:
+    """The settings worth showing of a trial: the searched, and those differing from `other`."""
+    space = from_json(study.definition).space
+    config = trial_config(study, trial)
+    searched = [
+        dimension.setting
+        for dimension in space.dimensions
+        if space.applies(dimension, trial.parameters)
+    ]
+    differing = [
+        name
+        for name in SECTION_OF
+        if other is not None
+        and name not in (*searched, "seed")
+        and get_setting(config, name) != get_setting(other, name)
+    ]
+    return searched + differing
+
+
+def export(
+    study: StudyRecord, trial: TrialRecord, curve: Sequence[EpochRecord], form: Format
+) -> str:
+    """The configuration of a trial as the text of a file that `train` reads.
+
+    Raises:
+        NotFoundError: the trial has not drawn its parameters yet.
+    """
+    config = trial_config(study, trial)
+    return config_text(config, provenance(study, trial), recorded(study, trial, curve), form)
+
+
+def provenance(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    """Where a configuration comes from, and what equality to the last bit depends on."""
+    is_folder = Path(study.data_source).is_absolute()
+    return {
+        "study": study.name,
+        "study_uuid": study.uuid,
+        "study_seed": study.seed,
+        "trial": trial.number,
+        "baseline": trial.baseline,
+        "metric": study.metric,
+        "value": trial.value,
+        "ended": words.moment(trial.completed),
+        "folder": study.data_source if is_folder else None,
+        "fingerprint": study.fingerprint,
+        "environment": dict(study.environment),
+        "resumed_elsewhere": trial.resumed_elsewhere,
+    }
+
+
+def recorded(
+    study: StudyRecord, trial: TrialRecord, curve: Sequence[EpochRecord]
+) -> dict[str, Any]:
+    """What the trial reached: its value and, a list each, the figures of its epochs."""
+    if not curve:
+        return {}
+    figures = [field.name for field in dataclasses.fields(curve[0])]
+    return {
+        "metric": study.metric,
+        "value": trial.value,
+        "curve": {
+            name: [getattr(epoch, name) for epoch in curve]
+            for name in figures
+            if name not in ("value", "seconds")
+        },
+    }
+
+
+_OPEN = (TrialState.WAITING, TrialState.RUNNING)

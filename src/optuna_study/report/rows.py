@@ -1,0 +1,70 @@
+"""Records as rows for JSON, YAML and CSV, their fields named as `optuna` names them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.report import words
+from optuna_study.report.summary import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna_study.report.summary import Summary
+    from optuna_study.store.records import EpochRecord, TrialRecord
+
+
+def trial_row(trial: TrialRecord) -> dict[str, Any]:
+    """A trial; `duration` is from its first claim to its end, `epochs` how many it reported."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "value": trial.value,
+        "params": dict(trial.parameters),
+        "datetime_start": words.moment(trial.started),
+        "datetime_complete": words.moment(trial.completed),
+        "duration": words.elapsed(trial.started, trial.completed),
+        "reason": reason(trial),
+        "baseline": trial.baseline,
+        "seed": trial.seed,
+        "epochs": trial.epochs,
+    }
+
+
+def summary_row(summary: Summary) -> dict[str, Any]:
+    """Everything `show` says of a study."""
+    study, tally = summary.study, summary.tally
+    return {
+        "name": study.name,
+        "uuid": study.uuid,
+        "state": study.state,
+        "direction": study.direction.upper(),
+        "metric": study.metric,
+        "data": study.data_source,
+        "fingerprint": study.fingerprint,
+        "seed": study.seed,
+        "budget": study.budget,
+        "ended": tally.ended,
+        "running": tally.running,
+        "waiting": tally.waiting,
+        "ends": {kind.value: amount for kind, amount in tally.ends.items()},
+        "datetime_start": words.moment(study.created),
+        "seconds_left": summary.seconds_left,
+        "best": trial_row(summary.best) if summary.best else None,
+        "best_baseline": trial_row(summary.best_baseline) if summary.best_baseline else None,
+        "baselines": [
+            {"group": trial.group, "reported": summary.reported.get(trial.baseline or "")}
+            | trial_row(trial)
+            for trial in summary.baselines
+        ],
+        "importances": study.importances,
+        "importances_at": words.moment(study.importances_at),
+        "importances_trials": study.importances_trials,
+        "environment": dict(study.environment),
+    }
+
+
+def epoch_rows(curve: Sequence[EpochRecord]) -> list[dict[str, Any]]:
+    """A trial's curve, an epoch a row."""
+    return [dataclasses.asdict(epoch) for epoch in curve]

@@ -1,0 +1,242 @@
+"""The pages that `launch` and `show` print for people."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.report import words
+from optuna_study.report.summary import ending, reason
+from optuna_study.report.tables import heading, pairs, table
+from optuna_study.store.records import EndKind
+from optuna_study.training.config import get_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna_study.report.summary import Summary
+    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
+    from optuna_study.training.config import TrainConfig
+
+CURVE_ROWS = 20
+REPORTED_WIDTH = 60
+
+
+def study_page(summary: Summary, now: float) -> str:
+    """One study: state, best, baselines, ends by reason, what mattered, time left."""
+    blocks = [_facts(summary), best_block(summary)]
+    if summary.baselines:
+        blocks.append(baselines_block(summary))
+    blocks += [ends_line(summary), _importances(summary.study, now)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def closing_page(
+    summary: Summary,
+    best: TrainConfig | None,
+    baseline: TrainConfig | None,
+    names: Sequence[str],
+) -> str:
+    """What `launch` ends with: the best configuration, the baselines, what to type next."""
+    blocks = [best_block(summary)]
+    if best is not None:
+        blocks.append(configuration_block(best, baseline, names))
+    if summary.baselines:
+        blocks.append(baselines_block(summary))
+    blocks += [ends_line(summary), next_commands(summary)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def best_block(summary: Summary) -> str:
+    """The best trial's value beside the best baseline's."""
+    study, best, baseline = summary.study, summary.best, summary.best_baseline
+    if best is None or best.value is None:
+        return "No trial has completed."
+    label = study.metric.replace("_", " ")
+    lines = [
+        heading(f"Best: trial {best.number}, {label} {words.metric(study.metric, best.value)}")
+    ]
+    if best.baseline:
+        lines.append(f"It is the baseline {best.baseline}; no trial of the search beats it.")
+    elif baseline is not None and baseline.value is not None:
+        gain = words.difference(study.metric, best.value, baseline.value, study.direction)
+        theirs = words.metric(study.metric, baseline.value)
+        which = f"{baseline.baseline} (trial {baseline.number})"
+        lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
+    return "\n".join(lines)
+
+
+def configuration_block(
+    best: TrainConfig, baseline: TrainConfig | None, names: Sequence[str]
+) -> str:
+    """Some settings of the best configuration, the best baseline's beside them."""
+    if baseline is None or baseline == best:
+        return pairs({name: words.setting(get_setting(best, name)) for name in names})
+    rows = []
+    for name in names:
+        ours, theirs = get_setting(best, name), get_setting(baseline, name)
+        beside = "same" if theirs == ours else words.setting(theirs)
+        rows.append([name, words.setting(ours), beside])
+    return table(["setting", "best", "best baseline"], rows)
+
+
+def baselines_block(summary: Summary) -> str:
+    """Every baseline by its group: value, end and what was reported of it."""
+    study = summary.study
+    rows = [
+        [
+            trial.group or "",
+            trial.baseline,
+            trial.number,
+            words.metric(study.metric, trial.value),
+            ending(trial),
+            _why(trial),
+            _cut(summary.reported.get(trial.baseline or "", "")),
+        ]
+        for trial in summary.baselines
+    ]
+    headers = [
+        "group",
+        "baseline",
+        "trial",
+        study.metric.removeprefix("validation_"),
+        "end",
+        "why",
+        "source reported",
+    ]
+    filled = [index for index in range(len(headers)) if any(row[index] != "" for row in rows)]
+    return table(
+        [headers[index] for index in filled], [[row[index] for index in filled] for row in rows]
+    )
+
+
+def ends_line(summary: Summary) -> str:
+    """How many trials ended, by reason."""
+    tally = summary.tally
+    parts = [f"{amount} {kind.value}" for kind, amount in tally.ends.items() if amount]
+    if tally.plain:
+        parts.append(f"{tally.plain} by plain Optuna")
+    line = f"{tally.ended} of {words.count(summary.study.budget, 'trial')} ended"
+    line += f": {', '.join(parts)}" if parts else ""
+    open_ones = [
+        f"{amount} {name}"
+        for name, amount in (("running", tally.running), ("waiting", tally.waiting))
+        if amount
+    ]
+    return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
+
+
+def next_commands(summary: Summary) -> str:
+    """The commands that make sense after a launch, ready to paste."""
+    name = shlex.quote(summary.study.name)
+    commands = {f"optuna-study show {name}": "the whole study"}
+    if summary.best is not None:
+        commands |= {
+            f"optuna-study export {name} -o best.toml": "the best configuration, complete",
+            "optuna-study train best.toml -o best --verify": "train it again and compare",
+        }
+    commands["optuna-study dashboard"] = "all trials in the browser"
+    width = max(map(len, commands))
+    lines = [f"  {command:<{width}}  # {why}" for command, why in commands.items()]
+    return "\n".join([heading("Next"), *lines])
+
+
+def trial_page(
+    study: StudyRecord,
+    trial: TrialRecord,
+    curve: Sequence[EpochRecord],
+    settings: Mapping[str, Any],
+    log: Sequence[str],
+) -> str:
+    """One trial: how it ended, its settings, its curve, its traceback and the tail of its log."""
+    facts = {
+        "state": trial.state.value,
+        study.metric.replace("_", " "): words.metric(study.metric, trial.value),
+        "reason": reason(trial),
+        "baseline": trial.baseline,
+        "seed": trial.seed,
+        "trained": words.duration(trial.worked),
+        "started": words.moment(trial.started),
+        "worker": trial.owner,
+        "claims": f"{trial.claims}, resumed on other hardware"
+        if trial.resumed_elsewhere
+        else None,
+    }
+    shown = {name: value for name, value in facts.items() if value is not None}
+    blocks = [f"{heading(f'{study.name}, trial {trial.number}')}\n{pairs(shown)}"]
+    if settings:
+        values = {name: words.setting(value) for name, value in settings.items()}
+        blocks.append(f"{heading('Settings')}\n{pairs(values)}")
+    if curve:
+        blocks.append(_curve(curve))
+    if trial.traceback:
+        blocks.append(f"{heading('Traceback')}\n{trial.traceback.rstrip()}")
+    if log:
+        blocks.append("\n".join([heading("Log"), *log]))
+    return "\n\n".join(blocks)
+
+
+def _facts(summary: Summary) -> str:
+    study = summary.study
+    facts = {
+        "state": study.state.value if summary.tally.ended < study.budget else "budget met",
+        "data": study.data_source,
+        "made": words.moment(study.created),
+        "device": study.environment.get("device"),
+        "seed": study.seed,
+    }
+    if summary.seconds_left:
+        facts["left"] = f"about {words.duration(summary.seconds_left)}"
+    shown = {name: value for name, value in facts.items() if value is not None}
+    return f"{heading(study.name)}\n{pairs(shown)}"
+
+
+def _importances(study: StudyRecord, now: float) -> str:
+    if not study.importances:
+        return ""
+    largest = max(study.importances.values()) or 1.0
+    age = f", {words.duration(now - study.importances_at)} ago" if study.importances_at else ""
+    title = f"What mattered (of {words.count(study.importances_trials or 0, 'trial')}{age})"
+    ordered = sorted(study.importances.items(), key=lambda item: -item[1])
+    lines = {
+        name: f"{100 * share:5.1f} %  {'█' * round(20 * share / largest)}"
+        for name, share in ordered
+    }
+    return f"{heading(title)}\n{pairs(lines)}"
+
+
+def _curve(curve: Sequence[EpochRecord]) -> str:
+    accuracies = [epoch.validation_accuracy for epoch in curve]
+    line = words.sparkline(accuracies, width=60, low=0, high=1)
+    chosen = [curve[index] for index in _spread(len(curve), CURVE_ROWS)]
+    rows = [
+        [
+            epoch.epoch,
+            words.number(epoch.train_loss),
+            words.metric(words.ACCURACY, epoch.train_accuracy),
+            words.number(epoch.validation_loss),
+            words.metric(words.ACCURACY, epoch.validation_accuracy),
+            words.number(epoch.lr),
+            words.duration(epoch.seconds),
+        ]
+        for epoch in chosen
+    ]
+    headers = ["epoch", "train loss", "accuracy", "validation loss", "accuracy", "lr", "time"]
+    title = (
+        "Curve" if len(chosen) == len(curve) else f"Curve ({len(chosen)} of {len(curve)} epochs)"
+    )
+    return f"{heading(title)}  {line}\n{table(headers, rows)}"
+
+
+def _spread(length: int, rows: int) -> list[int]:
+    if length <= rows:
+        return list(range(length))
+    return sorted({round(index * (length - 1) / (rows - 1)) for index in range(rows)})
+
+
+def _why(trial: TrialRecord) -> str:
+    return "" if trial.end in (None, EndKind.COMPLETED) else trial.reason or ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= REPORTED_WIDTH else f"{text[: REPORTED_WIDTH - 1]}…"

@@ -1,0 +1,103 @@
+"""Whether a training run gave what the search recorded; pure.
+
+On one machine it must, to the last bit. Where torch, threads or the instruction set differ, sums
+are taken in another order, and curves drift apart as two runs of one configuration would: then
+the last epoch's accuracy is compared, within three binomial standard errors of the number of
+validation pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DECISIVE = ("torch", "device", "threads", "instruction_set", "processor")
+"""The keys of an environment that the last bits of a curve depend on."""
+
+STANDARD_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is compared: the metric, its curve, and the last validation accuracy."""
+
+    value: float
+    curve: tuple[float, ...]
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`exact`: equality to the last bit was asked for; `sentences` say what was found."""
+
+    matches: bool
+    exact: bool
+    sentences: tuple[str, ...]
+
+
+def compare(recorded: Outcome, found: Outcome, differing: Sequence[str], pictures: int) -> Verdict:
+    """Compare a run with the recorded one; `differing` are sentences from `differences`.
+
+    `pictures` is the size of the validation split.
+    """
+    if differing:
+        return _close(recorded, found, differing, pictures)
+    if recorded.curve == found.curve and recorded.value == found.value:
+        epochs = len(found.curve)
+        return Verdict(True, True, (f"value and all {epochs} epochs agree to the last bit",))
+    return Verdict(False, True, (_first_difference(recorded, found),))
+
+
+def differences(
+    recorded: Mapping[str, Any], here: Mapping[str, Any], *, resumed_elsewhere: bool
+) -> tuple[str, ...]:
+    """What keeps two runs from being equal to the last bit, a sentence each."""
+    found = [
+        f"{key} was {recorded[key]}, is {here.get(key)}"
+        for key in DECISIVE
+        if key in recorded and recorded[key] != here.get(key)
+    ]
+    if not found and not str(here.get("device", "cpu")).startswith("cpu"):
+        found.append(f"{here['device']} does not add in a fixed order")
+    if resumed_elsewhere:
+        found.append("the recorded trial was continued on other hardware")
+    return tuple(found)
+
+
+def tolerance(accuracy: float, pictures: int) -> float:
+    """Three binomial standard errors of an accuracy measured on so many pictures.
+
+    An accuracy of 0 or 1 has no spread of its own: half a picture is taken off.
+
+    >>> round(tolerance(0.9, 169), 3)
+    0.069
+    """
+    edge = 0.5 / pictures
+    share = min(max(accuracy, edge), 1 - edge)
+    return STANDARD_ERRORS * math.sqrt(share * (1 - share) / pictures)
+
+
+def _close(recorded: Outcome, found: Outcome, differing: Sequence[str], pictures: int) -> Verdict:
+    allowed = tolerance(recorded.accuracy, pictures)
+    gap = abs(found.accuracy - recorded.accuracy)
+    matches = gap <= allowed  # false for NaN too
+    sentence = (
+        f"not comparable to the last bit ({'; '.join(differing)}); validation accuracy "
+        f"{100 * found.accuracy:.2f} %, recorded {100 * recorded.accuracy:.2f} %, "
+        f"{'within' if matches else 'more than'} {STANDARD_ERRORS} standard errors "
+        f"({100 * allowed:.2f} points at {pictures} pictures)"
+    )
+    return Verdict(matches, False, (sentence,))
+
+
+def _first_difference(recorded: Outcome, found: Outcome) -> str:
+    if len(recorded.curve) != len(found.curve):
+        return f"{len(found.curve)} epochs, recorded were {len(recorded.curve)}"
+    for epoch, (theirs, ours) in enumerate(zip(recorded.curve, found.curve, strict=True), 1):
+        if theirs != ours:
+            return f"epoch {epoch} gave {ours!r}, recorded was {theirs!r}"
+    return f"the curve agrees, yet the value is {found.value!r}, recorded was {recorded.value!r}"

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from optuna_study import __version__
+from optuna_study.cli.main import group, run
+from optuna_study.cli.options import Invocation, invocation
+from optuna_study.errors import NotFoundError, OptunaStudyError, StudyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+COMMANDS = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "src/optuna_study/cli/commands").glob("[!_]*.py")
+)
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def failing() -> Iterator[Callable[[BaseException], None]]:
+    """Give the group a command `fail` that raises what it is given."""
+    name = "fail"
+
+    def add(error: BaseException) -> None:
+        @click.command(name)
+        def command() -> None:
+            raise error
+
+        commands[name] = command
+
+    commands: dict[str, click.Command] = {}
+    original = type(group).get_command
+
+    def get_command(self: Any, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return commands.get(cmd_name) or original(self, ctx, cmd_name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(group), "get_command", get_command)
+        yield add
+
+
+def test_version_stands_after_the_name(cli: Callable[..., Any]) -> None:
+    result = cli("--version")
+    assert (result.code, result.out, result.err) == (0, f"optuna-study {__version__}\n", "")
+
+
+def test_every_command_file_is_a_command(cli: Callable[..., Any]) -> None:
+    result = cli("--help")
+    listed = result.out.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")][
+        : len(COMMANDS)
+    ] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(
+    command: str, cli: Callable[..., Any]
+) -> None:
+    result = cli(command, "--help")
+    assert result.code == 0
+    assert f"Usage: optuna-study {command}" in result.out
+    assert f"Example:\n    optuna-study {command}" in result.out.replace("Examples:", "Example:")
+    assert f"optuna-study {command}" in README.read_text(encoding="utf-8")
+
+
+def test_unknown_command_names_the_nearest(cli: Callable[..., Any]) -> None:
+    result = cli("lanch", "alexnet_pokemon")
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err == (
+        "Error: no command 'lanch', did you mean 'launch'? (see 'optuna-study --help')\n"
+    )
+
+
+def test_unknown_option_names_the_nearest_on_one_line(cli: Callable[..., Any]) -> None:
+    result = cli("dashboard", "--prt", "1")
+    assert result.code == 2
+    assert result.err == (
+        "Error: No such option '--prt'. Did you mean '--port'? "
+        "(see 'optuna-study dashboard --help')\n"
+    )
+
+
+def test_known_error_is_one_line_with_its_exit_code(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    failing(NotFoundError("no study 'x'; known: y"))
+    result = cli("fail")
+    assert (result.code, result.out, result.err) == (4, "", "Error: no study 'x'; known: y\n")
+
+
+def test_debug_shows_the_traceback_on_either_side_of_the_command(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    failing(OptunaStudyError("no"))
+    for arguments in (("--debug", "fail"), ("fail", "--debug")):
+        result = cli(*arguments)
+        assert result.code == 1
+        assert result.err.startswith("Traceback (most recent call last):")
+        assert result.err.endswith("Error: no\n")
+
+
+def test_verbose_names_the_causes(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    error = OptunaStudyError("no")
+    error.__cause__ = ValueError("deep")
+    failing(error)
+    assert cli("-v", "fail").err == "Error: no\n  because of ValueError: deep\n"
+
+
+def test_several_problems_of_a_file_have_a_line_each(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    failing(StudyFileError("x.toml", ["train.lr: too large", "model.nme: unknown"]))
+    result = cli("fail")
+    assert result.code == 2
+    assert result.err == (
+        "Error: x.toml has 2 problems:\n  train.lr: too large\n  model.nme: unknown\n"
+    )
+
+
+def test_unknown_exceptions_stay_loud(failing: Callable[[BaseException], None]) -> None:
+    failing(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run(["fail"])
+
+
+def test_keyboard_interrupt_exits_130(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    failing(KeyboardInterrupt())
+    result = cli("fail")
+    assert (result.code, result.err) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ((), None, None),
+        ((), "sqlite:///e.db", "sqlite:///e.db"),
+        (("--storage", "sqlite:///g.db"), "sqlite:///e.db", "sqlite:///g.db"),
+    ],
+)
+def test_storage_before_the_command_wins_over_the_environment(
+    arguments: tuple[str, ...],
+    environment: str | None,
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from optuna_study.cli.options import storage_option
+
+    if environment:
+        monkeypatch.setenv("OPTUNA_STORAGE", environment)
+    seen: list[str | None] = []
+
+    @click.command()
+    @storage_option
+    def probe(storage: str | None) -> None:
+        seen.append(storage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(group), "get_command", lambda *_: probe)
+        assert run([*arguments, "probe"]) == 0
+        assert run([*arguments, "probe", "--storage", "sqlite:///own.db"]) == 0
+    assert seen == [expected, "sqlite:///own.db"]
+
+
+def test_outside_of_the_program_an_invocation_has_its_defaults() -> None:
+    assert invocation() == Invocation()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["launch", "--help"]])
+def test_help_imports_neither_torch_nor_optuna(arguments: list[str]) -> None:
+    assert _heavy_modules(arguments, Path.cwd()) == set()
+
+
+def _heavy_modules(arguments: list[str], folder: Path) -> set[str]:
+    script = (
+        "import sys\n"
+        "from optuna_study.cli.main import run\n"
+        f"run({arguments!r})\n"
+        "heavy = {'torch', 'optuna', 'rich', 'sqlalchemy', 'numpy'}\n"
+        "print('HEAVY', *sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.rpartition("HEAVY")[2].split())
