@@ -1,4 +1,4 @@
-"""Where the store meets Optuna itself; the only module here that imports it, so that reading never does."""
+"""Where the store meets Optuna; no other module here imports it, so reading never does."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 def optuna_storage(store: Store) -> BaseStorage:
     """Optuna's cached storage over the store's own connections.
 
-    `RDBStorage` makes an engine of its own; ours takes its place, so that a worker holds one PostgreSQL connection, and
-    Optuna waits for SQLite as long as we do. Hand URLs to processes: a pickled storage would forget this.
+    `RDBStorage` makes an engine of its own; ours takes its place, so that a worker holds one
+    PostgreSQL connection, and Optuna waits for SQLite as long as we do. Hand URLs to processes: a
+    pickled storage would forget this.
 
     Raises:
         StoreError: the store fails.
@@ -53,7 +54,8 @@ def optuna_study(
 ) -> optuna.Study:
     """Optuna's view of one of our studies, with its cache warm."""
     loaded = optuna.load_study(study_name=study.name, storage=storage, sampler=sampler)
-    # A trial claimed by SQL is unknown to the cache, and its first suggest a KeyError, until all are read once.
+    # A trial claimed by SQL is unknown to the cache, and its first suggest a KeyError, until all
+    # are read once.
     storage.get_all_trials(study.study_id, deepcopy=False)
     return loaded
 
@@ -64,7 +66,7 @@ def optuna_trial(
     sampler: optuna.samplers.BaseSampler,
     claim: Claim,
 ) -> optuna.Trial:
-    """The claimed trial as Optuna's: suggesting gives back what is stored, and draws and stores what is not."""
+    """The claimed trial as Optuna's: suggesting gives what is stored, and stores what it draws."""
     return optuna.Trial(optuna_study(storage, study, sampler), claim.trial_id)
 
 

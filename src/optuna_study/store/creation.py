@@ -1,4 +1,4 @@
-"""Make a store: Optuna's tables by Optuna itself, then ours, under a lock that all processes respect.
+"""Make a store: Optuna's tables by Optuna itself, then ours, under one lock.
 
 Without the lock five of eight processes that come first at once fail, on SQLite and on PostgreSQL.
 """

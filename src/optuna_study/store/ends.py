@@ -1,4 +1,7 @@
-"""How a trial leaves its worker: ended, or waiting again. The caller holds the study's lock and has checked the token."""
+"""How a trial leaves its worker: ended, or waiting again.
+
+Callers hold the study's lock and have checked the token.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ MOST_STRIKES = 3
 def end_trial(
     connection: Connection, uuid: str, number: int, trial_id: int, end: End, now: float
 ) -> None:
-    """Write an end: value, attributes, constraint, state and times, and the study's failures in a row."""
+    """Write an end: value, attributes, constraint, state, times, the failures in a row."""
     value = end.value if end.kind is EndKind.COMPLETED else None
     if end.kind.state is TrialState.PRUNED:
         value = last_report(connection, trial_id)

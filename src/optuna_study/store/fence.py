@@ -1,4 +1,4 @@
-"""What every write of a trial's owner passes: the study's lock, and the check of the claim's token."""
+"""What a write of a trial's owner passes: the study's lock, the check of its token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def lock(connection: Connection, study_id: int) -> None:
     """Keep other claims, ends and gifts back out of this study until the transaction ends.
 
-    Ends take it like claims do: two transactions that each hold one of its rows would wait for each other.
+    Ends take it like claims do: two transactions that each hold one of its rows would wait for
+    each other.
     """
     if connection.dialect.name != "sqlite":  # there the whole transaction is the lock
         connection.execute(
@@ -79,7 +80,7 @@ def is_held(claim: Claim) -> ColumnElement[bool]:
 
 
 def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
-    """Change our row of a trial while the claim stands; first of all that an owner's transaction writes."""
+    """Change our row of a trial while the claim stands; an owner's transaction begins with it."""
     changed = connection.execute(update(own_trials).where(is_held(claim)).values(**values))
     if changed.rowcount != 1:
         raise StaleClaimError(

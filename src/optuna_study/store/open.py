@@ -1,8 +1,9 @@
 """Open a store: the file or server that holds Optuna's tables and ours.
 
-SQLite: two engines, one whose connections can only read and one that writes; WAL, a busy time-out of two minutes. A write
-begins with BEGIN IMMEDIATE on its own connection alone, since on every connection it would make readers queue. PostgreSQL:
-one engine with one connection, which Optuna's storage shares.
+SQLite: two engines, one whose connections can only read and one that writes; WAL, a busy time-out
+of two minutes. A write begins with BEGIN IMMEDIATE on its own connection alone, since on every
+connection it would make readers queue. PostgreSQL: one engine with one connection, which Optuna's
+storage shares.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 class Store:
     """An open store; threads may share it, forked processes may not.
 
-    `clock` gives UTC seconds and is None for the store's own: the server's on PostgreSQL, this machine's for a file.
+    `clock` gives UTC seconds and is None for the store's own: the server's on PostgreSQL, this
+    machine's for a file.
     """
 
     url: str
@@ -84,7 +86,7 @@ class Store:
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
-        """One write transaction, committed when the block ends well; `durable` survives a power loss, too.
+        """One write transaction, committed when all went well; `durable`: even for a power loss.
 
         Raises:
             DiskFullError: no space left.
@@ -182,7 +184,7 @@ def require(store: Store) -> None:
 
 
 def versions(store: Store) -> tuple[str | None, int | None]:
-    """The revision of Optuna's schema and the version of ours, None where the tables are missing."""
+    """The revision of Optuna's schema and the version of ours, None where there are none."""
     with store.read() as connection:
         has = connection.dialect.has_table
         revision = version = None
@@ -197,7 +199,8 @@ def check_versions(store: Store, revision: str, version: int | None) -> None:
     """Refuse schemas that this package does not know.
 
     Raises:
-        StoreError: the store was made by an older Optuna, or by a newer one or a newer version of this package.
+        StoreError: the store was made by an older Optuna, or by a newer one or a newer version of
+            this package.
     """
     if revision in OLDER_REVISIONS:
         raise StoreError(

@@ -1,20 +1,25 @@
-"""The queue of trials: who may run which trial, so that exactly the budget is run however workers come and go.
+"""The queue of trials: who may run which, so that exactly the budget is run.
 
 The contract, which `tests/store/test_queue.py` states again as one class over every kind of store:
 
-1. A claim is one write transaction. It gives back lost trials, then refuses (see `NoTrialReason`) or hands out one trial:
-   the waiting one with the lowest number, else a new one with the next number. Numbers run from 0 without a gap.
-2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the study count; nothing
-   here ever gives them back or ends them. Trials that it enqueues are claimed like returned ones.
-3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may write: `renew`, `report`,
-   `checkpointed`, `annotate`, `give_back`, `end` check it in the transaction that writes and raise StaleClaimError, with
-   nothing of the write kept, once the trial is another's, has ended, or its study is gone. A lease that has run out
-   takes nothing away until somebody reaps.
-4. A trial that is given back waits again with its number, parameters, attributes, reports, checkpoint and first start.
-5. A death is a strike unless a checkpoint was written since the claim; a checkpoint clears the strikes; the third in a
-   row ends the trial as failed. Giving back on a signal is no strike.
-6. An end writes state, value, times, attributes, constraint and the last epochs in one transaction, and nothing changes
-   the trial after it. A pruned trial's value is the last it reported, as with Optuna's own `tell`.
+1. A claim is one write transaction. It gives back lost trials, then refuses (see `NoTrialReason`)
+   or hands out one trial: the waiting one with the lowest number, else a new one with the next
+   number. Numbers run from 0 without a gap.
+2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the
+   study count; nothing here ever gives them back or ends them. Trials that it enqueues are claimed
+   like returned ones.
+3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
+   write: `renew`, `report`, `checkpointed`, `annotate`, `give_back`, `end` check it in the
+   transaction that writes and raise StaleClaimError, with nothing of the write kept, once the
+   trial is another's, has ended, or its study is gone. A lease that has run out takes nothing away
+   until somebody reaps.
+4. A trial that is given back waits again with its number, parameters, attributes, reports,
+   checkpoint and first start.
+5. A death is a strike unless a checkpoint was written since the claim; a checkpoint clears the
+   strikes; the third in a row ends the trial as failed. Giving back on a signal is no strike.
+6. An end writes state, value, times, attributes, constraint and the last epochs in one
+   transaction, and nothing changes the trial after it. A pruned trial's value is the last it
+   reported, as with Optuna's own `tell`.
 7. So many `failed` ends in a row as the study allows stop it, until it is set active again.
 8. Claims and ends survive a power loss; reports survive the death of the process.
 """
@@ -227,7 +232,7 @@ def annotate(
     *,
     resumed_elsewhere: bool | None = None,
 ) -> None:
-    """Set attributes that Optuna and the dashboard show, and mark a trial that goes on on other hardware.
+    """Set attributes that Optuna shows, and mark a trial that goes on on other hardware.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
@@ -288,7 +293,7 @@ def reap(store: Store, study: StudyRecord) -> list[int]:
 
 
 def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list[int]:
-    """Give back at once the trials of a worker known to be dead, and return their numbers; a death counts.
+    """Give back at once the trials of a worker known to be dead, as deaths; their numbers.
 
     Raises:
         NotFoundError: the study is gone.

@@ -1,7 +1,7 @@
-"""What people and reports read: never through Optuna, never with a connection that could write, never more than asked for.
+"""What people and reports read: without Optuna, with connections that cannot write.
 
-Opening Optuna's own storage costs a second, and its best trial loads every trial with every report; these are aggregates
-that the database computes.
+Opening Optuna's own storage costs a second, and its best trial loads every trial with every
+report; these are aggregates that the database computes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
 
 
 def best(store: Store, study: StudyRecord, *, only_baselines: bool = False) -> TrialRecord | None:
-    """The best completed trial, the earliest of equals, or None; with `only_baselines` the best of those."""
+    """The best completed trial, or baseline, the earliest of equals; None without one."""
     attribute = trial_system_attributes
     infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
         attribute.c.trial_id == trial_table.c.trial_id,
@@ -243,7 +243,7 @@ def counts(store: Store, study: StudyRecord) -> Counts:
 
 
 def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
-    """The trials at work with their last epochs, by number; for a table that is drawn several times a second."""
+    """The trials at work with their last epochs, by number; cheap enough for a live table."""
     held = (
         select(own_trials)
         .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))

@@ -213,7 +213,7 @@ class End:
 
 @dataclass(frozen=True)
 class Counts:
-    """A study's trials by how they stand. `plain` are ended ones that plain Optuna ran, by state; they count as ended."""
+    """A study's trials by how they stand; `plain` are ended ones that plain Optuna ran."""
 
     waiting: int
     running: int

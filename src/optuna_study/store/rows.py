@@ -1,4 +1,4 @@
-"""Single rows, spelled as Optuna spells them; statements shared by making studies and by the queue."""
+"""Single rows, spelled as Optuna spells them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from optuna_study.store.records import EpochRecord, TrialState
 
 FIGURES = tuple(
-    ["value", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "gradient_norm", "seconds"]
+    (
+        "value",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "lr",
+        "gradient_norm",
+        "seconds",
+    )
 )
 
 
@@ -42,7 +51,7 @@ def utc_seconds(moment: datetime | None) -> float | None:
 
 
 def strict_json(value: Any) -> str:
-    """JSON without NaN and Infinity, which become words: the dashboard's JavaScript reads no others."""
+    """JSON without NaN and Infinity, which become words: JavaScript reads no others."""
     return json.dumps(_finite(value), allow_nan=False, sort_keys=True)
 
 
@@ -90,7 +99,7 @@ def upsert(
 def insert_trial(
     connection: Connection, study_id: int, number: int, state: TrialState, started: float | None
 ) -> int:
-    """Insert a trial of Optuna's and return its id; the caller holds the study's lock and has counted."""
+    """Insert a trial of Optuna's and return its id; the caller has locked and counted."""
     row = insert(trials).values(
         study_id=study_id,
         number=number,

@@ -1,9 +1,10 @@
 """The tables: Optuna's, mirrored for our own statements, and ours, which stand beside them.
 
-Optuna's tables are never made or changed from here: `creation.py` lets Optuna do it once, and a test compares the mirror
-with Optuna's own models. Ours are keyed by a study's UUID and a trial's number, since SQLite hands the ids of deleted rows
-out again. They hold no foreign keys: one without CASCADE makes Optuna's deletion of a study do nothing on PostgreSQL, and
-SQLite enforces none of them. The UUID itself lives in Optuna's study attributes and dies with the study.
+Optuna's tables are never made or changed from here: `creation.py` lets Optuna do it once, and a
+test compares the mirror with Optuna's own models. Ours are keyed by a study's UUID and a trial's
+number, since SQLite hands the ids of deleted rows out again. They hold no foreign keys: one
+without CASCADE makes Optuna's deletion of a study do nothing on PostgreSQL, and SQLite enforces
+none of them. The UUID itself lives in Optuna's study attributes and dies with the study.
 
 A missing figure (NaN) is stored as NULL in our tables, which SQLite would make of it anyway.
 """
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
 
 OPTUNA_REVISION = "v3.2.0.a"  # the schema mirrored below: that of Optuna 3.2 to 5.0
 OLDER_REVISIONS = frozenset(
-    ["v0.9.0.a", "v1.2.0.a", "v1.3.0.a", "v2.4.0.a", "v2.6.0.a", "v3.0.0.a", "v3.0.0.b", "v3.0.0.c", "v3.0.0.d"]
+    (
+        "v0.9.0.a",
+        "v1.2.0.a",
+        "v1.3.0.a",
+        "v2.4.0.a",
+        "v2.6.0.a",
+        "v3.0.0.a",
+        "v3.0.0.b",
+        "v3.0.0.c",
+        "v3.0.0.d",
+    )
 )
 OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer optuna-study
 
@@ -215,7 +226,8 @@ own_epochs = Table(
     Column("gradient_norm", Double),
     Column("seconds", Double),
 )
-# Only held trials are in the first index, so looking for lost ones costs the same after 10 and after 10,000 trials.
+# Only held trials are in the first index, so looking for lost ones costs the same after 10 and
+# after 10,000 trials.
 _held = own_trials.c.token.is_not(None)
 Index("optuna_study_trials_held", own_trials.c.uuid, sqlite_where=_held, postgresql_where=_held)
 Index(  # what the pruner reads: the others' values at one epoch

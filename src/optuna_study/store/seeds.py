@@ -1,4 +1,4 @@
-"""A trial's seed: it follows from the study's seed and the trial's number, whoever runs it and however often."""
+"""A trial's seed: it follows from the study's seed and the trial's number alone."""
 
 from __future__ import annotations
 

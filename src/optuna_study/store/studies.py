@@ -1,7 +1,8 @@
-"""Studies in a store: made in one transaction with their pinned definition, found by name, changed, deleted.
+"""Studies in a store: made with their pinned definition, found by name, changed, deleted.
 
-A study is ours when Optuna's study attributes carry a UUID of ours. The attribute goes when Optuna or the dashboard deletes
-the study, so whatever our tables still hold of it can belong to no other; making the next study collects it.
+A study is ours when Optuna's study attributes carry a UUID of ours. The attribute goes when Optuna
+or the dashboard deletes the study, so whatever our tables still hold of it can belong to no other;
+making the next study collects it.
 """
 
 from __future__ import annotations
@@ -57,15 +58,14 @@ _TRIAL_TABLES = (
 
 
 def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None) -> StudyRecord:
-    """Make a study with its definition and baselines in one transaction, or find the one that exists.
+    """Make a study, definition and baselines in one transaction, or find the one that exists.
 
     `explain` turns the stored and the new definition into the lines of their difference.
 
     Raises:
-        DefinitionChangedError: the name is taken by another definition, or by a study of plain Optuna.
-        FolderError: a SQLite file that cannot be written.
-        DiskFullError: no space left.
-        StoreError: the store fails.
+        DefinitionChangedError: the name is taken by another definition, or by a study of plain
+            Optuna. FolderError: a SQLite file that cannot be written. DiskFullError: no space
+            left. StoreError: the store fails.
     """
     try:
         with store.write(durable=True) as connection:
@@ -272,7 +272,7 @@ def set_budget(store: Store, study: StudyRecord, budget: int) -> None:
 
 
 def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
-    """Tell the study's workers to go on, to pause or to stop; going on forgives the failures in a row so far.
+    """Tell the study's workers to go on, pause or stop; going on forgives failures in a row.
 
     Raises:
         NotFoundError: the study is gone.

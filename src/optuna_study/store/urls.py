@@ -13,10 +13,43 @@ from sqlalchemy.exc import ArgumentError
 from optuna_study.errors import StorageUrlError
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
-# To the last @ of the whole URL: a password may hold any unescaped character, and too much hidden harms nobody.
+# To the last @ of the whole URL: a password may hold any unescaped character, and too much hidden
+# harms nobody.
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
 _NETWORK_FILE_SYSTEMS = frozenset(
-    ["9p.vmware", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs", "fuse.mfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.davfs2", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs"]
+    (
+        "9p.vmware",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fuse.ceph",
+        "fuse.cephfs",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.juicefs",
+        "fuse.mfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "fuse.davfs2",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "pvfs2",
+        "smb2",
+        "smb3",
+        "smbfs",
+    )
 )
 
 
@@ -92,7 +125,7 @@ def masked(url: str) -> str:
 
 
 def secrets(url: str) -> tuple[str, ...]:
-    """Every secret in the URL, as written and decoded, longest first; to be cut out of a driver's messages."""
+    """Every secret in the URL, as written and decoded, longest first."""
     found: set[str] = set()
     password = _PASSWORD.search(url)
     if password:
