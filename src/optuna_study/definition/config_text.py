@@ -84,9 +84,7 @@ def _scalar(value: Any) -> str:
     import yaml
 
     if isinstance(value, str):
-        return json.dumps(
-            value
-        )  # quoted: YAML reads a bare no or 1e3 as something else
+        return json.dumps(value)  # quoted: YAML reads a bare no or 1e3 as something else
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
     return text.removesuffix("...\n").strip()
 

@@ -1,8 +1,8 @@
 """What a study file says, as frozen values, and what is made of it for one profile; no logic.
 
-Vocabulary: a *study file* holds the study for every profile; a *definition* is what one study runs:
-the profile's overrides applied, breakpoints scaled to its epochs, every baseline checked. The
-definition is what the store pins.
+Vocabulary: a *study file* holds the study for every profile; a *definition* is what one study
+runs: the profile's overrides applied, breakpoints scaled to its epochs, every baseline checked.
+The definition is what the store pins.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PROFILES = ("full", "cpu")
 PINNED = frozenset(
     {"image_size", "subset", "seed", "threads", "memory_format", "evaluation_batch_size"}
 )
-"""Settings that are the same for every trial of a study, since its trials share data and device."""
+"""Settings that are the same for every trial of a study: trials share data and device."""
 
 FREE_SEARCH_KEYS = frozenset({"trials", "timeout"})
 """Budgets: they may change from one launch to the next."""

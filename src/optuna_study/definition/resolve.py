@@ -1,0 +1,260 @@
+"""A study file and a profile to a definition; every part is checked against every other."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.definition.model import PROFILES, Baseline, Definition, Profile
+from optuna_study.definition.names import require_name, variant_name
+from optuna_study.definition.pinned import definition_hash, diff, from_json, to_json
+from optuna_study.definition.scale import scale_dimension, scale_settings
+from optuna_study.definition.values import Problems, variants
+from optuna_study.errors import OutsideSpaceError, StudyFileError, did_you_mean
+from optuna_study.space.dimensions import Breakpoints, Choice
+from optuna_study.space.space import Space, in_circle
+from optuna_study.training.config import SECTION_OF, TrainConfig, with_settings
+
+if TYPE_CHECKING:
+    from optuna_study.definition.model import SearchSettings, StudyFile
+    from optuna_study.space.dimensions import Dimension
+    from optuna_study.training.config import Scalar, Setting
+
+__all__ = [
+    "assemble",
+    "baseline_config",
+    "baseline_parameters",
+    "definition_hash",
+    "diff",
+    "from_json",
+    "resolve",
+    "to_json",
+    "variant_name",
+]
+
+
+def resolve(
+    file: StudyFile,
+    profile: str,
+    *,
+    stand_in: bool = False,
+    name: str | None = None,
+    threads: int = 0,
+) -> Definition:
+    """The definition that a launch runs.
+
+    `stand_in` takes the file's built-in stand-in for its pictures, `name` makes a further study of
+    the same file, `threads` are what a run gets where the file says 0.
+
+    Raises:
+        UsageError: a name that cannot be one, or no stand-in where one is asked for.
+        StudyFileError: the parts of the file do not fit each other in this profile.
+    """
+    problems = Problems()
+    found = assemble(file, profile, problems)
+    if problems.found:
+        raise StudyFileError(file.name, problems.sentences())
+    if stand_in and file.stand_in is None:
+        raise StudyFileError(file.name, ["data.stand_in: is missing, and the pictures are absent"])
+    changes: dict[str, Setting] = {} if found.config.train.threads else {"threads": threads}
+    config = with_settings(found.config, changes)
+    if stand_in:
+        data = dataclasses.replace(config.data, name=str(file.stand_in))
+        config = dataclasses.replace(config, data=data)
+    study = require_name(name) if name else file.name
+    variant = variant_name(study, profile, file.stand_in if stand_in else None)
+    return dataclasses.replace(found, name=variant, config=config)
+
+
+def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
+    """A file's definition in a profile, as far as it goes; what does not fit is noted."""
+    assert profile in PROFILES
+    overrides = file.profiles.get(profile, Profile())
+    config = _config(file, overrides)
+    before, after = file.config.train.epochs, config.train.epochs
+    dimensions = _dimensions(file, overrides, after)
+    _check_config(config, problems)
+    _check_dimensions(dimensions, config, problems)
+    usable = [each for each in dimensions if not problems.at(f"space.{each.setting}")]
+    baselines = tuple(
+        dataclasses.replace(each, settings=scale_settings(each.settings, before, after))
+        for each in file.baselines
+    )
+    definition = Definition(
+        name=variant_name(file.name, profile, None),
+        study=file.name,
+        profile=profile,
+        title=file.title,
+        source=file.source,
+        folder=file.folder,
+        stand_in=file.stand_in,
+        config=config,
+        search=_search(file, overrides),
+        space=Space.of(usable, config),
+        baselines=baselines,
+    )
+    for baseline in baselines:
+        _check_baseline(definition, baseline, problems)
+    return definition
+
+
+def baseline_config(definition: Definition, baseline: Baseline) -> TrainConfig:
+    """The configuration that a baseline stands for."""
+    return with_settings(definition.config, baseline.settings)
+
+
+def baseline_parameters(
+    definition: Definition, baseline: Baseline
+) -> tuple[dict[str, Scalar], dict[str, Setting]]:
+    """A baseline as `space.build` takes it: parameters, and the settings that are none.
+
+    One with settings outside the space on purpose has no parameters at all.
+
+    Raises:
+        OutsideSpaceError: settings outside the space that the baseline does not list.
+    """
+    if baseline.outside:
+        return {}, dict(baseline.settings)
+    space = definition.space
+    parameters = space.parameters(baseline_config(definition, baseline))
+    fixed = {
+        name: value for name, value in baseline.settings.items() if name not in space.defaults
+    }
+    return parameters, fixed
+
+
+def _config(file: StudyFile, overrides: Profile) -> TrainConfig:
+    sections: dict[str, Any] = {
+        section: dataclasses.replace(
+            getattr(file.config, section), **overrides.settings.get(section, {})
+        )
+        for section in ("data", "model", "train")
+    }
+    config = TrainConfig(**sections)
+    before, after = file.config.train.epochs, config.train.epochs
+    own = overrides.settings.get("train", {})
+    counted = {
+        name: getattr(config.train, name)
+        for name in ("breakpoints", "warmup_epochs")
+        if name not in own
+    }
+    return with_settings(config, scale_settings(counted, before, after))
+
+
+def _search(file: StudyFile, overrides: Profile) -> SearchSettings:
+    return dataclasses.replace(file.search, **overrides.search)
+
+
+def _dimensions(file: StudyFile, overrides: Profile, epochs: int) -> list[Dimension]:
+    """The file's dimensions with the profile's in their place; further ones of it at the end."""
+    own = {each.setting: each for each in overrides.space}
+    before = file.config.train.epochs
+    found = {each.setting: scale_dimension(each, before, epochs) for each in file.space}
+    return list({**found, **own}.values())
+
+
+def _check_config(config: TrainConfig, problems: Problems) -> None:
+    known = variants(config.model.name)
+    if known and config.model.variant not in known:
+        hint = did_you_mean(config.model.variant, known)
+        problems.add("model.variant", f"unknown variant '{config.model.variant}', {hint}")
+    _check_within(config.train.breakpoints, config.train.epochs, "train.breakpoints", problems)
+
+
+def _check_within(pairs: Setting, epochs: int, path: str, problems: Problems) -> None:
+    assert isinstance(pairs, tuple)
+    for epoch, _ in pairs:
+        if epoch >= epochs:
+            problems.add(path, f"epoch {epoch} is not before the last of {epochs} epochs")
+
+
+def _check_dimensions(
+    dimensions: list[Dimension], config: TrainConfig, problems: Problems
+) -> None:
+    searched = {each.setting: each for each in dimensions}
+    for dimension in dimensions:
+        path = f"space.{dimension.setting}"
+        for name, values in dimension.when.items():
+            _check_when(name, values, searched, config, f"{path}.when.{name}", problems)
+        if isinstance(dimension, Breakpoints):
+            _check_breakpoints(dimension, config.train.epochs, path, problems)
+        if isinstance(dimension, Choice) and dimension.setting == "variant":
+            _check_variants(dimension, config, path, problems)
+    for name in in_circle(dimensions):
+        problems.add(f"space.{name}.when", "is a circle: it depends on itself through others")
+
+
+def _check_when(
+    name: str,
+    values: tuple[Scalar, ...],
+    searched: dict[str, Dimension],
+    config: TrainConfig,
+    path: str,
+    problems: Problems,
+) -> None:
+    if name not in searched:
+        if not problems.at(f"space.{name}"):
+            problems.add(
+                path, f"'{name}' is not searched; add it to [space] or drop the condition"
+            )
+        return
+    on = searched[name]
+    if not isinstance(on, Choice):
+        return
+    for value in values:
+        if value not in on.choices:
+            hint = did_you_mean(str(value), map(str, on.choices))
+            problems.add(path, f"'{value}' is not among the choices of space.{name}, {hint}")
+
+
+def _check_breakpoints(dimension: Breakpoints, epochs: int, path: str, problems: Problems) -> None:
+    high = epochs - 1 if dimension.after_high is None else dimension.after_high
+    if epochs < 2:
+        problems.add(path, "cannot be searched in a run of one epoch")
+    elif not dimension.after_low <= high < epochs:
+        problems.add(
+            f"{path}.after", f"must lie within 1 to {epochs - 1} in a run of {epochs} epochs"
+        )
+
+
+def _check_variants(dimension: Choice, config: TrainConfig, path: str, problems: Problems) -> None:
+    known = variants(config.model.name)
+    for value in dimension.choices:
+        if known and value not in known:
+            hint = did_you_mean(str(value), known)
+            problems.add(path, f"unknown variant '{value}', {hint}")
+
+
+def _check_baseline(definition: Definition, baseline: Baseline, problems: Problems) -> None:
+    path = f"baselines.{baseline.name}"
+    if problems.at(path):
+        return
+    config = baseline_config(definition, baseline)
+    if "variant" in baseline.settings:
+        known = variants(config.model.name)
+        if known and config.model.variant not in known:
+            hint = did_you_mean(config.model.variant, known)
+            problems.add(f"{path}.variant", f"unknown variant '{config.model.variant}', {hint}")
+    if {"breakpoints", "epochs"} & baseline.settings.keys():
+        pairs = config.train.breakpoints
+        _check_within(pairs, config.train.epochs, f"{path}.breakpoints", problems)
+    for name in baseline.outside:
+        if name not in definition.space.defaults and not problems.at(f"space.{name}"):
+            problems.add(
+                f"{path}.outside", f"'{name}' is not searched, so it lies outside nothing"
+            )
+    for name, sentence in _outside(definition, config).items():
+        broken = problems.at(f"{SECTION_OF[name]}.{name}") or problems.at(f"{path}.{name}")
+        if name not in baseline.outside and not broken:
+            problems.add(
+                f"{path}.{name}",
+                f"{sentence}; widen space.{name}, or list '{name}' in the baseline's outside",
+            )
+
+
+def _outside(definition: Definition, config: TrainConfig) -> dict[str, str]:
+    try:
+        definition.space.parameters(config)
+    except OutsideSpaceError as error:
+        return error.problems
+    return {}
