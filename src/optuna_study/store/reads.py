@@ -293,15 +293,10 @@ def list_studies(store: Store) -> list[StudyRow]:
             select(studies, own_studies).select_from(ours()).order_by(own_studies.c.created)
         ).all()
         tallies = {row.study_id: row for row in connection.execute(_tallies())}
-        touched: dict[str, float] = dict(
-            connection.execute(
-                select(own_trials.c.uuid, func.max(own_trials.c.touched)).group_by(
-                    own_trials.c.uuid
-                )
-            )
-            .tuples()
-            .all()
+        last = select(own_trials.c.uuid, func.max(own_trials.c.touched)).group_by(
+            own_trials.c.uuid
         )
+        touched = {uuid: moment for uuid, moment in connection.execute(last)}
     return [_study_row(row, tallies.get(row.study_id), touched.get(row.uuid)) for row in rows]
 
 
