@@ -149,6 +149,9 @@ def read_section(
 
 
 def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems) -> StudyFile:
+    if "provenance" in raw:
+        problems.add("provenance", "is an exported configuration; use `optuna-study train`")
+        del raw["provenance"]
     unknown_keys(raw, TOP_LEVEL, "", problems)
     data = as_table(raw.get("data", {}), "data", problems)
     own = {key: data.pop(key) for key in ("folder", "stand_in") if key in data}

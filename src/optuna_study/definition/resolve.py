@@ -24,6 +24,7 @@ __all__ = [
     "assemble",
     "baseline_config",
     "baseline_parameters",
+    "check_config",
     "definition_hash",
     "diff",
     "from_json",
@@ -73,7 +74,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     config = _config(file, overrides)
     before, after = file.config.train.epochs, config.train.epochs
     dimensions = _dimensions(file, overrides, after)
-    _check_config(config, problems)
+    check_config(config, problems)
     _check_dimensions(dimensions, config, problems)
     usable = [each for each in dimensions if not problems.at(f"space.{each.setting}")]
     baselines = tuple(
@@ -153,7 +154,8 @@ def _dimensions(file: StudyFile, overrides: Profile, epochs: int) -> list[Dimens
     return list({**found, **own}.values())
 
 
-def _check_config(config: TrainConfig, problems: Problems) -> None:
+def check_config(config: TrainConfig, problems: Problems) -> None:
+    """Check that the settings of one configuration fit each other."""
     known = variants(config.model.name)
     if known and config.model.variant not in known:
         hint = did_you_mean(config.model.variant, known)

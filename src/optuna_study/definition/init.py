@@ -1,0 +1,246 @@
+"""A study file for a folder of pictures of one's own: complete, commented, launched as it is."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.definition.names import require_name
+from optuna_study.definition.read import parse_study_file
+from optuna_study.errors import DataError, DiskFullError, FolderError, UsageError
+from optuna_study.paths import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TRAINING_SHARE = 0.8 * 0.8  # what the held-out test and the validation leave
+FULL_PICTURES = 112_000  # seen in a trial: 150 epochs of 746 pictures, as in the articles
+CPU_PICTURES = 9_000  # seen in a trial of the cpu profile: about ten seconds at 64 px
+CPU_TRAINING = 2_000  # training pictures that the cpu profile uses at most
+IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 192, 227)
+CPU_IMAGE_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder of pictures holds: as many classes and pictures, and how large these are."""
+
+    classes: tuple[str, ...]
+    pictures: int
+    shorter_side: int  # the median, in pixels
+
+
+@dataclass(frozen=True)
+class Written:
+    """The new study file, and in words what it was made for."""
+
+    path: Path
+    found: str
+
+
+def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -> Written:
+    """Write `studies/NAME.toml` for a folder of class folders.
+
+    Raises:
+        UsageError: a name that cannot be one, or a study file of that name.
+        DataError: the folder cannot be learned from.
+        FolderError: the studies folder cannot be written.
+        DiskFullError: no space left.
+    """
+    path = studies / f"{require_name(name)}.toml"
+    if path.exists():
+        raise UsageError(f"{path}: exists already; choose another name, or remove it first")
+    absolute = folder.expanduser().absolute()
+    survey = survey_folder(absolute)
+    text = study_file_text(name, absolute, survey)
+    parse_study_file(text, name, path)
+    _write_new(path, text)
+    found = f"{len(survey.classes)} classes, {survey.pictures} pictures"
+    return Written(path, f"{found}, {survey.shorter_side} px on the shorter side")
+
+
+def survey_folder(folder: Path) -> Survey:
+    """Count the classes and pictures of a folder, reading no more of each than its size.
+
+    Raises:
+        DataError: the folder cannot be learned from.
+    """
+    import numpy as np
+
+    from optuna_study.training.folder import list_files
+    from optuna_study.training.pictures import require_learnable
+
+    files = list_files(folder)
+    sides = [_shorter_side(file.path) for file in files]
+    readable = [file for file, side in zip(files, sides, strict=True) if side is not None]
+    if files and not readable:
+        raise DataError(f"{folder}: none of its {len(files)} files can be read as a picture")
+    classes = tuple(sorted({file.label for file in readable}))
+    digests = sorted({file.digest for file in readable})
+    labels = np.array([classes.index(file.label) for file in readable], dtype=np.int64)
+    groups = np.searchsorted(digests, [file.digest for file in readable]).astype(np.int64)
+    require_learnable(labels, groups, classes, folder)
+    return Survey(classes, len(readable), round(statistics.median(s for s in sides if s)))
+
+
+def study_file_text(name: str, folder: Path, survey: Survey) -> str:
+    """The text of a study file for a folder.
+
+    Raises:
+        UsageError: the folder's name cannot be written as text.
+    """
+    import tomlkit
+
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{folder!r}: is not UTF-8; rename the folder") from error
+    training = max(1, int(survey.pictures * TRAINING_SHARE))
+    image_size = image_size_for(survey.shorter_side)
+    batch_sizes = batch_sizes_for(training)
+    epochs = _epochs(FULL_PICTURES, training, 20, 150)
+    cpu_training = min(training, CPU_TRAINING)
+    subset = cpu_training / training
+    return _TEMPLATE.format(
+        title=tomlkit.string(f"{name}: {_listed(survey.classes)}").as_string(),
+        folder=tomlkit.string(str(folder)).as_string(),
+        pictures=survey.pictures,
+        classes=len(survey.classes),
+        side=survey.shorter_side,
+        image_size=image_size,
+        batch_size=batch_sizes[1],
+        batch_sizes=", ".join(map(str, batch_sizes)),
+        epochs=epochs,
+        half=epochs // 2,
+        late=epochs * 3 // 4,
+        cpu_image_size=min(image_size, CPU_IMAGE_SIZE),
+        cpu_subset="" if subset == 1 else f"subset = {max(subset, 0.01):.3g}\n",
+        cpu_epochs=_epochs(CPU_PICTURES, cpu_training, 5, 30),
+    )
+
+
+def image_size_for(shorter_side: int) -> int:
+    """The side a model sees: the largest usual one that pictures fill with the margin for crops.
+
+    >>> image_size_for(256), image_size_for(100), image_size_for(20)
+    (227, 64, 32)
+    """
+    filled = [size for size in IMAGE_SIZES if round(size * 256 / 227) <= shorter_side]
+    return max(filled, default=IMAGE_SIZES[0])
+
+
+def batch_sizes_for(training: int) -> tuple[int, int, int]:
+    """Three batch sizes to search among, the middle one to begin with.
+
+    >>> batch_sizes_for(746), batch_sizes_for(50_000)
+    ((8, 16, 32), (32, 64, 128))
+    """
+    middle = 16 if training < 2_000 else 32 if training < 10_000 else 64
+    return middle // 2, middle, middle * 2
+
+
+def _epochs(seen: int, training: int, low: int, high: int) -> int:
+    return min(max(round(seen / training), low), high)
+
+
+def _shorter_side(path: Path) -> int | None:
+    """The shorter side of a picture in pixels, from its header; None when it is none."""
+    from PIL import Image
+
+    from optuna_study.training.decode import quietly
+
+    try:
+        with quietly(), Image.open(path) as image:
+            return min(image.size)
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        return None
+
+
+def _listed(classes: Sequence[str]) -> str:
+    shown = list(itertools.islice(classes, 5))
+    return ", ".join([*shown, *(["..."] if len(classes) > len(shown) else [])])
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all."""
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except DiskFullError as error:
+        path.unlink(missing_ok=True)
+        raise DiskFullError(f"{path}: no space left; free some and try again") from error
+    except FolderError as error:
+        raise FolderError(f"{path}: cannot be written; work in a folder that can be") from error
+
+
+_TEMPLATE = """\
+# Everything that may stand in a study file is explained in docs/study-file.md.
+title = {title}
+
+[data]
+name = "folder"
+folder = {folder}  # {classes} classes, {pictures} pictures
+image_size = {image_size}  # pixels a model sees; the pictures have {side} on the shorter side
+augmentation = "crop+flip"  # leave out flip where left and right matter, as for letters
+
+[model]
+name = "alexnet"
+variant = "single_tower"
+activation = "relu"
+normalisation = "none"
+initialisation = "he"
+dropout = 0.5
+
+[train]
+epochs = {epochs}
+batch_size = {batch_size}
+optimizer = "momentum"
+lr = 0.01
+
+[search]
+metric = "validation_accuracy"
+trials = 50  # in total, baselines included
+
+# What is searched. A list holds choices, {{low, high}} a range; `when` says where it matters.
+[space]
+activation = ["relu", "leaky_relu", "elu", "gelu", "silu"]
+normalisation = ["none", "batch", "layer"]
+initialisation = ["xavier", "he"]
+dropout = {{low = 0.0, high = 0.7, step = 0.1}}
+optimizer = ["momentum", "adam", "adamw"]
+momentum = {{low = 0.8, high = 0.99, when = {{optimizer = ["momentum"]}}}}
+lr = {{low = 1e-4, high = 0.1, log = true}}
+breakpoints = {{most = 2, factor = {{low = 0.05, high = 1.0}}}}  # later, smaller learning rates
+batch_size = [{batch_sizes}]
+weight_decay = {{low = 0.0, high = 0.01}}
+augmentation = ["none", "flip", "crop+flip", "crop+flip+color_jitter"]
+
+# Configurations chosen by hand, which run first and must be beaten.
+[[baselines]]
+name = "hand-tuned"
+settings = {{optimizer = "momentum", lr = 0.01, breakpoints = [[{half}, 0.001], [{late}, 0.0001]]}}
+
+[[baselines]]
+name = "adam"
+settings = {{optimizer = "adam", lr = 0.0003, normalisation = "batch"}}
+
+# A smaller version for machines without a GPU; breakpoints follow the number of epochs.
+[profile.cpu.data]
+image_size = {cpu_image_size}
+{cpu_subset}
+[profile.cpu.model]
+width = 0.25
+
+[profile.cpu.train]
+epochs = {cpu_epochs}
+threads = 1  # a worker; use more workers rather than more threads
+
+[profile.cpu.search]
+trials = 24
+"""
