@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from optuna_study.errors import DataError, did_you_mean
-from optuna_study.training.catalogue import dataset_names, is_reference, resolve
-from optuna_study.training.pictures import Pictures, Request
+from optuna_study.training.sources import cache_size, open_pictures
 from optuna_study.training.split import split
 
 if TYPE_CHECKING:
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 
     from optuna_study.paths import Workspace
     from optuna_study.training.config import DataSettings
+
+__all__ = ["DeviceData", "cache_size", "load_data", "open_pictures", "to_input"]
 
 
 @dataclass(frozen=True)
@@ -62,42 +62,6 @@ class DeviceData:
     def device(self) -> torch.device:
         """Where the pictures are."""
         return self.train_images.device
-
-
-def cache_size(image_size: int) -> int:
-    """The side at which pictures are kept for a model's `image_size`, as 256 is for 227.
-
-    >>> cache_size(227), cache_size(64)
-    (256, 72)
-    """
-    return round(image_size * 256 / 227)
-
-
-def open_pictures(settings: DataSettings, folder: Path | None, workspace: Workspace) -> Pictures:
-    """The pictures of a folder when one is given, else of the data set that the settings name.
-
-    Raises:
-        DataError: no such data set or folder, not fetched yet, or unusable.
-    """
-    request = Request(settings.image_size, cache_size(settings.image_size), workspace)
-    if folder is not None:
-        from optuna_study.training.folder import read_folder
-
-        return read_folder(folder, request.cache_size, workspace)
-    if is_reference(settings.name):
-        reference = settings.name
-    elif settings.name in dataset_names():
-        reference = f"optuna_study.training.datasets.{settings.name}:load"
-    else:
-        hint = did_you_mean(settings.name, dataset_names())
-        raise DataError(f"data set '{settings.name}': not known, {hint}")
-    pictures = resolve(reference)(request)
-    if not isinstance(pictures, Pictures):
-        raise DataError(
-            f"data set '{settings.name}': gave {type(pictures).__name__}, not Pictures; "
-            "see training/datasets for examples"
-        )
-    return pictures
 
 
 def load_data(

@@ -1,7 +1,8 @@
 """Finds pictures that are the same, or nearly so: compressed again, scaled or retouched copies.
 
 A perceptual hash (the signs of the lowest frequencies of a thumbnail's cosine transform) proposes
-pairs, the thumbnails' pixels confirm them: a pair is near-identical when what differs is a twentieth of what there is to see. Hashes are compared all with all, a block at a time: 12,000
+pairs, the thumbnails' pixels confirm them: a pair is near-identical when what differs is a
+twentieth of what there is to see. Hashes are compared all with all, a block at a time: 12,000
 pictures take about a second on one core and memory stays small.
 """
 

@@ -1,0 +1,60 @@
+"""Finds pictures by the name of their data set or by their folder; free of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import DataError, did_you_mean
+from optuna_study.training.catalogue import dataset_names, is_reference, resolve
+from optuna_study.training.folder import read_folder
+from optuna_study.training.pictures import Pictures, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna_study.paths import Workspace
+    from optuna_study.training.config import DataSettings
+
+
+def cache_size(image_size: int) -> int:
+    """The side at which pictures are kept for a model's `image_size`, as 256 is for 227.
+
+    >>> cache_size(227), cache_size(64)
+    (256, 72)
+    """
+    return round(image_size * 256 / 227)
+
+
+def open_pictures(settings: DataSettings, folder: Path | None, workspace: Workspace) -> Pictures:
+    """The pictures of a folder when one is given, else of the data set that the settings name.
+
+    Raises:
+        DataError: no such data set or folder, not fetched yet, or unusable.
+    """
+    request = Request(settings.image_size, cache_size(settings.image_size), workspace)
+    if folder is not None:
+        return read_folder(folder, request.cache_size, workspace)
+    pictures = resolve(_reference(settings.name))(request)
+    if not isinstance(pictures, Pictures):
+        raise DataError(
+            f"data set '{settings.name}': gave {type(pictures).__name__}, not Pictures; "
+            "see training/datasets for examples"
+        )
+    return pictures
+
+
+def title(name: str) -> str:
+    """What a data set is, in a few words.
+
+    Raises:
+        DataError: no such data set.
+    """
+    return str(resolve(_reference(name).replace(":load", ":TITLE")))
+
+
+def _reference(name: str) -> str:
+    if is_reference(name):
+        return name
+    if name not in dataset_names():
+        raise DataError(f"data set '{name}': not known, {did_you_mean(name, dataset_names())}")
+    return f"optuna_study.training.datasets.{name}:load"
