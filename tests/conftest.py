@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import insert
+
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import definition_hash, from_json, resolve, to_json
+from optuna_study.store import queue
+from optuna_study.store.open import open_store
+from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStudy
+from optuna_study.store.schema import trial_params
+from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+    from optuna_study.training.config import Scalar
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +40,126 @@ def _plain_logging() -> Iterator[None]:
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+STUDY_FILE = """
+title = "A small study"
+
+[data]
+name = "rendered"
+image_size = 32
+
+[model]
+width = 0.1
+
+[train]
+epochs = 3
+batch_size = 16
+
+[search]
+trials = 6
+
+[space]
+activation = ["relu", "tanh"]
+lr = {low = 1e-4, high = 0.1, log = true}
+dropout = {low = 0.0, high = 0.5}
+
+[[baselines]]
+name = "plain"
+group = "activation"
+settings = {activation = "relu", lr = 0.01, dropout = 0.5}
+reported = "Works."
+
+[[baselines]]
+name = "wild"
+group = "lr"
+settings = {activation = "tanh", lr = 0.1, dropout = 0.0}
+"""
+
+
+@dataclass
+class StoredStudy:
+    """A study in a store of its own, worked on by the test instead of by workers."""
+
+    store: Store
+    study: StudyRecord
+
+    @property
+    def url(self) -> str:
+        """What `--storage` takes."""
+        return self.store.url
+
+    def run(
+        self,
+        accuracies: Sequence[float],
+        kind: EndKind = EndKind.COMPLETED,
+        *,
+        reason: str = "all 3 epochs",
+        traceback: str | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
+    ) -> int:
+        """Claim the next trial, report these validation accuracies and end it; its number."""
+        claim = self.start(accuracies, parameters)
+        value = accuracies[-1] if kind is EndKind.COMPLETED else None
+        queue.end(self.store, claim, End(kind, reason, value, traceback))
+        return claim.number
+
+    def start(
+        self, accuracies: Sequence[float], parameters: Mapping[str, Scalar] | None = None
+    ) -> Claim:
+        """Claim the next trial and report these validation accuracies."""
+        claim = queue.claim(self.store, self.study, "host-1-001")
+        assert isinstance(claim, Claim)
+        if parameters:
+            self._draw(claim, parameters)
+        queue.report(
+            self.store,
+            claim,
+            [
+                EpochRecord(epoch, value, 1.5, value, 1.25, value, 0.01, 2.0, 0.5)
+                for epoch, value in enumerate(accuracies, 1)
+            ],
+        )
+        return claim
+
+    def _draw(self, claim: Claim, parameters: Mapping[str, Scalar]) -> None:
+        from optuna_study.search.suggest import to_store
+
+        space = from_json(self.study.definition).space
+        with self.store.write() as connection:
+            for stored in to_store(space, parameters):
+                connection.execute(
+                    insert(trial_params).values(
+                        trial_id=claim.trial_id,
+                        param_name=stored.name,
+                        param_value=stored.internal_value,
+                        distribution_json=stored.distribution_json,
+                    )
+                )
+
+
+@pytest.fixture
+def stored_study(tmp_path: Path) -> Iterator[StoredStudy]:
+    """A study `small` of six trials with two baselines, `plain` and `wild`; nothing has run."""
+    from optuna_study.workers.launch import planned_trials
+
+    path = tmp_path / "files" / "small.toml"
+    path.parent.mkdir()
+    path.write_text(STUDY_FILE, encoding="utf-8")
+    definition = resolve(read_study_file(path), "full", threads=1)
+    store = open_store(f"sqlite:///{tmp_path / 'small.db'}", create=True)
+    new = NewStudy(
+        name=definition.name,
+        direction=definition.search.direction,
+        metric=definition.search.metric,
+        definition=to_json(definition),
+        definition_hash=definition_hash(definition),
+        fingerprint="f" * 16,
+        data_source="rendered",
+        environment={"torch": "2.14.1", "device": "cpu", "threads": 1},
+        seed=7,
+        budget=definition.search.trials,
+        planned=planned_trials(definition),
+    )
+    yield StoredStudy(store, create_study(store, new))
+    store.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -27,23 +28,18 @@ README = Path(__file__).parents[2] / "README.md"
 @pytest.fixture
 def failing() -> Iterator[Callable[[BaseException], None]]:
     """Give the group a command `fail` that raises what it is given."""
-    name = "fail"
 
     def add(error: BaseException) -> None:
-        @click.command(name)
+        @click.command("fail")
         def command() -> None:
             raise error
 
-        commands[name] = command
+        module.command = command  # type: ignore[attr-defined]
 
-    commands: dict[str, click.Command] = {}
-    original = type(group).get_command
-
-    def get_command(self: Any, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return commands.get(cmd_name) or original(self, ctx, cmd_name)
-
+    module = ModuleType("optuna_study.cli.commands.fail")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(group), "get_command", get_command)
+        patch.setitem(sys.modules, module.__name__, module)
+        patch.setattr(type(group), "list_commands", lambda *_: [*COMMANDS, "fail"])
         yield add
 
 
@@ -61,13 +57,15 @@ def test_every_command_file_is_a_command(cli: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example_and_stands_in_the_readme(
-    command: str, cli: Callable[..., Any]
-) -> None:
+def test_every_command_has_help_with_an_example(command: str, cli: Callable[..., Any]) -> None:
     result = cli(command, "--help")
     assert result.code == 0
     assert f"Usage: optuna-study {command}" in result.out
-    assert f"Example:\n    optuna-study {command}" in result.out.replace("Examples:", "Example:")
+    assert f"optuna-study {command} " in result.out.partition("Example")[2] + " "
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_stands_in_the_readme(command: str) -> None:
     assert f"optuna-study {command}" in README.read_text(encoding="utf-8")
 
 
@@ -139,7 +137,7 @@ def test_keyboard_interrupt_exits_130(
 ) -> None:
     failing(KeyboardInterrupt())
     result = cli("fail")
-    assert (result.code, result.err) == (130, "Interrupted.\n")
+    assert (result.code, result.err) == (130, "\nInterrupted.\n")
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.resolve import from_json
 from optuna_study.errors import NotFoundError
+from optuna_study.paths import writing, written_beside
 from optuna_study.report import words
 from optuna_study.space.build import build
+from optuna_study.store import reads
 from optuna_study.store.records import TrialState
 from optuna_study.training.config import SECTION_OF, get_setting, with_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna_study.definition.config_text import Format
+    from optuna_study.store.open import Store
     from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
     from optuna_study.training.config import TrainConfig
 
@@ -69,6 +72,42 @@ def export(
     """
     config = trial_config(study, trial)
     return config_text(config, provenance(study, trial), recorded(study, trial, curve), form)
+
+
+def export_trial(store: Store, study: StudyRecord, number: int | None, form: Format) -> str:
+    """The configuration of one trial of a store, the best when none is named.
+
+    Raises:
+        NotFoundError: no such trial, or no trial has completed yet.
+    """
+    trial = reads.best(store, study) if number is None else reads.trial(store, study, number)
+    if trial is None:
+        raise NotFoundError(
+            f"no trial of '{study.name}' has completed; name one with --trial N, "
+            f"`optuna-study trials {study.name}` lists them"
+        )
+    return export(study, trial, reads.epochs(store, study, trial.number), form)
+
+
+def form_of(output: Path | None) -> Format:
+    """The form that a file's name asks for: TOML unless it ends in .json, .yaml or .yml.
+
+    >>> form_of(Path("best.yml")), form_of(None)
+    ('yaml', 'toml')
+    """
+    forms: Mapping[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+    return forms.get(output.suffix, "toml") if output else "toml"
+
+
+def write(output: Path, text: str) -> None:
+    """Write a configuration file; nobody reads half of it.
+
+    Raises:
+        FolderError: it cannot be written.
+        DiskFullError: no space left.
+    """
+    with writing(output), written_beside(output) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def provenance(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:

@@ -62,9 +62,15 @@ def to_csv(rows: Rows) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def render(form: str, rows: Rows) -> str:
-    """Rows in one of the machine-readable forms: `json`, `yaml` or `csv`."""
-    return {"json": to_json, "yaml": to_yaml, "csv": to_csv}[form](rows)
+def render(form: str, value: Mapping[str, Any] | Rows, table: str) -> str:
+    """A value in one of the forms: `json`, `yaml`, `csv` (rows only), or the `table` given."""
+    if form == "json":
+        return to_json(value)
+    if form == "yaml":
+        return to_yaml(value)
+    if form == "csv":
+        return to_csv([value] if isinstance(value, Mapping) else value)
+    return table
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from optuna_study.report import words
-from optuna_study.report.summary import ending
+from optuna_study.report.summary import ending, why
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ HEADER = f"trial    epoch    loss  accuracy  {'':{CURVE}}        time  configura
 
 
 def view(
-    summary: Summary, running: Sequence[Running], recent: Sequence[TrialRecord]
+    summary: Summary, running: Sequence[Running], recent: Sequence[TrialRecord], now: float
 ) -> RenderableType:
     """The study as it stands: progress, what runs, what ended last, best against best baseline."""
     parts: list[RenderableType] = [_progress(summary), _ends(summary)]
     if running:
-        parts += [Text(), Text(HEADER, "dim", no_wrap=True), *(_running(each) for each in running)]
+        parts += [
+            Text(),
+            Text(HEADER, "dim", no_wrap=True),
+            *(_running(each, summary.study.metric, now) for each in running),
+        ]
     if recent:
         parts += [Text(), *(_recent(summary, trial) for trial in recent)]
     parts += [Text(), _standing(summary)]
@@ -55,8 +60,8 @@ def ended_line(summary: Summary, trial: TrialRecord) -> str:
 
 def progress_line(summary: Summary) -> str:
     """Where the study stands, in one line."""
-    tally, study = summary.tally, summary.study
-    parts = [f"{tally.ended} of {study.budget} trials ended", f"{tally.running} running"]
+    counts, study = summary.counts, summary.study
+    parts = [f"{counts.ended} of {study.budget} trials ended", f"{counts.running} running"]
     if summary.best:
         parts.append(f"best {words.metric(study.metric, summary.best.value)}")
     if summary.best_baseline:
@@ -72,14 +77,14 @@ def label(trial: TrialRecord) -> str:
 
 
 def _progress(summary: Summary) -> Text:
-    tally, budget = summary.tally, summary.study.budget
-    filled = min(BAR, BAR * tally.ended // max(budget, 1))
+    counts, budget = summary.counts, summary.study.budget
+    filled = min(BAR, BAR * counts.ended // max(budget, 1))
     text = Text.assemble(
         (summary.study.name, "bold"),
         "  ",
         ("━" * filled, "green"),
         ("━" * (BAR - filled), "bright_black"),
-        f"  {tally.ended}/{budget}",
+        f"  {counts.ended}/{budget}",
     )
     if summary.seconds_left:
         text.append(f"  about {words.duration(summary.seconds_left)} left", "dim")
@@ -87,31 +92,38 @@ def _progress(summary: Summary) -> Text:
 
 
 def _ends(summary: Summary) -> Text:
-    tally = summary.tally
+    counts = summary.counts
     text = Text()
-    for kind, amount in tally.ends.items():
-        if amount:
-            text.append(f"{amount} {kind.value}", COLOURS[kind]).append("  ")
-    if tally.plain:
-        text.append(f"{tally.plain} by plain Optuna  ")
-    text.append(f"{tally.running} running", "cyan")
-    if tally.waiting:
-        text.append(f"  {tally.waiting} waiting", "dim")
+    for kind, colour in COLOURS.items():
+        if counts.ends.get(kind):
+            text.append(f"{counts.ends[kind]} {kind.value}", colour).append("  ")
+    plain = sum(counts.plain.values())
+    if plain:
+        text.append(f"{plain} by plain Optuna  ")
+    text.append(f"{counts.running} running", "cyan")
+    if counts.waiting:
+        text.append(f"  {counts.waiting} waiting", "dim")
     return text
 
 
-def _running(each: Running) -> Text:
-    last = each.curve[-1] if each.curve else None
-    accuracies = [epoch.validation_accuracy for epoch in each.curve]
+def _running(each: Running, metric: str, now: float) -> Text:
+    last = each.last
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{each.trial.number:>5}  ", "cyan")
     text.append(f"{f'{last.epoch if last else 0}/{each.epochs}':>7}  ")
     text.append(f"{f'{last.validation_loss:.3f}' if last else '':>6}  ")
     accuracy = words.metric(words.ACCURACY, last.validation_accuracy) if last else ""
     text.append(f"{accuracy:>8}  ")
-    text.append(f"{words.sparkline(accuracies, width=CURVE, low=0, high=1):<{CURVE}}  ", "cyan")
-    text.append(f"{words.duration(each.seconds):>10}  ")
+    text.append(f"{_curve(each.values, metric):<{CURVE}}  ", "cyan")
+    text.append(f"{words.duration(now - (each.trial.started or now)):>10}  ")
     return text.append(label(each.trial), "bold" if each.trial.baseline else "")
+
+
+def _curve(values: Sequence[float], metric: str) -> str:
+    if metric == words.ACCURACY:  # one scale for all, so that trials compare
+        return words.sparkline(values, width=CURVE, low=0, high=1)
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    return words.sparkline(values, width=CURVE, low=min(finite), high=max(finite))
 
 
 def _recent(summary: Summary, trial: TrialRecord) -> Text:
@@ -121,9 +133,7 @@ def _recent(summary: Summary, trial: TrialRecord) -> Text:
     text.append(f"{ending(trial):<10} ", COLOURS[kind] if kind else "dim")
     text.append(f"{words.metric(summary.study.metric, trial.value):>7}  ")
     text.append(label(trial), "bold" if trial.baseline else "")
-    if kind is not EndKind.COMPLETED and trial.reason:
-        text.append(f"  {trial.reason}", "dim")
-    return text
+    return text.append(f"  {why(trial)}", "dim")
 
 
 def _standing(summary: Summary) -> Text:

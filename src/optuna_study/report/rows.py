@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
 from optuna_study.report.summary import reason
+from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna_study.report.summary import Summary
-    from optuna_study.store.records import EpochRecord, TrialRecord
+    from optuna_study.store.records import EpochRecord, StudyRow, TrialRecord
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:
@@ -32,9 +33,28 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
+def study_row(study: StudyRow) -> dict[str, Any]:
+    """A study in a list of them."""
+    return {
+        "name": study.name,
+        "direction": study.direction.upper(),
+        "n_trials": study.ended + study.running + study.waiting,
+        "datetime_start": words.moment(study.created),
+        "state": study.state,
+        "budget": study.budget,
+        "ended": study.ended,
+        "running": study.running,
+        "waiting": study.waiting,
+        "metric": study.metric,
+        "best": study.best,
+        "data": study.data_source,
+        "last_activity": words.moment(study.last_activity),
+    }
+
+
 def summary_row(summary: Summary) -> dict[str, Any]:
     """Everything `show` says of a study."""
-    study, tally = summary.study, summary.tally
+    study, counts = summary.study, summary.counts
     return {
         "name": study.name,
         "uuid": study.uuid,
@@ -45,10 +65,11 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "fingerprint": study.fingerprint,
         "seed": study.seed,
         "budget": study.budget,
-        "ended": tally.ended,
-        "running": tally.running,
-        "waiting": tally.waiting,
-        "ends": {kind.value: amount for kind, amount in tally.ends.items()},
+        "ended": counts.ended,
+        "running": counts.running,
+        "waiting": counts.waiting,
+        "ends": {kind.value: counts.ends.get(kind, 0) for kind in EndKind},
+        "plain": sum(counts.plain.values()),
         "datetime_start": words.moment(study.created),
         "seconds_left": summary.seconds_left,
         "best": trial_row(summary.best) if summary.best else None,

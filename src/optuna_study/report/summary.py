@@ -10,28 +10,13 @@ from optuna_study.store.records import EndKind, TrialState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
-
-MISSING = "not run yet"
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many trials are in each condition; `worked` is the ended ones' seconds of training.
-
-    `plain` are trials that Optuna itself ended in this study: counted, but without our reason.
-    """
-
-    ends: Mapping[EndKind, int]
-    running: int = 0
-    waiting: int = 0
-    plain: int = 0
-    worked: float = 0.0
-
-    @property
-    def ended(self) -> int:
-        """Trials that count against the budget."""
-        return sum(self.ends.values()) + self.plain
+    from optuna_study.store.records import (
+        Counts,
+        EpochRecord,
+        RunningTrial,
+        StudyRecord,
+        TrialRecord,
+    )
 
 
 @dataclass(frozen=True)
@@ -42,65 +27,78 @@ class Summary:
     """
 
     study: StudyRecord
-    tally: Tally
+    counts: Counts
     best: TrialRecord | None
     best_baseline: TrialRecord | None
     baselines: tuple[TrialRecord, ...]
     reported: Mapping[str, str]
     seconds_left: float | None
 
+    @property
+    def stand_in(self) -> str | None:
+        """The built-in data set that stands in for pictures that were absent, if one does."""
+        definition = self.study.definition
+        name: str | None = definition["stand_in"]
+        used = definition["config"]["data"]["name"] == name and self.study.data_source == name
+        return name if used else None
+
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that is being trained now; `seconds` since its first claim."""
+    """A trial that is being trained now; `epochs` is how many it is to have."""
 
     trial: TrialRecord
-    curve: tuple[EpochRecord, ...]
+    values: tuple[float, ...]
+    last: EpochRecord | None
     epochs: int
-    seconds: float
 
 
 def summarise(
     study: StudyRecord,
-    tally: Tally,
+    counts: Counts,
     best: TrialRecord | None,
     baselines: Sequence[TrialRecord],
-    reported: Mapping[str, str],
+    mean_seconds: float | None,
 ) -> Summary:
-    """Put a study's records together."""
+    """Put a study's records together; `mean_seconds` is what an ended trial took on average."""
     ordered = tuple(sorted(baselines, key=lambda trial: trial.number))
     return Summary(
         study=study,
-        tally=tally,
+        counts=counts,
         best=best,
         best_baseline=best_of(ordered, study.direction),
         baselines=ordered,
-        reported=reported,
-        seconds_left=seconds_left(tally, study.budget),
+        reported={each["name"]: each["reported"] for each in study.definition["baselines"]},
+        seconds_left=seconds_left(counts, study.budget, mean_seconds),
     )
 
 
 def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None:
     """The completed trial with the best value; the earlier one of two equal ones."""
-    completed = [
-        trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None
-    ]
     sign = -1 if direction == "maximize" else 1
-    return min(
-        completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number), default=None
-    )
+    ranked = [
+        (sign * trial.value, trial.number, trial)
+        for trial in trials
+        if trial.state is TrialState.COMPLETE and trial.value is not None
+    ]
+    return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
 
-def seconds_left(tally: Tally, budget: int) -> float | None:
-    """How long the rest of the budget takes at the ended trials' mean time; None when unknown."""
-    remaining = budget - tally.ended
+def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> float | None:
+    """How long the rest of the budget takes at the pace so far; None when nothing is known."""
+    remaining = budget - counts.ended
     if remaining <= 0:
         return 0.0
-    if not tally.ended or not tally.worked or not tally.running:
+    if mean_seconds is None or not counts.running:
         return None
     # Half of each running trial is done on average.
-    outstanding = remaining - min(tally.running, remaining) / 2
-    return tally.worked / tally.ended * outstanding / tally.running
+    outstanding = remaining - min(counts.running, remaining) / 2
+    return mean_seconds * outstanding / counts.running
+
+
+def running_trial(progress: RunningTrial, trial: TrialRecord, epochs: int) -> Running:
+    """A trial at work with its settings."""
+    return Running(trial, progress.values, progress.last, epochs)
 
 
 def ending(trial: TrialRecord) -> str:
@@ -116,3 +114,15 @@ def reason(trial: TrialRecord) -> str | None:
     if trial.end is None:
         return None
     return f"{trial.end.value}: {trial.reason}" if trial.reason else trial.end.value
+
+
+def why(trial: TrialRecord) -> str:
+    """The sentence stored with an end that was not the planned one."""
+    return "" if trial.end in (None, EndKind.COMPLETED) else trial.reason or ""
+
+
+def ends_by_reason(counts: Counts) -> list[str]:
+    """How many trials ended in which way, in words."""
+    parts = [f"{counts.ends[kind]} {kind.value}" for kind in EndKind if counts.ends.get(kind)]
+    plain = sum(counts.plain.values())
+    return [*parts, f"{plain} by plain Optuna"] if plain else parts

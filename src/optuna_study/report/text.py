@@ -6,20 +6,53 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
-from optuna_study.report.summary import ending, reason
+from optuna_study.report.summary import ending, ends_by_reason, reason, why
 from optuna_study.report.tables import heading, pairs, table
-from optuna_study.store.records import EndKind
 from optuna_study.training.config import get_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna_study.report.summary import Summary
-    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
+    from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
     from optuna_study.training.config import TrainConfig
 
 CURVE_ROWS = 20
-REPORTED_WIDTH = 60
+WIDE = 60
+
+
+def studies_table(studies: Sequence[StudyRow]) -> str:
+    """The studies of a store, one a line."""
+    rows = [
+        [
+            each.name,
+            each.state.value if each.ended < each.budget else "done",
+            f"{each.ended}/{each.budget}",
+            each.running,
+            words.metric(each.metric, each.best),
+            each.metric,
+            words.moment(each.last_activity),
+        ]
+        for each in studies
+    ]
+    return table(["study", "state", "ended", "running", "best", "metric", "last activity"], rows)
+
+
+def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
+    """The trials of a study, one a line."""
+    rows = [
+        [
+            each.number,
+            each.state.value,
+            words.metric(study.metric, each.value),
+            each.epochs,
+            words.duration(each.worked),
+            _cut(each.baseline or words.headline(each.parameters)),
+            reason(each) or "",
+        ]
+        for each in trials
+    ]
+    return table(["trial", "state", "value", "epochs", "trained", "configuration", "reason"], rows)
 
 
 def study_page(summary: Summary, now: float) -> str:
@@ -90,7 +123,7 @@ def baselines_block(summary: Summary) -> str:
             trial.number,
             words.metric(study.metric, trial.value),
             ending(trial),
-            _why(trial),
+            why(trial),
             _cut(summary.reported.get(trial.baseline or "", "")),
         ]
         for trial in summary.baselines
@@ -112,15 +145,13 @@ def baselines_block(summary: Summary) -> str:
 
 def ends_line(summary: Summary) -> str:
     """How many trials ended, by reason."""
-    tally = summary.tally
-    parts = [f"{amount} {kind.value}" for kind, amount in tally.ends.items() if amount]
-    if tally.plain:
-        parts.append(f"{tally.plain} by plain Optuna")
-    line = f"{tally.ended} of {words.count(summary.study.budget, 'trial')} ended"
+    counts = summary.counts
+    parts = ends_by_reason(counts)
+    line = f"{counts.ended} of {words.count(summary.study.budget, 'trial')} ended"
     line += f": {', '.join(parts)}" if parts else ""
     open_ones = [
         f"{amount} {name}"
-        for name, amount in (("running", tally.running), ("waiting", tally.waiting))
+        for name, amount in (("running", counts.running), ("waiting", counts.waiting))
         if amount
     ]
     return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
@@ -179,7 +210,7 @@ def trial_page(
 def _facts(summary: Summary) -> str:
     study = summary.study
     facts = {
-        "state": study.state.value if summary.tally.ended < study.budget else "budget met",
+        "state": study.state.value if summary.counts.ended < study.budget else "budget met",
         "data": study.data_source,
         "made": words.moment(study.created),
         "device": study.environment.get("device"),
@@ -234,9 +265,5 @@ def _spread(length: int, rows: int) -> list[int]:
     return sorted({round(index * (length - 1) / (rows - 1)) for index in range(rows)})
 
 
-def _why(trial: TrialRecord) -> str:
-    return "" if trial.end in (None, EndKind.COMPLETED) else trial.reason or ""
-
-
 def _cut(text: str) -> str:
-    return text if len(text) <= REPORTED_WIDTH else f"{text[: REPORTED_WIDTH - 1]}…"
+    return text if len(text) <= WIDE else f"{text[: WIDE - 1]}…"

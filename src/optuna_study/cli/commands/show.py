@@ -1,0 +1,48 @@
+"""`optuna-study show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import (
+    artifacts_option,
+    example,
+    format_option,
+    storage_option,
+    storage_url,
+)
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+
+
+@click.command(
+    epilog=example(
+        "optuna-study show alexnet_pokemon", "optuna-study show alexnet_pokemon --trial 3"
+    )
+)
+@click.argument("study")
+@click.option("--trial", type=click.IntRange(0), metavar="N", help="Show this trial instead.")
+@format_option("table", "json", "yaml")
+@storage_option
+@artifacts_option
+def command(
+    study: str, trial: int | None, form: str, storage: str | None, workspace: Workspace
+) -> None:
+    """Show where a study stands, or one of its trials.
+
+    A study: state, best, baselines, ends by reason, what mattered, time left. A trial: settings,
+    curve, reason, traceback, end of its log.
+    """
+    from optuna_study.report.show import show_study, show_trial
+    from optuna_study.store.open import open_store
+    from optuna_study.store.studies import load_study
+
+    store = open_store(storage_url(storage, workspace))
+    record = load_study(store, study)
+    if trial is None:
+        click.echo(show_study(store, record, form))
+    else:
+        click.echo(show_trial(store, record, trial, workspace, form))

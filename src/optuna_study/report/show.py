@@ -1,0 +1,52 @@
+"""What `show` prints, from the store: one study or one trial, for people or for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.report import formats, load, rows, text
+from optuna_study.report.export import telling_settings, trial_config
+from optuna_study.store import reads
+from optuna_study.training.config import get_setting
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord, TrialRecord
+
+
+def show_study(store: Store, study: StudyRecord, form: str) -> str:
+    """One study as text, JSON or YAML."""
+    summary = load.load_summary(store, study)
+    return formats.render(form, rows.summary_row(summary), text.study_page(summary, load.now()))
+
+
+def show_trial(
+    store: Store, study: StudyRecord, number: int, workspace: Workspace, form: str
+) -> str:
+    """One trial as text, JSON or YAML.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    trial = reads.trial(store, study, number)
+    curve = reads.epochs(store, study, number)
+    settings = _settings(study, trial)
+    log = load.log_tail(workspace.log(study.uuid, trial.owner)) if trial.owner else []
+    row = rows.trial_row(trial) | {
+        "settings": settings,
+        "curve": rows.epoch_rows(curve),
+        "traceback": trial.traceback,
+        "worker": trial.owner,
+        "claims": trial.claims,
+        "resumed_elsewhere": trial.resumed_elsewhere,
+        "log": log,
+    }
+    return formats.render(form, row, text.trial_page(study, trial, curve, settings, log))
+
+
+def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    if not trial.parameters and not trial.fixed:
+        return {}
+    config = trial_config(study, trial)
+    return {name: get_setting(config, name) for name in telling_settings(study, trial, None)}

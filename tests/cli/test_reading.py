@@ -1,0 +1,233 @@
+"""`list`, `show`, `trials` and `export` on a store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from optuna_study.store.records import EndKind
+from optuna_study.store.studies import save_importances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TRIAL_FIELDS = [
+    "number",
+    "state",
+    "value",
+    "params",
+    "datetime_start",
+    "datetime_complete",
+    "duration",
+    "reason",
+    "baseline",
+    "seed",
+    "epochs",
+]
+BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
+
+
+@pytest.fixture
+def worked(stored_study: Any) -> Any:
+    """The small study after three trials of six: a baseline, a diverged baseline, a better one."""
+    stored_study.run([0.3, 0.5])
+    stored_study.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan at step 3")
+    stored_study.run([0.4, 0.75], parameters=BEST)
+    return stored_study
+
+
+def _json(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_trials_json_has_optunas_fields_then_ours(worked: Any, cli: Callable[..., Any]) -> None:
+    result = cli("trials", "small", "--storage", worked.url, "-f", "json")
+    assert (result.code, result.err) == (0, "")
+    rows = _json(result.out)
+    assert [list(row) for row in rows] == [TRIAL_FIELDS] * 3
+    ended = [(row["state"], row["value"], row["reason"], row["baseline"]) for row in rows[:3]]
+    assert ended == [
+        ("COMPLETE", 0.5, "completed: all 3 epochs", "plain"),
+        ("PRUNED", None, "diverged: non_finite: the loss is nan at step 3", "wild"),
+        ("COMPLETE", 0.75, "completed: all 3 epochs", None),
+    ]
+    assert rows[2]["params"] == BEST
+    assert rows[2]["epochs"] == 2
+
+
+def test_trials_agree_with_optunas_own_list(worked: Any, cli: Callable[..., Any]) -> None:
+    import optuna
+
+    rows = _json(cli("trials", "small", "--storage", worked.url, "-f", "json").out)
+    theirs = optuna.load_study(study_name="small", storage=worked.url).trials
+    for row, trial in zip(rows, theirs, strict=True):
+        assert row["number"] == trial.number
+        assert row["state"] == trial.state.name
+        assert row["params"] == trial.params
+        assert row["value"] == trial.value
+        started = trial.datetime_start
+        assert row["datetime_start"] == (started and f"{started:%Y-%m-%d %H:%M:%S}")
+
+
+def test_trials_csv_and_yaml_say_the_same(worked: Any, cli: Callable[..., Any]) -> None:
+    text = cli("trials", "small", "--storage", worked.url, "-f", "csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["params_lr"] for row in rows[:3]] == ["0.01", "0.1", "0.003"]
+    assert rows[1]["value"] == ""
+    documents = yaml.safe_load(cli("trials", "small", "--storage", worked.url, "-f", "yaml").out)
+    assert documents == _json(cli("trials", "small", "--storage", worked.url, "-f", "json").out)
+
+
+def test_show_names_best_baselines_reasons_and_importances(
+    worked: Any, cli: Callable[..., Any]
+) -> None:
+    save_importances(worked.store, worked.study, {"lr": 0.75, "dropout": 0.25}, 3)
+    result = cli("show", "small", "--storage", worked.url)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert "Best: trial 2, validation accuracy 75.0 %" in lines
+    assert "Best baseline: plain (trial 0), 50.0 %; the best is 25.0 points better." in lines
+    assert "3 of 6 trials ended: 2 completed, 1 diverged." in lines
+    table = [line.split() for line in lines]
+    assert ["activation", "plain", "0", "50.0", "%", "completed", "Works."] in table
+    assert "diverged   non_finite: the loss is nan at step 3" in result.out
+    assert "What mattered (of 3 trials, " in result.out
+    assert "lr       75.0 %" in result.out.replace("  75.0", " 75.0")
+
+
+def test_show_json_is_strict_and_complete(worked: Any, cli: Callable[..., Any]) -> None:
+    value = _json(cli("show", "small", "--storage", worked.url, "-f", "json").out)
+    assert value["ends"] == {
+        "completed": 2,
+        "pruned": 0,
+        "diverged": 1,
+        "out_of_memory": 0,
+        "failed": 0,
+    }
+    assert value["best"]["number"] == 2
+    assert value["best_baseline"]["baseline"] == "plain"
+    assert [each["reported"] for each in value["baselines"]] == ["Works.", ""]
+
+
+def test_show_trial_gives_settings_curve_traceback_and_log(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    stored_study.run(
+        [0.25, float("nan")],
+        EndKind.FAILED,
+        reason="ZeroDivisionError: boom",
+        traceback="Traceback (most recent call last):\nZeroDivisionError: boom\n",
+    )
+    log = tmp_path / "storage/studies" / stored_study.study.uuid / "logs/host-1-001.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {n}\n" for n in range(30)), encoding="utf-8")
+    result = cli("show", "small", "--trial", "0", "--storage", stored_study.url)
+    assert result.code == 0
+    assert "reason               failed: ZeroDivisionError: boom" in result.out
+    assert "activation  relu" in result.out
+    assert "Curve  ▃·" in result.out
+    assert "Traceback\nTraceback (most recent call last):" in result.out
+    assert result.out.endswith("line 29\n")
+    assert "line 9\n" not in result.out
+    value = _json(
+        cli("show", "small", "--trial", "0", "--storage", stored_study.url, "-f", "json").out
+    )
+    assert value["curve"][1]["validation_accuracy"] is None
+    assert value["settings"]["lr"] == 0.01
+
+
+def test_list_gives_progress_and_best(worked: Any, cli: Callable[..., Any]) -> None:
+    lines = cli("list", "--storage", worked.url).out.splitlines()
+    assert lines[0].split() == [
+        "study",
+        "state",
+        "ended",
+        "running",
+        "best",
+        "metric",
+        "last",
+        "activity",
+    ]
+    assert lines[1].split()[:6] == ["small", "active", "3/6", "0", "75.0", "%"]
+    (row,) = _json(cli("list", "--storage", worked.url, "-f", "json").out)
+    assert (row["name"], row["direction"], row["n_trials"]) == ("small", "MAXIMIZE", 3)
+
+
+def test_export_is_a_complete_configuration_with_its_curve(
+    worked: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    result = cli("export", "small", "--storage", worked.url, "-f", "json")
+    value = _json(result.out)
+    assert value["model"]["activation"] == "tanh"
+    assert value["train"]["lr"] == 0.003
+    assert value["train"]["seed"] > 0
+    assert value["provenance"]["trial"] == 2
+    assert value["provenance"]["recorded"]["curve"]["validation_accuracy"] == [0.4, 0.75]
+    written = cli("export", "small", "--storage", worked.url, "-o", "best.yml")
+    assert (written.code, written.out) == (0, "best.yml\n")
+    assert yaml.safe_load((tmp_path / "best.yml").read_text(encoding="utf-8")) == value
+
+
+def test_export_of_a_named_trial(worked: Any, cli: Callable[..., Any]) -> None:
+    result = cli("export", "small", "--trial", "1", "--storage", worked.url)
+    assert 'activation = "tanh"' in result.out
+    assert "lr = 0.1\n" in result.out
+
+
+def test_export_without_a_completed_trial_says_what_to_do(
+    stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    result = cli("export", "small", "--storage", stored_study.url)
+    assert result.code == 4
+    assert result.err == (
+        "Error: no trial of 'small' has completed; name one with --trial N, "
+        "`optuna-study trials small` lists them\n"
+    )
+
+
+def test_export_of_a_trial_that_has_not_drawn_yet(worked: Any, cli: Callable[..., Any]) -> None:
+    result = cli("export", "small", "--trial", "9", "--storage", worked.url)
+    assert result.code == 4
+    assert result.err.startswith("Error: study 'small' has no trial 9; ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["show", "small"],
+        ["show", "small", "--trial", "0"],
+        ["trials", "small"],
+        ["trials", "small", "-f", "json"],
+    ],
+)
+def test_reading_imports_neither_torch_nor_optuna(
+    arguments: list[str], worked: Any, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "from optuna_study.cli.main import run\n"
+        f"assert run({[*arguments, '--storage', worked.url]!r}) == 0\n"
+        "print('HEAVY', *sorted({'torch', 'optuna', 'rich', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rpartition("HEAVY")[2].split() == []
+
+
+def test_reading_makes_no_store_and_no_folder(cli: Callable[..., Any], tmp_path: Path) -> None:
+    for arguments in (["list"], ["show", "x"], ["trials", "x"], ["export", "x"], ["dashboard"]):
+        assert cli(*arguments).code == 5
+    assert list(tmp_path.iterdir()) == []
