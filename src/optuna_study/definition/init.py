@@ -46,7 +46,7 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     """Write `studies/NAME.toml` for a folder of class folders.
 
     Raises:
-        UsageError: a name that cannot be one, or a study file of that name.
+        UsageError: a name that cannot be one or is taken, or a folder's that is not UTF-8.
         DataError: the folder cannot be learned from.
         FolderError: the studies folder cannot be written.
         DiskFullError: no space left.
@@ -57,6 +57,10 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     absolute = folder.expanduser().absolute()
     survey = survey_folder(absolute)
     text = study_file_text(name, absolute, survey)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{folder!r}: has a name that is not UTF-8; rename it") from error
     parse_study_file(text, name, path)
     _write_new(path, text)
     found = f"{len(survey.classes)} classes, {survey.pictures} pictures"
@@ -88,17 +92,9 @@ def survey_folder(folder: Path) -> Survey:
 
 
 def study_file_text(name: str, folder: Path, survey: Survey) -> str:
-    """The text of a study file for a folder.
-
-    Raises:
-        UsageError: the folder's name cannot be written as text.
-    """
+    """The text of a study file for a folder."""
     import tomlkit
 
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{folder!r}: is not UTF-8; rename the folder") from error
     training = max(1, int(survey.pictures * TRAINING_SHARE))
     image_size = image_size_for(survey.shorter_side)
     batch_sizes = batch_sizes_for(training)
@@ -194,14 +190,14 @@ name = "alexnet"
 variant = "single_tower"
 activation = "relu"
 normalisation = "none"
-initialisation = "he"
+initialisation = "xavier"
 dropout = 0.5
 
 [train]
 epochs = {epochs}
 batch_size = {batch_size}
 optimizer = "momentum"
-lr = 0.01
+lr = 0.002
 
 [search]
 metric = "validation_accuracy"
@@ -224,7 +220,7 @@ augmentation = ["none", "flip", "crop+flip", "crop+flip+color_jitter"]
 # Configurations chosen by hand, which run first and must be beaten.
 [[baselines]]
 name = "hand-tuned"
-settings = {{optimizer = "momentum", lr = 0.01, breakpoints = [[{half}, 0.001], [{late}, 0.0001]]}}
+settings = {{optimizer = "momentum", lr = 0.002, breakpoints = [[{half}, 0.0005], [{late}, 0.0001]]}}
 
 [[baselines]]
 name = "adam"

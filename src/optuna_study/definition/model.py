@@ -41,6 +41,35 @@ DIRECTIONS: Mapping[str, str] = {
 
 PROFILES = ("full", "cpu")
 
+DATA_KEYS: Mapping[str, str] = {
+    "folder": "Pictures of one's own, a folder a class; a relative one is relative to this file.",
+    "stand_in": "Built-in data taken when the pictures are absent; the study's name then says so.",
+}
+"""What `[data]` may hold besides its settings, each with the sentence that documents it."""
+
+BASELINE_KEYS: Mapping[str, str] = {
+    "name": "What it is called in tables; names are unique.",
+    "group": "Baselines that belong together, as in a table of an article.",
+    "settings": "Settings by their bare names; what is not named is as in the sections above.",
+    "reported": "What the source saw, in words.",
+    "outside": "Settings that lie outside the space on purpose; such a baseline is run and shown, "
+    "but teaches the sampler nothing.",
+}
+"""What a `[[baselines]]` table may hold, each with the sentence that documents it."""
+
+TOP_LEVEL_KEYS: Mapping[str, str] = {
+    "title": "What the study is called where there is room.",
+    "source": "Where its idea comes from.",
+    "data": "Which pictures, at which size, changed how.",
+    "model": "The architecture, and what is fixed of it.",
+    "train": "Hyperparameters as far as they are fixed, and what a search starts from.",
+    "search": "What is optimised, by what, for how long.",
+    "space": "What is searched: an entry a setting.",
+    "baselines": "Configurations chosen by hand, which run first and must be beaten.",
+    "profile": "A smaller version of the study: [profile.cpu], for machines without a GPU.",
+}
+"""What a study file may hold, each with the sentence that documents it."""
+
 PINNED = frozenset(
     {"image_size", "subset", "seed", "threads", "memory_format", "evaluation_batch_size"}
 )

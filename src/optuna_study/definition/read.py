@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.definition.entries import read_space
 from optuna_study.definition.model import (
+    BASELINE_KEYS,
+    DATA_KEYS,
     PINNED,
     PROFILES,
+    TOP_LEVEL_KEYS,
     Baseline,
     Profile,
     SearchSettings,
@@ -40,8 +43,6 @@ if TYPE_CHECKING:
 
     from optuna_study.training.config import Setting
 
-TOP_LEVEL = ("title", "source", *SECTIONS, "search", "space", "baselines", "profile")
-BASELINE_KEYS = ("name", "group", "settings", "reported", "outside")
 PROFILE_KEYS = (*SECTIONS, "search", "space")
 
 
@@ -152,9 +153,9 @@ def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems)
     if "provenance" in raw:
         problems.add("provenance", "is an exported configuration; use `optuna-study train`")
         del raw["provenance"]
-    unknown_keys(raw, TOP_LEVEL, "", problems)
+    unknown_keys(raw, TOP_LEVEL_KEYS, "", problems)
     data = as_table(raw.get("data", {}), "data", problems)
-    own = {key: data.pop(key) for key in ("folder", "stand_in") if key in data}
+    own = {key: data.pop(key) for key in DATA_KEYS if key in data}
     space = read_space(raw.get("space", {}), "space", problems)
     if not space and not problems.at("space"):
         problems.add("space", "is empty: name at least one setting to search")
