@@ -52,9 +52,6 @@ OLDER_REVISIONS = frozenset(
 OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
-METRIC_NAMES_KEY = (
-    "study:metric_names"  # where Optuna and its dashboard look for the metric's name
-)
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
 
 optuna_tables = MetaData()

@@ -18,7 +18,6 @@ from optuna_study.errors import DefinitionChangedError, NotFoundError, did_you_m
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, strict_json, write_attributes
 from optuna_study.store.schema import (
-    METRIC_NAMES_KEY,
     UUID_KEY,
     own_epochs,
     own_studies,
@@ -104,13 +103,11 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
             study_id=study_id, objective=0, direction=new.direction.upper()
         )
     )
-    attributes = {UUID_KEY: name, METRIC_NAMES_KEY: [new.metric]}
+    # Optuna's metric names stay unset: with them its commands print `value` as an object.
     connection.execute(
-        insert(study_system_attributes),
-        [
-            {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ],
+        insert(study_system_attributes).values(
+            study_id=study_id, key=UUID_KEY, value_json=json.dumps(name)
+        )
     )
     search = new.definition.get("search") or {}
     connection.execute(
