@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+Others: TypeAlias = "Callable[[], Sequence[float]]"
+Decide: TypeAlias = "Callable[[int, float, Others, str, int], Pruned | None]"
 
 REDUCTION = 3  # a rung lets one in three pass, and lies three times as far as the one before
 FIRST_EPOCH = 2  # after a single epoch a slow starter cannot be told from a bad one
@@ -53,32 +56,29 @@ def rungs(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({epoch for epoch in wanted if FIRST_EPOCH <= epoch < epochs}))
 
 
-def decide(
-    epoch: int, value: float, others: Sequence[float], direction: str, epochs: int
-) -> Pruned | None:
+def decide(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Pruned | None:
     """Whether a trial that has `value` after `epoch` of `epochs` is given up, and why.
 
-    `others` are the values that other trials had at the same epoch, ended or running. A value
-    that is not finite is worse than any other.
+    `others` gives the values that other trials had at the same epoch, ended or running; it is
+    called at a rung only. A value that is not finite is worse than any other.
     """
-    if epoch not in rungs(epochs) or len(others) < FEWEST_OTHERS:
+    if epoch not in rungs(epochs):
         return None
     sign = 1.0 if direction == "maximize" else -1.0
-    ranked = sorted((_rank(other, sign) for other in [*others, value]), reverse=True)
+    before = [_rank(other, sign) for other in others()]
+    if len(before) < FEWEST_OTHERS:
+        return None
+    own = _rank(value, sign)
+    ranked = sorted([*before, own], reverse=True)
     threshold = ranked[max(1, len(ranked) // REDUCTION) - 1]
-    if _rank(value, sign) >= threshold:
+    if own >= threshold:
         return None
     return Pruned("rungs", epoch, value, sign * threshold, len(ranked))
 
 
-def never(
-    epoch: int, value: float, others: Sequence[float], direction: str, epochs: int
-) -> Pruned | None:
+def never(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Pruned | None:
     """The pruner of `pruner = "none"`."""
     return None
-
-
-Decide = "Callable[[int, float, Sequence[float], str, int], Pruned | None]"
 
 
 def _rank(value: float, sign: float) -> float:

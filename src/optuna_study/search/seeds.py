@@ -1,17 +1,12 @@
-"""Every random stream of a search, derived from the study's seed and a trial's number alone.
+"""The random streams of proposing, derived from the study's seed and a trial's number alone.
 
 Nothing here depends on which worker asks, when, or how often, so a resumed study never replays a
-stream and two workers never share one.
+stream and two workers never share one. The seed of a trial's training comes with its claim.
 """
 
 from __future__ import annotations
 
 import hashlib
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """The seed of a trial's training run, in [0, 2**63)."""
-    return derived("train", study_seed, number) >> 1
 
 
 def sampler_seed(study_seed: int, number: int) -> int:
@@ -20,6 +15,6 @@ def sampler_seed(study_seed: int, number: int) -> int:
 
 
 def derived(purpose: str, study_seed: int, number: int) -> int:
-    """64 bits that differ between purposes, studies and trials."""
+    """64 bits that differ between purposes, studies and numbers."""
     text = f"{purpose}:{study_seed}:{number}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())

@@ -39,18 +39,15 @@ def drawing(trial: optuna.Trial) -> Callable[[Leaf], Scalar]:
     """The draw that asks the trial's sampler; what is stored already stays."""
 
     def draw(leaf: Leaf) -> Scalar:
-        value: Scalar
         if leaf.kind == "categorical":
-            value = trial.suggest_categorical(leaf.name, leaf.choices)
-        elif leaf.kind == "int":
-            value = trial.suggest_int(
+            chosen: Scalar | None = trial.suggest_categorical(leaf.name, leaf.choices)
+            assert chosen is not None  # None is no choice of ours
+            return chosen
+        if leaf.kind == "int":
+            return trial.suggest_int(
                 leaf.name, int(leaf.low), int(leaf.high), log=leaf.log, step=int(leaf.step or 1)
             )
-        else:
-            value = trial.suggest_float(
-                leaf.name, leaf.low, leaf.high, log=leaf.log, step=leaf.step
-            )
-        return value
+        return trial.suggest_float(leaf.name, leaf.low, leaf.high, log=leaf.log, step=leaf.step)
 
     return draw
 

@@ -23,12 +23,19 @@ from optuna_study.definition.resolve import (
     resolve,
     to_json,
 )
-from optuna_study.errors import DefinitionChangedError, NotFoundError, UsageError
+from optuna_study.errors import DefinitionChangedError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.store.open import open_store
 from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
-from optuna_study.store.studies import create_study, load_study, set_budget, set_state
-from optuna_study.workers import checks, machine, orders
+from optuna_study.store.studies import (
+    create_study,
+    find_study,
+    load_study,
+    set_budget,
+    set_state,
+)
+from optuna_study.workers import checks, machine
+from optuna_study.workers.orders import Order, warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,14 +70,12 @@ class Prepared:
     definition: Definition
     store: Store
     workspace: Workspace
-    orders: tuple[orders.Order, ...]  # one a worker
+    orders: tuple[Order, ...]  # one a worker
     timeout: float | None
     resumed: bool
-    notes: tuple[
-        str, ...
-    ]  # sentences for people: the stand-in taken, pictures repaired or skipped
+    notes: tuple[str, ...]  # for people: the stand-in taken, pictures repaired or skipped
 
-    def log(self, order: orders.Order) -> Path:
+    def log(self, order: Order) -> Path:
         """The log file of a worker."""
         return self.workspace.log(self.study.uuid, order.name)
 
@@ -89,7 +94,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     _check_numbers(request)
     workspace = request.workspace or Workspace.locate()
     file = read_study_file(find_study_file(request.study))
-    orders.warm()
+    warm()
     facts = checks.look_around(request.device)
     profile = _profile(request.profile, facts)
     folder, stand_in, notes = _choose_data(request, file, workspace)
@@ -98,12 +103,12 @@ def prepare(request: LaunchRequest) -> Prepared:
     proven = checks.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
     store = open_store(request.storage or f"sqlite:///{workspace.database}", create=True)
-    existing = _existing(store, definition.name)
+    existing = find_study(store, definition.name)
     if existing is not None:  # it keeps the threads it was made with, whatever this machine has
         pinned = from_json(existing.definition).config.train.threads
         definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=pinned)
         _compare(existing, definition, proven, request)
-    study = create_study(store, _new_study(request, definition, proven, folder))
+    study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
     count = _worker_count(request.workers, definition, facts, allowed)
     return Prepared(
@@ -156,14 +161,6 @@ def _choose_data(
     if folder is None:
         sentence += f"; `optuna-study data fetch {file.config.data.name}` gets the real ones"
     return None, True, (f"{sentence}, or --data DIR takes your own.",)
-
-
-def _existing(store: Store, name: str) -> StudyRecord | None:
-    try:
-        found = load_study(store, name)
-    except NotFoundError:
-        return None
-    return found if found.name == name else None  # a bare name may mean another variant
 
 
 def _compare(
@@ -268,12 +265,12 @@ def _orders(
     folder: Path | None,
     facts: Facts,
     count: int,
-) -> tuple[orders.Order, ...]:
+) -> tuple[Order, ...]:
     """An order a worker; GPUs are dealt round."""
     spread = facts.chosen_freely and facts.cuda_devices > 0
     here = f"{socket.gethostname()}-{os.getpid()}"
     return tuple(
-        orders.Order(
+        Order(
             url=url,
             study=study.name,
             workspace=workspace.root,

@@ -53,9 +53,11 @@ class Message:
 
 def rebuilt(message: Message) -> OptunaStudyError:
     """The error that a message carries, with the class and exit code it had where it arose."""
-    kind = getattr(optuna_study.errors, message.error_class, None)
-    single = isinstance(kind, type) and issubclass(kind, OptunaStudyError)
-    error = OptunaStudyError.__new__(kind if single else OptunaStudyError)  # type: ignore[arg-type]
+    found = getattr(optuna_study.errors, message.error_class, None)
+    kind = OptunaStudyError
+    if isinstance(found, type) and issubclass(found, OptunaStudyError):
+        kind = found
+    error = kind.__new__(kind)  # some classes are made from other arguments than their message
     error.args = (message.text,)
     return error
 

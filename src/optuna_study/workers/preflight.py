@@ -11,7 +11,7 @@ import torch
 
 from optuna_study.definition.resolve import baseline_config
 from optuna_study.errors import OptunaStudyError, UsageError
-from optuna_study.training.build import build_model
+from optuna_study.training.build import check_model
 from optuna_study.training.data import open_pictures
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.split import split
@@ -19,6 +19,7 @@ from optuna_study.workers.checks import Facts, Proven
 from optuna_study.workers.orders import Message, Word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
     """Send back what a question's function gives, or the error it raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launch ends this process when it is ended
-    questions = {"look_around": look_around, "prove": prove}
+    questions: dict[str, Callable[..., Facts | Proven]] = {
+        "look_around": look_around,
+        "prove": prove,
+    }
     try:
         answer.send(questions[question](**arguments))
     except OptunaStudyError as error:
@@ -58,13 +62,12 @@ def prove(
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
     for one in configs:
         try:
-            with torch.device("meta"):
-                build_model(
-                    one.model,
-                    channels=pictures.images.shape[-1],
-                    image_size=one.data.image_size,
-                    classes=len(pictures.classes),
-                )
+            check_model(
+                one.model,
+                channels=pictures.images.shape[-1],
+                image_size=one.data.image_size,
+                classes=len(pictures.classes),
+            )
         except OptunaStudyError:
             raise
         except Exception as error:  # a model of one's own may raise anything

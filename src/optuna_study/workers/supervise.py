@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.errors import FruitlessError, InterruptedBySignalError
 from optuna_study.store import queue, reads
-from optuna_study.store.records import NoTrialReason
+from optuna_study.store.records import EndKind, NoTrialReason
 from optuna_study.workers.orders import Message, Order, Word, context, enter_worker, rebuilt
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def _judge(crew: _Crew) -> None:
             "reasons, `optuna-study show` with --trial a traceback"
         )
     counts = reads.counts(crew.prepared.store, crew.prepared.study)
-    if NoTrialReason.BUDGET_MET in outcomes and counts.completed == 0:
+    if NoTrialReason.BUDGET_MET in outcomes and not counts.ends.get(EndKind.COMPLETED):
         raise FruitlessError(
             f"{name}: {counts.ended} trials ended and none completed; "
             f"`optuna-study trials {name}` gives the reasons"
@@ -311,4 +311,4 @@ def _listening() -> Iterator[list[int]]:
         yield received
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)

@@ -1,0 +1,59 @@
+"""What a trial leaves for the dashboard: pictures, its configuration, notes.
+
+Optuna refuses artifacts of an ended trial, so they are written just before; notes it takes at any
+time. A trial that is published twice, since its worker died in between, keeps one of each file.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+
+from optuna_study.paths import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna.storages import BaseStorage
+
+    from optuna_study.paths import Workspace
+
+CURVE, CONFUSION, CONFIG = "curve.png", "confusion.png", "config.toml"
+
+
+def publish(
+    workspace: Workspace, storage: BaseStorage, trial_id: int, files: Mapping[str, bytes]
+) -> None:
+    """Hand files to Optuna's artifact store as those of a running trial, by name.
+
+    Raises:
+        DiskFullError: no space left.
+        FolderError: the folder cannot be written.
+    """
+    with writing(workspace.artifacts):
+        workspace.artifacts.mkdir(parents=True, exist_ok=True)
+        shelf = FileSystemArtifactStore(str(workspace.artifacts))
+        trial: Any = storage.get_trial(trial_id)
+        known = {
+            meta.filename: meta.artifact_id
+            for meta in get_all_artifact_meta(trial, storage=storage)
+        }
+        for name, content in files.items():
+            if name in known:
+                shelf.write(known[name], io.BytesIO(content))
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / name
+                path.write_bytes(content)
+                upload_artifact(
+                    artifact_store=shelf,
+                    file_path=str(path),
+                    study_or_trial=trial,
+                    storage=storage,
+                    # The dashboard shows text that it is told is text.
+                    mimetype="text/plain" if name.endswith(".toml") else None,
+                )

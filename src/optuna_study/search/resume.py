@@ -1,0 +1,113 @@
+"""The checkpoint of a trial under way: where a returned trial goes on, and whether bit for bit."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.errors import DataError, NotFoundError
+from optuna_study.training import checkpoint, loop
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from optuna_study.store.records import Claim, EpochRecord
+    from optuna_study.training.config import EpochResult, TrainConfig
+    from optuna_study.training.data import DeviceData
+
+log = logging.getLogger(__name__)
+
+LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor")
+"""What two runs must share to be equal to the last bit."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a trial goes on: after so many epochs, from this state.
+
+    `elsewhere` says what differs from where the checkpoint was made, a sentence each.
+    """
+
+    epoch: int
+    state: Mapping[str, Any]
+    before: tuple[EpochRecord, ...]  # the curve up to here
+    elsewhere: tuple[str, ...]
+
+
+def find_point(
+    path: Path, claim: Claim, reported: Sequence[EpochRecord], environment: Mapping[str, Any]
+) -> Point | None:
+    """The checkpoint of a returned trial, or None when it has to begin anew.
+
+    A checkpoint whose epochs were not all reported stands for nothing: the reports come first.
+    """
+    if not claim.resumed:
+        return None
+    try:
+        stored = checkpoint.load(path)
+    except NotFoundError:
+        return None
+    except DataError as error:
+        log.warning("begins anew: %s", error)
+        return None
+    epoch = int(stored["epoch"])
+    before = tuple(record for record in reported if record.epoch <= epoch)
+    if [record.epoch for record in before] != list(range(1, epoch + 1)):
+        log.warning("begins anew: %s stands for epochs that were never reported", path)
+        return None
+    made = stored["environment"]
+    elsewhere = tuple(
+        f"{key} was {made.get(key)}, is {environment.get(key)}"
+        for key in LAST_BITS
+        if made.get(key) != environment.get(key)
+    )
+    return Point(epoch, stored["run"], before, elsewhere)
+
+
+class CheckpointedRun:
+    """A training run and the file that its checkpoints go to."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: DeviceData,
+        device: torch.device,
+        path: Path,
+        environment: Mapping[str, Any],
+        stop: threading.Event,
+        state: Mapping[str, Any] | None,
+    ) -> None:
+        self.run = loop.prepare(config, data, device, state=state)
+        self.run.stop = stop
+        self._path = path
+        self._environment = dict(environment)
+
+    def epochs(self) -> Iterator[EpochResult]:
+        """One result an epoch, until done, diverged or stopped."""
+        return loop.epochs(self.run)
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Validation pictures by class (rows) and answer (columns)."""
+        matrix: NDArray[np.int64] = self.run.confusion().numpy()
+        return matrix
+
+    def save(self) -> None:
+        """Write the checkpoint of the last epoch.
+
+        Raises:
+            DiskFullError: no space left.
+            FolderError: the folder cannot be written.
+        """
+        state = {
+            "epoch": self.run.epoch,
+            "environment": self._environment,
+            "run": self.run.state_dict(),
+        }
+        checkpoint.save(self._path, state)

@@ -1,0 +1,221 @@
+"""A worker's place of work, and what it does with one claimed trial there."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna_dashboard import save_note
+
+from optuna_study.definition.config_text import config_text
+from optuna_study.definition.model import PRUNERS
+from optuna_study.errors import DiskFullError, FolderError
+from optuna_study.search import artifacts, figures, importance, kept, notes
+from optuna_study.search.ledger import StoreLedger
+from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
+from optuna_study.search.propose import propose
+from optuna_study.search.resume import CheckpointedRun, find_point
+from optuna_study.store import bridge, queue, reads, studies
+from optuna_study.store.records import EndKind
+from optuna_study.training.catalogue import resolve
+from optuna_study.training.predict import save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from optuna.storages import BaseStorage
+
+    from optuna_study.definition.model import Definition
+    from optuna_study.paths import Workspace
+    from optuna_study.search.brake import Brake
+    from optuna_study.search.objective import Training
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import Claim, End, EpochRecord, StudyRecord
+    from optuna_study.training.config import TrainConfig
+    from optuna_study.training.data import DeviceData
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything a worker holds from one trial to the next."""
+
+    store: Store
+    storage: BaseStorage  # Optuna's, on the same connections
+    study: StudyRecord
+    definition: Definition
+    workspace: Workspace
+    data: DeviceData
+    device: torch.device
+    environment: Mapping[str, Any]
+
+
+def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
+    """Run a claimed trial to its end, or until the brake is pulled.
+
+    Raises:
+        StoreError: the store fails; the claim's lease then runs out.
+    """
+    work = _Work(site, claim, brake)
+    outcome = run_trial(
+        StoreLedger(site.store, site.study, claim), Tools(work.start, work.publish), brake
+    )
+    if outcome.left is Left.ENDED:
+        _afterwards(site, claim, work.config)
+    return outcome
+
+
+@dataclass
+class _Work:
+    """The real things behind one trial; `config` is known once it has started."""
+
+    site: Site
+    claim: Claim
+    brake: Brake
+    config: TrainConfig | None = None
+
+    def start(self) -> Started:
+        """Find the configuration and the checkpoint, and build the run from them."""
+        site, claim = self.site, self.claim
+        config = self.config = propose(
+            site.store, site.storage, site.study, site.definition, claim
+        )
+        path = site.workspace.checkpoint(claim.study_uuid, claim.number)
+        reported = reads.epochs(site.store, site.study, claim.number) if claim.resumed else []
+        point = find_point(path, claim, reported, site.environment)
+        if point is not None and point.elsewhere:
+            text = "; ".join(point.elsewhere)
+            log.warning("goes on elsewhere: %s", text)
+            noted = {"resumed_elsewhere": text}
+            queue.annotate(site.store, claim, noted, resumed_elsewhere=True)
+        run = CheckpointedRun(
+            config,
+            site.data,
+            site.device,
+            path,
+            site.environment,
+            self.brake.event,
+            None if point is None else point.state,
+        )
+        log.info("begins after epoch %d", point.epoch if point else 0)
+        search = site.definition.search
+        rules = Rules(
+            metric=search.metric,
+            direction=search.direction,
+            epochs=config.train.epochs,
+            decide=resolve(PRUNERS[search.pruner]),
+            prunable=claim.baseline is None,
+            timeout=search.trial_timeout,
+        )
+        return Started(run, rules, point.before if point else ())
+
+    def publish(self, training: Training, end: End, records: Sequence[EpochRecord]) -> None:
+        """Write the trial's files; of a completed one among the best few the model, too."""
+        assert isinstance(training, CheckpointedRun)
+        assert self.config is not None
+        site, claim = self.site, self.claim
+        if end.kind is EndKind.COMPLETED and end.value is not None:
+            self._keep_model(training, end.value)
+        about = f"{site.study.name} · trial {claim.number}"
+        about += f" · {claim.baseline}" if claim.baseline else ""
+        files = {artifacts.CONFIG: self._config_file(end, records).encode()}
+        if records:
+            files[artifacts.CURVE] = figures.curve_picture(f"{about} · {end.kind}", records)
+        if records and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
+            files[artifacts.CONFUSION] = figures.confusion_picture(
+                f"{about} · validation", training.confusion(), site.data.classes
+            )
+        artifacts.publish(site.workspace, site.storage, claim.trial_id, files)
+
+    def _keep_model(self, training: CheckpointedRun, value: float) -> None:
+        site, claim = self.site, self.claim
+        if not kept.worth_keeping(site.store, site.study, value):
+            return
+        path = site.workspace.kept_model(claim.study_uuid, claim.number)
+        try:
+            save_model(path, training.run, training.run.config, site.data)
+        except (DiskFullError, FolderError) as error:
+            log.warning("model not kept: %s", error)
+
+    def _config_file(self, end: End, records: Sequence[EpochRecord]) -> str:
+        assert self.config is not None
+        site, claim = self.site, self.claim
+        figures_of = ("epoch", "train_loss", "train_accuracy", "validation_loss")
+        names = (*figures_of, "validation_accuracy", "lr", "gradient_norm")
+        curve = {name: [getattr(record, name) for record in records] for name in names}
+        provenance = {
+            "study": site.study.name,
+            "study_uuid": site.study.uuid,
+            "study_seed": site.study.seed,
+            "trial": claim.number,
+            "baseline": claim.baseline,
+            "metric": site.study.metric,
+            "end": end.kind.value,
+            "reason": end.reason,
+            "value": end.value,
+            "fingerprint": site.study.fingerprint,
+            "environment": dict(site.environment),
+        }
+        recorded = {"metric": site.study.metric, "value": end.value, "curve": curve}
+        return config_text(self.config, provenance, recorded if records else {})
+
+
+def _afterwards(site: Site, claim: Claim, config: TrainConfig | None) -> None:
+    """Notes and order among the files; the trial has ended, so nothing here can fail it."""
+    try:
+        kept.sweep(site.store, site.study, site.workspace)
+        if config is not None:
+            _note_trial(site, claim, config)
+    except Exception:
+        log.exception("files or notes not brought up to date")
+
+
+def _note_trial(site: Site, claim: Claim, config: TrainConfig) -> None:
+    trial = reads.trial(site.store, site.study, claim.number)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    view = bridge.optuna_trial(site.storage, site.study, sampler, claim)
+    save_note(view, notes.trial_note(trial, config, site.study))
+
+
+def _note_study(site: Site) -> None:
+    study = studies.find_study(site.store, site.study.name)
+    if study is None:
+        return
+    trials = reads.trials(site.store, study, with_parameters=False)
+    text = notes.study_note(
+        study,
+        site.definition,
+        reads.counts(site.store, study),
+        reads.best(site.store, study),
+        [trial for trial in trials if trial.baseline is not None],
+    )
+    view = bridge.optuna_study(site.storage, study, optuna.samplers.RandomSampler(seed=0))
+    save_note(view, text)
+
+
+def bring_up_to_date(site: Site, *, last: bool = False) -> None:
+    """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
+    try:
+        kept.sweep(site.store, site.study, site.workspace)
+        if importance.due(site.store, site.study, last=last):
+            importance.refresh(site.store, site.storage, site.study)
+        _note_study(site)
+    except Exception:
+        log.exception("the study's note or importances were not brought up to date")
+
+
+def enough_without_improvement(site: Site) -> bool:
+    """Whether so many trials have ended since the best that the study asks to be stopped."""
+    patience = site.definition.search.stop_without_improvement
+    if patience is None:
+        return False
+    best = reads.best(site.store, site.study)
+    if best is None or best.completed is None:
+        return False
+    trials = reads.trials(site.store, site.study, with_parameters=False)
+    since = [t for t in trials if t.completed is not None and t.completed > best.completed]
+    return len(since) >= patience

@@ -1,0 +1,68 @@
+"""A thread that keeps a trial's lease while its epochs train, and stops it when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import OptunaStudyError, StaleClaimError
+from optuna_study.search.brake import Brake, Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+BEATS_PER_LEASE = 4  # two in a row may be lost before the lease is
+
+
+@contextmanager
+def beating(
+    renew: Callable[[], None], brake: Brake, lease: float, timeout: float | None = None
+) -> Iterator[None]:
+    """Renew a lease of `lease` seconds while the block runs; `timeout` pulls the brake after it.
+
+    A store that cannot be reached for a moment costs a beat, not the trial.
+    """
+    done = threading.Event()
+    thread = threading.Thread(
+        target=_beat, args=(renew, brake, lease, timeout, done), name="heartbeat", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _beat(
+    renew: Callable[[], None],
+    brake: Brake,
+    lease: float,
+    timeout: float | None,
+    done: threading.Event,
+) -> None:
+    began = time.monotonic()
+    pause = lease / BEATS_PER_LEASE
+    while not done.wait(_until(pause, timeout, began)):
+        if timeout is not None and time.monotonic() - began >= timeout:
+            brake.pull(Cause.TIMEOUT, f"{timeout:g} s of training were allowed")
+            timeout = None
+        try:
+            renew()
+        except StaleClaimError as error:
+            brake.pull(Cause.STALE, str(error))
+            return
+        except OptunaStudyError as error:
+            log.warning("lease not renewed: %s", error)
+
+
+def _until(pause: float, timeout: float | None, began: float) -> float:
+    """Seconds to the next beat, or to the time-out if that comes first."""
+    if timeout is None:
+        return pause
+    return max(0.0, min(pause, began + timeout - time.monotonic()))
