@@ -1,19 +1,22 @@
-"""Many processes on one store at once; run as a script, since a test module is not to be found by a new process.
+"""Many processes on one store at once; a script, since no process finds a test module by name.
 
-The processes are forked from one that has imported everything and opened nothing, which costs a twentieth of starting each.
-The URL comes by the environment, as workers get it. Prints one JSON line for each process that ended by itself.
+The processes are forked from one that has imported everything and opened nothing, which costs a
+twentieth of starting each. The URL comes by the environment, as workers get it. Prints one JSON
+line for each process that ended by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 
+from optuna_study.errors import StaleClaimError
 from optuna_study.store import queue
-from optuna_study.store.open import open_store
+from optuna_study.store.open import Store, open_store
 from optuna_study.store.records import (
     Claim,
     End,
@@ -26,7 +29,6 @@ from optuna_study.store.records import (
 from optuna_study.store.studies import create_study, load_study
 
 NAME = "storm"
-LEASE = 1.5
 
 
 def new_study(budget: int) -> NewStudy:
@@ -47,18 +49,23 @@ def work(url: str, *, dies: bool) -> object:
     study = load_study(store, NAME)
     numbers = []
     while True:
-        claim = queue.claim(store, study, f"worker-{os.getpid()}", lease=LEASE)
+        claim = queue.claim(store, study, f"worker-{os.getpid()}", lease=3 if dies else 60)
         if claim is NoTrialReason.BUDGET_TAKEN:
             time.sleep(0.05)
         elif isinstance(claim, Claim):
             if dies and claim.number % 7 == 3 and not claim.resumed:
                 os.kill(os.getpid(), 9)
-            epochs = [epoch(number, claim.number) for number in (1, 2, 3)]
-            queue.report(store, claim, epochs[:2])
-            queue.end(store, claim, End(EndKind.COMPLETED, "done", epochs[-1].value), epochs[2:])
-            numbers.append(claim.number)
+            with contextlib.suppress(StaleClaimError):  # a busy machine: somebody else has it
+                finish(store, claim)
+                numbers.append(claim.number)
         else:
             return numbers
+
+
+def finish(store: Store, claim: Claim) -> None:
+    epochs = [epoch(number, claim.number) for number in (1, 2, 3)]
+    queue.report(store, claim, epochs[:2])
+    queue.end(store, claim, End(EndKind.COMPLETED, "done", epochs[-1].value), epochs[2:])
 
 
 def epoch(number: int, trial: int) -> EpochRecord:

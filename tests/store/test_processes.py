@@ -75,8 +75,10 @@ def test_plain_optuna_may_take_some(
     counts = reads.counts(real_time, study)
     plain = counts.plain[TrialState.COMPLETE]
     assert plain == 10
-    # Its own trials heed no budget: those it began after the last of ours come on top.
-    assert counts.ends[EndKind.COMPLETED] + plain == max(100, counts.ended)
+    # Its own trials heed no budget: those it begins after the last of ours come on top.
+    assert 100 <= counts.ended <= 110
+    assert counts.ends[EndKind.COMPLETED] + plain == counts.ended
+    assert counts.running == counts.waiting == 0
     assert [trial.number for trial in reads.trials(real_time, study)] == list(range(counts.ended))
 
 
@@ -88,7 +90,7 @@ def test_killed_workers_lose_nothing(
     found = reads.trials(real_time, study)
     assert [trial.number for trial in found] == list(range(30))
     assert {trial.end for trial in found} == {EndKind.COMPLETED}
-    assert [trial.number for trial in found if trial.claims == 2] == [3, 10, 17, 24]
+    assert all(found[number].claims >= 2 for number in (3, 10, 17, 24))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
