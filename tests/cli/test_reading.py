@@ -131,7 +131,9 @@ def test_show_trial_gives_settings_curve_traceback_and_log(
     )
     log = tmp_path / "storage/studies" / stored_study.study.uuid / "logs/host-1-001.log"
     log.parent.mkdir(parents=True)
-    log.write_text("".join(f"line {n}\n" for n in range(30)), encoding="utf-8")
+    mine, other = "12:00 INFO trial 0 (plain) claimed\n", "12:01 INFO trial 1 claimed\nother\n"
+    lines = "".join(f"line {n}\n" for n in range(30))
+    log.write_text(f"joins\n{mine}{lines}{other}", encoding="utf-8")
     result = cli("show", "small", "--trial", "0", "--storage", stored_study.url)
     assert result.code == 0
     assert "reason               failed: ZeroDivisionError: boom" in result.out

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +22,13 @@ STORAGE_VARIABLE = "OPTUNA_STORAGE"
 FORMATS = ("table", "json", "yaml", "csv")
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is at that moment: a live table puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 @dataclass
@@ -41,7 +47,7 @@ class Invocation:
     def set_up_logging(self) -> None:
         """Send this package's log to stderr: errors when quiet, the details with `-v`."""
         level = {-1: logging.ERROR, 0: logging.INFO}.get(max(self.verbosity, -1), logging.DEBUG)
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         logger = logging.getLogger("optuna_study")
         logger.handlers[:] = [handler]

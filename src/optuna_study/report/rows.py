@@ -52,6 +52,15 @@ def study_row(study: StudyRow) -> dict[str, Any]:
     }
 
 
+def prediction_row(prediction: Any) -> dict[str, Any]:
+    """A picture's class and the probability of every class."""
+    return {
+        "image": str(prediction.image),
+        "class": prediction.label,
+        "probabilities": dict(prediction.probabilities),
+    }
+
+
 def summary_row(summary: Summary) -> dict[str, Any]:
     """Everything `show` says of a study."""
     study, counts = summary.study, summary.counts

@@ -32,7 +32,7 @@ def show_trial(
     trial = reads.trial(store, study, number)
     curve = reads.epochs(store, study, number)
     settings = _settings(study, trial)
-    log = load.log_tail(workspace.log(study.uuid, trial.owner)) if trial.owner else []
+    log = load.trial_log(workspace, study, number)
     row = rows.trial_row(trial) | {
         "settings": settings,
         "curve": rows.epoch_rows(curve),

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
-        RunningTrial,
         StudyRecord,
         TrialRecord,
     )
@@ -94,11 +93,6 @@ def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> flo
     # Half of each running trial is done on average.
     outstanding = remaining - min(counts.running, remaining) / 2
     return mean_seconds * outstanding / counts.running
-
-
-def running_trial(progress: RunningTrial, trial: TrialRecord, epochs: int) -> Running:
-    """A trial at work with its settings."""
-    return Running(trial, progress.values, progress.last, epochs)
 
 
 def ending(trial: TrialRecord) -> str:

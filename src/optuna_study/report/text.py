@@ -57,7 +57,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
 
 def study_page(summary: Summary, now: float) -> str:
     """One study: state, best, baselines, ends by reason, what mattered, time left."""
-    blocks = [_facts(summary), best_block(summary)]
+    blocks = [_facts(summary), stand_in_sentence(summary), best_block(summary)]
     if summary.baselines:
         blocks.append(baselines_block(summary))
     blocks += [ends_line(summary), _importances(summary.study, now)]
@@ -71,13 +71,29 @@ def closing_page(
     names: Sequence[str],
 ) -> str:
     """What `launch` ends with: the best configuration, the baselines, what to type next."""
-    blocks = [best_block(summary)]
+    blocks = [best_block(summary), stand_in_sentence(summary)]
     if best is not None:
         blocks.append(configuration_block(best, baseline, names))
     if summary.baselines:
         blocks.append(baselines_block(summary))
     blocks += [ends_line(summary), next_commands(summary)]
     return "\n\n".join(block for block in blocks if block)
+
+
+def stand_in_sentence(summary: Summary) -> str:
+    """A sentence when built-in pictures stood in for the real ones."""
+    name = summary.stand_in
+    return f"The built-in '{name}' pictures stand in for the real ones." if name else ""
+
+
+def predictions_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Pictures with their class and its probability, and the runner-up."""
+    lines = []
+    for row in rows:
+        ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
+        second = f"{ranked[1][0]} {100 * ranked[1][1]:.1f} %" if len(ranked) > 1 else ""
+        lines.append([row["image"], row["class"], f"{100 * ranked[0][1]:.1f} %", second])
+    return table(["picture", "class", "probability", "next"], lines)
 
 
 def best_block(summary: Summary) -> str:

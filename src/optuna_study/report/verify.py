@@ -23,11 +23,21 @@ STANDARD_ERRORS = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is compared: the metric, its curve, and the last validation accuracy."""
+    """What is compared: the metric's value, and for each figure its values by epoch."""
 
-    value: float
-    curve: tuple[float, ...]
-    accuracy: float
+    value: float | None
+    curve: Mapping[str, tuple[float, ...]]
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the longest figure has."""
+        return max((len(values) for values in self.curve.values()), default=0)
+
+    @property
+    def accuracy(self) -> float:
+        """The last epoch's validation accuracy, NaN without one."""
+        values = self.curve.get("validation_accuracy", ())
+        return values[-1] if values else math.nan
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,11 @@ def compare(recorded: Outcome, found: Outcome, differing: Sequence[str], picture
     """
     if differing:
         return _close(recorded, found, differing, pictures)
-    if recorded.curve == found.curve and recorded.value == found.value:
-        epochs = len(found.curve)
-        return Verdict(True, True, (f"value and all {epochs} epochs agree to the last bit",))
-    return Verdict(False, True, (_first_difference(recorded, found),))
+    difference = _first_difference(recorded, found)
+    if difference is not None:
+        return Verdict(False, True, (difference,))
+    sentence = f"value and all {found.epochs} epochs agree to the last bit"
+    return Verdict(True, True, (sentence,))
 
 
 def differences(
@@ -94,10 +105,20 @@ def _close(recorded: Outcome, found: Outcome, differing: Sequence[str], pictures
     return Verdict(matches, False, (sentence,))
 
 
-def _first_difference(recorded: Outcome, found: Outcome) -> str:
-    if len(recorded.curve) != len(found.curve):
-        return f"{len(found.curve)} epochs, recorded were {len(recorded.curve)}"
-    for epoch, (theirs, ours) in enumerate(zip(recorded.curve, found.curve, strict=True), 1):
-        if theirs != ours:
-            return f"epoch {epoch} gave {ours!r}, recorded was {theirs!r}"
-    return f"the curve agrees, yet the value is {found.value!r}, recorded was {recorded.value!r}"
+def _first_difference(recorded: Outcome, found: Outcome) -> str | None:
+    if recorded.epochs != found.epochs:
+        return f"{found.epochs} epochs, recorded were {recorded.epochs}"
+    for epoch in range(recorded.epochs):
+        for name, values in recorded.curve.items():
+            theirs, ours = values[epoch : epoch + 1], found.curve.get(name, ())[epoch : epoch + 1]
+            if theirs != ours:
+                return (
+                    f"epoch {epoch + 1}: {name} is {_shown(ours)}, recorded was {_shown(theirs)}"
+                )
+    if recorded.value != found.value:
+        return f"the curve agrees, yet the value is {found.value!r}, not {recorded.value!r}"
+    return None
+
+
+def _shown(values: Sequence[float]) -> str:
+    return repr(values[0]) if values else "missing"
