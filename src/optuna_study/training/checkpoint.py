@@ -24,7 +24,13 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     """
     with writing(path), written_beside(path) as beside, beside.open("wb") as file:
         # A Python file's OSError tells a full disk; torch's own writer only says that it failed.
-        torch.save(dict(state), file)
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            # The writer fails once more while it closes what the full disk left unfinished.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:

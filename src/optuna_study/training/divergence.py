@@ -1,15 +1,15 @@
 """The watch over a run: numbers in, the reason to give up out; it sees only plain floats.
 
-Four signs, looked for only in training figures, since a poor validation curve may still be
-learning:
+Four signs:
 - non_finite: a loss or gradient that is NaN or infinite, at once;
 - exploding: the mean loss of two chunks of steps in a row (64 steps) above ten times the starting
   level, which is the first step's loss or what guessing costs, whichever is more;
-- dead: no better than guessing by class frequencies, in loss and in accuracy, for half of the
-  run's epochs (3 at least, 20 at most; the warm-up does not count), or for 3 epochs after it had
-  learned something. A net on a plateau that it is about to leave has half of the run to do so;
-- oscillating: six epochs whose losses alternate up and down by a third of the guessing loss or
-  more, with no new best.
+- dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
+  validation pictures, for half of the run's epochs (3 at least, 20 at most, and 100 steps; the
+  warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on
+  a plateau that it is about to leave has half of the run to do so;
+- oscillating: six epochs whose training losses alternate up and down by a third of the guessing
+  loss or more, with no new best.
 """
 
 from __future__ import annotations
@@ -35,8 +35,18 @@ AT_CHANCE = 0.99
 STANDARD_ERRORS = 3.0
 PATIENCE_LEAST, PATIENCE_MOST = 3, 20
 PATIENCE_COLLAPSED = 3
+PATIENCE_STEPS = 100
 SWINGS = 6
 SWING = 1 / 3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run reached in one epoch, over so many pictures."""
+
+    loss: float
+    accuracy: float
+    pictures: int
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,11 @@ class Guessing:
     loss: float
     accuracy: float
 
-    def no_better(self, loss: float, accuracy: float, pictures: int) -> bool:
-        """Whether figures over so many pictures could come from guessing."""
-        error = math.sqrt(self.accuracy * (1 - self.accuracy) / pictures)
-        return loss > AT_CHANCE * self.loss and accuracy < self.accuracy + STANDARD_ERRORS * error
+    def no_better(self, figures: Figures) -> bool:
+        """Whether the figures could come from guessing."""
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / figures.pictures)
+        limit = self.accuracy + STANDARD_ERRORS * error
+        return figures.loss > AT_CHANCE * self.loss and figures.accuracy < limit
 
 
 @dataclass(frozen=True)
@@ -58,13 +69,15 @@ class Limits:
 
     guessing: Guessing
     epochs: int
+    steps_per_epoch: int
     warmup_epochs: float = 0.0
 
-    @property
-    def patience(self) -> int:
-        """Epochs at chance level before a run that never learned counts as dead."""
+    def patience(self, *, learned: bool) -> int:
+        """Epochs at chance level before a run counts as dead; fewer when it had learned before."""
         half = math.ceil(self.epochs / 2)
-        return max(PATIENCE_LEAST, min(half, PATIENCE_MOST))
+        whole = max(PATIENCE_LEAST, min(half, PATIENCE_MOST))
+        wanted = min(whole, PATIENCE_COLLAPSED) if learned else whole
+        return max(wanted, math.ceil(PATIENCE_STEPS / self.steps_per_epoch))
 
 
 @dataclass
@@ -93,12 +106,11 @@ class Watch:
         return self._exploding(epoch, step, lr, losses)
 
     def epoch(
-        self, epoch: int, step: int, loss: float, accuracy: float, pictures: int
+        self, epoch: int, step: int, train: Figures, validation: Figures
     ) -> Divergence | None:
-        """Look at the training figures of a whole epoch; `step` is its last."""
-        return self._dead(epoch, step, loss, accuracy, pictures) or self._oscillating(
-            epoch, step, loss
-        )
+        """Look at the figures of a whole epoch; `step` is its last."""
+        dead = self._dead(epoch, step, train, validation)
+        return dead or self._oscillating(epoch, step, train.loss)
 
     def state(self) -> dict[str, Any]:
         """Everything seen, in plain values."""
@@ -140,24 +152,22 @@ class Watch:
         return Divergence(DivergenceKind.EXPLODING, message, epoch, last)
 
     def _dead(
-        self, epoch: int, step: int, loss: float, accuracy: float, pictures: int
+        self, epoch: int, step: int, train: Figures, validation: Figures
     ) -> Divergence | None:
         guessing = self.limits.guessing
-        if not guessing.no_better(loss, accuracy, pictures):
+        if not (guessing.no_better(train) and guessing.no_better(validation)):
             self.learned, self.epochs_at_chance = True, 0
             return None
         if epoch <= self.limits.warmup_epochs:
             return None
         self.epochs_at_chance += 1
-        patience = self.limits.patience
-        if self.learned:
-            patience = min(patience, PATIENCE_COLLAPSED)
-        if self.epochs_at_chance < patience:
+        if self.epochs_at_chance < self.limits.patience(learned=self.learned):
             return None
         history = ", after it had learned something" if self.learned else ""
         message = (
             f"At chance level for {self.epochs_at_chance} epochs{history}: training loss "
-            f"{loss:.4f} and accuracy {accuracy:.1%} in epoch {epoch}, where guessing gives "
+            f"{train.loss:.4f} and accuracy {train.accuracy:.1%}, validation "
+            f"{validation.accuracy:.1%} in epoch {epoch}, where guessing gives "
             f"{guessing.loss:.4f} and {guessing.accuracy:.1%}."
         )
         return Divergence(DivergenceKind.DEAD, message, epoch, step)

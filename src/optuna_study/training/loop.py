@@ -240,8 +240,12 @@ def _epoch(run: Run) -> EpochResult | None:
         data = run.data
         run.validation = evaluate(run, data.validation_images, data.validation_labels)
         validation_loss, validation_accuracy = run.validation.loss, run.validation.accuracy
-        last_step = epoch * run.steps_per_epoch
-        found = run.watch.epoch(epoch, last_step, train_loss, train_accuracy, pictures)
+        found = run.watch.epoch(
+            epoch,
+            epoch * run.steps_per_epoch,
+            divergence.Figures(train_loss, train_accuracy, pictures),
+            divergence.Figures(validation_loss, validation_accuracy, len(data.validation_labels)),
+        )
     run.epoch, run.ended = epoch, found is not None
     return EpochResult(
         epoch=epoch,
@@ -323,12 +327,18 @@ def _order(count: int, seed: int) -> torch.Tensor:
 
 
 def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Limits:
-    """What guessing gives on the training pictures."""
+    """What guessing gives on the training pictures, and how long the run is."""
+    settings, pictures = config.train, len(data.train_labels)
     counts = [int(n) for n in read(torch.bincount(data.train_labels, minlength=len(data.classes)))]
     guessing = divergence.Guessing(
-        loss=losses.chance_loss(config.train.loss, counts), accuracy=max(counts) / sum(counts)
+        loss=losses.chance_loss(settings.loss, counts), accuracy=max(counts) / pictures
     )
-    return divergence.Limits(guessing, config.train.epochs, config.train.warmup_epochs)
+    return divergence.Limits(
+        guessing,
+        epochs=settings.epochs,
+        steps_per_epoch=pictures // min(settings.batch_size, pictures),
+        warmup_epochs=settings.warmup_epochs,
+    )
 
 
 def _restore(run: Run, state: Mapping[str, Any]) -> None:
