@@ -220,7 +220,7 @@ augmentation = ["none", "flip", "crop+flip", "crop+flip+color_jitter"]
 # Configurations chosen by hand, which run first and must be beaten.
 [[baselines]]
 name = "hand-tuned"
-settings = {{optimizer = "momentum", lr = 0.002, breakpoints = [[{half}, 0.0005], [{late}, 0.0001]]}}
+settings = {{lr = 0.002, breakpoints = [[{half}, 0.0005], [{late}, 0.0001]]}}
 
 [[baselines]]
 name = "adam"

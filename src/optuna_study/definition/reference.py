@@ -192,7 +192,7 @@ An entry a setting; its name is the setting's.
 | range | `dropout = {{low = 0.0, high = 0.7}}` | a number between two bounds, both included |
 | logarithmic range | `lr = {{low = 1e-4, high = 0.1, log = true}}` | powers of ten alike |
 | stepped range | `dropout = {{low = 0.0, high = 0.6, step = 0.1}}` | steps above low |
-| breakpoints | `breakpoints = {{most = 2, factor = {{low = 0.1, high = 1.0}}}}` | see below |
+| breakpoints | `breakpoints = {{most = 2, factor = {{low = 0.1, high = 1}}}}` | see below |
 
 Settings of whole numbers (`batch_size`) take ranges of whole numbers. Some settings cannot be
 searched, since trials share data and device and are compared epoch by epoch:
@@ -205,9 +205,9 @@ settings, both must hold.
 
 **Breakpoints.** `most` is how often the learning rate may change. Each change is found as the
 number of epochs since the one before, so they are always in order, and as a factor on the rate
-before it, so a schedule such as 0.01, from epoch 18 on 0.003, is said exactly. `factor` bounds the factor
-(logarithmic, unless it has `log = false`); `after = {{low = 5, high = 50}}` bounds the epochs, and
-may be left out. A change that would fall on the last epoch or later does not happen.
+before it, so a schedule such as 0.01, from epoch 18 on 0.003, is said exactly. `factor` bounds
+the factor (logarithmic, unless it has `log = false`); `after = {{low = 5, high = 50}}` bounds the
+epochs, and may be left out. A change that would fall on the last epoch or later does not happen.
 """
 
 _BASELINES = """

@@ -44,8 +44,8 @@ class Problems:
         return any(each == path or each.startswith(f"{path}.") for each, _ in self.found)
 
     def sentences(self) -> list[str]:
-        """Each problem once, as one line."""
-        return list(dict.fromkeys(f"{path}: {sentence}" for path, sentence in self.found))
+        """Each problem once, as one line of printable characters."""
+        return list(dict.fromkeys(_one_line(f"{path}: {words}") for path, words in self.found))
 
 
 def describe(raw: Any) -> str:
@@ -170,6 +170,10 @@ def known_names(section: str, entry: dataclasses.Field[Any]) -> list[str]:
 def takes_reference(entry: dataclasses.Field[Any]) -> bool:
     """Whether a setting may name a function of one's own."""
     return entry.name == "name" or entry.metadata["choices"] == "ACTIVATIONS"
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _literal(node: ast.expr | None) -> tuple[str, ...]:
