@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from optuna_study.errors import UsageError
+from optuna_study.training.initialise import initialise
+
+Layers = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Linear]
+
+
+def drawn(name: str, std: float = 0.02, seed: int = 1) -> Layers:
+    layers = nn.Conv2d(32, 64, 3), nn.BatchNorm2d(64), nn.Linear(300, 400)
+    initialise(nn.Sequential(*layers), name, std, torch.Generator().manual_seed(seed))
+    return layers
+
+
+@pytest.mark.parametrize(
+    ("name", "conv", "dense"),
+    [
+        ("normal", 0.05, 0.05),
+        ("xavier", (2 / (32 * 9 + 64 * 9)) ** 0.5, (2 / 700) ** 0.5),
+        ("he", (2 / (32 * 9)) ** 0.5, (2 / 300) ** 0.5),
+    ],
+)
+def test_deviations(name: str, conv: float, dense: float) -> None:
+    model = drawn(name, std=0.05)
+    assert model[0].weight.std().item() == pytest.approx(conv, rel=0.03)
+    assert model[2].weight.std().item() == pytest.approx(dense, rel=0.03)
+    assert abs(model[2].weight.mean().item()) < dense / 100
+
+
+def test_truncated_normal_is_cut_at_two_deviations() -> None:
+    weight = drawn("truncated_normal", std=0.02)[2].weight
+    assert 0.0399 < weight.abs().max().item() <= 0.04
+    # The deviation of a normal cut at two deviations is 0.8796 of the whole one's.
+    assert weight.std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)
+
+
+def test_zeros() -> None:
+    assert not drawn("zeros")[0].weight.any()
+    assert not drawn("zeros")[2].weight.any()
+
+
+@pytest.mark.parametrize("name", ["zeros", "normal", "truncated_normal", "xavier", "he"])
+def test_biases_are_zero_and_normalisation_is_left_alone(name: str) -> None:
+    model = drawn(name)
+    for layer in (model[0], model[2]):
+        assert layer.bias is not None
+        assert not layer.bias.any()
+    assert model[1].weight.eq(1).all()
+
+
+def test_weights_follow_from_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    first = drawn("he")[2].weight
+    torch.manual_seed(2)
+    assert drawn("he")[2].weight.equal(first)
+    assert not drawn("he", seed=2)[2].weight.equal(first)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UsageError, match=r"initialisation 'xaver': .*did you mean 'xavier'\?"):
+        drawn("xaver")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from optuna_study.errors import UsageError
+from optuna_study.training import losses
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
+LABELS = torch.tensor([0, 2])
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-values)))
+
+
+def test_losses_against_numpy() -> None:
+    logits, one_hot = LOGITS.double().numpy(), np.eye(3)[LABELS.numpy()]
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    sigmoids = sigmoid(logits)
+    expected = {
+        "cross_entropy": -np.log(softmax[[0, 1], [0, 2]]).mean(),
+        "mse": ((sigmoids - one_hot) ** 2).mean(),
+        "bce": -(one_hot * np.log(sigmoids) + (1 - one_hot) * np.log(1 - sigmoids)).mean(),
+    }
+    for name, value in expected.items():
+        assert losses.get_loss(name)(LOGITS, LABELS).item() == pytest.approx(value, rel=1e-6)
+
+
+def test_probabilities_sum_to_one() -> None:
+    torch.testing.assert_close(losses.probabilities("cross_entropy", LOGITS), LOGITS.softmax(1))
+    scaled = LOGITS.sigmoid() / LOGITS.sigmoid().sum(1, keepdim=True)
+    for name in ("mse", "bce"):
+        torch.testing.assert_close(losses.probabilities(name, LOGITS), scaled)
+    drowned = losses.probabilities("bce", torch.tensor([[-400.0, -401.0]]))
+    torch.testing.assert_close(drowned, torch.tensor([[-400.0, -401.0]]).softmax(1))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "bce"])
+@pytest.mark.parametrize("counts", [[10, 10, 10], [25, 4, 1], [7, 0, 3]])
+def test_no_constant_answer_costs_less_than_chance(name: str, counts: list[int]) -> None:
+    """The chance loss is what gradient descent on a single row of logits comes down to."""
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    row = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([row], max_iter=200, line_search_fn="strong_wolfe")
+
+    def cost() -> torch.Tensor:
+        search.zero_grad()
+        value = losses.get_loss(name)(row.expand(len(labels), 3), labels)
+        torch.autograd.backward(value)
+        return value
+
+    search.step(cost)  # type: ignore[no-untyped-call]
+    assert losses.chance_loss(name, counts) == pytest.approx(cost().item(), abs=2e-4)
+
+
+def test_chance_of_even_classes() -> None:
+    assert losses.chance_loss("cross_entropy", [9] * 5) == pytest.approx(math.log(5))
+    assert losses.chance_loss("mse", [9] * 5) == pytest.approx(0.16)
+
+
+def test_unknown_loss() -> None:
+    with pytest.raises(UsageError, match=r"loss 'bec': unknown, did you mean 'bce'\?"):
+        losses.get_loss("bec")
