@@ -1,0 +1,207 @@
+"""The dashboard as a process, and as a person sees it in a browser."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.cli.serving import is_loopback, listening
+from optuna_study.errors import UsageError
+from optuna_study.paths import Workspace
+from optuna_study.store import queue
+from optuna_study.store.open import optuna_storage
+from optuna_study.store.records import End, EndKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CHROMIUM = os.environ.get("OPTUNA_STUDY_TEST_CHROMIUM") or shutil.which("chromium")
+DRIVER = os.environ.get("OPTUNA_STUDY_TEST_CHROMEDRIVER") or shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,2200",
+)
+
+
+@dataclass
+class Dashboard:
+    """A dashboard that listens."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def get(self, path: str) -> str:
+        """The body of a page."""
+        with urllib.request.urlopen(self.address.rstrip("/") + path, timeout=30) as answer:
+            body: bytes = answer.read()
+            return body.decode()
+
+
+@contextmanager
+def running(*arguments: str, folder: Path, environment: dict[str, str]) -> Iterator[Dashboard]:
+    """Start the dashboard and wait for its address; it is gone when the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optuna_study", "dashboard", "--port", "0", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield Dashboard(process.stdout.readline().strip(), process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def shown(stored_study: Any, tmp_path: Path) -> Any:
+    """The small study with one ended trial that has two pictures and a note, and a study note."""
+    from matplotlib.figure import Figure
+    from optuna_dashboard import save_note
+
+    from optuna_study.search.artifacts import publish
+
+    picture = io.BytesIO()
+    Figure(figsize=(3, 2)).savefig(picture, format="png")
+    storage = optuna_storage(stored_study.store)
+    claim = stored_study.start([0.25, 0.5, 0.75])
+    pictures = {name: picture.getvalue() for name in ("curve.png", "confusion.png")}
+    publish(Workspace(tmp_path / "storage"), storage, claim.trial_id, pictures)
+    queue.end(stored_study.store, claim, End(EndKind.COMPLETED, "all 3 epochs", 0.75))
+    import optuna
+
+    study = optuna.load_study(study_name="small", storage=storage)
+    save_note(study, "# What this study found")
+    save_note(optuna.Trial(study, study.trials[0]._trial_id), "# Why trial zero ended")
+    return stored_study
+
+
+def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
+    shown: Any, tmp_path: Path
+) -> None:
+    with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
+        assert dashboard.address.startswith("http://127.0.0.1:")
+        assert '"study_name": "small"' in dashboard.get("/api/studies")
+        assert "What this study found" in dashboard.get("/api/studies/1")
+        dashboard.process.send_signal(signal.SIGINT)
+        out, err = dashboard.process.communicate(timeout=30)
+    assert out == ""
+    assert dashboard.process.returncode == 130
+    assert "Traceback" not in err
+    assert err.strip() == "Interrupted."
+
+
+def test_it_warns_when_other_machines_can_reach_it(shown: Any, tmp_path: Path) -> None:
+    environment = {"OPTUNA_STORAGE": shown.url}
+    with running("--host", "0.0.0.0", folder=tmp_path, environment=environment) as dashboard:
+        dashboard.process.send_signal(signal.SIGINT)
+        _, err = dashboard.process.communicate(timeout=30)
+    assert err.startswith("Warning: 0.0.0.0 is open to other machines, and the dashboard asks ")
+
+
+def test_the_store_url_stands_in_no_argument(shown: Any, tmp_path: Path) -> None:
+    environment = {"OPTUNA_STORAGE": shown.url}
+    with running(folder=tmp_path, environment=environment) as dashboard:
+        children = subprocess.run(
+            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout
+        own = [
+            line
+            for line in children.splitlines()
+            if str(dashboard.process.pid) in line.split()[:2]
+        ]
+    assert own
+    assert not any(shown.url in line for line in own)
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    refused = pytest.raises(UsageError, match=r"cannot listen there \(Address already in use\)")
+    with listening(lambda *_: [], "127.0.0.1", 0) as server, refused:
+        listening(lambda *_: [], "127.0.0.1", server.server_port)
+
+
+def test_a_host_that_is_not_here_is_one_line() -> None:
+    with pytest.raises(UsageError, match="choose another --port or --host"):
+        listening(lambda *_: [], "no-such-host.invalid", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("::1", True), ("127.9.9.9", True), ("::", False), ("example.org", False)],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_no_store_is_made(cli: Callable[..., Any], tmp_path: Path) -> None:
+    result = cli("dashboard", "--storage", "sqlite:///missing.db")
+    assert result.code == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("no browser: chromium and chromedriver are not installed")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_study_and_trial_pages_show_notes_and_pictures(
+    shown: Any, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def text() -> str:
+        body: str = browser.execute_script("return document.body.innerText")
+        return body
+
+    def loaded_pictures() -> int:
+        count: int = browser.execute_script(
+            "return [...document.images].filter("
+            "image => image.naturalWidth > 0 && image.src.includes('/artifacts/')).length"
+        )
+        return count
+
+    waiting = WebDriverWait(browser, 60)
+    environment = {"OPTUNA_STORAGE": shown.url}
+    with running(folder=tmp_path, environment=environment) as dashboard:
+        browser.get(f"{dashboard.address}dashboard/studies/1")
+        waiting.until(lambda _: "small" in text() and "Hyperparameter" in text())
+        browser.get(f"{dashboard.address}dashboard/studies/1/note")
+        waiting.until(lambda _: "What this study found" in text())
+        browser.get(f"{dashboard.address}dashboard/studies/1/trials?numbers=0")
+        waiting.until(lambda _: "Why trial zero ended" in text() and "all 3 epochs" in text())
+        waiting.until(lambda _: loaded_pictures() == 2)
+        shot = os.environ.get("OPTUNA_STUDY_TEST_SCREENSHOT")
+        if shot:
+            browser.save_screenshot(shot)
