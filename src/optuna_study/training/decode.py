@@ -50,7 +50,7 @@ _BROKEN = (
     TypeError,
     AttributeError,
     OverflowError,
-    NotImplementedError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )

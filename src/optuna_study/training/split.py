@@ -58,7 +58,9 @@ def _cut(
 
     labels, groups = pictures.labels[indices], pictures.groups[indices]
     counts = np.bincount(labels, minlength=len(pictures.classes))
-    folds = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed % 2**32)
+    # Where even the largest class has fewer pictures than folds, there are that many folds.
+    number = max(2, min(FOLDS, int(counts.max())))
+    folds = StratifiedGroupKFold(n_splits=number, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings():
         # Classes with fewer pictures than folds are legal here; the best fold is chosen below.
         warnings.simplefilter("ignore", UserWarning)
@@ -68,7 +70,7 @@ def _cut(
         kept, taken = (np.bincount(labels[side], minlength=len(counts)) for side in cut)
         missing = (counts > 0) & (kept == 0)
         absent = (counts > 0) & (taken == 0)
-        return int(missing.sum()), int(absent.sum()), float(np.abs(taken - counts / FOLDS).sum())
+        return int(missing.sum()), int(absent.sum()), float(np.abs(taken - counts / number).sum())
 
     kept, taken = min(cuts, key=distance)
     return indices[kept], indices[taken]

@@ -191,11 +191,26 @@ _KINDS: dict[str, Callable[[_Canvas, _Pose, Grid, Grid], None]] = {
 }
 
 
+_FUR = {
+    "bear": (0.5, 0.34, 0.24),
+    "cat": (0.8, 0.55, 0.3),
+    "chick": (0.9, 0.8, 0.35),
+    "rabbit": (0.75, 0.7, 0.75),
+    "ram": (0.45, 0.5, 0.6),
+}
+"""The colour around which each kind's usual colours lie, overlapping with its neighbours'."""
+
+USUAL = 0.85
+"""Part of the creatures in a usual colour; the others have any."""
+
+
 def _picture(kind: str, random: np.random.RandomState) -> NDArray[np.uint8]:
     canvas = _Canvas(random)
-    canvas.clutter(random.randint(2, 6), (5, 16))
-    pose = _pose(random, (0.36 * SIDE, 0.64 * SIDE), (0.15 * SIDE, 0.27 * SIDE), 0.6)
+    canvas.clutter(random.randint(1, 4), (5, 13))
+    pose = _pose(random, (0.42 * SIDE, 0.58 * SIDE), (0.19 * SIDE, 0.27 * SIDE), 0.45)
     fur, tint = canvas.colour(), canvas.colour()
+    if random.random_sample() < USUAL:
+        fur = np.clip(_FUR[kind] + random.uniform(-0.25, 0.25, 3), 0.05, 0.95)
     _KINDS[kind](canvas, pose, fur, tint)
     canvas.paint(_ellipse(pose, (0, 0), (random.uniform(0.88, 1.1), 1)), fur)
     eye, gap = random.uniform(0.1, 0.18), random.uniform(0.28, 0.42)
@@ -208,8 +223,8 @@ def _picture(kind: str, random: np.random.RandomState) -> NDArray[np.uint8]:
 
 def _developed(pixels: Grid, random: np.random.RandomState) -> NDArray[np.uint8]:
     """Light and grain: brightness, contrast, and noise of two dice a byte."""
-    light, contrast = random.uniform(-0.12, 0.12), random.uniform(0.55, 1.0)
-    grain = random.uniform(0.05, 0.3)
+    light, contrast = random.uniform(-0.1, 0.1), random.uniform(0.7, 1.0)
+    grain = random.uniform(0.02, 0.2)
     dice = random.randint(0, 256, (2, *pixels.shape), dtype=np.uint8).astype(np.float64)
     noisy = 0.5 + light + contrast * (pixels - 0.5) + grain * ((dice[0] + dice[1]) / 510 - 0.5)
     developed: NDArray[np.uint8] = np.clip(np.rint(noisy * 255), 0, 255).astype(np.uint8)
