@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from PIL import Image
+
+from optuna_study.errors import DataError, NotFoundError
+from optuna_study.training import checkpoint, loop
+from optuna_study.training.predict import predict, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from optuna_study.training.config import TrainConfig
+    from optuna_study.training.data import DeviceData
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(
+    tiny_data: DeviceData, config: Callable[..., TrainConfig], tmp_path: Path
+) -> tuple[Path, loop.Run]:
+    settings = config(normalisation="batch", optimizer="adam", lr=0.003)
+    run = loop.prepare(settings, tiny_data, CPU)
+    list(loop.epochs(run))
+    save_model(tmp_path / "model.pt", run, settings, tiny_data)
+    return tmp_path / "model.pt", run
+
+
+@pytest.fixture
+def pictures(tiny_data: DeviceData, tmp_path: Path) -> list[Path]:
+    """The test pictures as files, which decode to the same bytes."""
+    paths = []
+    for number, image in enumerate(tiny_data.test_images):
+        path = tmp_path / f"picture-{number}.png"
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+        paths.append(path)
+    return paths
+
+
+def test_predictions_are_those_of_the_trained_model(
+    trained: tuple[Path, loop.Run], pictures: list[Path], tiny_data: DeviceData
+) -> None:
+    path, run = trained
+    told = loop.evaluate(run, tiny_data.test_images, tiny_data.test_labels, probabilities=True)
+    assert told.accuracy > 0.9
+    assert told.probabilities is not None
+    predictions = predict(path, pictures, CPU)
+    assert [prediction.image for prediction in predictions] == pictures
+    for prediction, row in zip(predictions, told.probabilities, strict=True):
+        chances = dict(prediction.probabilities)
+        got = torch.tensor([chances[name] for name in tiny_data.classes])
+        torch.testing.assert_close(got, row, rtol=1e-4, atol=1e-5)
+        assert prediction.label == tiny_data.classes[int(row.argmax())]
+        assert prediction.label == prediction.probabilities[0][0]
+        assert prediction.note is None
+        ranked = [chance for _, chance in prediction.probabilities]
+        assert ranked == sorted(ranked, reverse=True)
+
+
+def test_more_pictures_than_a_batch(trained: tuple[Path, loop.Run], pictures: list[Path]) -> None:
+    path, _ = trained
+    many = predict(path, pictures * 2, CPU)
+    assert [one.label for one in many[:36]] == [one.label for one in many[36:]]
+
+
+def test_a_mended_picture_has_a_note(trained: tuple[Path, loop.Run], tmp_path: Path) -> None:
+    path, _ = trained
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (20, 30), (200, 10, 10, 0)).save(clear)
+    (prediction,) = predict(path, [clear], CPU)
+    assert prediction.note is not None
+    assert "clear.png" in prediction.note
+
+
+def test_a_missing_picture(trained: tuple[Path, loop.Run], tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"cat\.jpg: no such picture"):
+        predict(trained[0], [tmp_path / "cat.jpg"], CPU)
+
+
+def test_a_resumable_state_is_no_model(
+    trained: tuple[Path, loop.Run], pictures: list[Path], tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path / "state.pt", trained[1].state_dict())
+    with pytest.raises(DataError, match=r"state\.pt: holds no trained model of this version"):
+        predict(tmp_path / "state.pt", pictures, CPU)
+
+
+def test_a_missing_model(pictures: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such checkpoint"):
+        predict(tmp_path / "none.pt", pictures, CPU)
