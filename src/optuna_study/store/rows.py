@@ -52,7 +52,7 @@ def utc_seconds(moment: datetime | None) -> float | None:
 
 def strict_json(value: Any) -> str:
     """JSON without NaN and Infinity, which become words: JavaScript reads no others."""
-    return json.dumps(_finite(value), allow_nan=False, sort_keys=True)
+    return json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -281,7 +281,7 @@ def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
 def save_importances(
     store: Store, study: StudyRecord, importances: Mapping[str, float], trials_used: int
 ) -> None:
-    """Keep what mattered, with the time and the number of trials it was computed from.
+    """Keep what mattered, in this order, with the time and the number of trials it is from.
 
     Raises:
         NotFoundError: the study is gone.
@@ -289,7 +289,7 @@ def save_importances(
     _change(
         store,
         study,
-        {"importances": strict_json(dict(importances)), "importances_trials": trials_used},
+        {"importances": json.dumps(dict(importances)), "importances_trials": trials_used},
         stamp="importances_at",
     )
 
