@@ -28,6 +28,11 @@ LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor")
 """What two runs must share to be equal to the last bit."""
 
 
+def plain(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment without torch's own kinds of text, which would need torch to be read."""
+    return {k: str(v) if isinstance(v, str) else v for k, v in environment.items()}
+
+
 @dataclass(frozen=True)
 class Point:
     """Where a trial goes on: after so many epochs, from this state.

@@ -114,7 +114,7 @@ def at(distribution: BaseDistribution, coordinate: float) -> Any:
         return _whole(distribution, coordinate)
     if distribution.step is not None:
         steps = round((high - low) / distribution.step)
-        return low + int(coordinate * (steps + 1)) * distribution.step
+        return min(low + int(coordinate * (steps + 1)) * distribution.step, high)
     if distribution.log:
         value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
         return min(max(float(f"{value:.12g}"), low), high)

@@ -118,8 +118,6 @@ class _Work:
         assert isinstance(training, CheckpointedRun)
         assert self.config is not None
         site, claim = self.site, self.claim
-        if end.kind is EndKind.COMPLETED and end.value is not None:
-            self._keep_model(training, end.value)
         about = f"{site.study.name} · trial {claim.number}"
         about += f" · {claim.baseline}" if claim.baseline else ""
         files = {artifacts.CONFIG: self._config_file(end, records).encode()}
@@ -130,6 +128,8 @@ class _Work:
                 f"{about} · validation", training.confusion(), site.data.classes
             )
         artifacts.publish(site.workspace, site.storage, claim.trial_id, files)
+        if end.kind is EndKind.COMPLETED and end.value is not None:
+            self._keep_model(training, end.value)
 
     def _keep_model(self, training: CheckpointedRun, value: float) -> None:
         site, claim = self.site, self.claim

@@ -6,6 +6,7 @@ workers' server, so that this one stays small and torch is imported once.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -95,6 +96,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     workspace = request.workspace or Workspace.locate()
     file = read_study_file(find_study_file(request.study))
     warm()
+    importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
     facts = checks.look_around(request.device)
     profile = _profile(request.profile, facts)
     folder, stand_in, notes = _choose_data(request, file, workspace)

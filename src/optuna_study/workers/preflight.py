@@ -11,7 +11,9 @@ import torch
 
 from optuna_study.definition.resolve import baseline_config
 from optuna_study.errors import OptunaStudyError, UsageError
-from optuna_study.training.build import check_model
+from optuna_study.search.resume import plain
+from optuna_study.training.build import build_model, check_model
+from optuna_study.training.catalogue import is_reference
 from optuna_study.training.data import open_pictures
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.split import split
@@ -19,12 +21,13 @@ from optuna_study.workers.checks import Facts, Proven
 from optuna_study.workers.orders import Message, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.training.config import ModelSettings
 
 
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
@@ -60,19 +63,32 @@ def prove(
     pictures = open_pictures(config.data, folder, workspace)
     split(pictures, config.data.subset)
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
-    for one in configs:
+    for model in dict.fromkeys(one.model for one in configs):
         try:
-            check_model(
-                one.model,
-                channels=pictures.images.shape[-1],
-                image_size=one.data.image_size,
-                classes=len(pictures.classes),
-            )
+            _try_model(model, pictures.images.shape[-1], config.data.image_size, pictures.classes)
         except OptunaStudyError:
             raise
         except Exception as error:  # a model of one's own may raise anything
             raise UsageError(
-                f"model '{one.model.name}' cannot be built: {type(error).__name__}: {error}"
+                f"model '{model.name}' cannot be built: {type(error).__name__}: {error}"
             ) from error
-    found = environment(pick_device(device), config.train.threads)
-    return Proven(pictures.fingerprint, found, pictures.notes)
+    return Proven(
+        pictures.fingerprint,
+        plain(environment(pick_device(device), config.train.threads)),
+        pictures.notes,
+    )
+
+
+def _try_model(
+    settings: ModelSettings, channels: int, image_size: int, classes: Sequence[str]
+) -> None:
+    """Build a model without memory for its weights; somebody's own is tried on two pictures.
+
+    Our own models are not: torch imports its compiler for that, which takes seconds.
+    """
+    sizes = {"channels": channels, "image_size": image_size, "classes": len(classes)}
+    if is_reference(settings.name):
+        check_model(settings, **sizes)
+        return
+    with torch.device("meta"):
+        build_model(settings, **sizes)
