@@ -1,0 +1,49 @@
+"""`optuna-study train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import artifacts_option, example
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+
+
+@click.command(
+    epilog=example(
+        "optuna-study export alexnet_pokemon -o best.toml",
+        "optuna-study train best.toml -o best --verify",
+    )
+)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--data", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Other pictures."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", required=True)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@click.option("--verify", is_flag=True, help="Compare with what the search recorded.")
+@artifacts_option
+def command(
+    config: Path,
+    folder: Path | None,
+    output: Path,
+    device: str,
+    verify: bool,
+    workspace: Workspace,
+) -> None:
+    """Train an exported configuration; print its validation and held-out test accuracy.
+
+    Leaves the model, its curve, the figures and the configuration in the folder of -o.
+    """
+    from optuna_study.cli.watching import epoch_line, require_match
+    from optuna_study.report.training import training_page
+    from optuna_study.workers.train import TrainRequest, train
+
+    request = TrainRequest(config, output, workspace, folder, device, verify)
+    result = train(request, epoch_line)
+    click.echo(training_page(result))
+    require_match(result.verdict)
