@@ -84,7 +84,7 @@ def check_folder(folder: Path) -> FolderReport:
         near_identical=near_identical,
         problems=(
             *_class_problems(distinct, imbalance),
-            *([f"{len(unreadable)} files cannot be read as pictures"] if unreadable else []),
+            *([f"unreadable as pictures: {len(unreadable)}"] if unreadable else []),
             *_copy_problems(identical, "byte-identical"),
             *_copy_problems(near_identical, "near-identical"),
         ),
@@ -93,7 +93,7 @@ def check_folder(folder: Path) -> FolderReport:
 
 def to_text(report: FolderReport) -> str:
     """The report for a person to read."""
-    width = max((len(name) for name in report.classes), default=5)
+    width = max(len(name) for name in ("class", *report.classes))
     lines = [f"{report.folder}: {sum(report.classes.values())} pictures", ""]
     lines.append(f"{'class':<{width}}  pictures  different")
     for name, count in report.classes.items():

@@ -30,7 +30,7 @@ CHUNK = 1 << 16
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 
-RETRIES = 3
+RETRIES = 2
 
 
 @dataclass(frozen=True)

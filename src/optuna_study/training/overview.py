@@ -87,7 +87,7 @@ def overview(name: str, image_size: int, workspace: Workspace) -> Overview:
 
 def overview_text(found: Overview) -> str:
     """The overview for a person to read."""
-    width = max(len(label) for label in found.classes)
+    width = max(len(label) for label in ("class", *found.classes))
     lines = [
         f"{found.name}: {found.title}",
         f"{found.pictures} pictures, {found.different} of them different; kept at "
