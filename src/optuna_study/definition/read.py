@@ -156,6 +156,10 @@ def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems)
     unknown_keys(raw, TOP_LEVEL_KEYS, "", problems)
     data = as_table(raw.get("data", {}), "data", problems)
     own = {key: data.pop(key) for key in DATA_KEYS if key in data}
+    folder = _folder(own.get("folder"), path, problems)
+    stand_in = _stand_in(own.get("stand_in"), problems)
+    config = read_config({**raw, "data": data}, problems)
+    search = read_section("search", raw.get("search", {}), "search", problems)
     space = read_space(raw.get("space", {}), "space", problems)
     if not space and not problems.at("space"):
         problems.add("space", "is empty: name at least one setting to search")
@@ -164,10 +168,10 @@ def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems)
         path=path,
         title=as_text(raw.get("title", ""), "title", problems),
         source=as_text(raw.get("source", ""), "source", problems),
-        folder=_folder(own.get("folder"), path, problems),
-        stand_in=_stand_in(own.get("stand_in"), problems),
-        config=read_config({**raw, "data": data}, problems),
-        search=SearchSettings(**read_section("search", raw.get("search", {}), "search", problems)),
+        folder=folder,
+        stand_in=stand_in,
+        config=config,
+        search=SearchSettings(**search),
         space=space,
         baselines=_read_baselines(raw.get("baselines", []), problems),
         profiles=_read_profiles(raw.get("profile", {}), problems),

@@ -18,7 +18,7 @@ from optuna_study.definition.model import (
     TOP_LEVEL_KEYS,
     section_fields,
 )
-from optuna_study.definition.values import known_names, takes_reference, variants
+from optuna_study.definition.values import bound, known_names, takes_reference, variants
 from optuna_study.training.catalogue import AUGMENTATIONS, OPTIMIZERS, model_names
 
 if TYPE_CHECKING:
@@ -96,14 +96,8 @@ def _values(section: str, entry: dataclasses.Field[Any]) -> str:
     if kind in ("int", "float"):
         noun = "whole number" if kind == "int" else "number"
         low, high = entry.metadata["low"], entry.metadata["high"]
-        return f"{noun}, {_bound(low)} to {_bound(high)}"
+        return f"{noun}, {bound(low)} to {bound(high)}"
     return "text" if kind == "str" else "list of pairs"
-
-
-def _bound(value: float) -> str:
-    if value == 2**63 - 1:
-        return "2^63 - 1"
-    return f"{value:g}" if value < 1 else f"{value:,.10g}"
 
 
 def _variants() -> str:

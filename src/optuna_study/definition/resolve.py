@@ -76,7 +76,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     dimensions = _dimensions(file, overrides, after)
     check_config(config, problems)
     _check_dimensions(dimensions, config, problems)
-    usable = [each for each in dimensions if not problems.at(f"space.{each.setting}")]
+    usable = _usable(dimensions, problems)
     baselines = tuple(
         dataclasses.replace(each, settings=scale_settings(each.settings, before, after))
         for each in file.baselines
@@ -152,6 +152,17 @@ def _dimensions(file: StudyFile, overrides: Profile, epochs: int) -> list[Dimens
     before = file.config.train.epochs
     found = {each.setting: scale_dimension(each, before, epochs) for each in file.space}
     return list({**found, **own}.values())
+
+
+def _usable(dimensions: list[Dimension], problems: Problems) -> list[Dimension]:
+    """The dimensions without problems, and without those that depend on one with some."""
+    found = [each for each in dimensions if not problems.at(f"space.{each.setting}")]
+    while True:
+        names = {each.setting for each in found}
+        left = [each for each in found if each.when.keys() <= names]
+        if len(left) == len(found):
+            return found
+        found = left
 
 
 def check_config(config: TrainConfig, problems: Problems) -> None:
@@ -246,12 +257,15 @@ def _check_baseline(definition: Definition, baseline: Baseline, problems: Proble
                 f"{path}.outside", f"'{name}' is not searched, so it lies outside nothing"
             )
     for name, sentence in _outside(definition, config).items():
-        broken = problems.at(f"{SECTION_OF[name]}.{name}") or problems.at(f"{path}.{name}")
-        if name not in baseline.outside and not broken:
-            problems.add(
-                f"{path}.{name}",
-                f"{sentence}; widen space.{name}, or list '{name}' in the baseline's outside",
-            )
+        own, base = f"{path}.{name}", f"{SECTION_OF[name]}.{name}"
+        if name in baseline.outside or problems.at(base) or problems.at(own):
+            continue
+        if name in baseline.settings:
+            remedy = f"widen space.{name}, or list '{name}' in the baseline's outside"
+            problems.add(own, f"{sentence}; {remedy}")
+        else:
+            remedy = f"baseline '{baseline.name}' takes it over: let it lie in space.{name}"
+            problems.add(base, f"{sentence}, yet {remedy}")
 
 
 def _outside(definition: Definition, config: TrainConfig) -> dict[str, str]:

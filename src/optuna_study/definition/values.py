@@ -135,8 +135,19 @@ def setting_value(
     low, high = entry.metadata["low"], entry.metadata["high"]
     if low <= value <= high:
         return value
-    problems.add(path, f"must be between {low:.6g} and {high:.6g}, not {describe(raw)}")
+    problems.add(path, f"must be between {bound(low)} and {bound(high)}, not {describe(raw)}")
     return None
+
+
+def bound(value: float) -> str:
+    """A bound as people write it.
+
+    >>> bound(1e-8), bound(0.999999), bound(100_000)
+    ('1e-08', '0.999999', '100,000')
+    """
+    if value == 2**63 - 1:
+        return "2^63 - 1"
+    return f"{value:g}" if value < 1 else f"{value:,.10g}"
 
 
 def variants(model: str) -> tuple[str, ...]:

@@ -1,0 +1,119 @@
+"""Whatever happens to a study file, it is read or refused with sentences: no traceback."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optuna_study.definition.pinned import from_json, to_json
+from optuna_study.definition.read import find_study_file, parse_study_file
+from optuna_study.definition.resolve import resolve
+from optuna_study.errors import StudyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna_study.definition.model import StudyFile
+
+TEXT = find_study_file("alexnet_pokemon").read_text(encoding="utf-8")
+RAW = tomllib.loads(TEXT)
+KEYS = st.sampled_from(
+    ["low", "high", "log", "step", "choices", "when", "most", "after", "factor", "lr", "epochs"]
+) | st.sampled_from(
+    ["activation", "optimizer", "breakpoints", "settings", "outside", "name", "variant", "x"]
+)
+SCALARS = (
+    st.booleans()
+    | st.integers(-(10**6), 10**6)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.dates()
+    | st.sampled_from(["relu", "sgd", "adam", "crop+flip", "a:b", 10**30, -1, 0, 1e-300, 1e300])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _read(text: str) -> StudyFile | StudyFileError:
+    try:
+        return parse_study_file(text, "mutated")
+    except StudyFileError as error:
+        return error
+
+
+def _checked(text: str) -> StudyFile | None:
+    file = _read(text)
+    if isinstance(file, StudyFileError):
+        assert file.problems
+        assert all(each.isprintable() and ": " in each for each in file.problems)
+        return None
+    for profile in ("full", "cpu"):
+        definition = resolve(file, profile)
+        assert from_json(to_json(definition)) == definition
+        assert definition.space.leaves()
+    return file
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container with every key or index in it."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from _places(value[key])
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
+    raw = _copied(RAW)
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(list(_places(raw))))
+        change = data.draw(st.sampled_from(["replace", "remove", "add"]))
+        if change == "replace":
+            container[key] = data.draw(VALUES)
+        elif change == "remove":
+            del container[key]
+        elif isinstance(container, dict):
+            container[data.draw(KEYS)] = data.draw(VALUES)
+        else:
+            container.append(data.draw(VALUES))
+    _checked(tomlkit.dumps(raw))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.integers(0, len(TEXT)),
+    length=st.integers(0, 40),
+    put=st.text(max_size=5)
+    | st.sampled_from(["[", "]", "{", "}", "\n", '"', "=", "1e999", "nan"]),
+)
+def test_characters_cut_and_put_in(start: int, length: int, put: str) -> None:
+    _checked(TEXT[:start] + put + TEXT[start + length :])
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
+    lines = TEXT.splitlines()
+    for _ in range(3):
+        index = data.draw(st.integers(0, len(lines) - 1))
+        lines[index : index + 1] = data.draw(st.sampled_from([[], [lines[index]] * 2]))
+    _checked("\n".join(lines))
+
+
+def test_the_file_itself_is_valid() -> None:
+    assert _checked(TEXT) is not None
+    assert _checked(tomlkit.dumps(RAW)) is not None

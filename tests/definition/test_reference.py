@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optuna_study.definition.entries import NOT_SEARCHED
+from optuna_study.definition.model import PINNED, section_fields
+from optuna_study.definition.read import parse_study_file
+from optuna_study.definition.reference import EXAMPLE, main, page
+from optuna_study.definition.resolve import resolve
+from optuna_study.errors import StudyFileError
+from optuna_study.training.config import SECTION_OF, SECTIONS
+
+PAGE = Path(__file__).parents[2] / "docs" / "study-file.md"
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    stale = "run `python -m optuna_study.definition.reference` and commit docs/study-file.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), stale
+
+
+def test_the_page_names_every_setting() -> None:
+    text = page()
+    for section in (*SECTIONS, "search"):
+        for name, entry in section_fields(section).items():
+            assert f"| `{name}` | " in text
+            assert entry.metadata["doc"] in text
+
+
+def test_the_example_is_complete_and_has_twelve_lines() -> None:
+    assert len(EXAMPLE.splitlines()) == 12
+    assert EXAMPLE in page()
+    file = parse_study_file(EXAMPLE, "example")
+    assert {type(each).__name__ for each in file.space} == {"Choice", "FloatRange", "Breakpoints"}
+    assert resolve(file, "full").baselines[0].name == "plain"
+
+
+def test_the_door_writes_the_page(tmp_path: Path) -> None:
+    main([str(tmp_path / "page.md")])
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page()
+
+
+def test_pinned_settings_exist() -> None:
+    assert SECTION_OF.keys() >= NOT_SEARCHED
+    assert PINNED < NOT_SEARCHED
+
+
+def test_the_problems_shown_are_those_the_reader_tells() -> None:
+    text = (
+        "[train]\nepoch = 3\n[space]\nlr = {low = 0.1, high = 0.001}\n"
+        "[[baselines]]\nname = 'plain'\nsettings = {activation = 'rleu'}\n"
+    )
+    with pytest.raises(StudyFileError) as caught:
+        parse_study_file(text, "cats")
+    shown = page().split("has 3 problems:\n")[1].split("```")[0]
+    assert [line.strip() for line in shown.splitlines()] == list(caught.value.problems)
