@@ -122,8 +122,8 @@ def test_a_file_where_the_folder_should_be(pictures: Callable[..., Path], tmp_pa
 
 
 @given(
-    folder=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1),
-    classes=st.lists(st.text(st.characters(exclude_categories=("Cs",))), min_size=2, max_size=8),
+    folder=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    classes=st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=8),
     pictures=st.integers(6, 10**6),
     side=st.integers(1, 10**4),
 )

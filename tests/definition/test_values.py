@@ -62,7 +62,8 @@ def test_references_stand_for_ones_own_functions() -> None:
 
 
 def test_paths_are_found_below_a_path() -> None:
-    problems = Problems([("space.lr.high", "x")])
+    problems = Problems([("space.lr.high", "x"), ("space.dropout[1]", "x")])
+    assert problems.at("space.dropout")
     assert problems.at("space.lr")
     assert problems.at("space.lr.high")
     assert not problems.at("space.l")

@@ -41,7 +41,8 @@ class Problems:
 
     def at(self, path: str) -> bool:
         """Whether there is a problem at a path or below it."""
-        return any(each == path or each.startswith(f"{path}.") for each, _ in self.found)
+        below = (f"{path}.", f"{path}[")
+        return any(each == path or each.startswith(below) for each, _ in self.found)
 
     def sentences(self) -> list[str]:
         """Each problem once, as one line of printable characters."""

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_valid_study_is_summed_up_in_a_line(cli: Callable[..., Any]) -> None:
+    Path("digits.toml").write_text(
+        "data = {name = 'digits', image_size = 32}\ntrain = {epochs = 8}\nsearch = {trials = 5}\n"
+        "[space]\nactivation = ['relu', 'gelu']\n[[baselines]]\nname = 'plain'\n"
+    )
+    result = cli("validate", "digits.toml")
+    assert result.code == 0
+    assert result.out == (
+        "digits.toml is valid: 1 dimension; 1 baseline; "
+        "profile full: 5 trials of 8 epochs at 32 px; no profile cpu\n"
+    )
+    assert result.err == ""
+
+
+def test_a_study_of_the_package_is_found_by_name(cli: Callable[..., Any]) -> None:
+    result = cli("validate", "alexnet_pokemon")
+    assert result.code == 0
+    assert "alexnet_pokemon.toml is valid: 14 dimensions; 10 baselines; " in result.out
+
+
+def test_every_problem_is_printed(cli: Callable[..., Any]) -> None:
+    Path("bad.toml").write_text("titel = 1\n[space]\nlr = {low = 1, high = 0.1}\n")
+    result = cli("validate", "bad.toml")
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err == (
+        "Error: bad.toml has 2 problems:\n"
+        "  titel: unknown key, did you mean 'title'?\n"
+        "  space.lr: low must be below high, not 1 and 0.1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[space]\nlr = = 1\n",
+            "Error: bad.toml: no valid TOML: Invalid value (at line 2, column 6)\n",
+        ),
+        ("", "Error: bad.toml: space: is empty: name at least one setting to search\n"),
+    ],
+)
+def test_one_problem_is_one_line(cli: Callable[..., Any], text: str, message: str) -> None:
+    Path("bad.toml").write_text(text)
+    result = cli("validate", "bad.toml")
+    assert (result.code, result.out, result.err) == (2, "", message)
+
+
+def test_an_unknown_study_is_not_found(cli: Callable[..., Any]) -> None:
+    result = cli("validate", "alexnet_pokemn")
+    assert result.code == 4
+    assert "did you mean 'alexnet_pokemon'?" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert cli("validate", "studies/none.toml").code == 4
+
+
+def test_torch_and_optuna_are_not_loaded() -> None:
+    script = (
+        "import sys\n"
+        "from optuna_study.cli.main import run\n"
+        "assert run(['validate', 'alexnet_pokemon']) == 0\n"
+        "sys.exit(bool({'torch', 'optuna', 'sqlalchemy', 'sklearn'} & sys.modules.keys()))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
