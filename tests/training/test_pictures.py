@@ -245,6 +245,24 @@ def test_every_skipped_or_mended_file_has_a_sentence(folder: Path, workspace: Wo
     assert len(set(pictures.groups.tolist())) == 14
 
 
+def test_files_that_cannot_be_opened_are_skipped(folder: Path, workspace: Workspace) -> None:
+    (folder / "class0" / "nowhere.png").symlink_to(folder / "missing.png")
+    os.mkfifo(folder / "class0" / "pipe.png")
+    pictures = read_folder(folder, 16, workspace)
+    assert pictures.notes == (
+        "class0/nowhere.png: skipped, cannot be read (No such file or directory)",
+    )
+    assert len(pictures.labels) == 12
+
+
+def test_names_need_not_be_text(folder: Path, workspace: Workspace) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (folder / "class0" / name).write_bytes(b"broken")
+    notes = read_folder(folder, 16, workspace).notes
+    assert notes == ("class0/caf\ufffd.png: skipped, not a picture (6 bytes)",)
+    assert read_folder(folder, 16, workspace).notes == notes
+
+
 def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> None:
     for label in ("a", "b"):
         (tmp_path / "grey" / label).mkdir(parents=True)

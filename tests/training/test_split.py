@@ -84,6 +84,29 @@ def test_the_smallest_classes_are_on_every_side() -> None:
     assert all(1 in data.labels[side] for side in found)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_small_odd_sets_leave_every_class_in_training(seed: int) -> None:
+    """Three different pictures of a class suffice, however many copies each has."""
+    random = np.random.RandomState(seed)
+    labels, groups = [], []
+    for label in range(random.randint(2, 6)):
+        for _ in range(random.choice([3, 4, 5, 8, 20])):
+            copies = random.choice([1, 1, 2, 5])
+            groups += [len(groups)] * copies
+            labels += [label] * copies
+    data = replace(
+        pictures((len(labels),), fingerprint=f"{seed:08x}"),
+        labels=np.array(labels, dtype=np.int64),
+        groups=np.array(groups, dtype=np.int64),
+        classes=tuple("abcdef"[: max(labels) + 1]),
+    )
+    found = sides(split(data))
+    assert all(found)
+    assert set(data.labels[found[0]].tolist()) == set(labels)
+    held = [set(data.groups[side].tolist()) for side in found]
+    assert sum(len(each) for each in held) == len(set(groups))
+
+
 def test_pictures_in_order_are_cut_where_they_say() -> None:
     data = replace(pictures((6, 4)), sides=(5, 2, 3))
     assert sides(split(data)) == [[0, 1, 2, 3, 4], [5, 6], [7, 8, 9]]

@@ -103,22 +103,22 @@ def list_files(folder: Path, index: Path | None = None) -> list[PictureFile]:
             f"{folder}: {what}; give one that holds a folder of pictures for each class"
         )
     try:
-        found = [
-            (path, path.relative_to(folder).as_posix())
+        paths = [
+            path
             for label in sorted(_visible(folder.iterdir()))
             if label.is_dir()
             for path in sorted(label.rglob("*"))
-            if path.is_file() and not _hidden(path.relative_to(folder))
+            # A link to nothing is named as unreadable; pipes and the like would never end.
+            if (path.is_file() or path.is_symlink()) and not path.is_dir()
+            if not _hidden(path.relative_to(folder))
         ]
-        digests = _digests([path for path, _ in found], index)
     except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot be read ({error.strerror})"
-        ) from error
-    files = [
-        PictureFile(path, name, name.split("/")[0], digest)
-        for (path, name), digest in zip(found, digests, strict=True)
-    ]
+        where = error.filename or folder
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from error
+    files = []
+    for path, digest in zip(paths, _digests(paths, index), strict=True):
+        name = _printable(path.relative_to(folder))
+        files.append(PictureFile(path, name, name.split("/")[0], digest))
     return sorted(files, key=lambda file: (file.label, file.digest, file.name))
 
 
@@ -134,7 +134,10 @@ def sight(file: PictureFile, size: int | None = None) -> tuple[Sighting, NDArray
         data = file.path.read_bytes()
         image = develop(data, file.path.suffix, LEAST_SIDE)
         large = develop(data, file.path.suffix, size) if size and size > LEAST_SIDE else image
-    except (DataError, OSError) as error:
+    except OSError as error:
+        sentence = f"cannot be read ({error.strerror})"
+        return Sighting(file, None, 1.0, grey=False, sentences=(sentence,)), None
+    except DataError as error:
         return Sighting(file, None, 1.0, grey=False, sentences=(str(error),)), None
     small = thumbnail(image.image)
     pixels = square(large.image, size, 3) if size else None
@@ -263,8 +266,22 @@ def _hidden(name: Path) -> bool:
     return any(part.startswith((".", "__")) for part in name.parts) or name.name == "Thumbs.db"
 
 
+def _printable(name: Path) -> str:
+    """A file's name as text, even where its bytes are none."""
+    return name.as_posix().encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _index_name(folder: Path) -> str:
-    return f"index-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]}.json"
+    return f"index-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]}.json"
+
+
+def _mark(path: Path) -> list[int]:
+    """Size, time and number of a file: another content has another one of them."""
+    try:
+        state = path.stat()
+    except OSError:
+        return [0, 0, 0]
+    return [state.st_size, state.st_mtime_ns, state.st_ino]
 
 
 def _digests(paths: Sequence[Path], index: Path | None) -> list[str]:
@@ -272,15 +289,19 @@ def _digests(paths: Sequence[Path], index: Path | None) -> list[str]:
     if index is not None and index.is_file():
         known = json.loads(index.read_text(encoding="utf-8"))
     now = time.time_ns()
-    states = [path.stat() for path in paths]
-    marks = [[state.st_size, state.st_mtime_ns, state.st_ino] for state in states]
+    marks = [_mark(path) for path in paths]
 
     def digest(position: int) -> str:
-        remembered = known.get(str(paths[position]))
+        path = paths[position]
+        remembered = known.get(str(path))
         if remembered is not None and remembered[:3] == marks[position]:
             return str(remembered[3])
-        with paths[position].open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            # Decoding will find the same, and say it.
+            return hashlib.sha256(f"unreadable {path.name}".encode(errors="replace")).hexdigest()
 
     with ThreadPoolExecutor(THREADS) as pool:
         digests = list(pool.map(digest, range(len(paths))))
@@ -288,7 +309,7 @@ def _digests(paths: Sequence[Path], index: Path | None) -> list[str]:
     fresh = {
         str(path): [*mark, found]
         for path, mark, found in zip(paths, marks, digests, strict=True)
-        if mark[1] < settled
+        if 0 < mark[1] < settled
     }
     if index is not None and fresh != known:
         with writing(index.parent), written_beside(index) as beside:

@@ -58,8 +58,9 @@ def _cut(
 
     labels, groups = pictures.labels[indices], pictures.groups[indices]
     counts = np.bincount(labels, minlength=len(pictures.classes))
-    # Where even the largest class has fewer pictures than folds, there are that many folds.
-    number = max(2, min(FOLDS, int(counts.max())))
+    # Where even the largest class has fewer different pictures than folds, that many folds.
+    most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    number = max(2, min(FOLDS, most))
     folds = StratifiedGroupKFold(n_splits=number, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings():
         # Classes with fewer pictures than folds are legal here; the best fold is chosen below.
