@@ -164,14 +164,15 @@ class TestContract:
         zombie = take(store, study, "w1", lease=10)
         lose(store, study, zombie, clock, how, plain)
         before = None if how == "gone" else reads.trial(store, study, 0)
-        for write in (
+        writes: list[Callable[[], None]] = [
             lambda: queue.renew(store, zombie),
             lambda: queue.report(store, zombie, [epoch(1, 0.9)]),
             lambda: queue.checkpointed(store, zombie, 1),
             lambda: queue.annotate(store, zombie, {"x": 1}),
             lambda: queue.give_back(store, zombie, "SIGTERM"),
             lambda: queue.end(store, zombie, OK, [epoch(1, 0.9)]),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(StaleClaimError, match="no longer this worker's"):
                 write()
         if before is not None:
@@ -213,13 +214,14 @@ class TestContract:
         assert (found.state, found.strikes, found.claims) == (TrialState.WAITING, 0, 5)
         assert found.reason == "SIGTERM"
 
+    @pytest.mark.parametrize("prefix", ["host-1", "host-1-"])
     def test_a_supervisor_gives_back_at_once_and_it_counts(
-        self, store: Store, make_study: Any
+        self, store: Store, make_study: Any, prefix: str
     ) -> None:
         study = make_study(store)
         for owner in ("host-1-a", "host-1-b", "host-10-a"):
             take(store, study, owner)
-        assert queue.give_back_owner(store, study, "host-1-") == [0, 1]
+        assert queue.give_back_owner(store, study, prefix) == [0, 1]
         assert [reads.trial(store, study, number).strikes for number in range(3)] == [1, 1, 0]
         assert reads.trial(store, study, 2).state is TrialState.RUNNING
 

@@ -301,4 +301,12 @@ def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list
     with store.write(durable=True) as connection:
         lock_study(connection, study)
         now = store.now(connection)
-        return bury_lost(connection, study, lambda held: held.owner.startswith(owner_prefix), now)
+        return bury_lost(connection, study, lambda held: _is_of(held.owner, owner_prefix), now)
+
+
+def _is_of(owner: str, prefix: str) -> bool:
+    """Whether a name begins with the prefix as a whole: `host-1` does not begin `host-10`."""
+    if not owner.startswith(prefix):
+        return False
+    rest = owner[len(prefix) :]
+    return not (prefix[-1:].isalnum() and rest[:1].isalnum())
