@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna_study.errors import OptunaStudyError
     from optuna_study.workers.launch import Prepared
 
-TICK = 0.5  # seconds between two ticks
+TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = (
     30.0  # seconds that workers asked to stop have; a step of a large model, then they are killed
 )
@@ -93,8 +93,8 @@ class _Crew:
     stop_before: float = 0.0  # monotonic time at which patience ends
 
 
-def run(prepared: Prepared) -> Iterator[Tick]:
-    """Run the prepared launch, yielding about twice a second until there is nothing left to do.
+def run(prepared: Prepared, every: float = TICK) -> Iterator[Tick]:
+    """Run the prepared launch, yielding a tick at least `every` seconds until nothing is left to do.
 
     Ends normally when the budget is met, the launch's time is over, or the study is paused or
     stopped from elsewhere.
@@ -112,7 +112,7 @@ def run(prepared: Prepared) -> Iterator[Tick]:
             for slot in crew.slots:
                 _start(slot)
             while any(slot.alive for slot in crew.slots):
-                _listen(crew)
+                _listen(crew, every)
                 _care(crew, received, time.monotonic() - started)
                 yield _tick(crew, time.monotonic() - started)
         finally:
@@ -141,7 +141,7 @@ def _start(slot: _Slot) -> None:
     slot.control, slot.ready, slot.outcome = ours, False, None
 
 
-def _listen(crew: _Crew) -> None:
+def _listen(crew: _Crew, every: float) -> None:
     """Sleep for a tick, less when a worker says something or ends."""
     watched: list[Connection[Message, Message] | int] = []
     for slot in crew.slots:
@@ -149,7 +149,7 @@ def _listen(crew: _Crew) -> None:
             watched.append(slot.process.sentinel)
         if slot.control is not None:
             watched.append(slot.control)
-    connection.wait(watched, timeout=TICK)
+    connection.wait(watched, timeout=every)
     for slot in crew.slots:
         _hear(crew, slot)
 

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from optuna_study.errors import DiskFullError, StaleClaimError
+from optuna_study.search.brake import Brake
+from optuna_study.search.objective import Outcome, Rules, Started, Tools, run_trial
+from optuna_study.search.pruner import never
+from optuna_study.store.records import End, EndKind, EpochRecord, TrialRecord, TrialState
+from optuna_study.training.config import EpochResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+@dataclass
+class FakeClock:
+    """Seconds that pass only when somebody works."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeTraining:
+    """Yields given results; what stands among them as an exception is raised."""
+
+    results: Sequence[EpochResult | BaseException]
+    clock: FakeClock
+    brake: Brake
+    epoch_seconds: float = 10.0
+    save_seconds: float = 0.0
+    stop_in_epoch: int = 0
+    stop: Callable[[], None] = lambda: None
+    save_error: Exception | None = None
+    saved: list[int] = field(default_factory=list)
+    epoch: int = 0
+
+    def epochs(self) -> Iterator[EpochResult]:
+        for result in self.results:
+            if isinstance(result, BaseException):
+                raise result
+            self.clock.now += self.epoch_seconds
+            if self.stop_in_epoch == result.epoch:
+                self.stop()
+            if self.brake.event.is_set():
+                return
+            self.epoch = result.epoch
+            yield result
+
+    def save(self) -> None:
+        self.clock.now += self.save_seconds
+        if self.save_error is not None:
+            raise self.save_error
+        self.saved.append(self.epoch)
+
+
+@dataclass
+class FakeLedger:
+    """A claimed trial in memory; `stale_after` writes it is somebody else's."""
+
+    others: dict[int, list[float]] = field(default_factory=dict)
+    stale_after: int = 10**9
+    log: list[str] = field(default_factory=list)
+    epochs: dict[int, EpochRecord] = field(default_factory=dict)
+    ended: End | None = None
+    given_back: str | None = None
+
+    def _write(self, what: str) -> None:
+        if len(self.log) >= self.stale_after:
+            raise StaleClaimError("trial 7 is no longer this worker's")
+        self.log.append(what)
+
+    def report(self, epochs: Sequence[EpochRecord]) -> None:
+        self._write(f"report {','.join(str(each.epoch) for each in epochs)}")
+        self.epochs.update({each.epoch: each for each in epochs})
+
+    def others_at(self, epoch: int) -> Sequence[float]:
+        return self.others.get(epoch, [])
+
+    def checkpointed(self, epoch: int) -> None:
+        self._write(f"checkpointed {epoch}")
+
+    def give_back(self, reason: str) -> None:
+        self._write("give back")
+        self.given_back = reason
+
+    def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
+        self._write(f"end {','.join(str(each.epoch) for each in epochs)}")
+        self.epochs.update({each.epoch: each for each in epochs})
+        self.ended = end
+
+
+@dataclass
+class Bench:
+    """A trial on the bench: fakes all around the objective."""
+
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    clock: FakeClock = field(default_factory=FakeClock)
+    brake: Brake = field(default_factory=Brake)
+    rules: Rules = field(
+        default_factory=lambda: Rules("validation_accuracy", "maximize", 4, never, prunable=True)
+    )
+    published: list[End] = field(default_factory=list)
+    publish_error: Exception | None = None
+    start_error: BaseException | None = None
+
+    def training(self, *results: EpochResult | BaseException) -> FakeTraining:
+        return FakeTraining(results, self.clock, self.brake)
+
+    def run(self, training: FakeTraining, before: Sequence[EpochRecord] = ()) -> Outcome:
+        def start() -> Started:
+            if self.start_error is not None:
+                raise self.start_error
+            return Started(training, self.rules, before)
+
+        def publish(_: object, end: End, records: Sequence[EpochRecord]) -> None:
+            if self.publish_error is not None:
+                raise self.publish_error
+            assert self.ledger.ended is None
+            self.published.append(end)
+
+        return run_trial(self.ledger, Tools(start, publish, self.clock), self.brake)
+
+
+def make_result(epoch: int, accuracy: float = 0.5, **changes: object) -> EpochResult:
+    result = EpochResult(
+        epoch=epoch,
+        train_loss=1.0 / epoch,
+        train_accuracy=accuracy,
+        validation_loss=2.0 / epoch,
+        validation_accuracy=accuracy,
+        lr=0.01,
+        gradient_norm=1.0,
+        seconds=10.0,
+    )
+    return dataclasses.replace(result, **changes)  # type: ignore[arg-type]
+
+
+def make_trial(number: int = 0, **changes: object) -> TrialRecord:
+    trial = TrialRecord(
+        trial_id=number + 1,
+        number=number,
+        state=TrialState.COMPLETE,
+        value=0.5,
+        parameters={},
+        fixed={},
+        baseline=None,
+        group=None,
+        seed=1,
+        end=EndKind.COMPLETED,
+        reason="all 4 epochs",
+        traceback=None,
+        started=0.0,
+        completed=60.0,
+        worked=50.0,
+        epochs=4,
+        claims=1,
+        strikes=0,
+        owner=None,
+        lease_until=None,
+        checkpoint_epoch=0,
+        resumed_elsewhere=False,
+    )
+    return dataclasses.replace(trial, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def result() -> Callable[..., EpochResult]:
+    return make_result
+
+
+@pytest.fixture
+def trial() -> Callable[..., TrialRecord]:
+    return make_trial
+
+
+@pytest.fixture
+def disk_full() -> Exception:
+    return DiskFullError("checkpoints: no space left")

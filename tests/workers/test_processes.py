@@ -1,0 +1,184 @@
+"""Launches in real processes, with real signals; each trains for a few seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.store import reads
+from optuna_study.store.records import EndKind, StudyState, TrialState
+from optuna_study.store.studies import set_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+    from optuna_study.workers.launch import Prepared
+    from optuna_study.workers.supervise import Tick
+
+pytestmark = pytest.mark.slow
+
+
+def some_checkpoint(store: Store, study: StudyRecord) -> bool:
+    """Whether a running trial stands some epochs behind a checkpoint."""
+    return any(
+        trial.state is TrialState.RUNNING and trial.checkpoint_epoch >= 1 and trial.epochs >= 2
+        for trial in reads.trials(store, study, with_parameters=False)
+    )
+
+
+def states(store: Store, study: StudyRecord) -> list[TrialState]:
+    return [trial.state for trial in reads.trials(store, study, with_parameters=False)]
+
+
+def once(
+    what: Callable[[Prepared, Tick], None], when: Callable[[Prepared], bool]
+) -> Callable[[Prepared, Tick], None]:
+    """Do something at the first tick at which something is so."""
+    done = []
+
+    def watch(prepared: Prepared, tick: Tick) -> None:
+        if not done and when(prepared):
+            done.append(True)
+            what(prepared, tick)
+
+    return watch
+
+
+def checkpointed(prepared: Prepared) -> bool:
+    return some_checkpoint(prepared.store, prepared.study)
+
+
+def kill_first_worker(prepared: Prepared, tick: Tick) -> None:
+    pid = next(worker.pid for worker in tick.workers if worker.alive)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives(
+    launch: Callable[..., Any],
+    run_here: Callable[..., Any],
+    curves: Callable[[Path], dict[int, list[tuple[float, ...]]]],
+    tmp_path: Path,
+) -> None:
+    storm = tmp_path / "storm"
+    first = launch(storm)
+    first.until(some_checkpoint)
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does, to everyone
+    code, said = first.wait()
+    assert code == 130, said
+    assert "SIGINT" in said
+    store, study = first.look()
+    assert TrialState.RUNNING not in states(store, study)
+
+    terminate = once(lambda *_: os.kill(os.getpid(), signal.SIGTERM), checkpointed)
+    second = run_here(storm, watch=terminate)
+    assert second.code == 143, second.messages
+    assert TrialState.RUNNING not in states(store, study)
+    returned = [
+        t for t in reads.trials(store, study) if t.state is TrialState.WAITING and t.epochs
+    ]
+    assert returned
+    assert all(trial.strikes == 0 for trial in returned)
+
+    third = run_here(storm, watch=once(kill_first_worker, checkpointed))
+    assert third.code == 0, third.messages
+    assert third.prepared.resumed
+    assert any("was killed by SIGKILL, trial " in said for said in third.messages)
+    trials = reads.trials(store, study)
+    assert len(trials) == 5
+    assert all(trial.end is not None for trial in trials)
+    assert any(trial.claims > 1 for trial in trials)
+    assert not any(trial.resumed_elsewhere for trial in trials)
+
+    calm = run_here(tmp_path / "calm")
+    assert calm.code == 0, calm.messages
+    assert curves(storm) == curves(tmp_path / "calm")
+    leaves_models_pictures_notes_and_no_checkpoints(calm.prepared)
+
+
+def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
+    import optuna
+    from optuna.artifacts import get_all_artifact_meta
+    from optuna_dashboard._note import get_note_from_system_attrs
+
+    store, study = prepared.store, prepared.study
+    folder = prepared.workspace.study(study.uuid)
+    assert list((folder / "checkpoints").iterdir()) == []
+    kept = sorted(int(path.stem.removeprefix("trial-")) for path in (folder / "models").iterdir())
+    assert kept == sorted(reads.best_few(store, study, 3))
+    assert {path.stem for path in (folder / "logs").iterdir()} == {
+        order.name for order in prepared.orders
+    }
+    storage = optuna.storages.RDBStorage(store.url)
+    loaded = optuna.load_study(study_name=study.name, storage=storage)
+    attributes = storage.get_study_system_attrs(loaded._study_id)
+    for trial in loaded.trials:
+        names = {meta.filename for meta in get_all_artifact_meta(trial, storage=storage)}
+        assert "config.toml" in names
+        assert ("curve.png" in names) == bool(trial.intermediate_values)
+        assert ("confusion.png" in names) == (trial.user_attrs["end"] == "completed")
+        note = get_note_from_system_attrs(attributes, trial._trial_id)["body"]
+        assert trial.user_attrs["reason"] in note
+    assert "| plain | lr |" in get_note_from_system_attrs(attributes, None)["body"]
+    storage.engine.dispose()
+
+
+def test_time_over_ends_well_with_trials_given_back(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+) -> None:
+    endless = study_text.replace("epochs = 5", "epochs = 5000")
+    said = run_here(tmp_path / "root", endless, workers=1, timeout=2.0)
+    assert said.code == 0, said.messages
+    assert "the 2 s of this launch are over: giving back" in said.messages
+    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+
+
+def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+) -> None:
+    def stop(prepared: Prepared, tick: Tick) -> None:
+        set_state(prepared.store, prepared.study, StudyState.STOPPING)
+
+    said = run_here(tmp_path / "root", watch=once(stop, checkpointed))
+    assert said.code == 0, said.messages
+    ends = [trial.end for trial in reads.trials(said.prepared.store, said.prepared.study)]
+    # Those that ran finished; of the others none began.
+    assert 1 <= sum(end is not None for end in ends) < 5
+    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+
+
+def test_no_trial_that_completes_is_no_success(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+) -> None:
+    hopeless = study_text.replace("high = 0.01", "high = 90.0").replace("low = 1e-4", "low = 80.0")
+    hopeless = hopeless.replace("lr = 0.001}", "lr = 85.0}").replace('outside = ["lr"]', "")
+    hopeless = hopeless.replace("lr = 0.001\n", "lr = 80.0\n")
+    hopeless = hopeless.replace('"adam"', '"sgd"').replace("trials = 5", "trials = 3")
+    said = run_here(tmp_path / "root", hopeless)
+    trials = reads.trials(said.prepared.store, said.prepared.study)
+    assert [trial.end for trial in trials] == [EndKind.DIVERGED] * 3
+    assert said.code == 3, said.messages
+    assert said.messages[-1].startswith(
+        "FruitlessError tiny@cpu: 3 trials ended and none completed"
+    )
+
+
+def test_workers_that_cannot_live_end_the_launch(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+) -> None:
+    said = run_here(tmp_path / "root", workers=1, watch=lambda prepared, tick: kill_all(tick))
+    assert said.code == 3, said.messages
+    assert "workers died again and again" in said.messages[-1]
+    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+
+
+def kill_all(tick: Tick) -> None:
+    for worker in tick.workers:
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGKILL)
