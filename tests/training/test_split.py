@@ -88,7 +88,8 @@ def test_the_smallest_classes_are_on_every_side() -> None:
 def test_small_odd_sets_leave_every_class_in_training(seed: int) -> None:
     """Three different pictures of a class suffice, however many copies each has."""
     random = np.random.RandomState(seed)
-    labels, groups = [], []
+    labels: list[int] = []
+    groups: list[int] = []
     for label in range(random.randint(2, 6)):
         for _ in range(random.choice([3, 4, 5, 8, 20])):
             copies = random.choice([1, 1, 2, 5])

