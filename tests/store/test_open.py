@@ -236,6 +236,25 @@ class TestMounted:
         with pytest.raises(FolderError, match="cannot be written"):
             open_store(url, create=True)
 
+    def test_a_disk_that_fills_up_stops_writes_and_no_reads(
+        self, mounted: Callable[[str], Path], make_study: Any, epoch: Callable[..., EpochRecord]
+    ) -> None:
+        folder = mounted("rw")
+        store = open_store(f"sqlite:///{folder}/studies.db", create=True)
+        study = make_study(store)
+        claim = queue.claim(store, study, "w1")
+        assert isinstance(claim, Claim)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "filler").write_bytes(b"x" * 4_000_000)
+        many = [epoch(number, 0.5) for number in range(1, 2000)]
+        with pytest.raises(DiskFullError, match="no space left"):
+            queue.report(store, claim, many)
+        assert reads.epochs(store, study, 0) == []
+        (folder / "filler").unlink()
+        queue.report(store, claim, many[:5])
+        assert len(reads.epochs(store, study, 0)) == 5
+        store.close()
+
     def test_a_full_disk_is_said_when_a_store_is_made(
         self, mounted: Callable[[str], Path]
     ) -> None:

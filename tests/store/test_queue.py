@@ -334,6 +334,25 @@ class TestContract:
         with pytest.raises(NotFoundError, match="'cats@cpu' was deleted"):
             queue.reap(store, study)
 
+    def test_a_trial_that_is_given_back_late_is_still_found(
+        self, store: Store, make_study: Any
+    ) -> None:
+        """Claims stop counting what has ended long ago; a trial that has not must hold that up."""
+        many = 2 * queue.SETTLE_AFTER + 5
+        study = make_study(store, budget=many + 1)
+        early = [take(store, study, "slow") for _ in range(10)]
+        queue.end(store, early[0], OK)
+        for _ in range(many - 10):
+            queue.end(store, take(store, study), OK)
+        queue.give_back(store, early[4], "SIGTERM")
+        assert take(store, study).number == 4
+        for claim in early[5:]:
+            queue.end(store, claim, OK)
+        assert take(store, study).number == many
+        assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_TAKEN
+        studies.set_budget(store, study, many + 2)
+        assert take(store, study).number == many + 1
+
     def test_seeds_follow_from_study_and_number(self, store: Store, make_study: Any) -> None:
         one = [take(store, study := make_study(store)).seed, take(store, study).seed]
         two = [take(store, study := make_study(store, name="b")).seed, take(store, study).seed]

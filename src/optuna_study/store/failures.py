@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from optuna_study.errors import DiskFullError, FolderError, OptunaStudyError, StoreError
-from optuna_study.store.urls import masked, without_secrets
+from optuna_study.store.urls import SQLiteFile, masked, parse, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def _unreachable(error: DBAPIError, cause: BaseException) -> bool:
 
 
 def _sqlite(url: str, text: str) -> OptunaStudyError:
-    if "disk is full" in text:
+    if "disk is full" in text or ("disk I/O error" in text and _is_full(url)):
         return DiskFullError(f"{masked(url)}: no space left; free some or move the store")
     if "readonly database" in text:
         return FolderError(f"{masked(url)}: cannot be written; choose another --storage")
@@ -71,3 +72,15 @@ def _sqlite(url: str, text: str) -> OptunaStudyError:
         if said in text:
             return StoreError(f"{masked(url)}: {sentence} ({text})")
     return StoreError(f"{masked(url)}: {text}")
+
+
+def _is_full(url: str) -> bool:
+    """Whether no space is left, which SQLite does not say when its shared memory cannot grow."""
+    place = parse(url)
+    if not isinstance(place, SQLiteFile):
+        return False
+    try:
+        left = os.statvfs(place.path.parent)
+    except OSError:
+        return False
+    return left.f_bavail == 0

@@ -29,6 +29,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
@@ -43,12 +44,13 @@ from optuna_study.store.seeds import trial_seed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import End, EpochRecord, StudyRecord
 
 LEASE_SECONDS = 60.0
+SETTLE_AFTER = 50  # ended trials that claims count again before they are settled
 
 
 def claim(
@@ -64,37 +66,68 @@ def claim(
         settings = lock_study(connection, study)
         now = store.now(connection)
         bury_lost(connection, study, lambda held: held.lease_until < now, now)
-        tally = _tally(connection, study.study_id)
+        tally = _tally(connection, study, settings)
         refusal = _refusal(connection, settings, tally)
         if refusal is not None:
             return refusal
-        waiting = tally.get(TrialState.WAITING)
-        if waiting is None:
-            number = sum(count for count, _ in tally.values())
+        number = tally.lowest_waiting
+        if number is None:
+            number = tally.next_number
             trial_id = insert_trial(connection, study.study_id, number, TrialState.RUNNING, now)
         else:
-            number = waiting[1]
             trial_id = _start_waiting(connection, study.study_id, number, now)
         return _hold(connection, study, number, trial_id, owner=owner, now=now, lease=lease)
 
 
-def _tally(connection: Connection, study_id: int) -> dict[TrialState, tuple[int, int]]:
-    """How many trials of each state there are, and the lowest number among them."""
+@dataclass(frozen=True)
+class _Tally:
+    ended: int
+    running: int
+    waiting: int
+    lowest_waiting: int | None
+
+    @property
+    def next_number(self) -> int:
+        return self.ended + self.running + self.waiting
+
+
+def _tally(connection: Connection, study: StudyRecord, settings: Row[Any]) -> _Tally:
+    """Count a study's trials; those known to have ended for good are not looked at again."""
+    table = trials.c
+    fresh = (table.study_id == study.study_id) & (table.trial_id > settings.settled_id)
     rows = connection.execute(
-        select(trials.c.state, func.count(), func.min(trials.c.number))
-        .where(trials.c.study_id == study_id)
-        .group_by(trials.c.state)
+        select(table.state, func.count(), func.min(table.number), func.min(table.trial_id))
+        .where(fresh)
+        .group_by(table.state)
     )
-    return {TrialState(state): (count, lowest) for state, count, lowest in rows}
+    found = {TrialState(state): tuple(rest) for state, *rest in rows}
+    running = found.pop(TrialState.RUNNING, (0, None, None))
+    waiting = found.pop(TrialState.WAITING, (0, None, None))
+    ended = sum(count for count, _, _ in found.values())
+    if ended >= SETTLE_AFTER:
+        open_ids = [first for _, _, first in (running, waiting) if first is not None]
+        _settle(connection, settings, fresh, min(open_ids, default=None))
+    return _Tally(settings.settled + ended, running[0], waiting[0], waiting[1])
 
 
-def _refusal(
-    connection: Connection, settings: Row[Any], tally: Mapping[TrialState, tuple[int, int]]
-) -> NoTrialReason | None:
-    counts = {state: count for state, (count, _) in tally.items()}
-    running = counts.get(TrialState.RUNNING, 0)
-    ended = sum(counts.values()) - running - counts.get(TrialState.WAITING, 0)
-    if ended >= settings.budget:
+def _settle(
+    connection: Connection, settings: Row[Any], fresh: ColumnElement[bool], first_open: int | None
+) -> None:
+    """Remember how many trials have ended before the first that has not."""
+    before = fresh if first_open is None else fresh & (trials.c.trial_id < first_open)
+    count, last = connection.execute(
+        select(func.count(), func.max(trials.c.trial_id)).where(before)
+    ).one()
+    if count:
+        connection.execute(
+            update(own_studies)
+            .where(own_studies.c.uuid == settings.uuid)
+            .values(settled=settings.settled + count, settled_id=last)
+        )
+
+
+def _refusal(connection: Connection, settings: Row[Any], tally: _Tally) -> NoTrialReason | None:
+    if tally.ended >= settings.budget:
         return NoTrialReason.BUDGET_MET
     if settings.state != StudyState.ACTIVE:
         paused = settings.state == StudyState.PAUSED
@@ -104,7 +137,7 @@ def _refusal(
     ).scalar_one()
     if failures >= settings.stop_after_failures:
         return NoTrialReason.TOO_MANY_FAILURES
-    if ended + running >= settings.budget:
+    if tally.ended + tally.running >= settings.budget:
         return NoTrialReason.BUDGET_TAKEN
     return None
 

@@ -176,6 +176,9 @@ own_studies = Table(
     Column("state", String(16), nullable=False),
     Column("stop_after_failures", Integer, nullable=False),
     Column("failures_in_a_row", Integer, nullable=False, default=0),
+    # The first so many trials, up to this id, have ended for good: claims count only later ones.
+    Column("settled", Integer, nullable=False, default=0),
+    Column("settled_id", Integer, nullable=False, default=0),
     Column("created", Double, nullable=False),
     Column("importances", Text),
     Column("importances_at", Double),
