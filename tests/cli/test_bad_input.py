@@ -229,10 +229,11 @@ def test_bad_pictures(
 
 
 def test_an_unreachable_server_hides_the_password(
-    cli: Callable[..., Any], files: Callable[[], list[str]]
+    cli: Callable[..., Any], tmp_path: Path, files: Callable[[], list[str]]
 ) -> None:
+    _study_file(tmp_path, GOOD)
     url = "postgresql+psycopg://ann:hunter2@127.0.0.1:1/x?sslpassword=hunter3"
-    for arguments in (["list"], ["show", "x"], ["--debug", "trials", "x"]):
+    for arguments in (["list"], ["launch", "small"], ["--debug", "trials", "x"]):
         result = cli(*arguments, "--storage", url)
         assert result.code == 5
         assert result.out == ""

@@ -70,12 +70,13 @@ def closing(prepared: Prepared) -> str:
 def epoch_line(result: EpochResult, epochs: int) -> None:
     """Say what an epoch of `train` gave."""
     log.info(
-        "epoch %d/%d  loss %s  accuracy %s  validation loss %s  accuracy %s  %s",
+        "epoch %*d/%d  loss %.4f  accuracy %7s  validation loss %.4f  accuracy %7s  %s",
+        len(str(epochs)),
         result.epoch,
         epochs,
-        words.number(result.train_loss),
+        result.train_loss,
         words.metric(words.ACCURACY, result.train_accuracy),
-        words.number(result.validation_loss),
+        result.validation_loss,
         words.metric(words.ACCURACY, result.validation_accuracy),
         words.duration(result.seconds),
     )
@@ -112,7 +113,8 @@ def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
         nonlocal spoken
         for trial in look.ended:
             log.info("%s", live.ended_line(look.summary, trial))
-        if look.ended or time.monotonic() - spoken >= BETWEEN_LINES:
+            spoken = time.monotonic()
+        if time.monotonic() - spoken >= BETWEEN_LINES:
             spoken = time.monotonic()
             log.info("%s", live.progress_line(look.summary))
 

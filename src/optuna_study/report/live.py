@@ -51,11 +51,14 @@ def view(
 
 def ended_line(summary: Summary, trial: TrialRecord) -> str:
     """One line for a trial that has ended, where no table can be drawn."""
-    value = words.metric(summary.study.metric, trial.value)
-    took = words.duration(trial.worked)
-    return (
-        f"trial {trial.number} ({label(trial)}): {ending(trial)}, {value}, {took}; {trial.reason}"
-    )
+    parts = [
+        f"{summary.counts.ended}/{summary.study.budget}  trial {trial.number} ({label(trial)})",
+        ending(trial),
+        words.metric(summary.study.metric, trial.value),
+        words.duration(trial.worked),
+    ]
+    line = "  ".join(parts)
+    return f"{line}  {why(trial)}" if why(trial) else line
 
 
 def progress_line(summary: Summary) -> str:

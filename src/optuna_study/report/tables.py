@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
@@ -11,27 +14,56 @@ if TYPE_CHECKING:
 
 BOLD, RESET = "\033[1m", "\033[0m"  # click removes them where the output is no terminal
 GAP = "  "
+WIDTH = 120  # where the output is no terminal
+NARROWEST = 24  # a prose column gets no less, on however small a terminal
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    prose: Sequence[str] = (),
+    width: int | None = None,
+) -> str:
     """Rows under their headers; a column of numbers is set flush right.
 
-    >>> print(
-    ...     table(["name", "trials"], [["a", 7], ["bc", 12]]).replace(BOLD, "").replace(RESET, "")
-    ... )
+    The columns whose headers stand in `prose` share what is left of `width`, the terminal's when
+    None, their text going on in the next line; a prose column without any text is left out.
+
+    >>> print(plain(table(["name", "trials"], [["a", 7], ["bc", 12]])))
     name  trials
     a          7
     bc        12
     """
-    right = [_is_numeric([row[index] for row in rows]) for index in range(len(headers))]
-    cells = [[_cell(value) for value in row] for row in rows]
+    kept = [
+        index
+        for index, header in enumerate(headers)
+        if header not in prose or any(row[index] for row in rows)
+    ]
+    headers = [headers[index] for index in kept]
+    values = [[row[index] for index in kept] for row in rows]
+    right = [_is_numeric([row[index] for row in values]) for index in range(len(headers))]
+    cells = [[_cell(value) for value in row] for row in values]
     widths = [
         max(len(header), *(len(row[index]) for row in cells), 0)
         for index, header in enumerate(headers)
     ]
+    total = width or shutil.get_terminal_size((WIDTH, 0)).columns
+    _narrow(widths, [index for index, header in enumerate(headers) if header in prose], total)
     lines = [f"{BOLD}{_line(headers, widths, right)}{RESET}"]
-    lines += [_line(row, widths, right) for row in cells]
+    for row in cells:
+        wrapped = [
+            textwrap.wrap(cell, room) if len(cell) > room else [cell]
+            for cell, room in zip(row, widths, strict=True)
+        ]
+        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
+            lines.append(_line(parts, widths, right))
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Text without its emphasis."""
+    return text.replace(BOLD, "").replace(RESET, "")
 
 
 def pairs(values: Mapping[str, Any], *, indent: int = 0) -> str:
@@ -51,6 +83,18 @@ def pairs(values: Mapping[str, Any], *, indent: int = 0) -> str:
 def heading(text: str) -> str:
     """The title of a block of output."""
     return f"{BOLD}{text}{RESET}"
+
+
+def _narrow(widths: list[int], prose: Sequence[int], total: int) -> None:
+    """Give the prose columns equal shares of the width left, one that needs less its own."""
+    others = sum(width for index, width in enumerate(widths) if index not in prose)
+    left = total - others - len(GAP) * (len(widths) - 1)
+    waiting = sorted(prose, key=lambda index: widths[index])
+    while waiting:
+        share = max(left // len(waiting), NARROWEST)
+        index = waiting.pop(0)
+        widths[index] = min(widths[index], share)
+        left -= widths[index]
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from optuna_study.training.config import TrainConfig
 
 CURVE_ROWS = 20
-WIDE = 60
+LEAST_SHARE = 0.001  # an importance below this is not shown
 
 
 def studies_table(studies: Sequence[StudyRow]) -> str:
@@ -43,16 +44,18 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     rows = [
         [
             each.number,
-            each.state.value,
+            ending(each),
             words.metric(study.metric, each.value),
             each.epochs,
             words.duration(each.worked),
-            _cut(each.baseline or words.headline(each.parameters)),
-            reason(each) or "",
+            each.baseline or words.headline(each.parameters),
+            why(each),
         ]
         for each in trials
     ]
-    return table(["trial", "state", "value", "epochs", "trained", "configuration", "reason"], rows)
+    headers = ["trial", "end", "value", "epochs", "trained", "configuration", "why"]
+    width = None if sys.stdout.isatty() else sys.maxsize  # one line a trial for grep
+    return table(headers, rows, prose=("configuration", "why"), width=width)
 
 
 def study_page(summary: Summary, now: float) -> str:
@@ -140,23 +143,13 @@ def baselines_block(summary: Summary) -> str:
             words.metric(study.metric, trial.value),
             ending(trial),
             why(trial),
-            _cut(summary.reported.get(trial.baseline or "", "")),
+            summary.reported.get(trial.baseline or "", ""),
         ]
         for trial in summary.baselines
     ]
-    headers = [
-        "group",
-        "baseline",
-        "trial",
-        study.metric.removeprefix("validation_"),
-        "end",
-        "why",
-        "source reported",
-    ]
-    filled = [index for index in range(len(headers)) if any(row[index] != "" for row in rows)]
-    return table(
-        [headers[index] for index in filled], [[row[index] for index in filled] for row in rows]
-    )
+    value = study.metric.removeprefix("validation_")
+    headers = ["group", "baseline", "trial", value, "end", "why", "source reported"]
+    return table(headers, rows, prose=("group", "why", "source reported"))
 
 
 def ends_line(summary: Summary) -> str:
@@ -248,6 +241,7 @@ def _importances(study: StudyRecord, now: float) -> str:
     lines = {
         name: f"{100 * share:5.1f} %  {'█' * round(20 * share / largest)}"
         for name, share in ordered
+        if share >= LEAST_SHARE
     }
     return f"{heading(title)}\n{pairs(lines)}"
 
@@ -279,7 +273,3 @@ def _spread(length: int, rows: int) -> list[int]:
     if length <= rows:
         return list(range(length))
     return sorted({round(index * (length - 1) / (rows - 1)) for index in range(rows)})
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDE else f"{text[: WIDE - 1]}…"

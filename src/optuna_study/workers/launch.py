@@ -26,7 +26,8 @@ from optuna_study.definition.resolve import (
 )
 from optuna_study.errors import DefinitionChangedError, UsageError
 from optuna_study.paths import Workspace
-from optuna_study.store.open import open_store
+from optuna_study.store.open import check_versions, connect, open_store
+from optuna_study.store.open import versions as stored_versions
 from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
 from optuna_study.store.studies import (
     create_study,
@@ -35,6 +36,7 @@ from optuna_study.store.studies import (
     set_budget,
     set_state,
 )
+from optuna_study.store.urls import SQLiteFile, parse
 from optuna_study.workers import checks, machine
 from optuna_study.workers.orders import Order, warm
 
@@ -94,7 +96,9 @@ def prepare(request: LaunchRequest) -> Prepared:
     """
     _check_numbers(request)
     workspace = request.workspace or Workspace.locate()
+    url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(find_study_file(request.study))
+    _check_store(url)
     warm()
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
     facts = checks.look_around(request.device)
@@ -104,7 +108,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=allowed)
     proven = checks.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
-    store = open_store(request.storage or f"sqlite:///{workspace.database}", create=True)
+    store = open_store(url, create=True)
     existing = find_study(store, definition.name)
     if existing is not None:  # it keeps the threads it was made with, whatever this machine has
         pinned = from_json(existing.definition).config.train.threads
@@ -123,6 +127,25 @@ def prepare(request: LaunchRequest) -> Prepared:
         resumed=existing is not None,
         notes=(*notes, *proven.notes),
     )
+
+
+def _check_store(url: str) -> None:
+    """Refuse a store that cannot be worked with, before decoded pictures are written.
+
+    Raises:
+        StorageUrlError: no URL of a store.
+        StoreError: it cannot be reached, or is of another version.
+    """
+    place = parse(url)
+    if isinstance(place, SQLiteFile) and not place.path.exists():
+        return  # it will be made
+    store = connect(url, place)
+    try:
+        revision, version = stored_versions(store)
+        if revision is not None:
+            check_versions(store, revision, version)
+    finally:
+        store.close()
 
 
 def _check_numbers(request: LaunchRequest) -> None:
