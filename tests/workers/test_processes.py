@@ -40,7 +40,7 @@ def once(
     what: Callable[[Prepared, Tick], None], when: Callable[[Prepared], bool]
 ) -> Callable[[Prepared, Tick], None]:
     """Do something at the first tick at which something is so."""
-    done = []
+    done: list[bool] = []
 
     def watch(prepared: Prepared, tick: Tick) -> None:
         if not done and when(prepared):

@@ -94,7 +94,7 @@ class _Crew:
 
 
 def run(prepared: Prepared, every: float = TICK) -> Iterator[Tick]:
-    """Run the prepared launch, yielding a tick at least `every` seconds until nothing is left to do.
+    """Run the prepared launch and yield a tick every so many seconds until nothing is left to do.
 
     Ends normally when the budget is met, the launch's time is over, or the study is paused or
     stopped from elsewhere.

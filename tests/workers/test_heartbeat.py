@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import threading
+
+from optuna_study.errors import StaleClaimError, StoreError
+from optuna_study.search.brake import Brake, Cause
+from optuna_study.workers.heartbeat import beating
+from optuna_study.workers.worker import Leaving
+
+PATIENCE = 30.0  # seconds before a test gives up; none takes a hundredth of that
+
+
+def test_the_lease_is_renewed_while_the_block_runs() -> None:
+    beats, enough = [], threading.Event()
+
+    def renew() -> None:
+        beats.append(True)
+        if len(beats) == 3:
+            enough.set()
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert enough.wait(PATIENCE)
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+    assert brake.cause is None
+
+
+def test_a_lost_lease_pulls_the_brake() -> None:
+    def renew() -> None:
+        raise StaleClaimError("trial 7 is no longer this worker's")
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert brake.event.wait(PATIENCE)
+    assert (brake.cause, brake.reason) == (Cause.STALE, "trial 7 is no longer this worker's")
+
+
+def test_a_store_that_is_away_for_a_moment_does_not() -> None:
+    tries, back = [], threading.Event()
+
+    def renew() -> None:
+        tries.append(True)
+        if len(tries) == 4:
+            back.set()
+        if len(tries) < 4:
+            raise StoreError("cannot be reached")
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert back.wait(PATIENCE)
+    assert brake.cause is None
+
+
+def test_the_trials_time_is_kept_within_a_long_epoch() -> None:
+    brake = Brake()
+    with beating(lambda: None, brake, lease=1000.0, timeout=0.05):
+        assert brake.event.wait(PATIENCE)
+    assert (brake.cause, brake.reason) == (Cause.TIMEOUT, "0.05 s of training were allowed")
+
+
+def test_the_first_cause_counts() -> None:
+    brake = Brake()
+    brake.pull(Cause.STALE, "lost")
+    brake.pull(Cause.LEAVING, "stopped")
+    assert (brake.cause, brake.reason) == (Cause.STALE, "lost")
+
+
+def test_a_worker_told_to_leave_stops_its_trial_and_any_later_one() -> None:
+    leave = Leaving()
+    first, second = Brake(), Brake()
+    with leave.stopping(first):
+        leave("stopped by SIGTERM")
+        leave("the launch ended")
+    assert (first.cause, first.reason) == (Cause.LEAVING, "stopped by SIGTERM")
+    with leave.stopping(second):
+        assert second.event.is_set()
+    leave.wait(PATIENCE)  # returns at once
+    assert leave.told
