@@ -460,6 +460,21 @@ def test_a_build_that_fails_leaves_nothing(workspace: Workspace) -> None:
     assert list((workspace.root / "cache").iterdir()) == []
 
 
+def test_what_a_killed_build_left_is_removed(workspace: Workspace) -> None:
+    def look(scratch: Path) -> Pictures:
+        assert [path.name for path in scratch.parent.iterdir()] == [scratch.name]
+        return some_pictures()
+
+    stored("other", workspace, lambda scratch: some_pictures())
+    kept = next((workspace.root / "cache").iterdir())
+    left = kept.with_name(f".building-{kept.name.replace('other', 'some')}-killed")
+    left.mkdir()
+    (left / "all.npy").write_bytes(b"half")
+    kept.rename(workspace.root / "aside")
+    stored("some", workspace, look)
+    assert not left.exists()
+
+
 def test_nobody_can_change_the_cache_through_its_pictures(workspace: Workspace) -> None:
     first = stored("some", workspace, lambda scratch: some_pictures())
     kept = first.images[0].copy()

@@ -135,7 +135,11 @@ def stored(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) ->
 
 def _keep(folder: Path, build: Callable[[Path], Pictures]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+    prefix = f".building-{folder.name}-"
+    # The lock is ours, so whatever stands here was left by a process that was killed.
+    for left in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
         pictures = build(Path(scratch))
         beside = Path(scratch) / "finished"
         beside.mkdir()
