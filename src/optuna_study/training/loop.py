@@ -4,10 +4,10 @@ Everything random in an epoch (order, augmentation, dropout) follows from the se
 number, so a checkpoint needs no generator states and a run resumed in another process, or on
 another device, goes on as if it had not stopped.
 
-Measured on 747 real pictures of five classes, 64 px, width 0.25, LRN, he, plain SGD at 0.01, batch 8,
-12 epochs, one thread of a busy two-core AMD EPYC (AVX-512), torch 2.14: 1.6 s of CPU time per epoch,
-90 % of 186 validation pictures right (one run). Convolutions, products, pools, activations and the
-update take four fifths of the time.
+Measured on 747 real pictures of five classes, 64 px, width 0.25, LRN, he, plain SGD at 0.01, batch
+8, 12 epochs, one thread of a busy two-core AMD EPYC (AVX-512), torch 2.14: 1.6 s of CPU time per
+epoch, 90 % of 186 validation pictures right (one run). Convolutions, products, pools, activations
+and the update take four fifths of the time.
 """
 
 from __future__ import annotations
