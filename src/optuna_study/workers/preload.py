@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 
+# Every optimizer imports torch's compiler when it is made; here the seconds are spent once.
+import torch._dynamo  # noqa: F401 - the import is the point
+
 import optuna_study.workers.preflight
-import optuna_study.workers.worker  # noqa: F401 - the import is the point
+import optuna_study.workers.worker  # noqa: F401 - as above
 
 # A closed terminal sends SIGHUP to the server too; were it to die, the launch could no longer
 # wait for its workers.
