@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optuna_study.definition.pinned import from_json, to_json
@@ -75,7 +75,7 @@ def _copied(value: Any) -> Any:
     return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     raw = _copied(RAW)
@@ -93,7 +93,7 @@ def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     _checked(tomlkit.dumps(raw))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     start=st.integers(0, len(TEXT)),
     length=st.integers(0, 40),
@@ -104,7 +104,7 @@ def test_characters_cut_and_put_in(start: int, length: int, put: str) -> None:
     _checked(TEXT[:start] + put + TEXT[start + length :])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
     lines = TEXT.splitlines()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optuna_study.errors import OutsideSpaceError
@@ -25,6 +25,7 @@ OPTIMIZER = Choice("optimizer", ("sgd", "momentum", "adam"))
 MOMENTUM = FloatRange("momentum", 0.5, 0.99, when={"optimizer": ("momentum",)})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_parameters_come_back_from_the_configuration_they_made(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int
@@ -39,6 +40,7 @@ def test_parameters_come_back_from_the_configuration_they_made(
     assert space.parameters(build(base, space, again, {})) == again
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_breakpoints_are_ordered_within_the_run_and_exact(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int
@@ -51,6 +53,7 @@ def test_breakpoints_are_ordered_within_the_run_and_exact(
     assert all(lr == float(f"{lr:.12g}") for _, lr in pairs)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_only_parameters_that_apply_are_drawn_and_all_of_them_are_leaves(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int
