@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from optuna_study.store.open import open_store
 from optuna_study.store.records import EpochRecord, NewStudy, PlannedTrial, StoredParameter
+from optuna_study.store.schema import optuna_tables, own_tables
 from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def postgres_server() -> Iterator[str]:
     except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting is a reason to skip
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"PostgreSQL does not start here: {error}")
+    # A server for these tests alone: nothing of it has to survive anything.
+    on_server(
+        server.get_uri(),
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    )
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
@@ -90,11 +98,13 @@ def database_url(server: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    name = f"template_{uuid.uuid4().hex[:12]}"
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """The URL of a store that tests use one after the other: making one costs half a second."""
+    name = f"shared_{uuid.uuid4().hex[:12]}"
     on_server(postgres_server, f"CREATE DATABASE {name}")
-    open_store(database_url(postgres_server, name), create=True).close()
-    yield name
+    url = database_url(postgres_server, name)
+    open_store(url, create=True).close()
+    yield url
     on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -121,11 +131,16 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    on_server(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield database_url(postgres_server, name)
-    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+def postgres_url(postgres_database: str) -> Iterator[str]:
+    yield postgres_database
+    kept = ("alembic_version", "version_info", "optuna_study_schema")
+    tables = {*optuna_tables.tables, *own_tables.tables} - set(kept)
+    on_server(  # whatever a failed test has left open would hold the tables for ever
+        postgres_database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        f"TRUNCATE {', '.join(sorted(tables))}",
+    )
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
