@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import (
+    DataError,
+    DefinitionChangedError,
+    DeviceError,
+    FolderError,
+    NotFoundError,
+    StudyFileError,
+    UsageError,
+)
+from optuna_study.paths import Workspace
+from optuna_study.store import queue, reads
+from optuna_study.store.records import Claim, StudyState, TrialState
+from optuna_study.store.studies import set_state
+from optuna_study.workers.launch import LaunchRequest, prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, study_text: str, workspace: Workspace) -> LaunchRequest:
+    (tmp_path / "tiny.toml").write_text(study_text)
+    return LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+
+
+def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
+    request_of: LaunchRequest,
+) -> None:
+    prepared = prepare(replace(request_of, workers=3, seed=11))
+    study = prepared.study
+    assert (study.name, study.budget, study.seed) == ("tiny@cpu", 5, 11)
+    assert (study.metric, study.direction) == ("validation_accuracy", "maximize")
+    assert study.data_source == "digits"
+    assert {"torch", "device", "threads", "python", "optuna"} <= set(study.environment)
+    assert type(study.environment["torch"]) is str
+    assert not prepared.resumed
+    plain, wild = reads.trials(prepared.store, study)
+    assert (plain.state, plain.baseline, plain.group) == (TrialState.WAITING, "plain", "lr")
+    assert plain.parameters == {"activation": "relu", "lr": 0.001, "dropout": 0.1}
+    assert (wild.parameters, wild.fixed) == ({}, {"lr": 80.0})
+    assert [order.device for order in prepared.orders] == ["cpu"] * 3
+    assert len({order.name for order in prepared.orders}) == 3
+    assert not prepared.store.url.endswith("None")
+
+
+def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchRequest) -> None:
+    first = prepare(replace(request_of, n_trials=3))
+    again = prepare(request_of)
+    assert again.resumed
+    assert (again.study.uuid, again.study.budget) == (first.study.uuid, 3)
+    more = prepare(replace(request_of, n_trials=9))
+    assert more.study.budget == 9
+    path = first.workspace.root.parent / "tiny.toml"
+    path.write_text(path.read_text().replace("trials = 5", "trials = 7"))
+    assert prepare(request_of).study.budget == 7
+    set_state(first.store, first.study, StudyState.STOPPING)
+    assert prepare(request_of).study.state is StudyState.ACTIVE
+
+
+def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchRequest) -> None:
+    first = prepare(request_of)
+    path = first.workspace.root.parent / "tiny.toml"
+    path.write_text(path.read_text().replace("high = 0.01", "high = 0.02"))
+    with pytest.raises(DefinitionChangedError, match=r"space.lr.high: 0.01 -> 0.02"):
+        prepare(request_of)
+    other = prepare(replace(request_of, name="second"))
+    assert other.study.name == "second@cpu"
+    with pytest.raises(UsageError, match="was made with seed 0"):
+        prepare(replace(request_of, name="second", seed=5))
+
+
+def test_a_resumed_study_keeps_the_threads_it_was_made_with(
+    request_of: LaunchRequest, study_text: str, tmp_path: Path
+) -> None:
+    open_threads = study_text.replace("threads = 1\n", "")
+    (tmp_path / "tiny.toml").write_text(open_threads)
+    first = prepare(request_of)
+    assert first.definition.config.train.threads >= 1
+    assert first.study.environment["threads"] == first.definition.config.train.threads
+    assert prepare(request_of).resumed
+
+
+def test_workers_auto_is_at_least_one(request_of: LaunchRequest) -> None:
+    assert len(prepare(replace(request_of, workers="auto")).orders) >= 1
+
+
+def test_absent_pictures_are_stood_in_for_in_one_sentence(
+    request_of: LaunchRequest, study_text: str, tmp_path: Path
+) -> None:
+    text = study_text.replace('name = "digits"', 'name = "pokemon"\nstand_in = "digits"')
+    (tmp_path / "tiny.toml").write_text(text)
+    prepared = prepare(request_of)
+    assert prepared.study.name == "tiny@cpu-digits"
+    assert prepared.study.data_source == "digits"
+    [note] = prepared.notes
+    assert "'pokemon'" in note
+    assert "`optuna-study data fetch pokemon`" in note
+
+
+WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] = {
+    "trials": ({"n_trials": 0}, ("", ""), UsageError, "--n-trials 0"),
+    "workers": ({"workers": 0}, ("", ""), UsageError, "--workers 0"),
+    "timeout": ({"timeout": 0.0}, ("", ""), UsageError, "--timeout 0"),
+    "seed": ({"seed": -1}, ("", ""), UsageError, "--seed -1"),
+    "device": ({"device": "cuda:7"}, ("", ""), DeviceError, "cuda:7"),
+    "study": ({"study": "alexnet_pokemn"}, ("", ""), NotFoundError, "alexnet_pokemon"),
+    "key": ({}, ("dropout = 0.1", "dropuot = 0.1"), StudyFileError, "model.dropuot"),
+    "data": ({}, ('"digits"', '"digit"'), UsageError, "digits"),
+    "model": ({}, ('name = "alexnet"', 'name = "builtins:dict"'), UsageError, "builtins:dict"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_work_is_said_before_anything_is_written(
+    request_of: LaunchRequest, study_text: str, tmp_path: Path, what: str
+) -> None:
+    changes, (old, new), error, said = WRONG[what]
+    (tmp_path / "tiny.toml").write_text(study_text.replace(old, new) if old else study_text)
+    with pytest.raises(error, match=said):
+        prepare(replace(request_of, **changes))
+    root = tmp_path / "storage"
+    written = [path.name for path in root.rglob("*") if path.suffix in (".db", ".log", ".pt")]
+    assert written == []
+
+
+def test_a_folder_that_is_not_there_is_no_data(request_of: LaunchRequest, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        prepare(replace(request_of, data=tmp_path / "nowhere"))
+    assert not (tmp_path / "storage" / "studies.db").exists()
+
+
+def test_a_file_where_the_workspace_should_be_is_refused(
+    request_of: LaunchRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(FolderError, match="taken"):
+        prepare(replace(request_of, workspace=Workspace(tmp_path / "taken")))
+
+
+def test_a_running_trial_is_left_to_its_worker(request_of: LaunchRequest) -> None:
+    first = prepare(request_of)
+    claim = queue.claim(first.store, first.study, "elsewhere")
+    assert isinstance(claim, Claim)
+    prepare(request_of)
+    trial = reads.trial(first.store, first.study, claim.number)
+    assert (trial.state, trial.owner) == (TrialState.RUNNING, "elsewhere")
