@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from optuna_study.paths import Workspace
+from optuna_study.search.objective import recorded
+from optuna_study.search.resume import CheckpointedRun, find_point, plain
+from optuna_study.store.records import Claim, EpochRecord
+from optuna_study.training.config import TrainConfig, with_settings
+from optuna_study.training.data import load_data
+from optuna_study.training.device import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna_study.training.data import DeviceData
+
+CPU = torch.device("cpu")
+HERE = plain(environment(CPU, 1))
+CONFIG = with_settings(
+    TrainConfig(),
+    {
+        "image_size": 16,
+        "subset": 0.3,
+        "width": 0.1,
+        "epochs": 4,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "lr": 0.002,
+        "dropout": 0.2,
+        "threads": 1,
+    },
+)
+CLAIM = Claim("u", 1, 8, 7, "t", None, {}, 5, checkpoint_epoch=2, resumed=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
+    settings = dataclasses.replace(CONFIG.data, name="digits")
+    return load_data(settings, None, Workspace(tmp_path_factory.mktemp("storage")), CPU)
+
+
+def train(
+    data: DeviceData, path: Path, state: Any = None, until: int = 99
+) -> tuple[CheckpointedRun, list[EpochRecord]]:
+    run = CheckpointedRun(CONFIG, data, CPU, path, HERE, threading.Event(), state)
+    records = []
+    for result in run.epochs():
+        records.append(recorded(dataclasses.replace(result, seconds=0.0), "validation_loss"))
+        if result.epoch == until:
+            run.save()
+            break
+    return run, records
+
+
+def test_a_trial_goes_on_as_if_it_had_never_stopped(data: DeviceData, tmp_path: Path) -> None:
+    path = tmp_path / "trial.pt"
+    whole, curve = train(data, path)
+    _, before = train(data, path, until=2)
+    point = find_point(path, CLAIM, before, HERE)
+    assert point is not None
+    assert (point.epoch, point.elsewhere) == (2, ())
+    resumed, after = train(data, path, point.state)
+    assert [*point.before, *after] == curve
+    assert resumed.confusion().tolist() == whole.confusion().tolist()
+
+
+def test_a_checkpoint_made_elsewhere_says_what_differs(data: DeviceData, tmp_path: Path) -> None:
+    path = tmp_path / "trial.pt"
+    _, before = train(data, path, until=1)
+    there = {**HERE, "threads": 2, "torch": "9.9", "memory": 0}
+    point = find_point(path, CLAIM, before, there)
+    assert point is not None
+    assert point.elsewhere == (f"torch was {HERE['torch']}, is 9.9", "threads was 1, is 2")
+
+
+def test_a_checkpoint_that_cannot_be_used_means_beginning_anew(
+    data: DeviceData, tmp_path: Path
+) -> None:
+    path = tmp_path / "trial.pt"
+    assert find_point(path, CLAIM, [], HERE) is None  # none there
+    _, before = train(data, path, until=2)
+    assert find_point(path, dataclasses.replace(CLAIM, resumed=False), before, HERE) is None
+    assert find_point(path, CLAIM, before[1:], HERE) is None  # epoch 1 was never reported
+    path.write_bytes(path.read_bytes()[:100])
+    assert find_point(path, CLAIM, before, HERE) is None  # damaged

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import DataError, NotFoundError
+from optuna_study.search.propose import propose
+from optuna_study.search.site import enough_without_improvement
+from optuna_study.store import queue, reads
+from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
+from optuna_study.store.studies import find_study
+from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
+from optuna_study.workers.worker import Leaving, open_site, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from optuna_study.paths import Workspace
+
+
+@pytest.fixture(autouse=True)
+def _own_warnings() -> Iterator[None]:
+    yield
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., Prepared]:
+    def make(n_trials: int = 5, *changes: tuple[str, str]) -> Prepared:
+        text = study_text.replace("epochs = 5", "epochs = 2")
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "tiny.toml").write_text(text)
+        request = LaunchRequest(str(tmp_path / "tiny.toml"), n_trials=n_trials, profile="cpu")
+        return prepare(replace(request, workspace=workspace))
+
+    return make
+
+
+def nobody() -> None:
+    """Hears that a worker is ready."""
+
+
+def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) -> None:
+    prepared = ready_study(7)
+    assert work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.BUDGET_MET
+    trials = reads.trials(prepared.store, prepared.study)
+    assert [trial.number for trial in trials] == list(range(7))
+    assert all(trial.end is not None and trial.reason for trial in trials)
+    assert trials[1].end is EndKind.DIVERGED
+    assert len({str(trial.parameters) for trial in trials[2:]}) == 5
+    study = find_study(prepared.store, prepared.study.name)
+    assert study is not None
+    assert study.importances is not None
+    assert study.importances_trials == 6
+    assert set(study.importances) <= {"activation", "lr", "dropout"}
+    log = prepared.log(prepared.orders[0]).read_text()
+    assert "trial 0 (plain) claimed" in log
+    assert "ERROR" not in log
+
+
+def test_a_study_that_is_done_gives_nothing_more_to_do(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study(1)
+    first = work(prepared.orders[0], Leaving(), nobody)
+    assert first == work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.BUDGET_MET
+    assert reads.counts(prepared.store, prepared.study).ended == 1
+
+
+def test_a_worker_told_to_leave_before_it_begins_takes_nothing(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study()
+    leave = Leaving()
+    assert work(prepared.orders[0], leave, lambda: leave("stopped by SIGTERM")) == (
+        "stopped by SIGTERM"
+    )
+    assert all(t.state is TrialState.WAITING for t in reads.trials(prepared.store, prepared.study))
+
+
+def test_a_returned_trial_keeps_the_parameters_it_drew(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study()
+    site = open_site(prepared.orders[0])
+    claims = [queue.claim(site.store, site.study, "me") for _ in range(3)]
+    third = claims[2]
+    assert isinstance(third, Claim)
+    drawn = propose(site.store, site.storage, site.study, site.definition, third)
+    queue.give_back(site.store, third, "stopped")
+    again = queue.claim(site.store, site.study, "you")
+    assert isinstance(again, Claim)
+    assert again.resumed
+    assert propose(site.store, site.storage, site.study, site.definition, again) == drawn
+    baseline = claims[0]
+    assert isinstance(baseline, Claim)
+    config = propose(site.store, site.storage, site.study, site.definition, baseline)
+    assert (config.train.lr, config.train.seed) == (0.001, baseline.seed)
+    wild = claims[1]
+    assert isinstance(wild, Claim)
+    config = propose(site.store, site.storage, site.study, site.definition, wild)
+    assert config.train.lr == 80.0
+
+
+def test_patience_counts_trials_ended_since_the_best(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 2"))
+    assert not enough_without_improvement(open_site(prepared.orders[0]))
+    assert work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.STOPPING
+    trials = reads.trials(prepared.store, prepared.study)
+    best = reads.best(prepared.store, prepared.study)
+    assert best is not None
+    assert [t.number for t in trials if t.end is not None][-1] == best.number + 2
+
+
+def test_other_pictures_than_the_studys_are_refused(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study()
+    with sqlite3.connect(prepared.workspace.database) as connection:
+        connection.execute("UPDATE optuna_study_studies SET fingerprint = 'other'")
+    with pytest.raises(DataError, match="not those the study was made with"):
+        work(prepared.orders[0], Leaving(), nobody)
+
+
+def test_a_study_that_was_deleted_is_said_to_be(ready_study: Callable[..., Prepared]) -> None:
+    prepared = ready_study()
+    with pytest.raises(NotFoundError, match="was it deleted"):
+        work(replace(prepared.orders[0], study="gone"), Leaving(), nobody)
+
+
+def test_a_failing_configuration_fails_and_the_worker_lives_on(
+    ready_study: Callable[..., Prepared], tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "moody.py").write_text(
+        "import torch\n"
+        "def build(settings, *, channels, image_size, classes):\n"
+        "    if settings.dropout > 0.3:\n"
+        "        raise MemoryError('no more')\n"
+        "    if settings.activation == 'tanh':\n"
+        "        raise ValueError('I do not like tanh')\n"
+        "    flat = channels * image_size ** 2\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(flat, classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    prepared = ready_study(2)
+    definition = prepared.definition
+    model = replace(definition.config.model, name="moody:build", dropout=0.4)
+    site = replace(
+        open_site(prepared.orders[0]),
+        definition=replace(definition, config=replace(definition.config, model=model)),
+    )
+    from optuna_study.search.brake import Brake
+    from optuna_study.search.site import work_on
+
+    for _ in range(2):
+        claim = queue.claim(site.store, site.study, "me")
+        assert isinstance(claim, Claim)
+        work_on(site, claim, Brake())
+    plain, wild = reads.trials(prepared.store, prepared.study)
+    assert plain.end is EndKind.COMPLETED
+    assert wild.end is EndKind.OUT_OF_MEMORY
+    assert wild.reason == "out of memory in epoch 1: MemoryError: no more"
