@@ -30,6 +30,7 @@ source = "tests"
 [data]
 name = "digits"
 image_size = 16
+subset = 0.5
 [model]
 name = "alexnet"
 variant = "single_tower"

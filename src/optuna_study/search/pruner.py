@@ -4,6 +4,10 @@ Rungs as in asynchronous successive halving: at a few epochs, spaced by a factor
 trial goes on only when its *current* value is among the best third of all that have reached that
 epoch. Optuna's own pruners compare the best value so far, which keeps a run alive that was good
 once and then diverged.
+
+Measured on 45 curves of 12 epochs (small AlexNet, digits, random configurations; 300 draws of 24
+trials): rungs at 2 and 4 spend 47 % of the epochs and lose 0.1 points of the best accuracy on
+average; letting the best half pass spends 58 % and loses 0.01.
 """
 
 from __future__ import annotations
@@ -45,9 +49,8 @@ class Pruned:
 def rungs(epochs: int) -> tuple[int, ...]:
     """The epochs at which trials of `epochs` epochs are compared.
 
-    Counted back from the end by thirds, three at most, so that a tenth of a long run is spent
-    before anything is judged and the last two thirds are left alone: a learning-rate breakpoint
-    may still lift a run there.
+    Counted back from the end by thirds, three at most, so that the last two thirds of a run are
+    left alone: a learning-rate breakpoint may still lift it there.
 
     >>> rungs(12), rungs(150), rungs(2)
     ((2, 4), (6, 17, 50), ())
