@@ -11,10 +11,13 @@ import argparse
 import json
 import random
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import resolve, to_json
 from optuna_study.store.open import open_store
 from optuna_study.store.records import EndKind, NewStudy
 from optuna_study.store.rows import utc
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
+STUDY_FILE = Path(__file__).parents[2] / "studies/alexnet_pokemon.toml"
 START = 1_780_000_000.0
 ACTIVATIONS = ["relu", "tanh", "elu", "sigmoid"]
 
@@ -167,7 +171,7 @@ def make(url: str, count: int, epochs: int, name: str = "large") -> None:
         name=name,
         direction="maximize",
         metric="validation_accuracy",
-        definition={"search": {"stop_after_failures": 5}},
+        definition=to_json(resolve(read_study_file(STUDY_FILE), "full", threads=1)),
         definition_hash="large",
         fingerprint="none",
         data_source="none",

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from optuna_study.errors import CheckFailedError
 from optuna_study.report import live, text, words
 from optuna_study.report.export import telling_settings, trial_config
-from optuna_study.report.load import Follower, load_summary
+from optuna_study.report.follow import Follower
+from optuna_study.report.load import load_summary
 from optuna_study.report.load import now as clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from optuna_study.report.load import Look
+    from optuna_study.report.follow import Look
     from optuna_study.report.verify import Verdict
     from optuna_study.store.records import TrialRecord
     from optuna_study.training.config import EpochResult

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from optuna_study.report.export import trial_config
-from optuna_study.report.summary import Running, Summary, seconds_left, summarise
+from optuna_study.report.summary import Summary, summarise
 from optuna_study.store import reads
 from optuna_study.store.schema import own_trials
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.store.open import Store
-    from optuna_study.store.records import RunningTrial, StudyRecord, TrialRecord
+    from optuna_study.store.records import StudyRecord, TrialRecord
 
 LOG_LINES = 20
 _CLAIMED = re.compile(r" trial (\d+)( \(.*\))? claimed$")
@@ -89,69 +86,6 @@ def trial_log(workspace: Workspace, study: StudyRecord, number: int) -> list[str
             if held == number:
                 found.append(line)
     return found[-LOG_LINES:]
-
-
-@dataclass(frozen=True)
-class Look:
-    """A study at one look: `ended` are the trials that ended since the look before."""
-
-    summary: Summary
-    running: list[Running]
-    ended: list[TrialRecord]
-
-
-class Follower:
-    """A study looked at again and again.
-
-    Each look costs a few statements: what an ended trial changes is read when one has ended, what
-    a running one is trained with is read once.
-    """
-
-    def __init__(self, store: Store, study: StudyRecord) -> None:
-        self.store = store
-        self.study = study
-        self._summary = load_summary(store, study)
-        self._mean = mean_seconds(store, study)
-        self._seen = set(ended_numbers(store, study))
-        self._known: dict[int, TrialRecord] = {}
-
-    def look(self) -> Look:
-        """What the study has come to by now.
-
-        Raises:
-            StoreError: the store fails.
-        """
-        counts = reads.counts(self.store, self.study)
-        ended: list[TrialRecord] = []
-        if counts.ended != self._summary.counts.ended:
-            self._summary = load_summary(self.store, self.study)
-            self._mean = mean_seconds(self.store, self.study)
-            ended = self._newly_ended()
-        self._summary = dataclasses.replace(
-            self._summary,
-            counts=counts,
-            seconds_left=seconds_left(counts, self.study.budget, self._mean),
-        )
-        running = [self._running(each) for each in reads.progress(self.store, self.study)]
-        return Look(self._summary, running, ended)
-
-    def _newly_ended(self) -> list[TrialRecord]:
-        new = [n for n in ended_numbers(self.store, self.study) if n not in self._seen]
-        self._seen.update(new)
-        return [reads.trial(self.store, self.study, number) for number in new]
-
-    def _running(self, progress: RunningTrial) -> Running:
-        trial = self._known.get(progress.number)
-        if trial is None:
-            trial = reads.trial(self.store, self.study, progress.number)
-            # A trial's parameters are drawn a moment after its claim.
-            if trial.parameters or trial.fixed:
-                self._known[progress.number] = trial
-        if trial.parameters or trial.fixed:
-            epochs = trial_config(self.study, trial).train.epochs
-        else:
-            epochs = self.study.definition["config"]["train"]["epochs"]
-        return Running(trial, progress.values, progress.last, epochs)
 
 
 def now() -> float:

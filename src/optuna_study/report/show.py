@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import formats, load, rows, text
-from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.store import reads
-from optuna_study.training.config import get_setting
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -48,5 +46,9 @@ def show_trial(
 def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
     if not trial.parameters and not trial.fixed:
         return {}
+    # Imported here: a study's own page needs no configuration, and is to be quick.
+    from optuna_study.report.export import telling_settings, trial_config
+    from optuna_study.training.config import get_setting
+
     config = trial_config(study, trial)
     return {name: get_setting(config, name) for name in telling_settings(study, trial, None)}

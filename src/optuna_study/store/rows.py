@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from optuna_study.store.schema import (
     own_epochs,
@@ -87,7 +87,8 @@ def upsert(
     """Insert rows, or overwrite those with the same `keys`; one statement for all of them."""
     if not rows:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    # Imported here: PostgreSQL's dialect costs readers a tenth of their time.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     statement = dialect.insert(table)
     changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(

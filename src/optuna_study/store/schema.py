@@ -22,7 +22,6 @@ from sqlalchemy import (
     Double,
     Enum,
     Float,
-    Index,
     Integer,
     MetaData,
     String,
@@ -225,13 +224,6 @@ own_epochs = Table(
     Column("lr", Double),
     Column("gradient_norm", Double),
     Column("seconds", Double),
-)
-# Only held trials are in the first index, so looking for lost ones costs the same after 10 and
-# after 10,000 trials.
-_held = own_trials.c.token.is_not(None)
-Index("optuna_study_trials_held", own_trials.c.uuid, sqlite_where=_held, postgresql_where=_held)
-Index(  # what the pruner reads: the others' values at one epoch
-    "optuna_study_epochs_at", own_epochs.c.uuid, own_epochs.c.epoch, own_epochs.c.value
 )
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

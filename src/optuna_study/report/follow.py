@@ -1,0 +1,77 @@
+"""A study looked at again and again, for a live view."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna_study.report.load import ended_numbers, load_summary, mean_seconds
+from optuna_study.report.summary import Running, Summary, seconds_left
+from optuna_study.store import reads
+
+if TYPE_CHECKING:
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import RunningTrial, StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True)
+class Look:
+    """A study at one look: `ended` are the trials that ended since the look before."""
+
+    summary: Summary
+    running: list[Running]
+    ended: list[TrialRecord]
+
+
+class Follower:
+    """A study looked at again and again.
+
+    Each look costs a few statements: what an ended trial changes is read when one has ended, what
+    a running one is trained with is read once.
+    """
+
+    def __init__(self, store: Store, study: StudyRecord) -> None:
+        self.store = store
+        self.study = study
+        self._summary = load_summary(store, study)
+        self._mean = mean_seconds(store, study)
+        self._seen = set(ended_numbers(store, study))
+        self._known: dict[int, TrialRecord] = {}
+
+    def look(self) -> Look:
+        """What the study has come to by now.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        counts = reads.counts(self.store, self.study)
+        ended: list[TrialRecord] = []
+        if counts.ended != self._summary.counts.ended:
+            self._summary = load_summary(self.store, self.study)
+            self._mean = mean_seconds(self.store, self.study)
+            ended = self._newly_ended()
+        self._summary = dataclasses.replace(
+            self._summary,
+            counts=counts,
+            seconds_left=seconds_left(counts, self.study.budget, self._mean),
+        )
+        running = [self._running(each) for each in reads.progress(self.store, self.study)]
+        return Look(self._summary, running, ended)
+
+    def _newly_ended(self) -> list[TrialRecord]:
+        new = [n for n in ended_numbers(self.store, self.study) if n not in self._seen]
+        self._seen.update(new)
+        return [reads.trial(self.store, self.study, number) for number in new]
+
+    def _running(self, progress: RunningTrial) -> Running:
+        trial = self._known.get(progress.number)
+        if trial is None:
+            trial = reads.trial(self.store, self.study, progress.number)
+            # Parameters are drawn one by one after the claim; an epoch comes after all of them.
+            if progress.last is not None:
+                self._known[progress.number] = trial
+        # Epochs are never searched, only a baseline may have its own.
+        whole = self.study.definition["config"]["train"]["epochs"]
+        epochs = int(trial.fixed.get("epochs", whole))
+        return Running(trial, progress.values, progress.last, epochs)
