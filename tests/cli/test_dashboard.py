@@ -77,13 +77,13 @@ def running(*arguments: str, folder: Path, environment: dict[str, str]) -> Itera
 @pytest.fixture
 def shown(stored_study: Any, tmp_path: Path) -> Any:
     """The small study with one ended trial that has two pictures and a note, and a study note."""
-    from matplotlib.figure import Figure
     from optuna_dashboard import save_note
+    from PIL import Image
 
     from optuna_study.search.artifacts import publish
 
     picture = io.BytesIO()
-    Figure(figsize=(3, 2)).savefig(picture, format="png")
+    Image.new("RGB", (120, 80), (40, 90, 160)).save(picture, format="png")
     storage = optuna_storage(stored_study.store)
     claim = stored_study.start([0.25, 0.5, 0.75])
     pictures = {name: picture.getvalue() for name in ("curve.png", "confusion.png")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,9 @@ def load(path: Path) -> dict[str, Any]:
         NotFoundError: no such file.
         DataError: the file is damaged or holds something else.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        # On other files torch's unpickler fails in any way its opcodes lead it to.
+        raise DataError(f"{path}: not a checkpoint of this program, or damaged")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError) as error:

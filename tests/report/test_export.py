@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.definition.config_file import read_config_file
+from optuna_study.errors import NotFoundError
+from optuna_study.report.export import export_trial, trial_config
+from optuna_study.store import reads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna_study.definition.config_text import Format
+
+BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
+
+
+@pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+def test_what_is_exported_reads_back_as_the_trials_configuration(
+    form: Format, stored_study: Any, tmp_path: Path
+) -> None:
+    third = 1 / 3
+    for accuracy in (0.5, 0.25):
+        stored_study.run([accuracy])
+    stored_study.run([third, 0.75], parameters=BEST)
+    path = tmp_path / f"best.{form}"
+    text = export_trial(stored_study.store, stored_study.study, None, form)
+    path.write_text(text, encoding="utf-8")
+    config, origin = read_config_file(path)
+    trial = reads.trial(stored_study.store, stored_study.study, 2)
+    assert config == trial_config(stored_study.study, trial)
+    assert config.train.seed == trial.seed
+    assert origin["recorded"]["curve"]["validation_accuracy"] == [third, 0.75]
+    assert origin["environment"]["torch"] == "2.14.1"
+    assert origin["fingerprint"] == "f" * 16
+    assert "folder" not in origin
+
+
+def test_every_setting_stands_under_its_sentence(stored_study: Any) -> None:
+    stored_study.run([0.5])
+    text = export_trial(stored_study.store, stored_study.study, 0, "toml")
+    assert "# Learning rate at the start.\nlr = 0.01\n" in text
+    assert tomllib.loads(text)["provenance"]["baseline"] == "plain"
+
+
+def test_a_trial_that_has_not_started_has_no_configuration(stored_study: Any) -> None:
+    stored_study.run([0.5])
+    stored_study.run([0.5])
+    stored_study.start([])
+    with pytest.raises(NotFoundError, match="trial 2 of 'small' has no configuration yet"):
+        export_trial(stored_study.store, stored_study.study, 2, "toml")

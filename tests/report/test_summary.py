@@ -1,0 +1,187 @@
+"""A study's summary and the pages made of it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from optuna_study.report import live, text
+from optuna_study.report.export import telling_settings, trial_config
+from optuna_study.report.follow import Follower
+from optuna_study.report.formats import to_json
+from optuna_study.report.load import load_summary, trial_log
+from optuna_study.report.rows import trial_row
+from optuna_study.report.summary import best_of, seconds_left
+from optuna_study.report.tables import plain, table
+from optuna_study.store import queue, reads
+from optuna_study.store.records import Counts, EndKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
+
+
+def _counts(ended: int, running: int) -> Counts:
+    return Counts(0, running, {EndKind.COMPLETED: ended}, {})
+
+
+@pytest.mark.parametrize(
+    ("counts", "budget", "mean", "expected"),
+    [
+        (_counts(10, 2), 10, 5.0, 0.0),
+        (_counts(0, 1), 10, None, None),
+        (_counts(5, 0), 10, 60.0, None),
+        (_counts(4, 2), 10, 60.0, 150.0),  # 6 left, two of them half done, two at once
+        (_counts(9, 4), 10, 60.0, 7.5),
+    ],
+)
+def test_time_left(
+    counts: Counts, budget: int, mean: float | None, expected: float | None
+) -> None:
+    assert seconds_left(counts, budget, mean) == expected
+
+
+def test_the_best_follows_the_direction_and_the_earlier_of_equals(stored_study: Any) -> None:
+    for accuracy in (0.5, 0.25):
+        stored_study.run([accuracy])
+    stored_study.run([0.5], parameters=BEST)
+    trials = reads.trials(stored_study.store, stored_study.study)
+    best, worst = best_of(trials, "maximize"), best_of(trials, "minimize")
+    assert best is not None
+    assert worst is not None
+    assert (best.number, worst.number) == (0, 1)
+    assert best_of([], "maximize") is None
+
+
+def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: Any) -> None:
+    stored_study.run([0.5])
+    stored_study.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    number = stored_study.run([0.75], parameters=BEST)
+    summary = load_summary(stored_study.store, stored_study.study)
+    assert summary.best is not None
+    assert summary.best_baseline is not None
+    best = trial_config(stored_study.study, summary.best)
+    baseline = trial_config(stored_study.study, summary.best_baseline)
+    names = telling_settings(stored_study.study, summary.best, baseline)
+    page = plain(text.closing_page(summary, best, baseline, names))
+    assert page.splitlines() == [
+        f"Best: trial {number}, validation accuracy 75.0 %",
+        "Best baseline: plain (trial 0), 50.0 %; the best is 25.0 points better.",
+        "",
+        "setting     best   best baseline",
+        "activation  tanh   relu",
+        "lr          0.003  0.01",
+        "dropout     0.25   0.5",
+        "",
+        "group       baseline  trial  accuracy  end        why                          "
+        "source reported",
+        "activation  plain         0    50.0 %  completed                               Works.",
+        "lr          wild          1         -  diverged   non_finite: the loss is nan",
+        "",
+        "3 of 6 trials ended: 2 completed, 1 diverged.",
+        "",
+        "Next",
+        "  optuna-study show small                        # the whole study",
+        "  optuna-study export small -o best.toml         # the best configuration, complete",
+        "  optuna-study train best.toml -o best --verify  # train it again and compare",
+        "  optuna-study dashboard                         # all trials in the browser",
+    ]
+
+
+def test_a_study_without_a_completed_trial_offers_no_export(stored_study: Any) -> None:
+    summary = load_summary(stored_study.store, stored_study.study)
+    page = text.closing_page(summary, None, None, [])
+    assert page.startswith("No trial has completed.")
+    assert "export" not in page
+
+
+def test_a_stand_in_is_said_in_one_sentence(stored_study: Any) -> None:
+    import dataclasses
+
+    summary = load_summary(stored_study.store, stored_study.study)
+    assert text.stand_in_sentence(summary) == ""
+    definition = {**summary.study.definition, "stand_in": "rendered"}
+    study = dataclasses.replace(summary.study, definition=definition)
+    assert text.stand_in_sentence(dataclasses.replace(summary, study=study)) == (
+        "The built-in 'rendered' pictures stand in for the real ones."
+    )
+
+
+def _drawn(view: Any) -> list[str]:
+    console = Console(file=io.StringIO(), width=110, force_terminal=False)
+    console.print(view)
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_the_live_view_shows_what_runs_and_what_has_ended(stored_study: Any) -> None:
+    follower = Follower(stored_study.store, stored_study.study)
+    assert follower.look().ended == []
+    stored_study.run([0.5])
+    stored_study.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    claim = stored_study.start([0.25, 0.75], parameters=BEST)
+    look = follower.look()
+    assert [trial.number for trial in look.ended] == [0, 1]
+    started = look.running[0].trial.started
+    assert started is not None
+    lines = _drawn(live.view(look.summary, look.running, look.ended, started + 75))
+    assert lines[0].startswith("small  ━━━━")
+    assert "  2/6" in lines[0]
+    assert lines[1] == "1 completed  1 diverged  1 running"
+    assert lines[4].split() == [
+        *("2", "2/3", "1.250", "75.0", "%", "▃▇", "1", "min", "15", "s"),
+        *("tanh,", "lr", "0.003,", "dropout", "0.25"),
+    ]
+    assert "    1  diverged         -  wild  non_finite: the loss is nan" in lines
+    assert lines[-1] == "baseline   50.0 %  trial 0: plain"
+    queue.give_back(stored_study.store, claim, "stopped")
+    again = follower.look()
+    assert again.ended == []
+    assert again.running == []
+
+
+def test_plain_lines(stored_study: Any) -> None:
+    follower = Follower(stored_study.store, stored_study.study)
+    stored_study.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    stored_study.run([0.5])
+    look = follower.look()
+    assert [live.ended_line(look.summary, trial) for trial in look.ended] == [
+        "2/6  trial 0 (plain)  diverged  -  0.0 s  non_finite: the loss is nan",
+        "2/6  trial 1 (wild)  completed  50.0 %  0.5 s",
+    ]
+    assert live.progress_line(look.summary) == (
+        "2 of 6 trials ended, 0 running, best 50.0 %, best baseline 50.0 %"
+    )
+
+
+def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(
+    stored_study: Any, tmp_path: Path
+) -> None:
+    from optuna_study.paths import Workspace
+
+    workspace = Workspace(tmp_path / "w")
+    assert trial_log(workspace, stored_study.study, 3) == []
+    log = workspace.log(stored_study.study.uuid, "a-1-001")
+    log.parent.mkdir(parents=True)
+    log.write_text("x joins\nx trial 3 claimed\nx mine\nx trial 4 (b) claimed\nx other\n")
+    assert trial_log(workspace, stored_study.study, 3) == ["x trial 3 claimed", "x mine"]
+    assert trial_log(workspace, stored_study.study, 4) == ["x trial 4 (b) claimed", "x other"]
+
+
+def test_an_infinite_value_is_null_in_json(stored_study: Any) -> None:
+    stored_study.run([float("inf")])
+    row = trial_row(reads.trial(stored_study.store, stored_study.study, 0))
+    assert row["value"] == float("inf")
+    assert '"value": null' in to_json(row)
+
+
+def test_prose_goes_on_in_the_next_line() -> None:
+    rows = [["a", "one two three four five six seven", ""], ["b", "", ""]]
+    assert plain(table(["name", "why", "said"], rows, prose=("why", "said"), width=30)) == (
+        "name  why\na     one two three four five\n      six seven\nb"
+    )
