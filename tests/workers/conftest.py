@@ -30,14 +30,13 @@ source = "tests"
 [data]
 name = "digits"
 image_size = 16
-subset = 0.5
 [model]
 name = "alexnet"
 variant = "single_tower"
 width = 0.1
 dropout = 0.1
 [train]
-epochs = 5
+epochs = 10
 batch_size = 64
 optimizer = "adam"
 lr = 0.001

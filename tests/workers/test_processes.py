@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna_study.store.open import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import StudyRecord, TrialRecord
     from optuna_study.workers.launch import Prepared
     from optuna_study.workers.supervise import Tick
 
 pytestmark = pytest.mark.slow
 
 
-def some_checkpoint(store: Store, study: StudyRecord) -> bool:
-    """Whether a running trial stands some epochs behind a checkpoint."""
-    return any(
-        trial.state is TrialState.RUNNING and trial.checkpoint_epoch >= 1 and trial.epochs >= 2
+def under_way(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """Running trials that have a checkpoint to go on from and half their epochs to go."""
+    return [
+        trial
         for trial in reads.trials(store, study, with_parameters=False)
-    )
+        if trial.state is TrialState.RUNNING and trial.checkpoint_epoch >= 1 and trial.epochs <= 5
+    ]
+
+
+def some_checkpoint(store: Store, study: StudyRecord) -> bool:
+    return bool(under_way(store, study))
 
 
 def states(store: Store, study: StudyRecord) -> list[TrialState]:
@@ -54,8 +60,9 @@ def checkpointed(prepared: Prepared) -> bool:
     return some_checkpoint(prepared.store, prepared.study)
 
 
-def kill_first_worker(prepared: Prepared, tick: Tick) -> None:
-    pid = next(worker.pid for worker in tick.workers if worker.alive)
+def kill_a_busy_worker(prepared: Prepared, tick: Tick) -> None:
+    owner = under_way(prepared.store, prepared.study)[0].owner
+    pid = next(worker.pid for worker in tick.workers if worker.name == owner)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
 
@@ -86,7 +93,7 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     assert returned
     assert all(trial.strikes == 0 for trial in returned)
 
-    third = run_here(storm, watch=once(kill_first_worker, checkpointed))
+    third = run_here(storm, watch=once(kill_a_busy_worker, checkpointed))
     assert third.code == 0, third.messages
     assert third.prepared.resumed
     assert any("was killed by SIGKILL, trial " in said for said in third.messages)
@@ -132,7 +139,7 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
 def test_time_over_ends_well_with_trials_given_back(
     run_here: Callable[..., Any], study_text: str, tmp_path: Path
 ) -> None:
-    endless = study_text.replace("epochs = 5", "epochs = 5000")
+    endless = study_text.replace("epochs = 10", "epochs = 5000")
     said = run_here(tmp_path / "root", endless, workers=1, timeout=2.0)
     assert said.code == 0, said.messages
     assert "the 2 s of this launch are over: giving back" in said.messages
@@ -181,4 +188,5 @@ def test_workers_that_cannot_live_end_the_launch(
 def kill_all(tick: Tick) -> None:
     for worker in tick.workers:
         if worker.pid is not None:
-            os.kill(worker.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just died of the last one
+                os.kill(worker.pid, signal.SIGKILL)

@@ -32,7 +32,7 @@ def _own_warnings() -> Iterator[None]:
 @pytest.fixture
 def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., Prepared]:
     def make(n_trials: int = 5, *changes: tuple[str, str]) -> Prepared:
-        text = study_text.replace("epochs = 5", "epochs = 2")
+        text = study_text.replace("epochs = 10", "epochs = 2")
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
