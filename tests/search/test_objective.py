@@ -99,7 +99,7 @@ def test_a_bad_trial_is_pruned_with_the_figures_that_speak_against_it(
     ended = bench.ledger.ended
     assert ended.kind is EndKind.PRUNED
     assert ended.reason == (
-        "rungs: validation_accuracy 0.31 at epoch 2, below 0.8, the best third of 6"
+        "rungs: validation_accuracy 0.31 at epoch 2, below 0.7, where the better half of 6 begins"
     )
     assert ended.value == 0.31
     assert bench.published == [ended]

@@ -31,24 +31,24 @@ def test_short_and_long_runs_are_first_judged_after_a_few_epochs() -> None:
     assert rungs(3) == ()
 
 
-def test_the_best_third_goes_on() -> None:
-    others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]  # with this one nine: three go on
-    assert decide(2, 0.65, lambda: others, "maximize", 12) is None
-    pruned = decide(2, 0.55, lambda: others, "maximize", 12)
+def test_the_better_half_goes_on() -> None:
+    others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]  # with this one nine: four go on
+    assert decide(2, 0.55, lambda: others, "maximize", 12) is None
+    pruned = decide(2, 0.45, lambda: others, "maximize", 12)
     assert pruned is not None
-    assert (pruned.against, pruned.compared) == (0.6, 9)
+    assert (pruned.against, pruned.compared) == (0.5, 9)
     assert pruned.sentence("validation_accuracy", "maximize") == (
-        "rungs: validation_accuracy 0.55 at epoch 2, below 0.6, the best third of 9"
+        "rungs: validation_accuracy 0.45 at epoch 2, below 0.5, where the better half of 9 begins"
     )
 
 
 def test_a_loss_is_better_when_lower() -> None:
     others = [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert decide(2, 0.15, lambda: others, "minimize", 12) is None
-    pruned = decide(2, 0.25, lambda: others, "minimize", 12)
+    assert decide(2, 0.25, lambda: others, "minimize", 12) is None
+    pruned = decide(2, 0.35, lambda: others, "minimize", 12)
     assert pruned is not None
     assert pruned.sentence("validation_loss", "minimize") == (
-        "rungs: validation_loss 0.25 at epoch 2, above 0.2, the best third of 6"
+        "rungs: validation_loss 0.35 at epoch 2, above 0.3, where the better half of 6 begins"
     )
 
 

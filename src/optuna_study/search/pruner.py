@@ -1,13 +1,15 @@
 """When a trial is given up because others did better at the same epoch; pure.
 
 Rungs as in asynchronous successive halving: at a few epochs, spaced by a factor of three, a
-trial goes on only when its *current* value is among the best third of all that have reached that
+trial goes on only when its *current* value is in the better half of all that have reached that
 epoch. Optuna's own pruners compare the best value so far, which keeps a run alive that was good
 once and then diverged.
 
-Measured on 45 curves of 12 epochs (small AlexNet, digits, random configurations; 300 draws of 24
-trials): rungs at 2 and 4 spend 47 % of the epochs and lose 0.1 points of the best accuracy on
-average; letting the best half pass spends 58 % and loses 0.01.
+Half, not the usual third: on 45 curves of 12 epochs (small AlexNet, digits, random settings; 300
+draws of 24 trials) rungs at 2 and 4 that let a third pass spend 47 % of the epochs and lose 0.1
+points of the best accuracy on average, a half spends 58 % and loses 0.01. On the Pokémon pictures
+(15 epochs, ten good baselines first, 9 trials of the search) a third stopped the best of them,
+a half kept it.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 Others: TypeAlias = "Callable[[], Sequence[float]]"
 Decide: TypeAlias = "Callable[[int, float, Others, str, int], Pruned | None]"
 
-REDUCTION = 3  # a rung lets one in three pass, and lies three times as far as the one before
+SPACING = 3  # a rung lies three times as far as the one before
+PASSING = 2  # one in two goes on
 FIRST_EPOCH = 2  # after a single epoch a slow starter cannot be told from a bad one
-FEWEST_OTHERS = 5  # fewer values say nothing about where the best third begins
+FEWEST_OTHERS = 5  # fewer values say nothing about where the better half begins
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Pruned:
         beyond = "below" if direction == "maximize" else "above"
         return (
             f"{self.rule}: {metric} {self.value:.4g} at epoch {self.epoch}, {beyond} "
-            f"{self.against:.4g}, the best third of {self.compared}"
+            f"{self.against:.4g}, where the better half of {self.compared} begins"
         )
 
 
@@ -55,7 +58,7 @@ def rungs(epochs: int) -> tuple[int, ...]:
     >>> rungs(12), rungs(150), rungs(2)
     ((2, 4), (6, 17, 50), ())
     """
-    wanted = (math.ceil(epochs / REDUCTION**power) for power in (3, 2, 1))
+    wanted = (math.ceil(epochs / SPACING**power) for power in (3, 2, 1))
     return tuple(sorted({epoch for epoch in wanted if FIRST_EPOCH <= epoch < epochs}))
 
 
@@ -73,7 +76,7 @@ def decide(epoch: int, value: float, others: Others, direction: str, epochs: int
         return None
     own = _rank(value, sign)
     ranked = sorted([*before, own], reverse=True)
-    threshold = ranked[max(1, len(ranked) // REDUCTION) - 1]
+    threshold = ranked[max(1, len(ranked) // PASSING) - 1]
     if own >= threshold:
         return None
     return Pruned("rungs", epoch, value, sign * threshold, len(ranked))
