@@ -8,6 +8,7 @@ import torch
 
 from optuna_study.errors import UsageError
 from optuna_study.training import losses
+from optuna_study.training.chance import chance_gradient, chance_loss
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
 LABELS = torch.tensor([0, 2])
@@ -54,12 +55,31 @@ def test_no_constant_answer_costs_less_than_chance(name: str, counts: list[int])
         return value
 
     search.step(cost)  # type: ignore[no-untyped-call]
-    assert losses.chance_loss(name, counts) == pytest.approx(cost().item(), abs=2e-4)
+    assert chance_loss(name, counts) == pytest.approx(cost().item(), abs=2e-4)
 
 
 def test_chance_of_even_classes() -> None:
-    assert losses.chance_loss("cross_entropy", [9] * 5) == pytest.approx(math.log(5))
-    assert losses.chance_loss("mse", [9] * 5) == pytest.approx(0.16)
+    assert chance_loss("cross_entropy", [9] * 5) == pytest.approx(math.log(5))
+    assert chance_loss("mse", [9] * 5) == pytest.approx(0.16)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "bce"])
+@pytest.mark.parametrize("counts", [[10, 10, 10], [25, 4, 1]])
+def test_the_gradient_at_chance_level_is_that_of_the_output_biases(
+    name: str, counts: list[int]
+) -> None:
+    shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+    logits = shares.log() if name == "cross_entropy" else torch.logit(shares)
+    draw = torch.Generator().manual_seed(1)
+    squares = []
+    for _ in range(3000):
+        biases = logits.clone().requires_grad_()
+        labels = torch.multinomial(shares, 8, replacement=True, generator=draw)
+        torch.autograd.backward(losses.get_loss(name)(biases.expand(8, 3), labels))
+        assert biases.grad is not None
+        squares.append(biases.grad.square().sum().item())
+    root = math.sqrt(sum(squares) / len(squares))
+    assert chance_gradient(name, counts, 8) == pytest.approx(root, rel=0.05)
 
 
 def test_unknown_loss() -> None:

@@ -28,6 +28,7 @@ from optuna_study.training import divergence, losses
 from optuna_study.training.augment import augment
 from optuna_study.training.build import initialised_model
 from optuna_study.training.catalogue import augmentation_names
+from optuna_study.training.chance import chance_loss
 from optuna_study.training.config import Divergence, EpochResult, TrainConfig
 from optuna_study.training.data import DeviceData, to_input
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
@@ -336,7 +337,7 @@ def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Lim
     settings, pictures = config.train, len(data.train_labels)
     counts = [int(n) for n in read(torch.bincount(data.train_labels, minlength=len(data.classes)))]
     guessing = divergence.Guessing(
-        loss=losses.chance_loss(settings.loss, counts), accuracy=max(counts) / pictures
+        loss=chance_loss(settings.loss, counts), accuracy=max(counts) / pictures
     )
     return divergence.Limits(
         guessing,

@@ -1,8 +1,7 @@
-"""Losses by name, the probabilities that belong to each, and what guessing would cost."""
+"""Losses by name, and the probabilities that belong to each."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from torch.nn import functional
@@ -10,7 +9,7 @@ from torch.nn import functional
 from optuna_study.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import torch
 
@@ -52,21 +51,6 @@ def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:
         return logits.softmax(dim=1)
     # In logarithms, since all the sigmoids of a picture may underflow.
     return functional.logsigmoid(logits).softmax(dim=1)
-
-
-def chance_loss(name: str, counts: Sequence[int]) -> float:
-    """The least loss of a model that answers the same for every picture, from counts per class."""
-    total = sum(counts)
-    shares = [count / total for count in counts if count]
-    if name == "mse":
-        return sum(share * (1 - share) for share in shares) / len(counts)
-    if name == "bce":
-        return sum(map(_binary_entropy, shares)) / len(counts)
-    return -sum(share * math.log(share) for share in shares)
-
-
-def _binary_entropy(share: float) -> float:
-    return -sum(part * math.log(part) for part in (share, 1 - share) if part > 0)
 
 
 def _one_hot(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

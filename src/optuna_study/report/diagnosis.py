@@ -1,0 +1,377 @@
+"""What a loss curve says: the pattern it shows, what causes it, what to do about it; pure.
+
+The patterns are the six of article B and two more: a run that never leaves chance level, and a
+healthy one. Sizes are measured in the loss that guessing costs (the *level*), so that they hold
+for every loss and number of classes. Rules are tried in the order of `_RULES`; the first that
+fits speaks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna_study.store.records import EpochRecord
+    from optuna_study.training.divergence import Guessing
+
+
+class Pattern(StrEnum):
+    """What a curve looks like."""
+
+    LR_TOO_LARGE = "lr_too_large"  # it goes up and down
+    OVERFIT_GAP = "overfit_gap"  # training loss low, validation high and flat
+    OVERFIT_RISING = "overfit_rising"  # training loss falls, validation rises
+    TOO_SLOW = "too_slow"  # both fall slowly and still do at the end
+    POOR_INITIALISATION = "poor_initialisation"  # flat, then a drop; or flat without a gradient
+    DIVERGING = "diverging"  # the loss rises
+    DEAD = "dead"  # at chance level from the first epoch to the last
+    HEALTHY = "healthy"
+    TOO_SHORT = "too_short"  # too few epochs to say
+
+    @property
+    def label(self) -> str:
+        """The pattern in words."""
+        return self.value.replace("_", " ")
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is something to do something about."""
+        return self not in (Pattern.HEALTHY, Pattern.TOO_SHORT)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a curve is held against.
+
+    `bias_gradient` is the gradient norm that the output biases alone have at chance level,
+    `epochs` how many the run was to have.
+    """
+
+    guessing: Guessing
+    bias_gradient: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A pattern with its cause and the advice, a sentence each."""
+
+    pattern: Pattern
+    cause: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A curve with the figures that several rules need."""
+
+    epochs: Sequence[EpochRecord]
+    expected: Expected
+
+    @property
+    def losses(self) -> list[float]:
+        return [epoch.train_loss for epoch in self.epochs]
+
+    @property
+    def validation(self) -> list[float]:
+        return [epoch.validation_loss for epoch in self.epochs]
+
+    @property
+    def last(self) -> EpochRecord:
+        return self.epochs[-1]
+
+    @property
+    def level(self) -> float:
+        return self.expected.guessing.loss
+
+    @property
+    def best(self) -> EpochRecord:
+        return min(self.epochs, key=lambda epoch: epoch.train_loss)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.epochs) >= self.expected.epochs
+
+    def at_chance(self, epoch: EpochRecord) -> bool:
+        """Whether an epoch's training figures could come from guessing."""
+        accuracy = self.expected.guessing.accuracy
+        near = accuracy + CHANCE_MARGIN * (1 - accuracy)
+        return epoch.train_loss > AT_CHANCE * self.level and epoch.train_accuracy < near
+
+    @property
+    def chance_epochs(self) -> int:
+        """How many epochs from the first on are at chance level."""
+        for index, epoch in enumerate(self.epochs):
+            if not self.at_chance(epoch):
+                return index
+        return len(self.epochs)
+
+
+AT_CHANCE = 0.98
+CHANCE_MARGIN = 0.1
+FEWEST = 3
+"""Epochs below which only a divergence is told."""
+
+EXPLODED = 3.0
+BACK_AT_CHANCE = 0.8
+RISES = 3
+RISE = 0.25
+SILENT = 1.5
+"""A gradient norm below so many times the output biases' reaches no weight."""
+
+SWING = 0.05
+SWING_SHARE = 0.25
+GAP = 0.12
+LOW, RISEN = 0.3, 0.15
+DROP = 0.8
+UNLEARNED = 0.4
+
+
+def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
+    """The pattern of a curve, whose epochs are in order, with its cause and the advice."""
+    if not curve:
+        return Diagnosis(Pattern.TOO_SHORT, "No epoch was recorded.", "Look at the trial's end.")
+    seen = _Curve(curve, expected)
+    for rule in _RULES:
+        found = rule(seen)
+        if found is not None:
+            return found
+    return _healthy(seen)
+
+
+def _not_finite(curve: _Curve) -> Diagnosis | None:
+    for before, epoch in zip((None, *curve.epochs), curve.epochs, strict=False):
+        figures = (epoch.train_loss, epoch.validation_loss, epoch.gradient_norm)
+        if not all(map(math.isfinite, figures)):
+            was = f" after {before.train_loss:.4g}" if before else ""
+            return Diagnosis(
+                Pattern.DIVERGING,
+                f"The loss or its gradient was no longer finite in epoch {epoch.epoch}{was}, at "
+                f"learning rate {epoch.lr:g}.",
+                _lower(epoch.lr),
+            )
+    return None
+
+
+def _rising(curve: _Curve) -> Diagnosis | None:
+    """Loss that rises: thrown up, back at chance level after learning, or ever larger."""
+    best, last, level = curve.best, curve.last, curve.level
+    learned = best.train_loss < AT_CHANCE * level and not curve.at_chance(best)
+    back = best.train_loss + BACK_AT_CHANCE * (level - best.train_loss)
+    after = [epoch for epoch in curve.epochs if epoch.epoch > best.epoch]
+    thrown = max(curve.losses) > EXPLODED * level and last.train_loss > AT_CHANCE * level
+    returned = learned and bool(after) and all(each.train_loss > back for each in after[-2:])
+    climbing = (
+        len(after) >= RISES
+        and all(a.train_loss < b.train_loss for a, b in pairwise(curve.epochs[-RISES - 1 :]))
+        and last.train_loss - best.train_loss > RISE * level
+    )
+    if not (thrown or returned or climbing):
+        return None
+    peak = max(curve.epochs, key=lambda epoch: epoch.train_loss)
+    if returned or climbing:
+        first = after[0]
+        changed = (
+            f", when the learning rate went from {best.lr:g} to {first.lr:g}"
+            if first.lr != best.lr
+            else f" at learning rate {first.lr:g}"
+        )
+        cause = (
+            f"The training loss was {best.train_loss:.4g} in epoch {best.epoch} and rose to "
+            f"{last.train_loss:.4g} by epoch {last.epoch}{changed}; guessing costs {level:.4g}."
+        )
+        return Diagnosis(Pattern.DIVERGING, cause, _lower(first.lr))
+    cause = (
+        f"The training loss was thrown to {peak.train_loss:.4g} in epoch {peak.epoch} and ended "
+        f"at {last.train_loss:.4g}, where guessing costs {level:.4g}."
+    )
+    return Diagnosis(Pattern.DIVERGING, cause, _lower(peak.lr))
+
+
+def _never_learned(curve: _Curve) -> Diagnosis | None:
+    """At chance level to the end: without a gradient, too slow, silenced, or dead."""
+    count, first, last = curve.chance_epochs, curve.epochs[0], curve.last
+    if count < len(curve.epochs) or count < FEWEST:
+        return None
+    norms = [epoch.gradient_norm for epoch in curve.epochs]
+    silence = SILENT * curve.expected.bias_gradient
+    later = median(norms[1:])
+    where = (
+        f"At chance level for all {count} epochs: training loss {last.train_loss:.4g} and "
+        f"accuracy {last.train_accuracy:.0%}, where guessing gives {curve.level:.4g}"
+    )
+    if max(norms[0], later) < silence:
+        return Diagnosis(
+            Pattern.POOR_INITIALISATION,
+            f"{where}; the gradient norm of {later:.2g} is what the output biases alone have "
+            f"({curve.expected.bias_gradient:.2g}), so none reaches the weights.",
+            "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
+            "layers: weights of zero, or far too small, pass nothing on.",
+        )
+    if later < silence:
+        return Diagnosis(
+            Pattern.DEAD,
+            f"{where}; the gradient norm fell from {norms[0]:.2g} in epoch 1 to {later:.2g}, "
+            "what the output biases alone have: the first steps silenced the units.",
+            f"Start below the learning rate of {first.lr:g}, say at {first.lr / 10:.2g}, or let "
+            "it rise over a warm-up.",
+        )
+    if _falling_steadily(curve):
+        return _slow(curve)
+    return Diagnosis(
+        Pattern.DEAD,
+        f"{where}; a gradient norm of {later:.2g} leads nowhere.",
+        "Take an activation that does not saturate (relu, elu), a normalisation between the "
+        f"layers, or another learning rate than {first.lr:g}.",
+    )
+
+
+def _plateau(curve: _Curve) -> Diagnosis | None:
+    """Flat at first, then a sudden drop."""
+    count = curve.chance_epochs
+    if count < max(FEWEST, len(curve.epochs) // 10) or count == len(curve.epochs):
+        return None
+    soon = curve.epochs[count : count + max(2, count // 2)]
+    if min(epoch.train_loss for epoch in soon) > DROP * curve.level:
+        return None
+    return Diagnosis(
+        Pattern.POOR_INITIALISATION,
+        f"The training loss stayed at {curve.epochs[count - 1].train_loss:.4g} for {count} epochs "
+        f"and then fell to {soon[-1].train_loss:.4g} by epoch {soon[-1].epoch}.",
+        "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
+        f"layers: that saves the first {count} epochs.",
+    )
+
+
+def _swinging(curve: _Curve) -> Diagnosis | None:
+    """Up again and again, by a visible step, in the last two thirds."""
+    kept = curve.losses[len(curve.losses) // 3 :]
+    changes = [later - earlier for earlier, later in pairwise(kept)]
+    rises = [change for change in changes if change > 0]
+    if len(rises) < max(RISES, SWING_SHARE * len(changes)) or fmean(rises) < SWING * curve.level:
+        return None
+    return Diagnosis(
+        Pattern.LR_TOO_LARGE,
+        f"The training loss rose in {len(rises)} of the last {len(changes)} epochs, by "
+        f"{fmean(rises):.2g} on average, and fell in between, at learning rate "
+        f"{curve.last.lr:g}.",
+        f"Lower the learning rate to about {curve.last.lr / 3:.2g}, at least from epoch "
+        f"{len(curve.losses) // 3 + 1} on, or take larger batches.",
+    )
+
+
+def _overfit(curve: _Curve) -> Diagnosis | None:
+    """Training pictures learned by heart: validation loss rising, or accuracy far below."""
+    last, lowest = curve.last, min(curve.epochs, key=lambda epoch: epoch.validation_loss)
+    end = fmean(curve.validation[-2:])
+    if (
+        last.epoch - lowest.epoch >= 2
+        and end - lowest.validation_loss > RISEN * max(lowest.validation_loss, 0.5 * curve.level)
+        and last.train_loss < lowest.train_loss
+    ):
+        return Diagnosis(
+            Pattern.OVERFIT_RISING,
+            f"From epoch {lowest.epoch} on the validation loss rose from "
+            f"{lowest.validation_loss:.4g} to {last.validation_loss:.4g} while the training loss "
+            f"fell from {lowest.train_loss:.4g} to {last.train_loss:.4g}.",
+            f"Stop near epoch {lowest.epoch}, or add pictures, augmentation, dropout or weight "
+            "decay.",
+        )
+    tail = curve.epochs[-3:]
+    gap = fmean(e.train_accuracy for e in tail) - fmean(e.validation_accuracy for e in tail)
+    if len(curve.epochs) < FEWEST or gap < GAP or last.train_loss > LOW * curve.level:
+        return None
+    return Diagnosis(
+        Pattern.OVERFIT_GAP,
+        f"Training accuracy reached {last.train_accuracy:.0%} and validation accuracy stayed at "
+        f"{last.validation_accuracy:.0%}, with losses of {last.train_loss:.4g} and "
+        f"{last.validation_loss:.4g}.",
+        "Add pictures or augmentation, raise dropout or weight decay, or take a narrower model.",
+    )
+
+
+def _too_slow(curve: _Curve) -> Diagnosis | None:
+    """Both losses still falling at the planned end, far from it."""
+    enough = len(curve.epochs) > FEWEST and curve.complete
+    if not enough or curve.last.train_loss < UNLEARNED * curve.level:
+        return None
+    return _slow(curve) if _still_falling(curve) else None
+
+
+def _too_short(curve: _Curve) -> Diagnosis | None:
+    if len(curve.epochs) >= FEWEST or curve.complete:
+        return None
+    return Diagnosis(
+        Pattern.TOO_SHORT,
+        f"Only {len(curve.epochs)} of {curve.expected.epochs} epochs were recorded.",
+        "Nothing to do: so short a curve tells nothing.",
+    )
+
+
+def _healthy(curve: _Curve) -> Diagnosis:
+    first, last = curve.epochs[0], curve.last
+    return Diagnosis(
+        Pattern.HEALTHY,
+        f"The training loss fell from {first.train_loss:.4g} to {last.train_loss:.4g}, the "
+        f"validation loss from {first.validation_loss:.4g} to {last.validation_loss:.4g}.",
+        "Nothing to do.",
+    )
+
+
+def _slow(curve: _Curve) -> Diagnosis:
+    first, last = curve.epochs[0], curve.last
+    return Diagnosis(
+        Pattern.TOO_SLOW,
+        f"Training and validation loss were still falling at the end of {len(curve.epochs)} "
+        f"epochs: {last.train_loss:.4g} and {last.validation_loss:.4g}, from "
+        f"{first.train_loss:.4g} and {first.validation_loss:.4g}.",
+        f"Raise the learning rate of {max(epoch.lr for epoch in curve.epochs):g} about threefold, "
+        f"or train for more than {len(curve.epochs)} epochs.",
+    )
+
+
+def _still_falling(curve: _Curve) -> bool:
+    """Whether the last quarter's losses lie below those of the quarter before."""
+    size = max(1, len(curve.epochs) // 4)
+
+    def fall(losses: Sequence[float]) -> float:
+        return fmean(losses[-2 * size : -size]) - fmean(losses[-size:])
+
+    least = 0.01 * curve.level
+    return fall(curve.losses) > 2 * least and fall(curve.validation) > least
+
+
+def _falling_steadily(curve: _Curve) -> bool:
+    """Whether losses near chance level fall in nearly every epoch, however little."""
+    falls = [
+        later < earlier
+        for losses in (curve.losses, curve.validation)
+        for earlier, later in pairwise(losses)
+    ]
+    return len(curve.epochs) > FEWEST and sum(falls) >= 0.8 * len(falls)
+
+
+def _lower(lr: float) -> str:
+    return (
+        f"Lower the learning rate from {lr:g} to {lr / 10:.2g} or less; if it still rises, the "
+        "gradient points the wrong way: `optuna-study validate --overfit` tells."
+    )
+
+
+_RULES: tuple[Callable[[_Curve], Diagnosis | None], ...] = (
+    _not_finite,
+    _rising,
+    _never_learned,
+    _too_short,
+    _plateau,
+    _swinging,
+    _overfit,
+    _too_slow,
+)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from optuna_study.paths import Workspace
+from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose
+from optuna_study.search.objective import recorded
+from optuna_study.store.records import EpochRecord
+from optuna_study.training import loop
+from optuna_study.training.chance import chance_gradient, chance_loss
+from optuna_study.training.config import DataSettings, TrainConfig, with_settings
+from optuna_study.training.data import load_data
+from optuna_study.training.divergence import Guessing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna_study.training.data import DeviceData
+
+LEVEL = math.log(5)
+EXPECTED = Expected(Guessing(LEVEL, 0.2), chance_gradient("cross_entropy", [9] * 5, 8), 10)
+HEALTHY = [1.5, 1.1, 0.8, 0.6, 0.5, 0.42, 0.36, 0.32, 0.3, 0.29]
+
+
+def make(
+    losses: Sequence[float],
+    validation: Sequence[float] | None = None,
+    *,
+    lr: float = 0.01,
+    norm: float = 5.0,
+    gap: float = 0.0,
+) -> list[EpochRecord]:
+    """A curve whose accuracies follow from its losses; `gap` is taken off validation accuracy."""
+
+    def accuracy(loss: float) -> float:
+        return max(0.2, 1 - loss / LEVEL) if math.isfinite(loss) else 0.2
+
+    return [
+        EpochRecord(e, accuracy(v), t, accuracy(t), v, accuracy(v) - gap, lr, norm, 1.0)
+        for e, (t, v) in enumerate(zip(losses, validation or losses, strict=True), 1)
+    ]
+
+
+def read(curve: Sequence[EpochRecord], epochs: int | None = None) -> Diagnosis:
+    return diagnose(curve, replace(EXPECTED, epochs=epochs or len(curve)))
+
+
+AT_CHANCE = [1.66, 1.63, 1.65, 1.62, 1.64, 1.63, 1.65, 1.64]
+HAND_MADE = {
+    "settles": (make(HEALTHY), Pattern.HEALTHY),
+    "settles from afar": (make([6.0, 2.0, *HEALTHY]), Pattern.HEALTHY),
+    "learns in one epoch": (make([0.5, 0.2, 0.1, 0.08, 0.07]), Pattern.HEALTHY),
+    "one bump": (make([*HEALTHY[:6], 0.7, 0.35, 0.31, 0.3]), Pattern.HEALTHY),
+    "small noise": (make([0.6 + 0.02 * (e % 2) - 0.005 * e for e in range(60)]), Pattern.HEALTHY),
+    "up and down": (
+        make([1.5, 1.1, 0.9, 1.2, 0.8, 1.1, 0.7, 1.0, 0.8, 1.1]),
+        Pattern.LR_TOO_LARGE,
+    ),
+    "gap": (make([*HEALTHY[:8], 0.1, 0.05], [1.4] + [0.9] * 9, gap=0.1), Pattern.OVERFIT_GAP),
+    "apart": (
+        make([*HEALTHY[:8], 0.1, 0.05], [1.4, 1.2, 1.0, 0.9, 0.95, 1.0, 1.1, 1.2, 1.3, 1.4]),
+        Pattern.OVERFIT_RISING,
+    ),
+    "slow": (make([1.6 - 0.06 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "flat, then a drop": (make([1.61] * 4 + [1.5, 0.9, 0.6, 0.4]), Pattern.POOR_INITIALISATION),
+    "flat without a gradient": (make([1.61] * 6, norm=0.3), Pattern.POOR_INITIALISATION),
+    "rises from the start": (make([1.7, 2.0, 2.4, 2.9, 3.6, 4.4]), Pattern.DIVERGING),
+    "thrown up, then flat": (make([40.0, 1.7, 1.66, 1.64, 1.65]), Pattern.DIVERGING),
+    "learned, then back": (make([1.4, 0.9, 0.5, 1.8, 1.65, 1.63]), Pattern.DIVERGING),
+    "learned, then away": (make([1.4, 0.9, 0.5, 7.0]), Pattern.DIVERGING),
+    "not finite": (make([1.4, 0.9, math.nan]), Pattern.DIVERGING),
+    "infinite": (make([math.inf]), Pattern.DIVERGING),
+    "never moves": (make(AT_CHANCE), Pattern.DEAD),
+}
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_hand_made_curves(name: str) -> None:
+    curve, pattern = HAND_MADE[name]
+    found = read(curve)
+    assert found.pattern is pattern, found
+    for sentence in (found.cause, found.advice):
+        assert sentence.endswith(".")
+        assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+@pytest.mark.parametrize("scale", [0.16 / LEVEL, 10.0])
+def test_the_scale_of_the_loss_does_not_matter(name: str, scale: float) -> None:
+    curve, pattern = HAND_MADE[name]
+    scaled = [
+        replace(
+            epoch,
+            train_loss=epoch.train_loss * scale,
+            validation_loss=epoch.validation_loss * scale,
+        )
+        for epoch in curve
+    ]
+    level = Guessing(LEVEL * scale, 0.2)
+    assert (
+        diagnose(scaled, replace(EXPECTED, guessing=level, epochs=len(curve))).pattern is pattern
+    )
+
+
+def test_the_sentences_carry_the_figures() -> None:
+    curve = make([1.4, 0.9, 0.5, 1.8, 1.65], lr=0.01)
+    curve[3:] = [replace(epoch, lr=0.8) for epoch in curve[3:]]
+    found = read(curve)
+    assert found.cause == (
+        "The training loss was 0.5 in epoch 3 and rose to 1.65 by epoch 5, when the learning rate "
+        "went from 0.01 to 0.8; guessing costs 1.609."
+    )
+    assert found.advice.startswith("Lower the learning rate from 0.8 to 0.08 or less; ")
+    found = read(make([1.609] * 4, norm=0.3))
+    assert found.cause == (
+        "At chance level for all 4 epochs: training loss 1.609 and accuracy 20%, where guessing "
+        "gives 1.609; the gradient norm of 0.3 is what the output biases alone have (0.32), so "
+        "none reaches the weights."
+    )
+
+
+def test_units_that_the_first_steps_silenced_are_dead() -> None:
+    curve = make([1.9, 1.61, 1.61, 1.61], norm=0.25)
+    curve[0] = replace(curve[0], gradient_norm=7.1)
+    found = read(curve)
+    assert found.pattern is Pattern.DEAD
+    assert "the gradient norm fell from 7.1 in epoch 1 to 0.25" in found.cause
+    assert "say at 0.001" in found.advice
+
+
+def test_a_run_cut_short_is_not_blamed_for_what_it_had_no_time_for() -> None:
+    falling = make([1.6 - 0.06 * e for e in range(10)])
+    assert read(falling, epochs=10).pattern is Pattern.TOO_SLOW
+    assert read(falling, epochs=30).pattern is Pattern.HEALTHY
+    assert read(falling[:2], epochs=30).pattern is Pattern.TOO_SHORT
+    assert read([], epochs=30).pattern is Pattern.TOO_SHORT
+    assert read(make([1.62, 1.61]), epochs=30).pattern is Pattern.TOO_SHORT
+    assert read(make([1.5, math.nan]), epochs=30).pattern is Pattern.DIVERGING
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
+    """A few hundred real digits at 16 pixels."""
+    settings = DataSettings(name="digits", image_size=16, subset=0.5)
+    workspace = Workspace(tmp_path_factory.mktemp("storage"))
+    return load_data(settings, None, workspace, torch.device("cpu"))
+
+
+@pytest.fixture
+def trained(digits: DeviceData) -> Any:
+    """Train a small AlexNet with some settings; what its curve says."""
+    threads = torch.get_num_threads()
+
+    def train(**settings: Any) -> Diagnosis:
+        small = {"width": 0.1, "epochs": 8, "batch_size": 8, "dropout": 0.0, "threads": 1}
+        config = with_settings(TrainConfig(), {**small, "normalisation": "none", **settings})
+        run = loop.prepare(config, digits, torch.device("cpu"))
+        curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
+        counts = torch.bincount(digits.train_labels).tolist()
+        loss, batch, epochs = config.train.loss, config.train.batch_size, config.train.epochs
+        guessing = Guessing(chance_loss(loss, counts), max(counts) / sum(counts))
+        return diagnose(curve, Expected(guessing, chance_gradient(loss, counts, batch), epochs))
+
+    yield train
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "pattern"),
+    [
+        ({"initialisation": "zeros"}, Pattern.POOR_INITIALISATION),
+        ({"initialisation": "normal", "initialisation_std": 0.01}, Pattern.POOR_INITIALISATION),
+        ({"activation": "sigmoid"}, Pattern.DEAD),
+        ({"lr": 0.8}, Pattern.DIVERGING),
+        ({"breakpoints": ((3, 0.8),)}, Pattern.DIVERGING),
+        ({"lr": 1e-4, "epochs": 5}, Pattern.TOO_SLOW),
+        ({"epochs": 12, "batch_size": 16, "optimizer": "adam", "lr": 1e-3}, Pattern.HEALTHY),
+        ({"optimizer": "adam", "lr": 0.01, "epochs": 15}, Pattern.LR_TOO_LARGE),
+    ],
+    ids=lambda value: value.value if isinstance(value, Pattern) else None,
+)
+def test_trained_curves(trained: Any, settings: dict[str, Any], pattern: Pattern) -> None:
+    found = trained(**settings)
+    assert found.pattern is pattern, found
+
+
+def test_reading_curves_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, optuna_study.report.diagnosis as d; "
+        "assert not {'torch', 'optuna'} & set(sys.modules), 'heavy'; print(d.Pattern.DEAD.label)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "dead\n"
