@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optuna_study.workers.supervise import Tick
 
 RECENT = 5
+NOTES_SHOWN = 3
 BETWEEN_DRAWINGS = 1.0  # seconds
 BETWEEN_LINES = 30.0  # seconds without an ended trial after which plain output shows a life sign
 
@@ -38,8 +39,14 @@ def follow(prepared: Prepared, ticks: Iterable[Tick], *, quiet: bool) -> None:
     Raises:
         OptunaStudyError: whatever ends the launch.
     """
-    for note in prepared.notes:
+    for note in prepared.notes[:NOTES_SHOWN]:
         log.info("%s", note)
+    if len(prepared.notes) > NOTES_SHOWN:
+        log.info(
+            "and %d more such remarks; `optuna-study data check %s` gives all",
+            len(prepared.notes) - NOTES_SHOWN,
+            prepared.study.data_source,
+        )
     if quiet:
         for _ in ticks:
             pass

@@ -101,7 +101,7 @@ class SearchSettings:
     )
     pruner: str = setting(
         "rungs",
-        "What gives up trials early: rungs (a third goes on at a few epochs) or none.",
+        "What gives up trials early: rungs (the better half goes on at a few epochs) or none.",
         choices=tuple(PRUNERS),
     )
     seed: int = setting(

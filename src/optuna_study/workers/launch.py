@@ -58,7 +58,7 @@ class LaunchRequest:
     name: str | None = None
     n_trials: int | None = None  # the study's total
     timeout: float | None = None  # seconds of this launch
-    workers: str | int = 1  # a number, or auto
+    workers: str | int = "auto"  # a number, or auto
     device: str = "auto"
     seed: int | None = None
     storage: str | None = None

@@ -10,6 +10,7 @@ import torch._dynamo  # noqa: F401 - the import is the point
 import optuna_study.workers.preflight
 import optuna_study.workers.worker  # noqa: F401 - as above
 
-# A closed terminal sends SIGHUP to the server too; were it to die, the launch could no longer
-# wait for its workers.
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# A closed terminal, or whoever ends a whole process group, signals the server too; were it to die,
+# the launch could no longer wait for its workers. It ends when the launch does.
+for _number in (signal.SIGHUP, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_IGN)

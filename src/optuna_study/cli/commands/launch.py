@@ -42,11 +42,11 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this launch.")
 @click.option(
     "--workers",
-    default="1",
+    default="auto",
     show_default=True,
     metavar="N|auto",
     callback=_workers,
-    help="Trials at once, a process each.",
+    help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
 @click.option("--seed", type=int, metavar="N", help="Seed of a new study.")
