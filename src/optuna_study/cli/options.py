@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +29,9 @@ class _Stderr(logging.Handler):
     """Writes to whatever stderr is at that moment: a live table puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        # click.echo would write past the live table, which then wipes the line out.
+        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.flush()
 
 
 @dataclass

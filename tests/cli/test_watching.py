@@ -1,0 +1,132 @@
+"""What a launch shows while it works; the launch itself is a fake."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pty
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.cli.options import Invocation
+from optuna_study.cli.watching import follow, require_match
+from optuna_study.errors import CheckFailedError, InterruptedBySignalError
+from optuna_study.report.verify import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass
+class Prepared:
+    """As much of a prepared launch as the view reads."""
+
+    store: Any
+    study: Any
+    resumed: bool = False
+    notes: tuple[str, ...] = ("No pictures here.",)
+
+
+@dataclass
+class Tick:
+    messages: tuple[str, ...] = field(default=())
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> None:
+    Invocation().set_up_logging()
+
+
+def _ticks(stored_study: Any) -> Iterator[Tick]:
+    yield Tick()
+    stored_study.run([0.5])
+    yield Tick(("host-1-001 was killed by SIGKILL",))
+
+
+def test_plain_lines_without_a_terminal(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared: Any = Prepared(stored_study.store, stored_study.study)
+    ticks: Any = _ticks(stored_study)
+    follow(prepared, ticks, quiet=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.partition(" ")[2] for line in err.splitlines()] == [
+        "No pictures here.",
+        "0 of 6 trials ended, 0 running",
+        "host-1-001 was killed by SIGKILL",
+        "1/6  trial 0 (plain)  completed  50.0 %  0.5 s",
+    ]
+
+
+def test_quiet_says_nothing(stored_study: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    Invocation(verbosity=-1).set_up_logging()
+    prepared: Any = Prepared(stored_study.store, stored_study.study)
+    ticks: Any = _ticks(stored_study)
+    follow(prepared, ticks, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_ends_a_launch_passes_through(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ticks() -> Iterator[Tick]:
+        stored_study.run([0.5])
+        yield Tick()
+        raise InterruptedBySignalError(2)
+
+    prepared: Any = Prepared(stored_study.store, stored_study.study, resumed=True)
+    interrupted: Any = ticks()
+    with pytest.raises(InterruptedBySignalError):
+        follow(prepared, interrupted, quiet=False)
+    assert "small goes on: 0 of 6 trials ended" in capsys.readouterr().err
+
+
+def test_a_log_line_survives_the_live_table() -> None:
+    script = (
+        "import logging\n"
+        "from rich.console import Console\n"
+        "from rich.live import Live\n"
+        "from optuna_study.cli.options import Invocation\n"
+        "Invocation().set_up_logging()\n"
+        "with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as screen:\n"
+        "    screen.update('a table', refresh=True)\n"
+        "    logging.getLogger('optuna_study.x').info('kept line')\n"
+        "    screen.update('another table', refresh=True)\n"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    done = subprocess.Popen([sys.executable, "-c", script], stderr=theirs, env=environment)
+    os.close(theirs)
+    received = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:  # Linux ends a pseudo-terminal so
+            break
+        if not chunk:
+            break
+        received += chunk
+    os.close(ours)
+    assert done.wait() == 0
+    before, _, after = received.decode().partition("kept line")
+    # The table is wiped before the line and drawn anew below it, so nothing is written over.
+    assert "\x1b[2K" in before
+    assert after.startswith("\r\n")
+
+
+def test_a_verdict_that_matches_is_no_error() -> None:
+    require_match(None)
+    require_match(Verdict(True, True, ("same",)))
+    with pytest.raises(CheckFailedError, match="differs from what the search recorded: epoch 2"):
+        require_match(Verdict(False, True, ("epoch 2: loss",)))
+
+
+def test_a_handler_is_set_once() -> None:
+    Invocation().set_up_logging()
+    Invocation().set_up_logging()
+    assert len(logging.getLogger("optuna_study").handlers) == 1
