@@ -81,10 +81,25 @@ def test_activation(name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_of_the_catalogue_can_be_made_and_trained(name: str) -> None:
-    values = torch.linspace(-2, 2, 12, requires_grad=True)
+    values = torch.linspace(-2, 2, 12).view(3, 4).requires_grad_()
     layers.activation(ModelSettings(activation=name))(values).sum().backward()
     assert values.grad is not None
     assert values.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 8, 4, 5)])
+def test_maxout_takes_the_larger_of_two_neighbouring_channels(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    layer = layers.activation(ModelSettings(activation="maxout"))
+    expected = values.numpy().reshape(shape[0], 4, 2, *shape[2:]).max(axis=2)
+    assert layer(values).numpy().tolist() == expected.tolist()
+
+
+def test_maxout_alone_asks_for_twice_the_channels() -> None:
+    widenings = {name: layers.widening(ModelSettings(activation=name)) for name in ACTIVATIONS}
+    assert {name for name, factor in widenings.items() if factor != 1} == {"maxout"}
+    assert widenings["maxout"] == 2
+    assert layers.widening(ModelSettings(activation="torch:atan")) == 1
 
 
 def test_unknown_activation_names_the_nearest() -> None:
@@ -146,3 +161,8 @@ def test_group_norm_has_equal_groups(channels: int, groups: int) -> None:
 @pytest.mark.parametrize("name", ["none", "lrn"])
 def test_nothing_is_normalised_per_channel_otherwise(name: str) -> None:
     assert layers.normalisation(name, 8) is None
+
+
+def test_local_response_norm_stands_behind_convolutions_alone_and_where_it_is_asked_for() -> None:
+    assert isinstance(layers.normalisation("lrn", 8, response=True), layers.LocalResponseNorm)
+    assert layers.normalisation("lrn", 8, response=True, dense=True) is None

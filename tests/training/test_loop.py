@@ -110,6 +110,34 @@ class TestOneEpoch:
         for got, expected in zip(run.model.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
 
+    @pytest.mark.parametrize("batch_size", [90, 40, 7])
+    def test_full_batch_descent_takes_one_exact_step(
+        self, tiny_data: DeviceData, config: Config, batch_size: int
+    ) -> None:
+        changes: dict[str, Any] = {"optimizer": "gd", "dropout": 0.0, "epochs": 2, "lr": 0.05}
+        settings = config(batch_size=batch_size, breakpoints=((1, 0.02),), **changes)
+        run = loop.prepare(settings, tiny_data, CPU)
+        assert (run.steps_per_epoch, run.pictures_per_step) == (1, 90)
+        reference = loop.prepare(settings, tiny_data, CPU).model
+        mean, std = (values.view(1, 3, 1, 1) for values in (tiny_data.mean, tiny_data.std))
+        images = (tiny_data.train_images / 255 - mean) / std
+        for result, lr in zip(loop.epochs(run), (0.05, 0.02), strict=True):
+            logits = reference(images)
+            loss = torch.nn.functional.cross_entropy(logits, tiny_data.train_labels)
+            parameters = list(reference.parameters())
+            gradients = torch.autograd.grad(loss, parameters)
+            with torch.no_grad():
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.sub_(gradient, alpha=lr)
+            norm = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients))
+            assert result.lr == lr
+            assert result.train_loss == pytest.approx(loss.item(), rel=1e-5)
+            assert result.gradient_norm == pytest.approx(norm, rel=1e-4)
+            right = (logits.argmax(1) == tiny_data.train_labels).sum().item()
+            assert result.train_accuracy == pytest.approx(right / 90)
+        for got, expected in zip(run.model.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
     def test_evaluation(self, tiny_data: DeviceData, config: Config) -> None:
         run = loop.prepare(config(evaluation_batch_size=7), tiny_data, CPU)
         (first, *_) = loop.epochs(run)
@@ -139,6 +167,14 @@ class TestOneEpoch:
             assert len(reads.sizes) == before
             assert confusion.sum(dim=1).tolist() == [10, 10, 10]
             assert confusion.trace().item() / 30 == result.validation_accuracy
+
+
+def test_batch_norm_never_meets_a_single_picture_in_full_batch_descent(
+    tiny_data: DeviceData, config: Config
+) -> None:
+    settings = config(optimizer="gd", normalisation="batch", batch_size=89, epochs=1)
+    (result,) = loop.epochs(loop.prepare(settings, tiny_data, CPU))
+    assert math.isfinite(result.train_loss)
 
 
 class TestReads:

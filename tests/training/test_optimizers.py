@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LR, DECAY = 0.01, 0.1
 PLAIN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "gd": lambda groups: torch.optim.SGD(groups, LR, foreach=False),
     "sgd": lambda groups: torch.optim.SGD(groups, LR, foreach=False),
     "momentum": lambda groups: torch.optim.SGD(groups, LR, 0.8, foreach=False),
     "nesterov": lambda groups: torch.optim.SGD(groups, LR, 0.8, nesterov=True, foreach=False),

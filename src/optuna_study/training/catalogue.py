@@ -24,12 +24,14 @@ class Entry:
     """One name of a table.
 
     `fixed` are keyword arguments always given; `settings` maps the function's keyword arguments to
-    the settings of the configuration that they take their values from.
+    the settings of the configuration that they take their values from. `widening` is the number of
+    channels an activation takes for each one that it gives.
     """
 
     reference: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    widening: int = 1
 
 
 ACTIVATIONS: Mapping[str, Entry] = {
@@ -38,12 +40,17 @@ ACTIVATIONS: Mapping[str, Entry] = {
     "relu": Entry("torch.nn:ReLU"),
     "leaky_relu": Entry("torch.nn:LeakyReLU", settings={"negative_slope": "slope"}),
     "elu": Entry("torch.nn:ELU"),
+    "maxout": Entry("optuna_study.training.layers:Maxout", widening=2),
     "prelu": Entry("torch.nn:PReLU"),
     "gelu": Entry("torch.nn:GELU"),
     "silu": Entry("torch.nn:SiLU"),
 }
 
+FULL_BATCH = frozenset({"gd"})
+"""Optimizers that take one step an epoch, by the mean gradient over all training pictures."""
+
 OPTIMIZERS: Mapping[str, Entry] = {
+    "gd": Entry("torch.optim:SGD"),
     "sgd": Entry("torch.optim:SGD"),
     "momentum": Entry("torch.optim:SGD", settings={"momentum": "momentum"}),
     "nesterov": Entry(

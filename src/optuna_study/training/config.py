@@ -74,6 +74,12 @@ class ModelSettings:
         "Normalisation of hidden layers; `default` is the variant's own.",
         choices=("default", "none", "lrn", "batch", "layer", "group"),
     )
+    normalisation_place: str = setting(
+        "default",
+        "Where batch, layer and group norm stand: before or after the activation; `default` is "
+        "the variant's own.",
+        choices=("default", "before", "after"),
+    )
     initialisation: str = setting(
         "he",
         "Distribution of initial weights; biases start at zero.",
@@ -95,7 +101,12 @@ class TrainSettings:
     """How the weights are found."""
 
     epochs: int = setting(10, "Passes over the training pictures.", low=1, high=100_000)
-    batch_size: int = setting(32, "Pictures per step.", low=1, high=65_536)
+    batch_size: int = setting(
+        32,
+        "Pictures per step; of gd, whose step takes all pictures, those worked on at once.",
+        low=1,
+        high=65_536,
+    )
     loss: str = setting(
         "cross_entropy",
         "Loss; mse and bce are taken on one-hot targets.",

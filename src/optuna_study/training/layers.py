@@ -1,7 +1,7 @@
 """What models are built from: activations by name, normalisations, a fast local response norm.
 
 Normalisations of a hidden layer with C channels:
-- `lrn`: local response normalisation over channels, where a model has a place for it;
+- `lrn`: local response normalisation over channels, in convolutions alone;
 - `batch`: over the batch and the positions, per channel;
 - `layer`: over channels and positions together, per picture (one group);
 - `group`: over positions and groups of channels, per picture; the number of groups is the greatest
@@ -38,6 +38,25 @@ class Elementwise(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Apply the function."""
         return self.function(values)
+
+
+class Maxout(nn.Module):
+    """The larger of two channels next to each other: (N, 2 C, ...) to (N, C, ...).
+
+    The layer before it gives twice the channels, two sets of weights for each of the maxout's own
+    (Goodfellow et al. 2013). Neighbours, not halves, so that the two groups of a grouped
+    convolution stay apart.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Halve the channels."""
+        return torch.maximum(values[:, 0::2], values[:, 1::2])
+
+
+def widening(settings: ModelSettings) -> int:
+    """How many times the channels that an activation gives the layer before it must have."""
+    entry = ACTIVATIONS.get(settings.activation)
+    return 1 if entry is None else entry.widening
 
 
 def activation(settings: ModelSettings) -> nn.Module:
@@ -87,14 +106,22 @@ def _needs_an_argument(function: Any) -> bool:
     )
 
 
-def normalisation(name: str, channels: int, *, dense: bool = False) -> nn.Module | None:
-    """A new normalisation layer with scale and shift per channel; None for `none` and `lrn`."""
+def normalisation(
+    name: str, channels: int, *, dense: bool = False, response: bool = False
+) -> nn.Module | None:
+    """A new normalisation layer with scale and shift per channel; None for `none`.
+
+    None for `lrn`, too, which has neither scale nor shift, unless `response` asks for it and the
+    layer is a convolution.
+    """
     if name == "batch":
         return nn.BatchNorm1d(channels) if dense else nn.BatchNorm2d(channels)
     if name == "layer":
         return nn.LayerNorm(channels) if dense else nn.GroupNorm(1, channels)
     if name == "group":
         return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)
+    if name == "lrn" and response and not dense:
+        return LocalResponseNorm()
     return None
 
 

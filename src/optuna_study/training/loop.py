@@ -27,7 +27,7 @@ from optuna_study.training import device as devices
 from optuna_study.training import divergence, losses
 from optuna_study.training.augment import augment
 from optuna_study.training.build import initialised_model
-from optuna_study.training.catalogue import augmentation_names
+from optuna_study.training.catalogue import FULL_BATCH, augmentation_names
 from optuna_study.training.chance import chance_loss
 from optuna_study.training.config import Divergence, EpochResult, TrainConfig
 from optuna_study.training.data import DeviceData, to_input
@@ -80,8 +80,17 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches per epoch; the pictures left over change from epoch to epoch."""
-        return len(self.data.train_labels) // self.batch_size
+        """Updates per epoch: one for each whole batch, or a single one of full-batch descent.
+
+        The pictures left over by whole batches change from epoch to epoch.
+        """
+        return len(self.data.train_labels) // self.pictures_per_step
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Training pictures that a step learns from."""
+        full = self.config.train.optimizer in FULL_BATCH
+        return len(self.data.train_labels) if full else self.batch_size
 
     def confusion(self) -> torch.Tensor:
         """The model's validation confusion matrix: classes x classes, int64, on the CPU."""
@@ -237,7 +246,7 @@ def _epoch(run: Run) -> EpochResult | None:
     if figures is None:
         run.interrupted = True
         return None
-    pictures = max(len(figures.losses) * run.batch_size, 1)
+    pictures = max(len(figures.losses) * run.pictures_per_step, 1)
     train_loss = sum(figures.losses) / len(figures.losses)
     train_accuracy = figures.correct / pictures
     validation_loss = validation_accuracy = math.nan
@@ -268,7 +277,7 @@ def _epoch(run: Run) -> EpochResult | None:
 
 def _train(run: Run, epoch: int) -> _Figures | None:
     """The steps of an epoch; ends early at a divergence, None when stopped."""
-    seed, steps, size = run.config.train.seed, run.steps_per_epoch, run.batch_size
+    seed, steps, size = run.config.train.seed, run.steps_per_epoch, run.pictures_per_step
     order = _order(len(run.data.train_labels), stream_seed(seed, "order", epoch))
     batches = order[: steps * size].view(steps, size).to(run.device)
     noise = torch.Generator(run.device).manual_seed(stream_seed(seed, "augmentation", epoch))
@@ -290,22 +299,37 @@ def _train(run: Run, epoch: int) -> _Figures | None:
     return figures
 
 
-def _step(run: Run, batch: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
-    """One update; loss, gradient norm and right answers, three numbers that stay on the device."""
+def _step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+    """One update; loss, gradient norm and right answers, three numbers that stay on the device.
+
+    More pictures than a batch holds are worked on one batch at a time; their gradients add up to
+    that of the mean over all of them.
+    """
+    run.optimizer.zero_grad(set_to_none=True)
+    # Of equal size but for one picture, so that batch norm never meets a single one.
+    batches = pictures.tensor_split(len(pictures) // run.batch_size)
+    parts = [_descend(run, batch, noise, len(pictures)) for batch in batches]
+    loss, correct = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+    gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    run.optimizer.step()
+    return torch.stack((loss, norm, correct))
+
+
+def _descend(run: Run, batch: torch.Tensor, noise: torch.Generator, step: int) -> torch.Tensor:
+    """Add a batch's gradient; its part of the mean loss over a `step`, and its right answers."""
     config, data = run.config, run.data
     images = augment(
         data.train_images[batch], augmentation_names(config.data.augmentation), data, noise
     )
     labels = data.train_labels[batch]
-    run.optimizer.zero_grad(set_to_none=True)
     logits = run.model(images)
     loss = losses.get_loss(config.train.loss)(logits, labels)
+    if len(batch) < step:
+        loss = loss * (len(batch) / step)
     torch.autograd.backward(loss)
-    gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    run.optimizer.step()
     correct = (logits.detach().argmax(dim=1) == labels).sum()
-    return torch.stack((loss.detach(), norm, correct.to(loss.dtype)))
+    return torch.stack((loss.detach(), correct.to(loss.dtype)))
 
 
 def _look(run: Run, figures: _Figures, epoch: int, seen: torch.Tensor) -> None:
@@ -339,10 +363,11 @@ def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Lim
     guessing = divergence.Guessing(
         loss=chance_loss(settings.loss, counts), accuracy=max(counts) / pictures
     )
+    size = pictures if settings.optimizer in FULL_BATCH else min(settings.batch_size, pictures)
     return divergence.Limits(
         guessing,
         epochs=settings.epochs,
-        steps_per_epoch=pictures // min(settings.batch_size, pictures),
+        steps_per_epoch=pictures // size,
         warmup_epochs=settings.warmup_epochs,
     )
 

@@ -159,6 +159,51 @@ def test_other_variants_normalise_before_the_activation(normalisation: str) -> N
     assert before == expected[normalisation]
 
 
+@pytest.mark.parametrize("variant", ["default", "batch_norm"])
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_place_of_normalisation_is_a_setting(variant: str, place: str) -> None:
+    names = kinds(on_meta(64, variant=variant, normalisation="batch", normalisation_place=place))
+    pairs = [names[spot - 1 : spot + 2] for spot, name in enumerate(names) if name == "ReLU"]
+    position = 0 if place == "before" else 2
+    assert [pair[position] for pair in pairs] == ["BatchNorm2d"] * 5 + ["BatchNorm1d"] * 2
+
+
+@pytest.mark.parametrize("variant", alexnet.VARIANTS)
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_maxout_doubles_the_layers_before_it(variant: str, place: str) -> None:
+    changes: dict[str, Any] = {"variant": variant, "width": 0.25, "normalisation_place": place}
+    plain = on_meta(227, normalisation="batch", **changes)
+    model = on_meta(227, normalisation="batch", activation="maxout", **changes)
+
+    def produced(layers: nn.Module) -> list[int]:
+        weighted = [each for each in layers.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+        return [each.weight.shape[0] for each in weighted]
+
+    def normalised(layers: nn.Module) -> list[int]:
+        norms = nn.BatchNorm2d | nn.BatchNorm1d
+        return [each.num_features for each in layers.modules() if isinstance(each, norms)]
+
+    *hidden, last = produced(plain)
+    assert produced(model) == [*(2 * count for count in hidden), last]
+    factor = 2 if place == "before" else 1
+    assert normalised(model) == [factor * count for count in normalised(plain)]
+    assert model(torch.empty(2, 3, 227, 227, device="meta")).shape == (2, 5)
+
+
+def test_the_torchvision_variant_is_torchvisions_model() -> None:
+    from torchvision.models import alexnet as theirs
+
+    torch.manual_seed(1)
+    reference = theirs(weights=None, num_classes=5).eval()
+    ours = on_meta(224, variant="torchvision")
+    assert counts(ours) == counts(reference)
+    weights = dict(zip(ours.state_dict(), reference.state_dict().values(), strict=True))
+    ours.load_state_dict(weights, assign=True)
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(images), reference(images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", alexnet.VARIANTS)
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_every_variant_takes_every_normalisation(variant: str, normalisation: str) -> None:
