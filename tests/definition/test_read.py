@@ -63,7 +63,7 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ("data = 3", "data: must be a table, not 3"),
         ("data = {image_sise = 3}", "data.image_sise: unknown key, did you mean 'image_size'?"),
         ("data = {lr = 3}", "data.lr: unknown key, it belongs in [train]"),
-        ("data = {image_size = 4}", "data.image_size: must be between 8 and 1,024, not 4"),
+        ("data = {image_size = 0}", "data.image_size: must be between 1 and 1,024, not 0"),
         ("data = {image_size = 32.0}", "data.image_size: must be a whole number, not 32.0"),
         ("data = {image_size = true}", "data.image_size: must be a whole number, not true"),
         ("data = {name = 'digit'}", "data.name: unknown name 'digit', did you mean 'digits'?"),
@@ -111,7 +111,7 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ),
         (
             "train = {optimizer = 'a.b:c'}",
-            "train.optimizer: unknown name 'a.b:c', known: adagrad, adam, adamw, momentum, "
+            "train.optimizer: unknown name 'a.b:c', known: adagrad, adam, adamw, gd, momentum, "
             "nesterov, rmsprop, sgd",
         ),
         (
@@ -167,7 +167,8 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ),
         (
             "profile = {cpu = {data = {folder = 'x'}}}",
-            "profile.cpu.data.folder: unknown key, known: augmentation, image_size, name, subset",
+            "profile.cpu.data.folder: unknown key, known: augmentation, "
+            "evaluation, image_size, name, picture_limit, pixels, scaling, subset",
         ),
         (
             "profile = {cpu = {train = {epochs = 'few'}}}",

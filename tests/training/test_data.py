@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import Workspace
+from optuna_study.training.augment import augment
 from optuna_study.training.catalogue import augmentation_names
 from optuna_study.training.config import DataSettings
 from optuna_study.training.data import (
@@ -17,6 +19,7 @@ from optuna_study.training.data import (
     load_data,
     open_pictures,
     to_input,
+    view,
 )
 from optuna_study.training.pictures import Pictures, Request, computed
 
@@ -131,6 +134,77 @@ def test_a_subset_is_the_beginning_of_the_training_side(
     assert part.train_labels.bincount().tolist() == [32] * 5
     assert torch.equal(part.validation_images, rendered.validation_images)
     assert torch.equal(part.test_images, rendered.test_images)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subset": 0.25},
+        {"picture_limit": 70},
+        {"subset": 0.5, "picture_limit": 500, "pixels": "permuted"},
+        {"scaling": "unit"},
+    ],
+)
+def test_a_view_is_what_loading_by_its_settings_gives(
+    rendered: DeviceData, workspace: Workspace, changes: dict[str, Any]
+) -> None:
+    settings = DataSettings(name="rendered", image_size=32, **changes)
+    loaded = load_data(settings, None, workspace, CPU)
+    seen = view(view(rendered, DataSettings(subset=0.1, pixels="permuted")), settings)
+    for name in ("train_images", "train_labels", "validation_images", "test_labels"):
+        assert torch.equal(getattr(seen, name), getattr(loaded, name))
+    for name in ("mean", "std", "principal"):
+        assert torch.equal(getattr(seen, name), getattr(loaded, name))
+    assert (seen.permutation is None) == (loaded.permutation is None)
+    assert view(seen, settings) is seen
+
+
+def test_colours_are_those_of_the_pictures_used(rendered: DeviceData) -> None:
+    part = view(rendered, DataSettings(picture_limit=70))
+    pixels = rendered.train_images[:70].permute(0, 2, 3, 1).reshape(-1, 3).double() / 255
+    torch.testing.assert_close(part.mean.double(), pixels.mean(dim=0), rtol=1e-5, atol=1e-6)
+    deviation = pixels.std(dim=0, correction=0)
+    torch.testing.assert_close(part.std.double(), deviation, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(part.mean, rendered.mean)
+
+
+def test_a_limit_is_stratified_and_leaves_every_class(rendered: DeviceData) -> None:
+    assert view(rendered, DataSettings(picture_limit=50)).train_labels.bincount().tolist() == (
+        [10] * 5
+    )
+    assert view(rendered, DataSettings(picture_limit=1)).train_labels.bincount().tolist() == (
+        [1] * 5
+    )
+    assert len(view(rendered, DataSettings(picture_limit=10**6)).train_labels) == 640
+
+
+def test_permuted_pixels_are_those_of_numpy(rendered: DeviceData) -> None:
+    data = view(rendered, DataSettings(pixels="permuted"))
+    random = np.random.RandomState(int(rendered.fingerprint[:8], 16))
+    order = random.permutation(32 * 32)
+    assert sorted(order.tolist()) == list(range(32 * 32))
+    plain = to_input(rendered.test_images[:5], rendered).numpy()
+    expected = plain.reshape(5, 3, -1)[:, :, order].reshape(plain.shape)
+    assert np.array_equal(to_input(data.test_images[:5], data).numpy(), expected)
+    random_free = torch.Generator()
+    augmented = augment(data.test_images[:5], (), data, random_free)
+    assert np.array_equal(augmented.numpy(), expected)
+
+
+def test_pixels_are_permuted_after_cropping_and_mirroring(rendered: DeviceData) -> None:
+    data = view(rendered, DataSettings(pixels="permuted"))
+    assert data.permutation is not None
+    seeds = [torch.Generator().manual_seed(9) for _ in range(2)]
+    plain = augment(data.train_images[:6], ("crop", "flip"), rendered, seeds[0])
+    permuted = augment(data.train_images[:6], ("crop", "flip"), data, seeds[1])
+    expected = plain.flatten(2)[:, :, data.permutation].view(plain.shape)
+    assert torch.equal(permuted, expected)
+
+
+def test_unit_scaling_leaves_pixels_from_0_to_1(rendered: DeviceData) -> None:
+    data = view(rendered, DataSettings(scaling="unit"))
+    found = to_input(data.test_images[:3], data)
+    torch.testing.assert_close(found, data.test_images[:3, :, 2:34, 2:34].float() / 255)
 
 
 def test_sizes_do_not_change_the_split(rendered: DeviceData, workspace: Workspace) -> None:

@@ -71,7 +71,7 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
 """What a study file may hold, each with the sentence that documents it."""
 
 PINNED = frozenset(
-    {"image_size", "subset", "seed", "threads", "memory_format", "evaluation_batch_size"}
+    {"image_size", "seed", "threads", "memory_format", "evaluation_batch_size"}
 )
 """Settings that are the same for every trial of a study: trials share data and device."""
 

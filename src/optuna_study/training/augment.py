@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.training.data import centre_crop, normalise_, to_floats
+from optuna_study.training.data import centre_crop, normalise_, reordered, to_floats
 
 if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
@@ -43,7 +43,7 @@ def augment(
         )
     else:
         images = centre_crop(images, data.image_size)
-    colours = to_floats(images, data)
+    colours = to_floats(reordered(images, data), data)
     if "color_jitter" in names:
         colours = color_jitter(colours, generator)
     if "pca_jitter" in names:

@@ -44,13 +44,39 @@ class DataSettings:
         "rendered",
         "Data set: built-in, fetched, or `folder` for pictures of one's own.",
     )
-    image_size: int = setting(64, "Side of the square a model sees, in pixels.", low=8, high=1024)
+    image_size: int = setting(
+        64,
+        "Side of the square a model sees, in pixels; the points of `spiral` need only 1.",
+        low=1,
+        high=1024,
+    )
     augmentation: str = setting(
         "none",
         "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
     )
     subset: float = setting(
         1.0, "Fraction of the training pictures used, stratified.", low=0.01, high=1.0
+    )
+    picture_limit: int = setting(
+        0, "Training pictures used at most, stratified; 0 means all.", low=0, high=10**9
+    )
+    pixels: str = setting(
+        "plain",
+        "Order of the pixels: plain, or permuted by one permutation that is the same for every "
+        "picture and follows from the data's fingerprint.",
+        choices=("plain", "permuted"),
+    )
+    scaling: str = setting(
+        "standardised",
+        "Pixel values a model sees: standardised by the training pictures' mean and deviation per "
+        "channel, or unit, from 0 to 1.",
+        choices=("standardised", "unit"),
+    )
+    evaluation: str = setting(
+        "centre",
+        "Validation and test pictures: their centre, or ten_crop, the mean probabilities of four "
+        "corners and the centre, each also mirrored.",
+        choices=("centre", "ten_crop"),
     )
 
 

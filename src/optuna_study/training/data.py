@@ -2,19 +2,20 @@
 
 Pictures are kept at the size of the article's 256 : 227: the shorter side is scaled to
 `cache_size(image_size)` and the centre square kept, training takes a random crop from it (when
-`crop` is an augmentation) and evaluation the centre.
+`crop` is an augmentation) and evaluation the centre or ten crops.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from optuna_study.training.sources import cache_size, open_pictures
-from optuna_study.training.split import split
+from optuna_study.training.split import split, used_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.training.config import DataSettings
 
-__all__ = ["DeviceData", "cache_size", "load_data", "open_pictures", "to_input"]
+__all__ = ["DeviceData", "cache_size", "load_data", "open_pictures", "to_input", "view"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class DeviceData:
     images are views of the shared cache file, with the channels innermost in memory. `mean` and
     `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
     principal components of the training pictures' colours, each multiplied by its eigenvalue.
+    `permutation`, where there is one, holds the old place of each pixel of the picture that a
+    model sees. `viewed` tells by which settings `source`, the whole data, became these.
     """
 
     train_images: torch.Tensor
@@ -52,6 +55,9 @@ class DeviceData:
     fingerprint: str
     memory_format: torch.memory_format
     notes: tuple[str, ...] = ()
+    permutation: torch.Tensor | None = None
+    viewed: tuple[float, int, str, str] | None = None
+    source: DeviceData | None = None
 
     @property
     def channels(self) -> int:
@@ -71,13 +77,16 @@ def load_data(
     device: torch.device,
     memory_format: str = "contiguous",
 ) -> DeviceData:
-    """Split pictures on a device; the test side too, which a search leaves alone.
+    """Split pictures on a device, as the settings want them seen.
+
+    The test side, too, which a search leaves alone. `view` shows the same pictures by other
+    settings.
 
     Raises:
         DataError: see `open_pictures`.
     """
     pictures = open_pictures(settings, folder, workspace)
-    parts = split(pictures, settings.subset)
+    parts = split(pictures)
     training, (mean, std, principal) = parts.train, colour_statistics(pictures.images, parts.train)
 
     def images(indices: NDArray[np.int64]) -> torch.Tensor:
@@ -89,7 +98,7 @@ def load_data(
     def small(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    return DeviceData(
+    whole = DeviceData(
         train_images=images(training),
         train_labels=labels(training),
         validation_images=images(parts.validation),
@@ -106,11 +115,69 @@ def load_data(
         memory_format=_FORMATS[memory_format],
         notes=pictures.notes,
     )
+    return view(whole, settings)
+
+
+def view(data: DeviceData, settings: DataSettings) -> DeviceData:
+    """The same data by other settings of subset, limit, pixel order and scaling.
+
+    Trials of one study may differ in these; only what a fraction of the pictures has of its own,
+    mean, deviation and components, is computed anew.
+    """
+    wanted = (settings.subset, settings.picture_limit, settings.pixels, settings.scaling)
+    if data.viewed == wanted:
+        return data
+    whole = data if data.source is None else data.source
+    changes: dict[str, Any] = {}
+    if settings.subset < 1 or settings.picture_limit:
+        changes |= _narrowed(whole, settings.subset, settings.picture_limit)
+    if settings.scaling == "unit":
+        changes |= {"mean": torch.zeros_like(whole.mean), "std": torch.ones_like(whole.std)}
+    if settings.pixels == "permuted":
+        order = torch.from_numpy(pixel_permutation(whole.fingerprint, whole.image_size**2))
+        changes["permutation"] = order.to(whole.device)
+    return dataclasses.replace(whole, **changes, viewed=wanted, source=whole)
+
+
+def pixel_permutation(fingerprint: str, pixels: int) -> NDArray[np.int64]:
+    """The old place of each pixel, in NumPy's frozen legacy order: the same on every machine."""
+    random = np.random.RandomState(int(fingerprint[:8], 16))
+    return random.permutation(pixels).astype(np.int64)
+
+
+def _narrowed(whole: DeviceData, subset: float, limit: int) -> dict[str, torch.Tensor]:
+    """The first of the training pictures, whose every prefix is stratified, and their colours."""
+    present = int(torch.bincount(whole.train_labels).count_nonzero())
+    used = used_pictures(len(whole.train_labels), present, subset, limit)
+    images = whole.train_images[:used]
+    pixels = images.permute(0, 2, 3, 1).cpu().numpy()
+    names = ("mean", "std", "principal")
+    colours = zip(names, colour_statistics(pixels, np.arange(used)), strict=True)
+    return {
+        "train_images": images,
+        "train_labels": whole.train_labels[:used],
+        **{
+            name: torch.from_numpy(values.astype(np.float32)).to(whole.device)
+            for name, values in colours
+        },
+    }
 
 
 def to_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
     """A model's input from uint8 pictures (B, channels, side, side): their centre, normalised."""
-    return normalise_(to_floats(centre_crop(images, data.image_size), data), data)
+    return seen(centre_crop(images, data.image_size), data)
+
+
+def seen(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+    """A model's input from uint8 pictures of the size it sees: put in order and normalised."""
+    return normalise_(to_floats(reordered(images, data), data), data)
+
+
+def reordered(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+    """Pictures of the size a model sees with their pixels permuted, where the data asks for it."""
+    if data.permutation is None:
+        return images
+    return images.flatten(2).index_select(2, data.permutation).view(images.shape)
 
 
 def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -24,36 +24,24 @@ from torch import nn
 
 from optuna_study.errors import DataError, UsageError
 from optuna_study.training import device as devices
-from optuna_study.training import divergence, losses
+from optuna_study.training import divergence, evaluation, losses
 from optuna_study.training.augment import augment
 from optuna_study.training.build import initialised_model
 from optuna_study.training.catalogue import FULL_BATCH, augmentation_names
 from optuna_study.training.chance import chance_loss
 from optuna_study.training.config import Divergence, EpochResult, TrainConfig
-from optuna_study.training.data import DeviceData, to_input
+from optuna_study.training.data import DeviceData, view
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
 from optuna_study.training.schedule import lr_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from optuna_study.training.evaluation import Evaluation
+
     Read = Callable[[torch.Tensor], list[float]]
 
 STATE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model makes of some pictures.
-
-    `loss` is the mean over pictures, `confusion` counts them by class (rows) and answer (columns)
-    in int64 on the CPU, `probabilities` is (N, classes) on the device, where asked for.
-    """
-
-    loss: float
-    accuracy: float
-    confusion: torch.Tensor
-    probabilities: torch.Tensor | None = None
 
 
 @dataclass
@@ -132,6 +120,8 @@ def prepare(
 ) -> Run:
     """A run at its start, or where `state` left it; sets torch's CPU threads.
 
+    The data is seen as the configuration's own settings want it.
+
     `read` is the one way in which numbers leave the device: once for every 32 steps begun, once
     per evaluation.
 
@@ -141,6 +131,7 @@ def prepare(
     """
     settings = config.train
     devices.use_threads(settings.threads)
+    data = view(data, config.data)
     model = initialised_model(
         config.model,
         channels=data.channels,
@@ -189,31 +180,14 @@ def evaluate(
     Raises:
         DataError: there are no pictures.
     """
-    if len(labels) == 0:
-        raise DataError("evaluation: there are no pictures to evaluate on")
-    name, size = run.config.train.loss, run.config.train.evaluation_batch_size
-    classes = len(run.data.classes)
-    loss_function = losses.get_loss(name)
-    sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=run.device)
-    answers: list[torch.Tensor] = []
-    was_training = run.model.training
-    run.model.eval()
-    with torch.inference_mode():
-        for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            logits = run.model(to_input(batch, run.data))
-            sums[0] += loss_function(logits, truth) * len(truth)
-            pairs = truth * classes + logits.argmax(dim=1)
-            sums[1:] += torch.bincount(pairs, minlength=classes * classes)
-            if probabilities:
-                answers.append(losses.probabilities(name, logits))
-    run.model.train(was_training)
-    total, *counts = run.read(sums)
-    confusion = torch.tensor(counts, dtype=torch.int64).view(classes, classes)
-    return Evaluation(
-        loss=total / len(labels),
-        accuracy=int(confusion.trace()) / len(labels),
-        confusion=confusion,
-        probabilities=torch.cat(answers) if probabilities else None,
+    return evaluation.evaluate(
+        run.model,
+        run.config,
+        run.data,
+        images,
+        labels,
+        read=run.read,
+        probabilities=probabilities,
     )
 
 

@@ -12,8 +12,9 @@ from optuna_study.errors import DataError
 from optuna_study.training import checkpoint, losses
 from optuna_study.training.build import build_model
 from optuna_study.training.config import TrainConfig, config_from_dict, config_to_dict
-from optuna_study.training.data import DeviceData, to_input
+from optuna_study.training.data import DeviceData, view
 from optuna_study.training.decode import decode
+from optuna_study.training.evaluation import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,10 +44,13 @@ class Prediction:
 def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> None:
     """Write the run's model with all that is needed to use it on a picture.
 
+    The data is seen as the configuration's own settings want it.
+
     Raises:
         DiskFullError: no space left.
         FolderError: the folder cannot be written.
     """
+    data = view(data, config.data)
     model = {
         "kind": "model",
         "version": MODEL_VERSION,
@@ -56,6 +60,7 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
         "cache_size": data.cache_size,
         "mean": data.mean.cpu(),
         "std": data.std.cpu(),
+        "permutation": None if data.permutation is None else data.permutation.cpu(),
         "fingerprint": data.fingerprint,
         "epoch": run.epoch,
         "weights": run.model.state_dict(),
@@ -82,7 +87,7 @@ def predict(path: Path, images: Sequence[Path], device: torch.device) -> list[Pr
     predictions = []
     for batch, notes, paths in _batches(images, data):
         with torch.inference_mode():
-            logits = model(to_input(batch.to(device), data))
+            logits = judge(model, config, data, batch.to(device))
             answers = losses.probabilities(config.train.loss, logits).tolist()
         for image, note, answer in zip(paths, notes, answers, strict=True):
             ranked = sorted(
@@ -99,6 +104,7 @@ def _without_pictures(
     side, channels = stored["cache_size"], stored["channels"]
     images = torch.empty((0, channels, side, side), dtype=torch.uint8, device=device)
     labels = torch.empty(0, dtype=torch.int64, device=device)
+    permutation = stored.get("permutation")
     return DeviceData(
         train_images=images,
         train_labels=labels,
@@ -114,6 +120,7 @@ def _without_pictures(
         cache_size=side,
         fingerprint=stored["fingerprint"],
         memory_format=torch.contiguous_format,
+        permutation=None if permutation is None else permutation.to(device),
     )
 
 

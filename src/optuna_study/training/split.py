@@ -37,9 +37,20 @@ def split(pictures: Pictures, subset: float = 1.0) -> Split:
         train, validation, test = np.split(np.arange(ends[2]), ends[:2])
     else:
         train, validation, test = _sides(pictures)
-    present = len(np.unique(pictures.labels[train]))
-    used = min(len(train), max(present, round(subset * len(train))))
+    used = used_pictures(len(train), len(np.unique(pictures.labels[train])), subset)
     return Split(train=train[:used], validation=validation, test=test)
+
+
+def used_pictures(count: int, present: int, subset: float, limit: int = 0) -> int:
+    """How many of `count` training pictures of `present` classes are used: one a class at least.
+
+    >>> used_pictures(1000, 5, 0.25), used_pictures(1000, 5, 0.25, limit=90)
+    (250, 90)
+    >>> used_pictures(1000, 5, 0.001), used_pictures(60, 5, 1.0, limit=90)
+    (5, 60)
+    """
+    wanted = round(subset * count)
+    return min(count, max(present, min(wanted, limit or wanted)))
 
 
 def _sides(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

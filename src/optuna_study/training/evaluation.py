@@ -1,0 +1,117 @@
+"""What a trained model makes of pictures: by their centre, or by ten crops of each.
+
+Ten crops are the four corners and the centre, each also mirrored (Krizhevsky et al. 2012); the
+probabilities of all are averaged. Where pictures have no margin to crop from, the picture and its
+mirror image are left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from optuna_study.errors import DataError
+from optuna_study.training import losses
+from optuna_study.training.data import seen, to_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from optuna_study.training.config import TrainConfig
+    from optuna_study.training.data import DeviceData
+
+    Read = Callable[[torch.Tensor], list[float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of some pictures.
+
+    `loss` is the mean over pictures, `confusion` counts them by class (rows) and answer (columns)
+    in int64 on the CPU, `probabilities` is (N, classes) on the device, where asked for.
+    """
+
+    loss: float
+    accuracy: float
+    confusion: torch.Tensor
+    probabilities: torch.Tensor | None = None
+
+
+def evaluate(
+    model: nn.Module,
+    config: TrainConfig,
+    data: DeviceData,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    read: Read,
+    probabilities: bool = False,
+) -> Evaluation:
+    """The figures of a model on uint8 pictures, with one read of the device.
+
+    Raises:
+        DataError: there are no pictures.
+    """
+    if len(labels) == 0:
+        raise DataError("evaluation: there are no pictures to evaluate on")
+    name, size, classes = config.train.loss, config.train.evaluation_batch_size, len(data.classes)
+    loss_function = losses.get_loss(name)
+    sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=labels.device)
+    answers: list[torch.Tensor] = []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            logits = judge(model, config, data, batch)
+            sums[0] += loss_function(logits, truth) * len(truth)
+            pairs = truth * classes + logits.argmax(dim=1)
+            sums[1:] += torch.bincount(pairs, minlength=classes * classes)
+            if probabilities:
+                answers.append(losses.probabilities(name, logits))
+    model.train(was_training)
+    total, *counts = read(sums)
+    confusion = torch.tensor(counts, dtype=torch.int64).view(classes, classes)
+    return Evaluation(
+        loss=total / len(labels),
+        accuracy=int(confusion.trace()) / len(labels),
+        confusion=confusion,
+        probabilities=torch.cat(answers) if probabilities else None,
+    )
+
+
+def judge(
+    model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
+) -> torch.Tensor:
+    """A model's logits (B, classes) for uint8 pictures, as the settings have them evaluated."""
+    if config.data.evaluation == "centre":
+        return torch.as_tensor(model(to_input(images, data)))
+    logits = [model(seen(crop, data)) for crop in ten_crops(images, data.image_size)]
+    return averaged(config.train.loss, torch.stack(logits))
+
+
+def ten_crops(images: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """Squares of side `size` of pictures (B, channels, side, side): five places, each mirrored."""
+    margin = images.shape[-1] - size
+    places = [(0, 0), (0, margin), (margin, 0), (margin, margin), (margin // 2, margin // 2)]
+    for row, column in places if margin else places[:1]:
+        crop = images[..., row : row + size, column : column + size]
+        yield crop
+        yield crop.flip(-1)
+
+
+def averaged(name: str, logits: torch.Tensor) -> torch.Tensor:
+    """The logits (B, classes) of the mean probabilities of several (crops, B, classes) logits.
+
+    Probabilities are those of the loss: the softmax, or each class's sigmoid.
+    """
+    count = math.log(len(logits))
+    if name == "cross_entropy":
+        return logits.log_softmax(dim=2).logsumexp(dim=0) - count
+    present = functional.logsigmoid(logits).logsumexp(dim=0)
+    return present - functional.logsigmoid(-logits).logsumexp(dim=0)

@@ -1,0 +1,142 @@
+"""Ten crops and the average of their probabilities, against plain NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from optuna_study.training import loop, losses
+from optuna_study.training.data import to_input
+from optuna_study.training.evaluation import averaged, judge, ten_crops
+from optuna_study.training.predict import predict, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from optuna_study.training.config import TrainConfig
+    from optuna_study.training.data import DeviceData
+
+CPU = torch.device("cpu")
+
+
+def plain_crops(images: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
+    """Ten crops of (N, C, H, W), as one writes them down."""
+    last = images.shape[-1] - size
+    middle = last // 2
+    found = []
+    for top, left in [(0, 0), (0, last), (last, 0), (last, last), (middle, middle)]:
+        square = images[:, :, top : top + size, left : left + size]
+        found += [square, square[:, :, :, ::-1]]
+    return found
+
+
+@pytest.mark.parametrize(("side", "size"), [(20, 16), (9, 8), (12, 4)])
+def test_ten_crops_are_those_of_numpy(side: int, size: int) -> None:
+    images = np.random.RandomState(1).randint(0, 256, (3, 2, side, side), dtype=np.uint8)
+    found = list(ten_crops(torch.from_numpy(images), size))
+    expected = plain_crops(images, size)
+    assert len(found) == 10
+    for got, wanted in zip(found, expected, strict=True):
+        assert np.array_equal(got.numpy(), wanted)
+
+
+def test_without_a_margin_the_picture_and_its_mirror_image_are_left() -> None:
+    images = torch.arange(2 * 9, dtype=torch.uint8).view(2, 1, 3, 3)
+    crops = list(ten_crops(images, 3))
+    assert len(crops) == 2
+    assert crops[0].equal(images)
+    assert crops[1][0, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
+def test_probabilities_are_averaged_not_logits(loss: str) -> None:
+    logits = torch.randn(10, 4, 5, generator=torch.Generator().manual_seed(3)) * 8
+    raw = logits.double().numpy()
+    if loss == "cross_entropy":
+        powers = np.exp(raw - raw.max(axis=2, keepdims=True))
+        expected = (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0)
+        got = averaged(loss, logits).softmax(1)
+    else:
+        expected = (1 / (1 + np.exp(-raw))).mean(axis=0)
+        got = averaged(loss, logits).sigmoid()
+    torch.testing.assert_close(got.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
+def test_one_answer_is_its_own_average(loss: str) -> None:
+    logits = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(4))
+    own = losses.probabilities(loss, logits[0])
+    torch.testing.assert_close(losses.probabilities(loss, averaged(loss, logits)), own)
+
+
+def test_extreme_answers_stay_finite() -> None:
+    logits = torch.tensor([[[300.0, -300.0]], [[-300.0, 300.0]]])
+    for loss in ("cross_entropy", "mse", "bce"):
+        assert averaged(loss, logits).isfinite().all()
+
+
+@pytest.fixture
+def roomy(tiny_data: DeviceData) -> DeviceData:
+    """The tiny data as if a model of 12 pixels looked at it: a margin of four to crop from."""
+    return dataclasses.replace(tiny_data, image_size=12)
+
+
+@pytest.mark.parametrize("pixels", ["plain", "permuted"])
+def test_ten_crop_evaluation_is_that_of_numpy(
+    roomy: DeviceData, config: Callable[..., TrainConfig], pixels: str
+) -> None:
+    settings = config(evaluation="ten_crop", epochs=1, image_size=12, pixels=pixels)
+    run = loop.prepare(settings, roomy, CPU)
+    (result,) = loop.epochs(run)
+    told = loop.evaluate(run, roomy.test_images, roomy.test_labels, probabilities=True)
+    mean = roomy.mean.numpy().reshape(1, 3, 1, 1)
+    std = roomy.std.numpy().reshape(1, 3, 1, 1)
+    answers = []
+    run.model.eval()
+    for crop in plain_crops(roomy.test_images.numpy(), 12):
+        flat = crop.reshape(len(crop), 3, 144)
+        if pixels == "permuted":
+            assert run.data.permutation is not None
+            flat = flat[:, :, run.data.permutation.numpy()]
+        values = (flat.reshape(crop.shape).astype(np.float32) / 255 - mean) / std
+        with torch.no_grad():
+            logits = run.model(torch.from_numpy(values.astype(np.float32))).numpy()
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        answers.append(powers / powers.sum(axis=1, keepdims=True))
+    expected = np.mean(answers, axis=0)
+    labels = roomy.test_labels.numpy()
+    assert told.probabilities is not None
+    assert told.probabilities.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert told.accuracy == (expected.argmax(axis=1) == labels).mean()
+    loss = -np.log(expected[np.arange(len(labels)), labels]).mean()
+    assert told.loss == pytest.approx(loss, rel=1e-4)
+    centre = run.model(to_input(roomy.test_images, run.data)).softmax(1)
+    assert not torch.allclose(told.probabilities, centre)
+    assert 0 <= result.validation_accuracy <= 1
+
+
+def test_prediction_evaluates_as_the_training_did(
+    roomy: DeviceData, config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    settings = config(evaluation="ten_crop", epochs=1, image_size=12, pixels="permuted")
+    run = loop.prepare(settings, roomy, CPU)
+    list(loop.epochs(run))
+    save_model(tmp_path / "model.pt", run, settings, roomy)
+    path = tmp_path / "picture.png"
+    Image.fromarray(roomy.test_images[0].permute(1, 2, 0).numpy()).save(path)
+    (prediction,) = predict(tmp_path / "model.pt", [path], CPU)
+    with torch.inference_mode():
+        run.model.eval()
+        logits = judge(run.model, settings, run.data, roomy.test_images[:1])
+    chances = dict(prediction.probabilities)
+    got = torch.tensor([chances[name] for name in roomy.classes])
+    torch.testing.assert_close(got, logits.softmax(1)[0], rtol=1e-4, atol=1e-5)
