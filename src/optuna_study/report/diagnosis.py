@@ -155,7 +155,7 @@ def _not_finite(curve: _Curve) -> Diagnosis | None:
                 Pattern.DIVERGING,
                 f"The loss or its gradient was no longer finite in epoch {epoch.epoch}{was}, at "
                 f"learning rate {epoch.lr:g}.",
-                _lower(epoch.lr),
+                lower_rate(epoch.lr),
             )
     return None
 
@@ -187,12 +187,12 @@ def _rising(curve: _Curve) -> Diagnosis | None:
             f"The training loss was {best.train_loss:.4g} in epoch {best.epoch} and rose to "
             f"{last.train_loss:.4g} by epoch {last.epoch}{changed}; guessing costs {level:.4g}."
         )
-        return Diagnosis(Pattern.DIVERGING, cause, _lower(first.lr))
+        return Diagnosis(Pattern.DIVERGING, cause, lower_rate(first.lr))
     cause = (
         f"The training loss was thrown to {peak.train_loss:.4g} in epoch {peak.epoch} and ended "
         f"at {last.train_loss:.4g}, where guessing costs {level:.4g}."
     )
-    return Diagnosis(Pattern.DIVERGING, cause, _lower(peak.lr))
+    return Diagnosis(Pattern.DIVERGING, cause, lower_rate(peak.lr))
 
 
 def _never_learned(curve: _Curve) -> Diagnosis | None:
@@ -358,7 +358,8 @@ def _falling_steadily(curve: _Curve) -> bool:
     return len(curve.epochs) > FEWEST and sum(falls) >= 0.8 * len(falls)
 
 
-def _lower(lr: float) -> str:
+def lower_rate(lr: float) -> str:
+    """The advice for a run that diverges at a learning rate."""
     return (
         f"Lower the learning rate from {lr:g} to {lr / 10:.2g} or less; if it still rises, the "
         "gradient points the wrong way: `optuna-study validate --overfit` tells."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import formats, load, rows, text
+from optuna_study.report import curves, formats, load, rows, text
 from optuna_study.store import reads
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def show_study(store: Store, study: StudyRecord, form: str) -> str:
     """One study as text, JSON or YAML."""
     summary = load.load_summary(store, study)
-    return formats.render(form, rows.summary_row(summary), text.study_page(summary, load.now()))
+    counted = curves.quick_tally(store, study)
+    row = rows.summary_row(summary) | {"curves": counted}
+    return formats.render(form, row, text.study_page(summary, load.now(), counted))
 
 
 def show_trial(
@@ -31,16 +34,19 @@ def show_trial(
     curve = reads.epochs(store, study, number)
     settings = _settings(study, trial)
     log = load.trial_log(workspace, study, number)
+    diagnosis = curves.read_trial(study, trial, curve)
     row = rows.trial_row(trial) | {
         "settings": settings,
         "curve": rows.epoch_rows(curve),
+        "diagnosis": diagnosis and dataclasses.asdict(diagnosis),
         "traceback": trial.traceback,
         "worker": trial.owner,
         "claims": trial.claims,
         "resumed_elsewhere": trial.resumed_elsewhere,
         "log": log,
     }
-    return formats.render(form, row, text.trial_page(study, trial, curve, settings, log))
+    page = text.trial_page(study, trial, curve, settings, log, diagnosis)
+    return formats.render(form, row, page)
 
 
 def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from optuna_study.training.config import get_setting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optuna_study.report.diagnosis import Diagnosis
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
     from optuna_study.training.config import TrainConfig
@@ -58,12 +59,16 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     return table(headers, rows, prose=("configuration", "why"), width=width)
 
 
-def study_page(summary: Summary, now: float) -> str:
-    """One study: state, best, baselines, ends by reason, what mattered, time left."""
+def study_page(summary: Summary, now: float, curves: Mapping[str, int] | None = None) -> str:
+    """One study: state, best, baselines, ends by reason, curves, what mattered, time left.
+
+    `curves` counts the patterns of its trials' loss curves, None for too many to look at.
+    """
     blocks = [_facts(summary), stand_in_sentence(summary), best_block(summary)]
     if summary.baselines:
         blocks.append(baselines_block(summary))
-    blocks += [ends_line(summary), _importances(summary.study, now)]
+    blocks += [ends_line(summary), curves_line(summary, curves)]
+    blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -166,6 +171,17 @@ def ends_line(summary: Summary) -> str:
     return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
 
 
+def curves_line(summary: Summary, curves: Mapping[str, int] | None) -> str:
+    """How many loss curves show which pattern, and who says what to do about it."""
+    doctor = f"`optuna-study doctor {shlex.quote(summary.study.name)}`"
+    if curves is None:
+        return f"Loss curves: {doctor} reads them."
+    if not curves:
+        return ""
+    counted = [f"{amount} {pattern.replace('_', ' ')}" for pattern, amount in curves.items()]
+    return f"Loss curves: {', '.join(counted)}; {doctor} says why."
+
+
 def next_commands(summary: Summary) -> str:
     """The commands that make sense after a launch, ready to paste."""
     name = shlex.quote(summary.study.name)
@@ -187,12 +203,14 @@ def trial_page(
     curve: Sequence[EpochRecord],
     settings: Mapping[str, Any],
     log: Sequence[str],
+    diagnosis: Diagnosis | None = None,
 ) -> str:
     """One trial: how it ended, its settings, its curve, its traceback and the tail of its log."""
     facts = {
         "state": trial.state.value,
         study.metric.replace("_", " "): words.metric(study.metric, trial.value),
         "reason": reason(trial),
+        "loss curve": diagnosis and f"{diagnosis.pattern.label}: {diagnosis.cause}",
         "baseline": trial.baseline,
         "seed": trial.seed,
         "trained": words.duration(trial.worked),

@@ -194,6 +194,20 @@ def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
         return [_epoch(row) for row in connection.execute(query)]
 
 
+def curves(store: Store, study: StudyRecord) -> dict[int, list[EpochRecord]]:
+    """The epochs of all trials by number, in order; one statement."""
+    query = (
+        select(own_epochs)
+        .where(own_epochs.c.uuid == study.uuid)
+        .order_by(own_epochs.c.number, own_epochs.c.epoch)
+    )
+    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    with store.read() as connection:
+        for row in connection.execute(query):
+            found[row.number].append(_epoch(row))
+    return found
+
+
 def _epoch(row: Row[Any]) -> EpochRecord:
     figures = {name: getattr(row, name) for name in FIGURES}
     return EpochRecord(

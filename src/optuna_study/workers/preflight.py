@@ -11,6 +11,7 @@ import torch
 
 from optuna_study.definition.resolve import baseline_config
 from optuna_study.errors import OptunaStudyError, UsageError
+from optuna_study.report.curves import CLASS_COUNTS
 from optuna_study.search.resume import plain
 from optuna_study.training.build import build_model, check_model
 from optuna_study.training.catalogue import is_reference
@@ -61,7 +62,8 @@ def prove(
     """Read and split the data; build every baseline's model without memory for its weights."""
     config = definition.config
     pictures = open_pictures(config.data, folder, workspace)
-    split(pictures, config.data.subset)
+    training = pictures.labels[split(pictures, config.data.subset).train]
+    class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
     for model in dict.fromkeys(one.model for one in configs):
         try:
@@ -74,7 +76,10 @@ def prove(
             ) from error
     return Proven(
         pictures.fingerprint,
-        plain(environment(pick_device(device), config.train.threads)),
+        {
+            **plain(environment(pick_device(device), config.train.threads)),
+            CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
+        },
         pictures.notes,
     )
 

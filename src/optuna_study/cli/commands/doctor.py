@@ -1,0 +1,48 @@
+"""`optuna-study doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import (
+    artifacts_option,
+    example,
+    format_option,
+    storage_option,
+    storage_url,
+)
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+
+
+@click.command(
+    epilog=example(
+        "optuna-study doctor", "optuna-study doctor alexnet_pokemon", "optuna-study doctor --fix"
+    )
+)
+@click.argument("study", required=False)
+@click.option("--fix", is_flag=True, help="Give back the trials of lost workers.")
+@format_option("table", "json")
+@storage_option
+@artifacts_option
+def command(
+    study: str | None, fix: bool, form: str, storage: str | None, workspace: Workspace
+) -> None:
+    """Say what is wrong with a STUDY, its store and this machine, and what to do about it.
+
+    Lost workers, failed trials, schema, missing pictures, GPU, and what each loss curve says:
+    learning rate too large, overfit, too slow, poorly initialised, diverging, dead. Without a
+    study: the store and the machine. Ends with exit code 1 when it has found something.
+    """
+    from optuna_study.errors import CheckFailedError
+    from optuna_study.report.checkup import render
+    from optuna_study.workers.doctor import Request, examine
+
+    url, given = storage_url(storage, workspace), storage is not None
+    checkup = examine(Request(url, workspace, study, fix, given))
+    click.echo(render(checkup, form))
+    if checkup.findings:
+        raise CheckFailedError(checkup.verdict)

@@ -1,0 +1,123 @@
+"""What `doctor` found: a line a thing, grouped curves, as text or JSON; pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.report import formats, words
+from optuna_study.report.diagnosis import Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from optuna_study.report.curves import Reading
+
+NAMED_TRIALS = 8  # a line names no more, JSON names all
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at; `step` is what to do next, None where nothing is wrong."""
+
+    check: str  # store, workers, trials, data, machine or curves
+    what: str  # what and where
+    step: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything that was looked at; `about` is the study, or the store."""
+
+    about: str
+    lines: tuple[Line, ...]
+    readings: tuple[Reading, ...] = ()
+
+    @property
+    def findings(self) -> int:
+        """How many things are wrong."""
+        return sum(line.step is not None for line in self.lines)
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in one line."""
+        return f"{self.about}: {words.count(self.findings, 'finding')}, see the lines above"
+
+
+def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
+    """The patterns of a study's curves, one a line: whose they are, the first's cause, advice."""
+    lines = []
+    for pattern in Pattern:
+        found = [each for each in readings if each.diagnosis.pattern is pattern]
+        if not found:
+            continue
+        trials = f"{pattern.label}: {_numbers(each.trial.number for each in found)}"
+        if not pattern.is_finding:
+            lines.append(Line("curves", trials))
+            continue
+        # A baseline, where there is one: people know it by its name.
+        first = next((each for each in found if each.trial.baseline), found[0])
+        named = f" ({first.trial.baseline})" if first.trial.baseline else ""
+        example = f"trial {first.trial.number}{named}: {first.diagnosis.cause}"
+        lines.append(Line("curves", f"{trials}; {example}", first.diagnosis.advice))
+    if not readings:
+        lines.append(Line("curves", f"{name} has no curve to read yet"))
+    return lines
+
+
+def failure_lines(failed: Sequence[tuple[int, str]], name: str) -> list[Line]:
+    """Failed trials, given with their reasons, one line a reason."""
+    reasons: dict[str, list[int]] = {}
+    for number, reason in failed:
+        reasons.setdefault(reason.rsplit(" (in epoch", 1)[0], []).append(number)
+    return [
+        Line(
+            "trials",
+            f"failed: {_numbers(numbers)}: {reason}",
+            f"`optuna-study show {name} --trial {numbers[0]}` has the traceback.",
+        )
+        for reason, numbers in reasons.items()
+    ]
+
+
+def render(checkup: Checkup, form: str) -> str:
+    """A checkup as text or JSON."""
+    row: dict[str, Any] = {
+        "about": checkup.about,
+        "findings": checkup.findings,
+        "lines": [
+            {"check": line.check, "ok": line.step is None, "what": line.what, "step": line.step}
+            for line in checkup.lines
+        ],
+        "curves": [
+            {"trial": each.trial.number, "baseline": each.trial.baseline}
+            | dataclasses.asdict(each.diagnosis)
+            for each in checkup.readings
+        ],
+    }
+    return formats.render(form, row, _text(checkup.lines))
+
+
+def _text(lines: Sequence[Line]) -> str:
+    """A line a thing, what is wrong marked; below it the next step."""
+    width = max(len(line.check) for line in lines)
+    shown = []
+    for line in lines:
+        mark = "ok" if line.step is None else "! "
+        shown.append(f"{mark}  {line.check:<{width}}  {line.what}")
+        if line.step is not None:
+            shown.append(f"{'':{width + 6}}next: {line.step}")
+    return "\n".join(shown)
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    """Trial numbers after their noun.
+
+    >>> _numbers([3]), _numbers([1, 2])
+    ('trial 3', 'trials 1, 2')
+    """
+    listed = list(numbers)
+    shown = ", ".join(map(str, listed[:NAMED_TRIALS]))
+    more = f" and {len(listed) - NAMED_TRIALS} more" if len(listed) > NAMED_TRIALS else ""
+    return f"trial{'' if len(listed) == 1 else 's'} {shown}{more}"

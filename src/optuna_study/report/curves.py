@@ -1,0 +1,128 @@
+"""What the loss curves of a study's trials say, read from its store."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose, lower_rate
+from optuna_study.store import reads
+from optuna_study.store.records import EndKind
+from optuna_study.store.schema import own_trials
+from optuna_study.training.catalogue import FULL_BATCH
+from optuna_study.training.chance import chance_gradient, chance_loss
+from optuna_study.training.config import SECTION_OF, DivergenceKind
+from optuna_study.training.divergence import Guessing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
+
+CLASS_COUNTS = "class_counts"
+"""The key of a study's environment that holds its training pictures per class."""
+
+QUICK_EPOCHS = 5000
+"""Epochs that are read and judged in a tenth of a second, the most that `show` spends on them."""
+
+_RATE = re.compile(r"at learning rate ([0-9.e+-]*[0-9])")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A trial and what its curve says."""
+
+    trial: TrialRecord
+    diagnosis: Diagnosis
+
+
+def read_trial(
+    study: StudyRecord, trial: TrialRecord, curve: Sequence[EpochRecord]
+) -> Diagnosis | None:
+    """What a trial's curve says; None without a curve, or where chance level is not known.
+
+    The epoch in which a trial diverges has no figures and is not stored: its end speaks for it.
+    """
+    expected = _expected(study, trial)
+    if expected is None or not (curve or trial.end is EndKind.DIVERGED):
+        return None
+    found = diagnose(curve, expected)
+    if trial.end is not EndKind.DIVERGED or not trial.reason:
+        return found
+    kind, _, message = trial.reason.partition(": ")
+    if kind in (DivergenceKind.NON_FINITE, DivergenceKind.EXPLODING):
+        named = _RATE.search(message)
+        rate = float(named[1]) if named else float(_setting(study, trial, "lr"))
+        return Diagnosis(Pattern.DIVERGING, message, lower_rate(rate))
+    if found.pattern.is_finding:
+        return found
+    pattern = Pattern.DEAD if kind == DivergenceKind.DEAD else Pattern.LR_TOO_LARGE
+    return replace(found, pattern=pattern, cause=message, advice=_ADVICE[pattern])
+
+
+def read_study(store: Store, study: StudyRecord) -> list[Reading]:
+    """What the curves of all trials of a study say, by number.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if not study.environment.get(CLASS_COUNTS):
+        return []
+    curves = reads.curves(store, study)
+    readings = []
+    for trial in reads.trials(store, study):
+        found = read_trial(study, trial, curves.get(trial.number, ()))
+        if found is not None:
+            readings.append(Reading(trial, found))
+    return readings
+
+
+def tally(readings: Sequence[Reading]) -> dict[str, int]:
+    """How many trials show which pattern, by the patterns' order."""
+    counted = Counter(each.diagnosis.pattern for each in readings)
+    return {pattern.value: counted[pattern] for pattern in Pattern if counted[pattern]}
+
+
+def quick_tally(store: Store, study: StudyRecord) -> dict[str, int] | None:
+    """`tally` of a whole study; None when reading it would take long.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    with store.read() as connection:
+        recorded = connection.execute(
+            select(func.sum(own_trials.c.epochs)).where(own_trials.c.uuid == study.uuid)
+        ).scalar()
+    return None if (recorded or 0) > QUICK_EPOCHS else tally(read_study(store, study))
+
+
+_ADVICE = {
+    Pattern.DEAD: "Take another activation or initialisation, or a lower learning rate.",
+    Pattern.LR_TOO_LARGE: "Lower the learning rate threefold, or take larger batches.",
+}
+
+
+def _expected(study: StudyRecord, trial: TrialRecord) -> Expected | None:
+    counts: Sequence[int] | None = study.environment.get(CLASS_COUNTS)
+    if not counts:
+        return None
+    loss = str(_setting(study, trial, "loss"))
+    batch_size = min(int(_setting(study, trial, "batch_size")), sum(counts))
+    if _setting(study, trial, "optimizer") in FULL_BATCH:
+        batch_size = sum(counts)
+    return Expected(
+        guessing=Guessing(chance_loss(loss, counts), max(counts) / sum(counts)),
+        bias_gradient=chance_gradient(loss, counts, batch_size),
+        epochs=int(_setting(study, trial, "epochs")),
+    )
+
+
+def _setting(study: StudyRecord, trial: TrialRecord, name: str) -> Any:
+    """A setting of a trial, without building its whole configuration."""
+    default = study.definition["config"][SECTION_OF[name]][name]
+    return trial.fixed.get(name, trial.parameters.get(name, default))

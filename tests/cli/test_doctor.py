@@ -1,0 +1,345 @@
+"""`doctor`, and what `show` says of loss curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import DeviceError
+from optuna_study.paths import Workspace
+from optuna_study.store import queue, reads
+from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
+from optuna_study.store.studies import load_study
+from optuna_study.workers.checks import Facts
+from optuna_study.workers.doctor import Request, examine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+LEVEL = math.log(5)
+MESSAGE = "The loss became nan in epoch 2, step 3, after 9e+09, at learning rate 0.8."
+
+
+def epochs(losses: Sequence[float], norm: float = 5.0) -> list[EpochRecord]:
+    return [
+        EpochRecord(number, 1 - loss / 2, loss, 1 - loss / 2, loss, 1 - loss / 2, 0.01, norm, 0.5)
+        for number, loss in enumerate(losses, 1)
+    ]
+
+
+@pytest.fixture
+def judged(stored_study: Any, tmp_path: Path) -> Callable[..., int]:
+    """End the next trial of the small study with a curve; its number."""
+    with sqlite3.connect(tmp_path / "small.db") as connection:
+        connection.execute(
+            "UPDATE optuna_study_studies SET environment = ?",
+            [json.dumps({"torch": "2.14.1", "class_counts": [26] * 5})],
+        )
+    connection.close()
+    stored_study.study = load_study(stored_study.store, "small")
+
+    def end(
+        losses: Sequence[float],
+        kind: EndKind = EndKind.COMPLETED,
+        reason: str = "all epochs",
+        norm: float = 5.0,
+    ) -> int:
+        claim = queue.claim(stored_study.store, stored_study.study, "host-1-001")
+        assert isinstance(claim, Claim)
+        curve = epochs(losses, norm)
+        value = curve[-1].value if kind is EndKind.COMPLETED else None
+        queue.end(stored_study.store, claim, End(kind, reason, value), curve)
+        return claim.number
+
+    return end
+
+
+@pytest.fixture
+def worked(judged: Callable[..., int], stored_study: Any) -> Any:
+    """The small study after one trial of each sort."""
+    judged([1.4, 0.9, 0.6])  # plain, a baseline
+    judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")  # wild, the other
+    judged([1.61, 1.61, 1.609], norm=0.2)
+    judged([1.7, 1.68, 1.69], EndKind.DIVERGED, "dead: At chance level for 3 epochs.")
+    return stored_study
+
+
+def test_doctor_groups_what_the_curves_say(worked: Any, cli: Callable[..., Any]) -> None:
+    result = cli("doctor", "small", "--storage", worked.url)
+    assert result.code == 1
+    assert result.err == "Error: small: 3 findings, see the lines above\n"
+    text = " ".join(result.out.split())
+    assert "healthy: trial 0" in text
+    assert "diverging: trial 1; trial 1 (wild): The loss became nan in epoch 2, step 3," in text
+    assert "Lower the learning rate from 0.8 to 0.08 or less;" in text
+    assert "poor initialisation: trial 2; trial 2: At chance level for all 3 epochs" in text
+    assert "dead: trial 3" in text
+    assert "built in" in text
+
+
+def test_doctor_json_is_strict_and_names_every_trial(worked: Any, cli: Callable[..., Any]) -> None:
+    result = cli("doctor", "small", "--storage", worked.url, "-f", "json")
+    value = json.loads(result.out, parse_constant=lambda name: pytest.fail(name))
+    assert (result.code, value["about"], value["findings"]) == (1, "small", 3)
+    assert [(each["trial"], each["pattern"]) for each in value["curves"]] == [
+        *((0, "healthy"), (1, "diverging"), (2, "poor_initialisation"), (3, "dead")),
+    ]
+    assert value["curves"][1]["cause"] == MESSAGE
+    assert {line["check"] for line in value["lines"]} == {
+        *("store", "workers", "data", "curves", "machine"),
+    }
+    assert all(line["ok"] == (line["step"] is None) for line in value["lines"])
+
+
+def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., Any]) -> None:
+    page = cli("show", "small", "--storage", worked.url).out
+    assert (
+        "Loss curves: 1 poor initialisation, 1 diverging, 1 dead, 1 healthy; "
+        "`optuna-study doctor small` says why.\n"
+    ) in page
+    value = json.loads(cli("show", "small", "--storage", worked.url, "-f", "json").out)
+    assert value["curves"] == {"poor_initialisation": 1, "diverging": 1, "dead": 1, "healthy": 1}
+    page = cli("show", "small", "--trial", "2", "--storage", worked.url).out
+    line = next(line for line in page.splitlines() if line.startswith("loss curve"))
+    assert "  poor initialisation: At chance level for all 3 epochs: training loss" in line
+    value = json.loads(
+        cli("show", "small", "--trial", "1", "--storage", worked.url, "-f", "json").out
+    )
+    assert value["diagnosis"]["pattern"] == "diverging"
+
+
+def test_show_leaves_a_large_studys_curves_to_doctor(
+    worked: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna_study.report import curves
+
+    monkeypatch.setattr(curves, "QUICK_EPOCHS", 5)
+    page = cli("show", "small", "--storage", worked.url).out
+    assert "Loss curves: `optuna-study doctor small` reads them.\n" in page
+
+
+def test_a_healthy_study_ends_with_0(
+    judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    judged([1.4, 0.9, 0.6])
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert (result.code, result.err) == (0, "")
+    assert not any(line.startswith("! ") for line in result.out.splitlines())
+
+
+def test_a_study_made_before_chance_was_recorded_is_said_to_be(
+    stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    stored_study.run([0.3, 0.5])
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert result.code == 0
+    assert "before chance level was recorded" in " ".join(result.out.split())
+    assert "Loss curves" not in cli("show", "small", "--storage", stored_study.url).out
+
+
+def test_a_lost_worker_is_told_and_its_trial_given_back_with_fix(
+    stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    store, study = stored_study.store, stored_study.study
+    claim = queue.claim(store, study, "host-9-001", lease=-400.0)
+    assert isinstance(claim, Claim)
+    for arguments in (["doctor"], ["doctor", "small"]):
+        result = cli(*arguments, "--storage", stored_study.url, "-f", "json")
+        assert result.code == 1
+        lost = next(line for line in json.loads(result.out)["lines"] if not line["ok"])
+        assert lost["what"].startswith(
+            "small, trial 0: its worker host-9-001 is lost, the lease ran out 6 min "
+        )
+        assert lost["step"].startswith("`optuna-study doctor small --fix` gives it back")
+    assert reads.trial(store, study, 0).state is TrialState.RUNNING
+    result = cli("doctor", "small", "--fix", "--storage", stored_study.url, "-f", "json")
+    assert result.code == 0
+    assert any(line["what"].endswith("; given back") for line in json.loads(result.out)["lines"])
+    assert reads.trial(store, study, 0).state is TrialState.WAITING
+    assert cli("doctor", "--storage", stored_study.url).code == 0
+
+
+def test_a_running_trial_is_not_lost(stored_study: Any, cli: Callable[..., Any]) -> None:
+    stored_study.start([0.5])
+    result = cli("doctor", "--fix", "--storage", stored_study.url)
+    assert result.code == 0
+    assert "small: 1 trial running, none lost" in result.out
+    assert reads.trial(stored_study.store, stored_study.study, 0).state is TrialState.RUNNING
+
+
+def test_failed_trials_are_grouped_by_reason(stored_study: Any, cli: Callable[..., Any]) -> None:
+    for epoch in (1, 2):
+        reason = f"ZeroDivisionError: boom (in epoch {epoch})"
+        stored_study.run([0.3], EndKind.FAILED, reason=reason, traceback="Traceback")
+    result = cli("doctor", "small", "--storage", stored_study.url, "-f", "json")
+    wrong = [line for line in json.loads(result.out)["lines"] if not line["ok"]]
+    assert [(line["what"], line["step"]) for line in wrong] == [
+        (
+            "failed: trials 0, 1: ZeroDivisionError: boom",
+            "`optuna-study show small --trial 0` has the traceback.",
+        )
+    ]
+
+
+def test_a_checkpoint_that_is_elsewhere_is_told(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    claim = stored_study.start([0.5])
+    queue.checkpointed(stored_study.store, claim, 1)
+    queue.give_back(stored_study.store, claim, "stopped")
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert result.code == 1
+    path = Workspace.locate(tmp_path / "storage").checkpoint(stored_study.study.uuid, 0)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert cli("doctor", "small", "--storage", stored_study.url).code == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "step"),
+    [
+        ("/nowhere/pictures", "Put them back at that place;"),
+        ("pokemon", "`optuna-study data fetch pokemon` gets them."),
+    ],
+)
+def test_missing_pictures_are_told(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path, source: str, step: str
+) -> None:
+    with sqlite3.connect(tmp_path / "small.db") as connection:
+        connection.execute("UPDATE optuna_study_studies SET data_source = ?", [source])
+    connection.close()
+    result = cli("doctor", "small", "--storage", stored_study.url, "-f", "json")
+    assert result.code == 1
+    wrong = [line for line in json.loads(result.out)["lines"] if not line["ok"]]
+    assert [line["check"] for line in wrong] == ["data"]
+    assert "the pictures of small are not there" in wrong[0]["what"]
+    assert wrong[0]["step"].startswith(step)
+
+
+def test_without_a_store_only_the_machine_is_looked_at(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    result = cli("doctor")
+    assert result.code == 0
+    assert "none yet; `optuna-study launch` makes it" in result.out
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("sqlite:///absent.db", "there is no such file"),
+        ("postgresql://ann:s3cret@127.0.0.1:1/x", "cannot be reached"),
+        ("sqlite:///notes.txt", "is no SQLite database"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_a_finding(
+    cli: Callable[..., Any], tmp_path: Path, url: str, what: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("no database, only words" * 50)
+    result = cli("doctor", "--storage", url, "-f", "json")
+    assert result.code == 1
+    wrong = [line for line in json.loads(result.out)["lines"] if not line["ok"]]
+    assert [line["check"] for line in wrong] == ["store"]
+    assert what in wrong[0]["what"]
+    assert wrong[0]["step"]
+    assert "s3cret" not in result.out + result.err
+
+
+def test_a_newer_store_is_a_finding(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "small.db") as connection:
+        connection.execute("UPDATE optuna_study_schema SET version = 99")
+    connection.close()
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert result.code == 1
+    assert "upgrade optuna-study" in result.out
+
+
+def test_a_damaged_store_is_a_finding(stored_study: Any, cli: Callable[..., Any]) -> None:
+    stored_study.run([0.5])
+    path = stored_study.store.place.path
+    stored_study.store.close()
+    content = bytearray(path.read_bytes())
+    # A page in the middle, as a broken disk would leave it; the schema stands on the first ones.
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(bytes(content))
+    result = cli("doctor", "--storage", stored_study.url)
+    assert result.code in (1, 5)
+    assert "damaged" in result.out + result.err
+
+
+def test_a_study_that_is_not_there_ends_with_4(stored_study: Any, cli: Callable[..., Any]) -> None:
+    result = cli("doctor", "smal", "--storage", stored_study.url)
+    assert result.code == 4
+    assert "did you mean 'small'" in result.err
+
+
+class TestGPU:
+    """The machine's driver and torch, both given."""
+
+    @pytest.fixture
+    def request_(self, tmp_path: Path) -> Request:
+        workspace = Workspace(tmp_path / "storage")
+        return Request(f"sqlite:///{workspace.database}", workspace, url_given=False)
+
+    @pytest.fixture
+    def driver(self, tmp_path: Path) -> Path:
+        path = tmp_path / "version"
+        path.write_text("NVRM version: 600.00\n")
+        return path
+
+    def test_torch_is_not_asked_without_a_driver(self, request_: Request, tmp_path: Path) -> None:
+        def look(name: str) -> Facts:
+            raise AssertionError("asked")
+
+        found = examine(request_, driver=tmp_path / "none", look=look)
+        assert found.findings == 0
+        assert found.lines[-1].what == "no NVIDIA driver: training runs on the CPU"
+
+    def test_gpus_are_counted(self, request_: Request, driver: Path) -> None:
+        found = examine(request_, driver=driver, look=lambda name: Facts("cuda:0", 2, True))
+        assert (found.findings, found.lines[-1].what) == (0, "2 CUDA devices")
+
+    def test_a_driver_that_torch_cannot_use_is_a_finding(
+        self, request_: Request, driver: Path
+    ) -> None:
+        def look(name: str) -> Facts:
+            raise DeviceError("device 'cuda': this machine has no CUDA device; use auto or cpu")
+
+        found = examine(request_, driver=driver, look=look)
+        assert found.findings == 1
+        assert "torch finds no GPU" in found.lines[-1].what
+
+    def test_a_full_disk_is_a_finding(
+        self, request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from optuna_study.workers import doctor
+
+        monkeypatch.setattr(doctor, "LITTLE_SPACE", 10**18)
+        found = examine(replace(request_, study=None), driver=tmp_path / "none")
+        assert [line.step for line in found.lines if line.step] == [
+            "Free some, or choose another folder with --artifacts."
+        ]
+
+
+def test_doctor_loads_neither_torch_nor_optuna(worked: Any) -> None:
+    code = (
+        "import sys\nfrom optuna_study.cli.main import run\n"
+        f"code = run(['doctor', 'small', '--storage', {worked.url!r}])\n"
+        "heavy = {'torch', 'optuna', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "loaded" not in done.stderr
