@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,8 @@ def written_beside(target: Path) -> Iterator[Path]:
     So nobody ever reads half a file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    beside = Path(name)
+    beside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    beside.touch(exist_ok=False)  # unlike mkstemp's, readable by whom the umask says
     try:
         yield beside
         with beside.open("rb") as written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 import optuna
@@ -40,6 +41,9 @@ def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
     """Compute Optuna's default importances, PED-ANOVA over completed trials, and store them."""
     view = bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
     done = view.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    found = optuna.importance.get_param_importances(view)
+    with warnings.catch_warnings():
+        # A parameter that a condition left out of most trials; its small share says as much.
+        warnings.filterwarnings("ignore", "Some regimes for parameter")
+        found = optuna.importance.get_param_importances(view)
     studies.save_importances(store, study, found, len(done))
     log.info("importances of %d parameters from %d completed trials", len(found), len(done))

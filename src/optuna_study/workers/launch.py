@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna_study.definition.names import require_name
 from optuna_study.definition.read import find_study_file, read_study_file
 from optuna_study.definition.resolve import (
     baseline_parameters,
@@ -94,7 +95,7 @@ def prepare(request: LaunchRequest) -> Prepared:
         FolderError: the workspace cannot be written.
         DiskFullError: no space is left there.
     """
-    _check_numbers(request)
+    _check_options(request)
     workspace = request.workspace or Workspace.locate()
     url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(find_study_file(request.study))
@@ -148,7 +149,9 @@ def _check_store(url: str) -> None:
         store.close()
 
 
-def _check_numbers(request: LaunchRequest) -> None:
+def _check_options(request: LaunchRequest) -> None:
+    if request.name is not None:
+        require_name(request.name)
     if request.n_trials is not None and request.n_trials < 1:
         raise UsageError(f"--n-trials {request.n_trials}: a study needs at least one trial")
     if request.timeout is not None and not request.timeout > 0:

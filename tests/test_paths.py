@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from optuna_study.errors import DiskFullError, FolderError
+from optuna_study.paths import ARTIFACTS_VARIABLE, Workspace, writing, written_beside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_option_wins_over_the_environment_and_that_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Workspace.locate().root == tmp_path / "storage"
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(tmp_path / "elsewhere"))
+    assert Workspace.locate().root == tmp_path / "elsewhere"
+    assert Workspace.locate(tmp_path / "here").root == tmp_path / "here"
+
+
+def test_trials_of_two_studies_never_share_a_file(tmp_path: Path) -> None:
+    places = Workspace(tmp_path)
+    assert places.checkpoint("one", 3) != places.checkpoint("two", 3)
+    assert places.checkpoint("one", 3) != places.kept_model("one", 3)
+
+
+def test_a_file_written_beside_takes_its_place_whole_and_readable(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    before = os.umask(0o022)
+    try:
+        with written_beside(target) as beside:
+            beside.write_text("all of it")
+            assert not target.exists()
+    finally:
+        os.umask(before)
+    assert target.read_text() == "all of it"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+
+    def write() -> None:
+        with written_beside(target) as beside:
+            beside.write_text("half")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, DiskFullError),
+        (errno.EDQUOT, DiskFullError),
+        (errno.EROFS, FolderError),
+        (errno.EACCES, FolderError),
+        (errno.ENOTDIR, FolderError),
+    ],
+)
+def test_refusals_of_the_system_become_errors_that_name_the_folder(
+    tmp_path: Path, number: int, expected: type[Exception]
+) -> None:
+    with pytest.raises(expected, match=str(tmp_path)), writing(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_system_errors_stay_loud(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="interrupted"), writing(tmp_path):
+        raise OSError(errno.EIO, "interrupted")
+
+
+def test_a_file_where_the_workspace_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(FolderError, match="taken"):
+        Workspace(tmp_path / "taken").require_writable()
