@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from optuna_study.cli.options import example
+from optuna_study.cli.options import artifacts_option, example
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
 
 
 @click.command(
-    epilog=example("optuna-study validate alexnet_pokemon", "optuna-study validate my/study.toml")
+    epilog=example(
+        "optuna-study validate alexnet_pokemon",
+        "optuna-study validate my/study.toml --overfit",
+    )
 )
 @click.argument("study", metavar="STUDY|FILE")
-def command(study: str) -> None:
-    """Tell every problem of a study file at once, without training."""
+@click.option("--overfit", is_flag=True, help="Train its base model on a handful of pictures.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@artifacts_option
+def command(study: str, overfit: bool, device: str, workspace: Workspace) -> None:
+    """Tell every problem of a study file at once, without training.
+
+    With --overfit the base model must then learn a handful of pictures by heart, within minutes:
+    one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1.
+    """
     from optuna_study.definition.outline import outline
     from optuna_study.definition.read import find_study_file, read_study_file
 
     path = find_study_file(study)
     click.echo(f"{path} is valid: {outline(read_study_file(path))}")
+    if overfit:
+        from optuna_study.cli.wiring import report_wiring
+
+        report_wiring(study, workspace, device)

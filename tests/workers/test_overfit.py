@@ -1,0 +1,141 @@
+"""`validate --overfit`: sound and broken wiring, within its bounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from optuna_study.cli.main import run
+from optuna_study.workers.overfit import check_wiring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from optuna_study.paths import Workspace
+
+MODELS = """
+import torch
+from torch import nn
+
+class Blind(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.answer = nn.Parameter(torch.zeros(classes))
+        self.unused = nn.Linear(3, 3)
+    def forward(self, images):
+        return self.answer.expand(len(images), -1)
+
+def blind(settings, *, channels, image_size, classes):
+    return Blind(classes)
+
+def seeing(settings, *, channels, image_size, classes):
+    flat = channels * image_size ** 2
+    return nn.Sequential(nn.Flatten(), nn.Linear(flat, 32), nn.ReLU(), nn.Linear(32, classes))
+
+def wrong_shape(settings, *, channels, image_size, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(7, classes))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _threads_put_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A study file of digits whose base model is one of ours or one of MODELS; its path."""
+    (tmp_path / "wired.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(model: str = "name = 'alexnet'\nwidth = 0.1", train: str = "") -> str:
+        path = tmp_path / "small.toml"
+        path.write_text(
+            f"[data]\nname = 'digits'\nimage_size = 16\n[model]\n{model}\n"
+            f"[train]\nepochs = 3\nthreads = 1\n{train}\n"
+            "[space]\nlr = {low = 0.001, high = 0.1}\n"
+        )
+        return str(path)
+
+    return write
+
+
+def test_a_sound_model_learns_a_handful_by_heart(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    found = check_wiring(study(), workspace, device="cpu")
+    assert found.sound
+    assert found.sentence.startswith(
+        "small@cpu: the wiring is sound: 10 pictures learned by heart, training loss 0.0"
+    )
+    assert found.sentence.endswith("of Adam at 0.001, where guessing gives 2.303")
+
+
+def test_what_keeps_a_model_from_learning_by_heart_is_left_out(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    train = "lr = 0.1\nweight_decay = 1.0\nbatch_size = 1\nschedule = 'cosine'"
+    model = "name = 'alexnet'\nwidth = 0.1\ndropout = 0.95\nnormalisation = 'batch'"
+    assert check_wiring(study(model, train), workspace, device="cpu").sound
+
+
+def test_a_model_of_ones_own_that_sees_is_sound(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    assert check_wiring(study("name = 'wired:seeing'"), workspace, device="cpu").sound
+
+
+def test_a_model_that_ignores_its_input_is_not(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    found = check_wiring(study("name = 'wired:blind'"), workspace, device="cpu", steps=40)
+    assert not found.sound
+    assert "10 pictures could not be learned by heart: training loss 2.3" in found.sentence
+    assert "answers the same whatever the picture: its output ignores it" in found.sentence
+    assert "no gradient reaches unused.weight, unused.bias" in found.sentence
+
+
+def test_weights_of_zero_learn_nothing(study: Callable[..., str], workspace: Workspace) -> None:
+    model = "name = 'alexnet'\nwidth = 0.1\ninitialisation = 'zeros'"
+    found = check_wiring(study(model), workspace, device="cpu", steps=30)
+    assert not found.sound
+    assert "answers the same whatever the picture" in found.sentence
+
+
+def test_a_model_that_raises_is_not_sound(study: Callable[..., str], workspace: Workspace) -> None:
+    found = check_wiring(study("name = 'wired:wrong_shape'"), workspace, device="cpu")
+    assert not found.sound
+    assert "the model 'wired:wrong_shape' raised RuntimeError: " in found.sentence
+
+
+def test_it_ends_when_its_time_is_over(study: Callable[..., str], workspace: Workspace) -> None:
+    found = check_wiring(study(), workspace, device="cpu", seconds=0.0)
+    assert not found.sound
+    assert "after 1 steps of Adam at 0.001" in found.sentence
+
+
+def test_the_command_says_it_and_ends_with_1_for_a_broken_model(
+    study: Callable[..., str], tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["validate", "small.toml", "--overfit", "--device", "cpu"]
+    study("name = 'wired:seeing'")
+    assert run(arguments) == 0
+    out = capfd.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in out] == ["small.toml is valid", "small@cpu"]
+    study("name = 'wired:blind'")
+    assert run(arguments) == 1
+    captured = capfd.readouterr()
+    assert captured.err.startswith("Error: small@cpu: 10 pictures could not be learned by heart")
+    assert "is valid" in captured.out
+
+
+def test_pictures_that_are_absent_are_stood_in_for(workspace: Workspace) -> None:
+    found = check_wiring("alexnet_pokemon", workspace, device="cpu", steps=1)
+    assert found.sentence.startswith("alexnet_pokemon@cpu-rendered: 10 pictures")
+    assert "stand in" in found.notes[0]
