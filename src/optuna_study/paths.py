@@ -49,6 +49,10 @@ class Workspace:
         """Fetched pictures of a data set, a folder a class."""
         return self.root / "data" / name
 
+    def arrays(self, name: str) -> Path:
+        """The file of a data set that comes as one file of arrays."""
+        return self.root / "data" / f"{name}.npz"
+
     def cache(self, key: str) -> Path:
         """Decoded pictures, by a key of their content and size."""
         return self.root / "cache" / key

@@ -77,14 +77,17 @@ def test_list_names_every_data_set(cli: Callable[..., Result]) -> None:
     result = cli("data", "list")
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == [
+        "cifar10",
         "digits",
         "flower",
         "folder",
+        "mnist",
         "pokemon",
         "rendered",
+        "spiral",
     ]
     rows = json.loads(cli("data", "list", "-f", "json").out)
-    assert rows[3]["state"] == "not here: optuna-study data fetch pokemon"
+    assert rows[5]["state"] == "not here: optuna-study data fetch pokemon"
 
 
 def test_show_counts_classes_and_sides(cli: Callable[..., Result]) -> None:

@@ -130,3 +130,29 @@ def test_no_group_of_the_real_pokemon_crosses(tmp_path: Path) -> None:
     assert not contents[1] & contents[2]
     shares = [len(side) / 1167 for side in sides(found)]
     assert shares == pytest.approx([0.64, 0.16, 0.2], abs=0.01)
+
+
+def test_many_pictures_are_cut_alike_without_folds() -> None:
+    data = pictures((9000, 6000, 3000), copies=3)
+    found = split(data)
+    assert sorted(index for side in sides(found) for index in side) == list(range(18_000))
+    for side, share in zip(sides(found), (0.64, 0.16, 0.2), strict=True):
+        assert np.bincount(data.labels[side]) == pytest.approx(
+            [9000 * share, 6000 * share, 3000 * share], abs=9
+        )
+    groups = [set(data.groups[side].tolist()) for side in sides(found)]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    assert sides(split(data)) == sides(found)
+
+
+@pytest.mark.parametrize("counts", [(200, 100, 50), (9000, 6000, 3000)])
+def test_a_test_part_of_ones_own_is_held_out(counts: tuple[int, ...]) -> None:
+    data = replace(pictures(counts), held_out=40)
+    total = sum(counts)
+    found = split(data)
+    assert found.test.tolist() == list(range(total - 40, total))
+    assert len(found.validation) == pytest.approx((total - 40) / 5, abs=2)
+    everything = np.sort(np.concatenate([found.train, found.validation]))
+    assert everything.tolist() == list(range(total - 40))

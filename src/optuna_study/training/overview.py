@@ -11,6 +11,7 @@ import numpy as np
 from optuna_study.training.catalogue import dataset_names
 from optuna_study.training.config import DataSettings
 from optuna_study.training.fetch import SOURCES
+from optuna_study.training.places import ARRAY_SETS, ARRAY_SUFFIX, is_here
 from optuna_study.training.sources import open_pictures, title
 from optuna_study.training.split import split
 
@@ -39,8 +40,11 @@ def data_sets(workspace: Workspace) -> list[dict[str, Any]]:
     for name in dataset_names():
         state = "built in"
         if name in SOURCES:
-            here = workspace.pictures(name).is_dir()
+            here = is_here(name, workspace)
             state = "fetched" if here else f"not here: optuna-study data fetch {name}"
+        elif name in ARRAY_SETS:
+            away = f"give it with --data {name}{ARRAY_SUFFIX}"
+            state = "here" if is_here(name, workspace) else away
         elif name == "folder":
             state = "give it with --data DIR"
         rows.append({"name": name, "state": state, "title": title(name)})
@@ -61,7 +65,8 @@ def overview(name: str, image_size: int, workspace: Workspace) -> Overview:
     Raises:
         DataError: see `open_pictures`.
     """
-    folder = Path(name) if name not in dataset_names() and Path(name).is_dir() else None
+    given = Path(name) if name not in dataset_names() else None
+    folder = given if given and (given.is_dir() or given.suffix == ARRAY_SUFFIX) else None
     settings = DataSettings(name="folder" if folder else name, image_size=image_size)
     pictures = open_pictures(settings, folder, workspace)
     sides = vars(split(pictures))

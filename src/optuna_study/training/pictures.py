@@ -43,7 +43,8 @@ class Pictures:
     (N,); pictures of one group are the same or nearly so and stay on one side of the split.
     `fingerprint` follows from content and labels alone. `notes` holds a sentence for each file
     skipped or repaired. `sides` tells how many pictures are training, validation and test where
-    they lie in that order.
+    they lie in that order. `held_out` is the number of pictures at the end that are the data set's
+    own test part.
     """
 
     images: NDArray[np.uint8]
@@ -53,6 +54,7 @@ class Pictures:
     fingerprint: str
     notes: tuple[str, ...] = ()
     sides: tuple[int, int, int] | None = None
+    held_out: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import DataError, did_you_mean
+from optuna_study.training.arrays import read_arrays
 from optuna_study.training.catalogue import dataset_names, is_reference, resolve
 from optuna_study.training.folder import read_folder
 from optuna_study.training.pictures import Pictures, Request
+from optuna_study.training.places import ARRAY_SETS, ARRAY_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +28,15 @@ def cache_size(image_size: int) -> int:
 
 
 def open_pictures(settings: DataSettings, folder: Path | None, workspace: Workspace) -> Pictures:
-    """The pictures of a folder when one is given, else of the data set that the settings name.
+    """The pictures of a folder or an .npz file when one is given, else of the named data set.
 
     Raises:
         DataError: no such data set or folder, not fetched yet, or unusable.
     """
     request = Request(settings.image_size, cache_size(settings.image_size), workspace)
+    if folder is not None and folder.suffix == ARRAY_SUFFIX and not folder.is_dir():
+        names = resolve(_reference(settings.name, "NAMES")) if settings.name in ARRAY_SETS else ()
+        return read_arrays(folder, request, names)
     if folder is not None:
         return read_folder(folder, request.cache_size, workspace)
     pictures = resolve(_reference(settings.name))(request)
@@ -49,12 +54,12 @@ def title(name: str) -> str:
     Raises:
         DataError: no such data set.
     """
-    return str(resolve(_reference(name).replace(":load", ":TITLE")))
+    return str(resolve(_reference(name, "TITLE")))
 
 
-def _reference(name: str) -> str:
+def _reference(name: str, attribute: str = "load") -> str:
     if is_reference(name):
         return name
     if name not in dataset_names():
         raise DataError(f"data set '{name}': not known, {did_you_mean(name, dataset_names())}")
-    return f"optuna_study.training.datasets.{name}:load"
+    return f"optuna_study.training.datasets.{name}:{attribute}"

@@ -38,6 +38,7 @@ from optuna_study.store.studies import (
     set_state,
 )
 from optuna_study.store.urls import SQLiteFile, parse
+from optuna_study.training.places import is_here, way_to_get
 from optuna_study.workers import checks, machine
 from optuna_study.workers.orders import Order, warm
 
@@ -179,16 +180,17 @@ def choose_data(
     folder = Path(file.folder).absolute() if file.folder is not None else None
     if file.stand_in is None:
         return folder, False, ()
-    wanted = folder or workspace.pictures(file.config.data.name)
-    if wanted.is_dir():
+    name = file.config.data.name
+    if folder.exists() if folder is not None else is_here(name, workspace):
         return folder, False, ()
     sentence = (
-        f"No pictures of '{file.config.data.name}' here, so the built-in '{file.stand_in}' "
-        "pictures stand in for them"
+        f"No pictures of '{name}' here, so the built-in '{file.stand_in}' pictures stand in for "
+        "them"
     )
-    if folder is None:
-        sentence += f"; `optuna-study data fetch {file.config.data.name}` gets the real ones"
-    return None, True, (f"{sentence}, or --data DIR takes your own.",)
+    way = way_to_get(name, workspace)
+    if folder is None and way is not None:
+        sentence += f"; {way} gets the real ones"
+    return None, True, (f"{sentence}, or --data takes your own.",)
 
 
 def _compare(
