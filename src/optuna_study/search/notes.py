@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import Counts, StudyRecord, TrialRecord
     from optuna_study.training.config import TrainConfig
 
-_KEY_SETTINGS = (
+KEY_SETTINGS = (
     "activation",
     "normalisation",
     "initialisation",
@@ -35,7 +35,7 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
     if trial.resumed_elsewhere:
         lines += ["Continued on other hardware: its curve is not repeatable bit for bit.", ""]
     lines += ["| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {_cell(get_setting(config, name))} |" for name in _KEY_SETTINGS]
+    lines += [f"| {name} | {_cell(get_setting(config, name))} |" for name in KEY_SETTINGS]
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
     lines += ["", f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
     return "\n".join([*lines, "", f"`{command}`"])

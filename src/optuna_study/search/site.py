@@ -12,7 +12,7 @@ from optuna_dashboard import save_note
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import DiskFullError, FolderError
-from optuna_study.search import artifacts, figures, importance, kept, notes
+from optuna_study.search import artifacts, figures, importance, kept, notes, tensorboard
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
 from optuna_study.search.propose import propose
@@ -24,6 +24,7 @@ from optuna_study.training.predict import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import torch
     from optuna.storages import BaseStorage
@@ -52,6 +53,7 @@ class Site:
     data: DeviceData
     device: torch.device
     environment: Mapping[str, Any]
+    tensorboard: Path | None = None  # folder of event files, where they are wanted
 
 
 def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
@@ -130,6 +132,8 @@ class _Work:
         artifacts.publish(site.workspace, site.storage, claim.trial_id, files)
         if end.kind is EndKind.COMPLETED and end.value is not None:
             self._keep_model(training, end.value)
+        if site.tensorboard is not None:
+            self._write_events(site.tensorboard, training, end, records)
 
     def _keep_model(self, training: CheckpointedRun, value: float) -> None:
         site, claim = self.site, self.claim
@@ -140,6 +144,28 @@ class _Work:
             save_model(path, training.run, training.run.config, site.data)
         except (DiskFullError, FolderError) as error:
             log.warning("model not kept: %s", error)
+
+    def _write_events(
+        self,
+        folder: Path,
+        training: CheckpointedRun,
+        end: End,
+        records: Sequence[EpochRecord],
+    ) -> None:
+        site, claim, config = self.site, self.claim, training.run.config
+        space = site.definition.space.dimensions
+        try:
+            tensorboard.write_trial(
+                tensorboard.run_folder(folder, site.study.name, claim.number, claim.baseline),
+                config,
+                dict.fromkeys((*notes.KEY_SETTINGS, *(each.setting for each in space))),
+                training.run.data,
+                end,
+                records,
+                site.study.metric,
+            )
+        except (DiskFullError, FolderError, ImportError) as error:
+            log.warning("nothing written for TensorBoard: %s", error)
 
     def _config_file(self, end: End, records: Sequence[EpochRecord]) -> str:
         assert self.config is not None

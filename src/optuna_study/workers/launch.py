@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from optuna_study.definition.resolve import (
     resolve,
     to_json,
 )
-from optuna_study.errors import DefinitionChangedError, UsageError
+from optuna_study.errors import DefinitionChangedError, FolderError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.store.open import check_versions, connect, open_store
 from optuna_study.store.open import versions as stored_versions
@@ -65,6 +66,7 @@ class LaunchRequest:
     seed: int | None = None
     storage: str | None = None
     workspace: Workspace | None = None
+    tensorboard: Path | None = None  # folder of event files
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(find_study_file(request.study))
     _check_store(url)
+    board = _event_folder(request.tensorboard)
     warm()
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
     facts = checks.look_around(request.device)
@@ -124,7 +127,10 @@ def prepare(request: LaunchRequest) -> Prepared:
         definition=definition,
         store=store,
         workspace=workspace,
-        orders=_orders(study, store.url, workspace, folder, facts, count),
+        orders=tuple(
+            replace(order, tensorboard=board)
+            for order in _orders(study, store.url, workspace, folder, facts, count)
+        ),
         timeout=request.timeout if request.timeout is not None else definition.search.timeout,
         resumed=existing is not None,
         notes=(*notes, *proven.notes),
@@ -163,6 +169,27 @@ def _check_options(request: LaunchRequest) -> None:
         raise UsageError(f"--workers {request.workers}: give auto or a number from 1 up")
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
+
+
+def _event_folder(folder: Path | None) -> Path | None:
+    """Where TensorBoard's files go, proven to be writable before anything else is made.
+
+    Raises:
+        UsageError: tensorboard is not installed.
+        FolderError: the folder cannot be written.
+    """
+    if folder is None:
+        return None
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard: the package tensorboard is not installed; "
+            "pip install 'optuna-study[tensorboard]', or leave the option out"
+        )
+    try:
+        Workspace(folder).require_writable()
+    except FolderError as error:
+        raise FolderError(f"--tensorboard {folder}: cannot be written; choose another") from error
+    return folder.absolute()
 
 
 def _profile(asked: str, facts: Facts) -> str:

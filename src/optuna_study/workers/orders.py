@@ -31,6 +31,7 @@ class Order:
     folder: Path | None
     device: str
     name: str  # owner of its claims and stem of its log file
+    tensorboard: Path | None = None  # folder of event files, where they are wanted
 
 
 class Word(StrEnum):

@@ -176,6 +176,7 @@ def open_site(order: Order) -> Site:
         data=data,
         device=device,
         environment=plain(environment(device, settings.train.threads)),
+        tensorboard=order.tensorboard,
     )
 
 

@@ -50,6 +50,12 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
 @click.option("--seed", type=int, metavar="N", help="Seed of a new study.")
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write each trial's curves, pictures and settings for TensorBoard, when it ends.",
+)
 @storage_option
 @artifacts_option
 def command(study: str, workspace: Workspace, **options: Any) -> None:
