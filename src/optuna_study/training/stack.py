@@ -113,10 +113,11 @@ class Stack:
         self.layers.append(nn.Flatten())
         self.channels *= self.size * self.size
 
-    def dense(self, units: int) -> None:
-        """A hidden dense layer with normalisation, activation and dropout."""
+    def dense(self, units: int, *, normalised: bool = True) -> None:
+        """A hidden dense layer with normalisation, if it is to have any, activation, dropout."""
         self.layers.append(nn.Linear(self.channels, units * widening(self.settings)))
-        self.layers += self.activated(units, dense=True)
+        activated = self.activated(units, dense=True)
+        self.layers += activated if normalised else [activation(self.settings)]
         self.channels = units
         self.drop()
 
