@@ -17,6 +17,19 @@ def test_equal_to_the_last_bit() -> None:
     assert verdict.sentences == ("value and all 2 epochs agree to the last bit",)
 
 
+def test_a_trial_that_was_stopped_early_is_compared_as_far_as_it_got() -> None:
+    longer = {name: (*values, 0.9) for name, values in CURVE.items()}
+    verdict = compare(RECORDED, Outcome(0.9, longer), (), 160)
+    assert (verdict.matches, verdict.exact) == (True, True)
+    assert verdict.sentences == (
+        "the search stopped this trial after epoch 2; up to there all 2 epochs agree to the last "
+        "bit",
+    )
+    longer["train_loss"] = (1.5, 0.3, 0.9)
+    assert not compare(RECORDED, Outcome(0.9, longer), (), 160).matches
+    assert not compare(Outcome(None, {}), Outcome(0.9, longer), (), 160).matches
+
+
 def test_one_bit_in_one_figure_is_a_difference() -> None:
     found = Outcome(0.75, {**CURVE, "train_loss": (1.5, 0.3)})
     verdict = compare(RECORDED, found, (), 160)

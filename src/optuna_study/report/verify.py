@@ -33,6 +33,11 @@ class Outcome:
         """How many epochs the longest figure has."""
         return max((len(values) for values in self.curve.values()), default=0)
 
+    def until(self, epoch: int) -> Outcome:
+        """What it was after an earlier epoch; the value is left out, the curve has it."""
+        cut = {name: values[:epoch] for name, values in self.curve.items()}
+        return Outcome(None, cut)
+
     @property
     def accuracy(self) -> float:
         """The last epoch's validation accuracy, NaN without one."""
@@ -52,14 +57,22 @@ class Verdict:
 def compare(recorded: Outcome, found: Outcome, differing: Sequence[str], pictures: int) -> Verdict:
     """Compare a run with the recorded one; `differing` are sentences from `differences`.
 
-    `pictures` is the size of the validation split.
+    `pictures` is the size of the validation split. A trial that the search stopped early is
+    compared as far as it got.
     """
+    if 0 < recorded.epochs < found.epochs:
+        stopped = recorded.epochs
+        verdict = compare(recorded.until(stopped), found.until(stopped), differing, pictures)
+        more = f"the search stopped this trial after epoch {stopped}; up to there "
+        first, *rest = verdict.sentences
+        return Verdict(verdict.matches, verdict.exact, (more + first, *rest))
     if differing:
         return _close(recorded, found, differing, pictures)
     difference = _first_difference(recorded, found)
     if difference is not None:
         return Verdict(False, True, (difference,))
-    sentence = f"value and all {found.epochs} epochs agree to the last bit"
+    what = "all" if recorded.value is None else "value and all"
+    sentence = f"{what} {found.epochs} epochs agree to the last bit"
     return Verdict(True, True, (sentence,))
 
 
