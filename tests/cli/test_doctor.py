@@ -78,9 +78,9 @@ def test_doctor_groups_what_the_curves_say(worked: Any, cli: Callable[..., Any])
     assert result.err == "Error: small: 3 findings, see the lines above\n"
     text = " ".join(result.out.split())
     assert "healthy: trial 0" in text
-    assert "diverging: trial 1; trial 1 (wild): The loss became nan in epoch 2, step 3," in text
+    assert "diverging: trial 1 (wild): The loss became nan in epoch 2, step 3," in text
     assert "Lower the learning rate from 0.8 to 0.08 or less;" in text
-    assert "poor initialisation: trial 2; trial 2: At chance level for all 3 epochs" in text
+    assert "poor initialisation: trial 2: At chance level for all 3 epochs" in text
     assert "dead: trial 3" in text
     assert "built in" in text
 
@@ -207,7 +207,8 @@ def test_a_checkpoint_that_is_elsewhere_is_told(
     ("source", "step"),
     [
         ("/nowhere/pictures", "Put them back at that place;"),
-        ("pokemon", "`optuna-study data fetch pokemon` gets them."),
+        ("pokemon", "Get them: `optuna-study data fetch pokemon`."),
+        ("mnist", "Get them: mnist.npz in "),
     ],
 )
 def test_missing_pictures_are_told(
@@ -220,8 +221,19 @@ def test_missing_pictures_are_told(
     assert result.code == 1
     wrong = [line for line in json.loads(result.out)["lines"] if not line["ok"]]
     assert [line["check"] for line in wrong] == ["data"]
-    assert "the pictures of small are not there" in wrong[0]["what"]
+    assert "the pictures of small are not " in wrong[0]["what"]
     assert wrong[0]["step"].startswith(step)
+
+
+def test_a_pattern_of_several_trials_names_them_all_and_explains_a_baseline(
+    judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    judged([1.4, 0.9, 0.6])
+    judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")
+    judged([1.5], EndKind.DIVERGED, "exploding: The loss grew, at learning rate 0.05.")
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert f"!   curves   diverging: trials 1, 2; trial 1 (wild): {MESSAGE}\n" in result.out
+    assert "             next: Lower the learning rate from 0.8 to 0.08 or less;" in result.out
 
 
 def test_without_a_store_only_the_machine_is_looked_at(

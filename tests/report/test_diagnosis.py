@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,6 +69,9 @@ HAND_MADE = {
     ),
     "slow": (make([1.6 - 0.06 * e for e in range(10)]), Pattern.TOO_SLOW),
     "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "slow from above": (make([1.9 - 0.01 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "falls by luck": (make([1.66, 1.65, 1.64, 1.63]), Pattern.DEAD),
+    "validation sticks out once": (make(HEALTHY, [*HEALTHY[:9], 0.9]), Pattern.HEALTHY),
     "flat, then a drop": (make([1.61] * 4 + [1.5, 0.9, 0.6, 0.4]), Pattern.POOR_INITIALISATION),
     "flat without a gradient": (make([1.61] * 6, norm=0.3), Pattern.POOR_INITIALISATION),
     "rises from the start": (make([1.7, 2.0, 2.4, 2.9, 3.6, 4.4]), Pattern.DIVERGING),
@@ -200,3 +204,9 @@ def test_reading_curves_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "dead\n"
+
+
+def test_the_page_about_curves_names_every_pattern() -> None:
+    page = (Path(__file__).parents[2] / "docs/loss-curves.md").read_text(encoding="utf-8")
+    for pattern in Pattern:
+        assert f"\n| `{pattern.value}` |" in page

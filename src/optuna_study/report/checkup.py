@@ -58,9 +58,11 @@ def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
             continue
         # A baseline, where there is one: people know it by its name.
         first = next((each for each in found if each.trial.baseline), found[0])
-        named = f" ({first.trial.baseline})" if first.trial.baseline else ""
-        example = f"trial {first.trial.number}{named}: {first.diagnosis.cause}"
-        lines.append(Line("curves", f"{trials}; {example}", first.diagnosis.advice))
+        named = f"trial {first.trial.number}"
+        named += f" ({first.trial.baseline})" if first.trial.baseline else ""
+        head = f"{trials}; {named}" if len(found) > 1 else f"{pattern.label}: {named}"
+        what = f"{head}: {first.diagnosis.cause}"
+        lines.append(Line("curves", what, first.diagnosis.advice))
     if not readings:
         lines.append(Line("curves", f"{name} has no curve to read yet"))
     return lines

@@ -132,6 +132,7 @@ GAP = 0.12
 LOW, RISEN = 0.3, 0.15
 DROP = 0.8
 UNLEARNED = 0.4
+STEADY, EPOCHS_NOT_LUCK = 0.8, 8
 
 
 def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
@@ -154,7 +155,7 @@ def _not_finite(curve: _Curve) -> Diagnosis | None:
             return Diagnosis(
                 Pattern.DIVERGING,
                 f"The loss or its gradient was no longer finite in epoch {epoch.epoch}{was}, at "
-                f"learning rate {epoch.lr:g}.",
+                f"learning rate {epoch.lr:.4g}.",
                 lower_rate(epoch.lr),
             )
     return None
@@ -179,9 +180,9 @@ def _rising(curve: _Curve) -> Diagnosis | None:
     if returned or climbing:
         first = after[0]
         changed = (
-            f", when the learning rate went from {best.lr:g} to {first.lr:g}"
+            f", when the learning rate went from {best.lr:.4g} to {first.lr:.4g}"
             if first.lr != best.lr
-            else f" at learning rate {first.lr:g}"
+            else f" at learning rate {first.lr:.4g}"
         )
         cause = (
             f"The training loss was {best.train_loss:.4g} in epoch {best.epoch} and rose to "
@@ -220,7 +221,7 @@ def _never_learned(curve: _Curve) -> Diagnosis | None:
             Pattern.DEAD,
             f"{where}; the gradient norm fell from {norms[0]:.2g} in epoch 1 to {later:.2g}, "
             "what the output biases alone have: the first steps silenced the units.",
-            f"Start below the learning rate of {first.lr:g}, say at {first.lr / 10:.2g}, or let "
+            f"Start below the learning rate of {first.lr:.4g}, say at {first.lr / 10:.2g}, or let "
             "it rise over a warm-up.",
         )
     if _falling_steadily(curve):
@@ -229,7 +230,7 @@ def _never_learned(curve: _Curve) -> Diagnosis | None:
         Pattern.DEAD,
         f"{where}; a gradient norm of {later:.2g} leads nowhere.",
         "Take an activation that does not saturate (relu, elu), a normalisation between the "
-        f"layers, or another learning rate than {first.lr:g}.",
+        f"layers, or another learning rate than {first.lr:.4g}.",
     )
 
 
@@ -261,7 +262,7 @@ def _swinging(curve: _Curve) -> Diagnosis | None:
         Pattern.LR_TOO_LARGE,
         f"The training loss rose in {len(rises)} of the last {len(changes)} epochs, by "
         f"{fmean(rises):.2g} on average, and fell in between, at learning rate "
-        f"{curve.last.lr:g}.",
+        f"{curve.last.lr:.4g}.",
         f"Lower the learning rate to about {curve.last.lr / 3:.2g}, at least from epoch "
         f"{len(curve.losses) // 3 + 1} on, or take larger batches.",
     )
@@ -270,7 +271,7 @@ def _swinging(curve: _Curve) -> Diagnosis | None:
 def _overfit(curve: _Curve) -> Diagnosis | None:
     """Training pictures learned by heart: validation loss rising, or accuracy far below."""
     last, lowest = curve.last, min(curve.epochs, key=lambda epoch: epoch.validation_loss)
-    end = fmean(curve.validation[-2:])
+    end = min(curve.validation[-2:])  # one epoch may stick out
     if (
         last.epoch - lowest.epoch >= 2
         and end - lowest.validation_loss > RISEN * max(lowest.validation_loss, 0.5 * curve.level)
@@ -284,8 +285,7 @@ def _overfit(curve: _Curve) -> Diagnosis | None:
             f"Stop near epoch {lowest.epoch}, or add pictures, augmentation, dropout or weight "
             "decay.",
         )
-    tail = curve.epochs[-3:]
-    gap = fmean(e.train_accuracy for e in tail) - fmean(e.validation_accuracy for e in tail)
+    gap = median(e.train_accuracy - e.validation_accuracy for e in curve.epochs[-3:])
     if len(curve.epochs) < FEWEST or gap < GAP or last.train_loss > LOW * curve.level:
         return None
     return Diagnosis(
@@ -332,8 +332,8 @@ def _slow(curve: _Curve) -> Diagnosis:
         f"Training and validation loss were still falling at the end of {len(curve.epochs)} "
         f"epochs: {last.train_loss:.4g} and {last.validation_loss:.4g}, from "
         f"{first.train_loss:.4g} and {first.validation_loss:.4g}.",
-        f"Raise the learning rate of {max(epoch.lr for epoch in curve.epochs):g} about threefold, "
-        f"or train for more than {len(curve.epochs)} epochs.",
+        f"Raise the learning rate of {max(epoch.lr for epoch in curve.epochs):.4g} about "
+        f"threefold, or train for more than {len(curve.epochs)} epochs.",
     )
 
 
@@ -349,19 +349,24 @@ def _still_falling(curve: _Curve) -> bool:
 
 
 def _falling_steadily(curve: _Curve) -> bool:
-    """Whether losses near chance level fall in nearly every epoch, however little."""
+    """Whether losses near chance level fall in nearly every epoch, however little.
+
+    A few epochs fall by luck: then both losses must also be below what guessing costs.
+    """
     falls = [
         later < earlier
         for losses in (curve.losses, curve.validation)
         for earlier, later in pairwise(losses)
     ]
-    return len(curve.epochs) > FEWEST and sum(falls) >= 0.8 * len(falls)
+    below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
+    enough = len(curve.epochs) > FEWEST and (below or len(curve.epochs) >= EPOCHS_NOT_LUCK)
+    return enough and sum(falls) >= STEADY * len(falls)
 
 
 def lower_rate(lr: float) -> str:
     """The advice for a run that diverges at a learning rate."""
     return (
-        f"Lower the learning rate from {lr:g} to {lr / 10:.2g} or less; if it still rises, the "
+        f"Lower the learning rate from {lr:.4g} to {lr / 10:.2g} or less; if it still rises, the "
         "gradient points the wrong way: `optuna-study validate --overfit` tells."
     )
 

@@ -22,7 +22,7 @@ from optuna_study.store.records import EndKind, TrialState
 from optuna_study.store.studies import find_study, load_study
 from optuna_study.store.urls import SQLiteFile, masked, parse
 from optuna_study.training.catalogue import dataset_names
-from optuna_study.training.fetch import SOURCES
+from optuna_study.training.places import is_here, way_to_get
 from optuna_study.workers import checks, machine
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
     """Whether a worker of this machine would find the study's pictures."""
     source = study.data_source
     if Path(source).is_absolute():
-        if Path(source).is_dir():
+        if Path(source).exists():
             yield Line("data", f"{source}: here")
         else:
             yield Line(
@@ -180,17 +180,18 @@ def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
                 f"{source}: the pictures of {study.name} are not there",
                 "Put them back at that place; workers on this machine cannot join without them.",
             )
-    elif source in SOURCES and not workspace.pictures(source).is_dir():
-        yield Line(
-            "data",
-            f"{workspace.pictures(source)}: the pictures of {study.name} are not there",
-            f"`optuna-study data fetch {source}` gets them.",
-        )
+    elif source in dataset_names():
+        way = way_to_get(source, workspace)
+        if is_here(source, workspace):
+            yield Line("data", f"{source}: {'built in' if way is None else 'here'}")
+        else:
+            yield Line(
+                "data",
+                f"{source}: the pictures of {study.name} are not in {workspace.root}",
+                f"Get them: {way}." if way else "Launch with --data DIR.",
+            )
     else:
-        kind = "here" if source in SOURCES else "built in"
-        yield Line(
-            "data", f"{source}: {kind if source in dataset_names() else 'code of your own'}"
-        )
+        yield Line("data", f"{source}: code of your own")
 
 
 def _machine(
