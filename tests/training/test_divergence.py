@@ -79,6 +79,15 @@ class TestExploding:
         assert chunk(seen, [2.0] * 32) is None
         assert [chunk(seen, [level] * 32) for level in (90.0, 3.0, 90.0, 3.0)] == [None] * 4
 
+    def test_short_epochs_are_forgiven_until_64_steps_are_far_above_the_start(self) -> None:
+        """Adam at a rate of 1 on full batches begins with such a burst, and comes down from it."""
+        seen = watch()
+        assert chunk(seen, [2.0]) is None
+        assert [chunk(seen, [90.0], step) for step in range(2, 65)] == [None] * 63
+        found = chunk(seen, [90.0], 65)
+        assert found is not None
+        assert (found.kind, found.step) == (DivergenceKind.EXPLODING, 65)
+
     def test_a_high_start_is_no_explosion(self) -> None:
         """Badly scaled weights begin with a loss of hundreds and come down."""
         seen = watch()
@@ -152,6 +161,12 @@ class TestOscillating:
             "The training loss went up and down by 0.59 or more in each of the last 6 epochs "
             "without passing its best of 0.9; it ended epoch 8 at 0.92."
         )
+
+    def test_swings_of_single_steps_count_once_there_are_a_hundred(self) -> None:
+        seen = watch(epochs=300, steps=1)
+        losses = [0.9, *([1.5, 0.91] * 60)]
+        found = feed(seen, losses)
+        assert (found[0].kind, found[0].epoch) == (DivergenceKind.OSCILLATING, 101)
 
     def test_a_new_best_starts_again(self) -> None:
         losses = [1.5, 0.9, 1.5, 0.9, 1.5, 0.89, 1.5, 0.88, 1.5, 0.87, 1.5, 0.86]

@@ -55,7 +55,10 @@ class DataSettings:
         "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
     )
     subset: float = setting(
-        1.0, "Fraction of the training pictures used, stratified.", low=0.01, high=1.0
+        1.0,
+        "Fraction of the training pictures used, of those that picture_limit leaves; stratified.",
+        low=0.01,
+        high=1.0,
     )
     picture_limit: int = setting(
         0, "Training pictures used at most, stratified; 0 means all.", low=0, high=10**9

@@ -2,14 +2,14 @@
 
 Four signs:
 - non_finite: a loss or gradient that is NaN or infinite, at once;
-- exploding: the mean loss of two chunks of steps in a row (64 steps) above ten times the starting
-  level, which is the first step's loss or what guessing costs, whichever is more;
+- exploding: the mean losses of 64 steps in a row, in chunks of 32 or of an epoch, above ten times
+  the starting level, which is the first step's loss or what guessing costs, whichever is more;
 - dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
   validation pictures, for half of the run's epochs (3 at least, 20 at most, and 100 steps; the
   warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on
   a plateau that it is about to leave has half of the run to do so;
-- oscillating: six epochs whose training losses alternate up and down by a third of the guessing
-  loss or more, with no new best.
+- oscillating: six epochs, and 100 steps, whose training losses alternate up and down by a third of
+  the guessing loss or more, with no new best.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Limits:
     steps_per_epoch: int
     warmup_epochs: float = 0.0
 
+    @property
+    def swings(self) -> int:
+        """Changes up and down in a row that count as oscillating."""
+        return max(SWINGS, math.ceil(PATIENCE_STEPS / self.steps_per_epoch))
+
     def patience(self, *, learned: bool) -> int:
         """Epochs at chance level before a run counts as dead; fewer when it had learned before."""
         half = math.ceil(self.epochs / 2)
@@ -87,7 +92,7 @@ class Watch:
     limits: Limits
     start_level: float | None = None
     last_loss: float | None = None
-    chunks_exploded: int = 0
+    chunks_exploded: float = 0.0
     epochs_at_chance: int = 0
     learned: bool = False
     losses: list[float] = field(default_factory=list)
@@ -138,9 +143,10 @@ class Watch:
         if not losses or self.start_level is None:
             return None
         mean = math.fsum(losses) / len(losses)
-        self.chunks_exploded = (
-            self.chunks_exploded + 1 if mean > EXPLODED * self.start_level else 0
-        )
+        # An epoch may have fewer steps than a chunk: full-batch descent has one.
+        exploded = mean > EXPLODED * self.start_level
+        share = len(losses) / CHUNK
+        self.chunks_exploded = self.chunks_exploded + share if exploded else 0.0
         if self.chunks_exploded < CHUNKS_EXPLODED:
             return None
         last = step + len(losses) - 1
@@ -175,8 +181,8 @@ class Watch:
     def _oscillating(self, epoch: int, step: int, loss: float) -> Divergence | None:
         improved, self.best_loss = loss < self.best_loss, min(loss, self.best_loss)
         # An epoch with a new best starts the count again.
-        self.losses = [loss] if improved else [*self.losses, loss][-SWINGS - 1 :]
-        if len(self.losses) <= SWINGS:
+        self.losses = [loss] if improved else [*self.losses, loss][-self.limits.swings - 1 :]
+        if len(self.losses) <= self.limits.swings:
             return None
         changes = [later - earlier for earlier, later in pairwise(self.losses)]
         least = min(map(abs, changes))
@@ -185,8 +191,8 @@ class Watch:
             return None
         message = (
             f"The training loss went up and down by {least:.3g} or more in each of the last "
-            f"{SWINGS} epochs without passing its best of {self.best_loss:.4g}; it ended epoch "
-            f"{epoch} at {loss:.4g}."
+            f"{self.limits.swings} epochs without passing its best of {self.best_loss:.4g}; it "
+            f"ended epoch {epoch} at {loss:.4g}."
         )
         return Divergence(DivergenceKind.OSCILLATING, message, epoch, step)
 

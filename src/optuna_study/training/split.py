@@ -47,13 +47,15 @@ def split(pictures: Pictures, subset: float = 1.0) -> Split:
 def used_pictures(count: int, present: int, subset: float, limit: int = 0) -> int:
     """How many of `count` training pictures of `present` classes are used: one a class at least.
 
-    >>> used_pictures(1000, 5, 0.25), used_pictures(1000, 5, 0.25, limit=90)
-    (250, 90)
+    `subset` is a fraction of those that `limit` leaves; a limit of 0 leaves all.
+
+    >>> used_pictures(1000, 5, 0.25), used_pictures(1000, 5, 0.25, limit=80)
+    (250, 20)
     >>> used_pictures(1000, 5, 0.001), used_pictures(60, 5, 1.0, limit=90)
     (5, 60)
     """
-    wanted = round(subset * count)
-    return min(count, max(present, min(wanted, limit or wanted)))
+    left = min(count, limit) if limit else count
+    return min(count, max(present, round(subset * left)))
 
 
 def _sides(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
