@@ -130,7 +130,7 @@ SWING = 0.05
 SWING_SHARE = 0.25
 GAP = 0.12
 LOW, RISEN = 0.3, 0.15
-DROP = 0.8
+FLAT, DROP = 1.25, 0.8
 UNLEARNED = 0.4
 STEADY, EPOCHS_NOT_LUCK = 0.8, 8
 
@@ -239,6 +239,8 @@ def _plateau(curve: _Curve) -> Diagnosis | None:
     count = curve.chance_epochs
     if count < max(FEWEST, len(curve.epochs) // 10) or count == len(curve.epochs):
         return None
+    if max(curve.losses[:count]) > FLAT * curve.level:
+        return None  # not flat: it came down from above
     soon = curve.epochs[count : count + max(2, count // 2)]
     if min(epoch.train_loss for epoch in soon) > DROP * curve.level:
         return None
@@ -256,7 +258,9 @@ def _swinging(curve: _Curve) -> Diagnosis | None:
     kept = curve.losses[len(curve.losses) // 3 :]
     changes = [later - earlier for earlier, later in pairwise(kept)]
     rises = [change for change in changes if change > 0]
-    if len(rises) < max(RISES, SWING_SHARE * len(changes)) or fmean(rises) < SWING * curve.level:
+    often = len(rises) >= max(RISES, SWING_SHARE * len(changes))
+    far = len(rises) > 1 and sum(rises) > RISE * curve.level
+    if not (often or far) or fmean(rises) < SWING * curve.level:
         return None
     return Diagnosis(
         Pattern.LR_TOO_LARGE,
