@@ -89,9 +89,5 @@ def test_a_random_stream_follows_from_its_seed_and_leaves_no_trace() -> None:
         assert not torch.rand(4).equal(first)
 
 
-def test_synchronise_on_the_cpu_has_nothing_to_wait_for() -> None:
-    device.synchronise(torch.device("cpu"))
-
-
 def test_numbers_are_read_in_order() -> None:
     assert device.read_numbers(torch.tensor([1.5, -2.0])) == [1.5, -2.0]

@@ -43,12 +43,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # noqa: TID251 - the one place
-
-
 def read_numbers(values: torch.Tensor) -> list[float]:
     """Copy a flat tensor to the host, which waits for the device; runs read through this alone."""
     numbers: list[float] = values.tolist()
@@ -91,7 +85,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
     else:
         name, memory = "cpu", _host_memory()
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # torch's own kind of text needs torch to be unpickled
         "device": name,
         "threads": threads or all_cores(),
         "instruction_set": instruction_set(),
