@@ -9,7 +9,7 @@ import torch
 
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
-from optuna_study.search.resume import CheckpointedRun, find_point, plain
+from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.records import Claim, EpochRecord
 from optuna_study.training.config import TrainConfig, with_settings
 from optuna_study.training.data import load_data
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
 
 CPU = torch.device("cpu")
-HERE = plain(environment(CPU, 1))
+HERE = environment(CPU, 1)
 CONFIG = with_settings(
     TrainConfig(),
     {

@@ -12,11 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.training.repeatable import differing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-DECISIVE = ("torch", "device", "threads", "instruction_set", "processor")
-"""The keys of an environment that the last bits of a curve depend on."""
 
 STANDARD_ERRORS = 3
 
@@ -80,11 +79,7 @@ def differences(
     recorded: Mapping[str, Any], here: Mapping[str, Any], *, resumed_elsewhere: bool
 ) -> tuple[str, ...]:
     """What keeps two runs from being equal to the last bit, a sentence each."""
-    found = [
-        f"{key} was {recorded[key]}, is {here.get(key)}"
-        for key in DECISIVE
-        if key in recorded and recorded[key] != here.get(key)
-    ]
+    found = [*differing(recorded, here)]
     if not found and not str(here.get("device", "cpu")).startswith("cpu"):
         found.append(f"{here['device']} does not add in a fixed order")
     if resumed_elsewhere:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, loop
+from optuna_study.training.repeatable import differing
 
 if TYPE_CHECKING:
     import threading
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
 
 log = logging.getLogger(__name__)
-
-LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor")
-"""What two runs must share to be equal to the last bit."""
-
-
-def plain(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment without torch's own kinds of text, which would need torch to be read."""
-    return {k: str(v) if isinstance(v, str) else v for k, v in environment.items()}
 
 
 @dataclass(frozen=True)
@@ -67,12 +60,7 @@ def find_point(
     if [record.epoch for record in before] != list(range(1, epoch + 1)):
         log.warning("begins anew: %s stands for epochs that were never reported", path)
         return None
-    made = stored["environment"]
-    elsewhere = tuple(
-        f"{key} was {made.get(key)}, is {environment.get(key)}"
-        for key in LAST_BITS
-        if made.get(key) != environment.get(key)
-    )
+    elsewhere = differing(stored["environment"], environment)
     return Point(epoch, stored["run"], before, elsewhere)
 
 

@@ -12,23 +12,20 @@ import torch
 from optuna_study.definition.resolve import baseline_config
 from optuna_study.errors import OptunaStudyError, UsageError
 from optuna_study.report.curves import CLASS_COUNTS
-from optuna_study.search.resume import plain
-from optuna_study.training.build import build_model, check_model
-from optuna_study.training.catalogue import is_reference
-from optuna_study.training.data import open_pictures
+from optuna_study.training.build import check_model
 from optuna_study.training.device import environment, pick_device
+from optuna_study.training.sources import open_pictures
 from optuna_study.training.split import split
 from optuna_study.workers.checks import Facts, Proven
 from optuna_study.workers.orders import Message, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
-    from optuna_study.training.config import ModelSettings
 
 
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
@@ -67,7 +64,12 @@ def prove(
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
     for model in dict.fromkeys(one.model for one in configs):
         try:
-            _try_model(model, pictures.images.shape[-1], config.data.image_size, pictures.classes)
+            check_model(
+                model,
+                channels=pictures.images.shape[-1],
+                image_size=config.data.image_size,
+                classes=len(pictures.classes),
+            )
         except OptunaStudyError:
             raise
         except Exception as error:  # a model of one's own may raise anything
@@ -77,23 +79,8 @@ def prove(
     return Proven(
         pictures.fingerprint,
         {
-            **plain(environment(pick_device(device), config.train.threads)),
+            **environment(pick_device(device), config.train.threads),
             CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
         },
         pictures.notes,
     )
-
-
-def _try_model(
-    settings: ModelSettings, channels: int, image_size: int, classes: Sequence[str]
-) -> None:
-    """Build a model without memory for its weights; somebody's own is tried on two pictures.
-
-    Our own models are not: torch imports its compiler for that, which takes seconds.
-    """
-    sizes = {"channels": channels, "image_size": image_size, "classes": len(classes)}
-    if is_reference(settings.name):
-        check_model(settings, **sizes)
-        return
-    with torch.device("meta"):
-        build_model(settings, **sizes)

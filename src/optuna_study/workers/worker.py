@@ -22,7 +22,6 @@ from optuna_study.paths import Workspace, writing
 from optuna_study.search import site as sites
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.objective import Left
-from optuna_study.search.resume import plain
 from optuna_study.search.site import Site
 from optuna_study.store import queue, studies
 from optuna_study.store.open import open_store, optuna_storage
@@ -175,7 +174,7 @@ def open_site(order: Order) -> Site:
         workspace=workspace,
         data=data,
         device=device,
-        environment=plain(environment(device, settings.train.threads)),
+        environment=environment(device, settings.train.threads),
         tensorboard=order.tensorboard,
     )
 

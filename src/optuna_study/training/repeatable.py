@@ -1,0 +1,20 @@
+"""What two runs must share to be equal to the last bit; free of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor")
+"""The keys of `device.environment` that the last bits of a curve depend on."""
+
+
+def differing(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of a recorded environment is different here, a sentence each."""
+    return tuple(
+        f"{key} was {recorded[key]}, is {here.get(key)}"
+        for key in LAST_BITS
+        if key in recorded and recorded[key] != here.get(key)
+    )
