@@ -108,7 +108,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
     facts = checks.look_around(request.device)
     profile = _profile(request.profile, facts)
-    folder, stand_in, notes = choose_data(request, file, workspace)
+    folder, stand_in, notes = choose_data(request.data, file, workspace)
     allowed = machine.cores()
     definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=allowed)
     proven = checks.prove(definition, folder, workspace, facts.device)
@@ -199,11 +199,11 @@ def _profile(asked: str, facts: Facts) -> str:
 
 
 def choose_data(
-    request: LaunchRequest, file: StudyFile, workspace: Workspace
+    given: Path | None, file: StudyFile, workspace: Workspace
 ) -> tuple[Path | None, bool, tuple[str, ...]]:
     """The folder of pictures, if any; whether the stand-in is taken; the sentence that says so."""
-    if request.data is not None:
-        return request.data.absolute(), False, ()
+    if given is not None:
+        return given.absolute(), False, ()
     folder = Path(file.folder).absolute() if file.folder is not None else None
     if file.stand_in is None:
         return folder, False, ()

@@ -24,7 +24,7 @@ from optuna_study.training.config import TrainConfig, with_settings
 from optuna_study.training.data import load_data, to_input
 from optuna_study.training.device import pick_device
 from optuna_study.workers import machine
-from optuna_study.workers.launch import LaunchRequest, choose_data
+from optuna_study.workers.launch import choose_data
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -81,7 +81,7 @@ def check_wiring(
     """
     file = read_study_file(find_study_file(study))
     place = pick_device(device)
-    folder, stand_in, notes = choose_data(LaunchRequest(study), file, workspace)
+    folder, stand_in, notes = choose_data(None, file, workspace)
     profile = "cpu" if place.type == "cpu" else "full"
     definition = resolve(file, profile, stand_in=stand_in, threads=machine.cores())
     config = _bare(definition.config, steps)
