@@ -14,14 +14,13 @@ from optuna_study.training.catalogue import augmentation_names
 from optuna_study.training.config import DataSettings
 from optuna_study.training.data import (
     DeviceData,
-    cache_size,
     colour_statistics,
     load_data,
-    open_pictures,
     to_input,
     view,
 )
 from optuna_study.training.pictures import Pictures, Request, computed
+from optuna_study.training.sources import cache_size, open_pictures
 
 CPU = torch.device("cpu")
 

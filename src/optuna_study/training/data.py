@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from optuna_study.training.sources import cache_size, open_pictures
+from optuna_study.training.sources import open_pictures
 from optuna_study.training.split import split, used_pictures
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from optuna_study.paths import Workspace
     from optuna_study.training.config import DataSettings
-
-__all__ = ["DeviceData", "cache_size", "load_data", "open_pictures", "to_input", "view"]
 
 
 @dataclass(frozen=True)
