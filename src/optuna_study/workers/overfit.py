@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
 
 PICTURES = 10  # about: as many of each class
-RATES = (1e-3, 1e-4)  # the second for large models that the first throws off
-STEPS = 250  # per rate
+RATES = (1e-3, 1e-2, 1e-4)  # for most models, for small ones, for those that the first throws off
+STEPS = 300  # per rate
 SECONDS = 150.0  # over all rates; a large model on a slow machine does not get to its steps
 NEAR_ZERO = 0.05  # of what guessing costs
 
