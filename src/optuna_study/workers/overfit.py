@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 PICTURES = 10  # about: as many of each class
 RATES = (1e-3, 1e-2, 1e-4)  # for most models, for small ones, for those that the first throws off
-STEPS = 300  # per rate
+STEPS = 1500  # per rate; a narrow model takes them, one that gets nowhere is left after STALLED
+STALLED = 200  # steps in which the loss falls by less than a tenth
 SECONDS = 150.0  # over all rates; a large model on a slow machine does not get to its steps
 NEAR_ZERO = 0.05  # of what guessing costs
 
@@ -144,6 +145,7 @@ def _attempt(
     """Train at one rate until the pictures are learned, or steps or time are used up."""
     deadline = time.monotonic() + seconds
     reached = Attempt(config.train.lr, 0, math.inf, 0.0, math.nan, ())
+    losses: list[float] = []
     try:
         run = loop.prepare(config, few, device)
         chance = run.watch.limits.guessing.loss
@@ -156,7 +158,9 @@ def _attempt(
                 chance,
                 () if result.divergence is None else (result.divergence.message.rstrip("."),),
             )
-            if reached.learned or time.monotonic() > deadline:
+            losses.append(reached.loss)
+            stalled = losses[-1] > 0.9 * losses[-STALLED - 1] if len(losses) > STALLED else False
+            if reached.learned or stalled or time.monotonic() > deadline:
                 break
         if reached.learned:
             return reached
