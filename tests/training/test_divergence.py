@@ -127,7 +127,7 @@ class TestDead:
         )
 
     def test_epochs_of_few_steps_are_given_a_hundred(self) -> None:
-        found = feed(watch(epochs=60, steps=4), [1.62] * 25, accuracy=0.2)
+        found = feed(watch(epochs=40, steps=4), [1.62] * 25, accuracy=0.2)
         assert [(one.epoch, one.step) for one in found] == [(25, 100)]
 
     def test_accuracy_alone_keeps_a_run_alive(self) -> None:
@@ -150,6 +150,15 @@ class TestDead:
     def test_the_warm_up_does_not_count(self) -> None:
         assert feed(watch(epochs=6, warmup=2.0), [1.61] * 4, accuracy=0.2) == []
         assert len(feed(watch(epochs=6, warmup=2.0), [1.61] * 5, accuracy=0.2)) == 1
+
+    @pytest.mark.parametrize(
+        ("epochs", "steps", "expected"),
+        [(1000, 1, 500), (300, 1, 150), (50, 1, 100), (1000, 10, 50), (150, 93, 20), (12, 93, 6)],
+    )
+    def test_patience_follows_the_steps_where_epochs_are_short(
+        self, epochs: int, steps: int, expected: int
+    ) -> None:
+        assert Limits(FIVE, epochs, steps).patience(learned=False) == expected
 
 
 class TestOscillating:

@@ -5,8 +5,8 @@ Four signs:
 - exploding: the mean losses of 64 steps in a row, in chunks of 32 or of an epoch, above ten times
   the starting level, which is the first step's loss or what guessing costs, whichever is more;
 - dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
-  validation pictures, for half of the run's epochs (3 at least, 20 at most, and 100 steps; the
-  warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on
+  validation pictures, for half of the run's epochs (3 at least, and 100 steps; no more are asked
+  than 20 once these have 500 steps; the warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on
   a plateau that it is about to leave has half of the run to do so;
 - oscillating: six epochs, and 100 steps, whose training losses alternate up and down by a third of
   the guessing loss or more, with no new best.
@@ -36,6 +36,7 @@ STANDARD_ERRORS = 3.0
 PATIENCE_LEAST, PATIENCE_MOST = 3, 20
 PATIENCE_COLLAPSED = 3
 PATIENCE_STEPS = 100
+PATIENCE_STEPS_MOST = 500
 SWINGS = 6
 SWING = 1 / 3
 
@@ -80,7 +81,9 @@ class Limits:
     def patience(self, *, learned: bool) -> int:
         """Epochs at chance level before a run counts as dead; fewer when it had learned before."""
         half = math.ceil(self.epochs / 2)
-        whole = max(PATIENCE_LEAST, min(half, PATIENCE_MOST))
+        # Epochs may be of one step: then 20 of them are no time at all.
+        most = max(PATIENCE_MOST, math.ceil(PATIENCE_STEPS_MOST / self.steps_per_epoch))
+        whole = max(PATIENCE_LEAST, min(half, most))
         wanted = min(whole, PATIENCE_COLLAPSED) if learned else whole
         return max(wanted, math.ceil(PATIENCE_STEPS / self.steps_per_epoch))
 
