@@ -13,7 +13,7 @@ from optuna_study.definition.values import Problems, variants
 from optuna_study.errors import OutsideSpaceError, StudyFileError, did_you_mean
 from optuna_study.space.dimensions import Breakpoints, Choice
 from optuna_study.space.space import Space, in_circle
-from optuna_study.training.config import SECTION_OF, TrainConfig, with_settings
+from optuna_study.training.config import SECTION_OF, SECTIONS, TrainConfig, with_settings
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import SearchSettings, StudyFile
@@ -129,7 +129,7 @@ def _config(file: StudyFile, overrides: Profile) -> TrainConfig:
         section: dataclasses.replace(
             getattr(file.config, section), **overrides.settings.get(section, {})
         )
-        for section in ("data", "model", "train")
+        for section in SECTIONS
     }
     config = TrainConfig(**sections)
     before, after = file.config.train.epochs, config.train.epochs
@@ -167,10 +167,7 @@ def _usable(dimensions: list[Dimension], problems: Problems) -> list[Dimension]:
 
 def check_config(config: TrainConfig, problems: Problems) -> None:
     """Check that the settings of one configuration fit each other."""
-    known = variants(config.model.name)
-    if known and config.model.variant not in known:
-        hint = did_you_mean(config.model.variant, known)
-        problems.add("model.variant", f"unknown variant '{config.model.variant}', {hint}")
+    _check_variant(config.model.variant, config, "model.variant", problems)
     _check_within(config.train.breakpoints, config.train.epochs, "train.breakpoints", problems)
 
 
@@ -192,7 +189,8 @@ def _check_dimensions(
         if isinstance(dimension, Breakpoints):
             _check_breakpoints(dimension, config.train.epochs, path, problems)
         if isinstance(dimension, Choice) and dimension.setting == "variant":
-            _check_variants(dimension, config, path, problems)
+            for variant in dimension.choices:
+                _check_variant(variant, config, path, problems)
     for name in in_circle(dimensions):
         problems.add(f"space.{name}.when", "is a circle: it depends on itself through others")
 
@@ -230,12 +228,10 @@ def _check_breakpoints(dimension: Breakpoints, epochs: int, path: str, problems:
         )
 
 
-def _check_variants(dimension: Choice, config: TrainConfig, path: str, problems: Problems) -> None:
+def _check_variant(variant: Scalar, config: TrainConfig, path: str, problems: Problems) -> None:
     known = variants(config.model.name)
-    for value in dimension.choices:
-        if known and value not in known:
-            hint = did_you_mean(str(value), known)
-            problems.add(path, f"unknown variant '{value}', {hint}")
+    if known and variant not in known:
+        problems.add(path, f"unknown variant '{variant}', {did_you_mean(str(variant), known)}")
 
 
 def _check_baseline(definition: Definition, baseline: Baseline, problems: Problems) -> None:
@@ -244,10 +240,7 @@ def _check_baseline(definition: Definition, baseline: Baseline, problems: Proble
         return
     config = baseline_config(definition, baseline)
     if "variant" in baseline.settings:
-        known = variants(config.model.name)
-        if known and config.model.variant not in known:
-            hint = did_you_mean(config.model.variant, known)
-            problems.add(f"{path}.variant", f"unknown variant '{config.model.variant}', {hint}")
+        _check_variant(config.model.variant, config, f"{path}.variant", problems)
     if {"breakpoints", "epochs"} & baseline.settings.keys():
         pairs = config.train.breakpoints
         _check_within(pairs, config.train.epochs, f"{path}.breakpoints", problems)

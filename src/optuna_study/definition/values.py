@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.model import section_fields
 from optuna_study.errors import UsageError, did_you_mean
 from optuna_study.training import catalogue
-from optuna_study.training.config import SECTION_OF
+from optuna_study.training.config import SECTION_OF, SECTIONS
 
 if TYPE_CHECKING:
     import dataclasses
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from optuna_study.training.config import Setting
 
-HIGHEST_LR = 100.0
+HIGHEST_LR: float = section_fields("train")["lr"].metadata["high"]
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -93,7 +93,7 @@ def unknown_keys(
         if key not in names:
             elsewhere = SECTION_OF.get(key)
             hint = did_you_mean(key, names)
-            if elsewhere and path in {"data", "model", "train", "search"}:
+            if elsewhere and path in {*SECTIONS, "search"}:
                 hint = f"it belongs in [{elsewhere}]"
             problems.add(f"{path}.{key}" if path else key, f"unknown key, {hint}")
 
@@ -249,6 +249,9 @@ def _pair(raw: Any, path: str, problems: Problems) -> tuple[int, float] | None:
         problems.add(path, f"the epoch must be positive, not {describe(raw[0])}")
         return None
     if not 0 < lr <= HIGHEST_LR:
-        problems.add(path, f"the rate must be above 0 and at most 100, not {describe(raw[1])}")
+        problems.add(
+            path,
+            f"the rate must be above 0 and at most {bound(HIGHEST_LR)}, not {describe(raw[1])}",
+        )
         return None
     return int(epoch), lr

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, delete, insert, select
 
+from optuna_study.store.records import EpochRecord
 from optuna_study.store.schema import (
     own_epochs,
     trial_intermediate_values,
@@ -24,20 +26,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from optuna_study.store.records import EpochRecord, TrialState
+    from optuna_study.store.records import TrialState
 
-FIGURES = tuple(
-    (
-        "value",
-        "train_loss",
-        "train_accuracy",
-        "validation_loss",
-        "validation_accuracy",
-        "lr",
-        "gradient_norm",
-        "seconds",
-    )
-)
+FIGURES = tuple(entry.name for entry in fields(EpochRecord) if entry.name != "epoch")
+"""What is recorded of an epoch: our table has a column of each name."""
 
 
 def utc(seconds: float) -> datetime:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from optuna_study.definition.names import bare_name
 from optuna_study.errors import DefinitionChangedError, NotFoundError, did_you_mean
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, strict_json, write_attributes
@@ -210,7 +211,7 @@ def load_study(store: Store, name: str) -> StudyRecord:
     if exact is not None:
         return exact
     names = study_names(store)
-    variants = [known for known in names if known.partition("@")[0] == name]
+    variants = [known for known in names if bare_name(known) == name]
     if len(variants) == 1:
         only = find_study(store, variants[0])
         if only is not None:

@@ -35,11 +35,9 @@ from optuna_study.training.optimizers import build_optimizer, restore, set_lr
 from optuna_study.training.schedule import lr_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from optuna_study.training.evaluation import Evaluation
-
-    Read = Callable[[torch.Tensor], list[float]]
+    from optuna_study.training.evaluation import Evaluation, Read
 
 STATE_VERSION = 1
 
