@@ -58,7 +58,7 @@ class Workspace:
         return self.root / "cache" / key
 
     def study(self, uuid: str) -> Path:
-        """Everything of one study but its artifacts: checkpoints and logs."""
+        """Everything of one study but its artifacts: checkpoints, models and logs."""
         return self.root / "studies" / uuid
 
     def checkpoint(self, uuid: str, number: int) -> Path:

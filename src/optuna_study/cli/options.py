@@ -127,14 +127,14 @@ def artifacts_option(command: Decorated) -> Decorated:
     )(command)
 
 
-def format_option(*formats: str, default: str = "table") -> Callable[[Decorated], Decorated]:
+def format_option(*formats: str) -> Callable[[Decorated], Decorated]:
     """`-f/--format`, one of `formats` (all of them when none is named), handed over as `form`."""
     return click.option(
         "-f",
         "--format",
         "form",
         type=click.Choice(formats or FORMATS),
-        default=default,
+        default="table",
         show_default=True,
         help="Form of the output.",
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRow, TrialRecord
+    from optuna_study.training.predict import Prediction
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
     }
 
 
-def prediction_row(prediction: Any) -> dict[str, Any]:
+def prediction_row(prediction: Prediction) -> dict[str, Any]:
     """A picture's class and the probability of every class."""
     return {
         "image": str(prediction.image),

@@ -37,24 +37,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class WorkerView:
-    """One worker as the live table shows it."""
+    """One worker, whose process is there unless `pid` is None."""
 
     name: str
     pid: int | None
-    device: str
     ready: bool  # has loaded its data
-    alive: bool
-    restarts: int
 
 
 @dataclass(frozen=True)
 class Tick:
     """What happened since the last tick; the trials themselves are read from the store."""
 
-    elapsed: float  # seconds since the workers were started
     workers: tuple[WorkerView, ...]
     messages: tuple[str, ...]  # sentences for people, each once
-    stopping: bool
 
 
 @dataclass
@@ -66,7 +61,6 @@ class _Slot:
     control: Connection[Message, Message] | None = None
     ready: bool = False
     outcome: str | None = None
-    restarts: int = 0
 
     @property
     def alive(self) -> bool:
@@ -74,9 +68,7 @@ class _Slot:
 
     def view(self) -> WorkerView:
         pid = self.process.pid if self.process else None
-        return WorkerView(
-            self.order.name, pid, self.order.device, self.ready, self.alive, self.restarts
-        )
+        return WorkerView(self.order.name, pid, self.ready)
 
 
 @dataclass
@@ -114,20 +106,19 @@ def run(prepared: Prepared, every: float = TICK) -> Iterator[Tick]:
             while any(slot.alive for slot in crew.slots):
                 _listen(crew, every)
                 _care(crew, received, time.monotonic() - started)
-                yield _tick(crew, time.monotonic() - started)
+                yield _tick(crew)
         finally:
             _dismiss(crew)
     if crew.messages:
-        yield _tick(crew, time.monotonic() - started)
+        yield _tick(crew)
     if received:
         raise InterruptedBySignalError(received[0])
     _judge(crew)
 
 
-def _tick(crew: _Crew, elapsed: float) -> Tick:
+def _tick(crew: _Crew) -> Tick:
     messages, crew.messages = tuple(crew.messages), []
-    views = tuple(slot.view() for slot in crew.slots)
-    return Tick(elapsed, views, messages, crew.stopping is not None)
+    return Tick(tuple(slot.view() for slot in crew.slots), messages)
 
 
 def _start(slot: _Slot) -> None:
@@ -229,7 +220,6 @@ def _bury(crew: _Crew, slot: _Slot) -> None:
         f"{slot.order.name} {_died(code)}{trial}; log: {prepared.log(slot.order)}"
     )
     if crew.stopping is None and _may_restart(crew):
-        slot.restarts += 1
         _start(slot)
 
 
