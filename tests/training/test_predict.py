@@ -93,3 +93,14 @@ def test_a_resumable_state_is_no_model(
 def test_a_missing_model(pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such checkpoint"):
         predict(tmp_path / "none.pt", pictures, CPU)
+
+
+def test_a_fine_tuned_model_no_longer_needs_what_it_started_from(
+    trained: tuple[Path, loop.Run], pictures: list[Path]
+) -> None:
+    path, _ = trained
+    expected = predict(path, pictures[:2], CPU)
+    stored = checkpoint.load(path)
+    stored["config"]["model"]["pretrained"] = "gone.pth"
+    checkpoint.save(path, stored)
+    assert predict(path, pictures[:2], CPU) == expected

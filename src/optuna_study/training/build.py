@@ -11,6 +11,7 @@ from torch import nn
 from optuna_study.errors import UsageError, did_you_mean
 from optuna_study.training.catalogue import is_reference, model_names, resolve
 from optuna_study.training.initialise import initialise
+from optuna_study.training.pretrained import NOTHING, load_pretrained, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,11 @@ def build_model(
     classes=)`.
 
     Raises:
-        UsageError: an unknown name, variant or activation, or a reference that gives no model.
+        UsageError: an unknown name, variant or activation, a reference that gives no model, or
+            pretrained weights that are not here.
     """
+    if settings.pretrained != NOTHING:
+        weights_file(settings)
     model = _builder(settings.name)(
         settings, channels=channels, image_size=image_size, classes=classes
     )
@@ -48,7 +52,8 @@ def initialised_model(
     what it draws from torch's global generator follows from the seed.
 
     Raises:
-        UsageError: as `build_model`, or an unknown initialisation.
+        UsageError: as `build_model`, an unknown initialisation, or weights that do not fit.
+        DataError: pretrained weights that cannot be read.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,6 +61,8 @@ def initialised_model(
     if not is_reference(settings.name):
         generator = torch.Generator().manual_seed(seed)
         initialise(model, settings.initialisation, settings.initialisation_std, generator)
+    if settings.pretrained != NOTHING:
+        load_pretrained(model, settings)
     return model
 
 

@@ -89,6 +89,11 @@ class ModelSettings:
 
     name: str = setting("alexnet", "Architecture, or `package.module:function` of one's own.")
     variant: str = setting("default", "Variant of the architecture; each model lists its own.")
+    pretrained: str = setting(
+        "none",
+        "Weights to start from: none, imagenet (torchvision's, from torch's cache) or a file of "
+        "them; for alexnet's torchvision variant and vgg11 to vgg19.",
+    )
     width: float = setting(1.0, "Factor on every hidden channel count.", low=0.01, high=8.0)
     activation: str = setting(
         "relu",

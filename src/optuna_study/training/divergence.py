@@ -6,8 +6,9 @@ Four signs:
   the starting level, which is the first step's loss or what guessing costs, whichever is more;
 - dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
   validation pictures, for half of the run's epochs (3 at least, and 100 steps; no more are asked
-  than 20 once these have 500 steps; the warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on
-  a plateau that it is about to leave has half of the run to do so;
+  than 20 once these have 500 steps; the warm-up does not count), or for 3 epochs and 100 steps
+  after it had learned something. A net on a plateau that it is about to leave has half of the run
+  to do so;
 - oscillating: six epochs, and 100 steps, whose training losses alternate up and down by a third of
   the guessing loss or more, with no new best.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from optuna_study.training.config import TrainConfig, config_from_dict, config_t
 from optuna_study.training.data import DeviceData, view
 from optuna_study.training.decode import decode
 from optuna_study.training.evaluation import judge
+from optuna_study.training.pretrained import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +130,8 @@ def _model(
     config: TrainConfig, data: DeviceData, weights: Mapping[str, Any], device: torch.device
 ) -> nn.Module:
     model = build_model(
-        config.model,
+        # Whatever it started from, its own weights follow.
+        dataclasses.replace(config.model, pretrained=NOTHING),
         channels=data.channels,
         image_size=data.image_size,
         classes=len(data.classes),

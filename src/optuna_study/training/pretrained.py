@@ -1,0 +1,122 @@
+"""Fine-tuning: weights that torchvision trained on ImageNet, put into our AlexNet or VGG.
+
+They are taken from torch's own cache (`TORCH_HOME`, else `~/.cache/torch`), where torchvision puts
+what it downloads, or from a file. Nothing is downloaded here. Convolutions and their norms must
+all fit. A dense layer that does not, such as the last one or the first one behind smaller
+pictures, keeps its drawn weights.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from optuna_study.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna_study.training.config import ModelSettings
+
+NOTHING = "none"
+IMAGENET = "imagenet"
+
+FILES: Mapping[tuple[str, str, str], str] = {  # by model, variant and kind of normalisation
+    ("alexnet", "torchvision", "none"): "alexnet-owt-7be5be79.pth",
+    ("vgg", "vgg11", "none"): "vgg11-8a719046.pth",
+    ("vgg", "vgg13", "none"): "vgg13-19584684.pth",
+    ("vgg", "vgg16", "none"): "vgg16-397923af.pth",
+    ("vgg", "vgg19", "none"): "vgg19-dcbb9e9d.pth",
+    ("vgg", "vgg11", "batch"): "vgg11_bn-6002323d.pth",
+    ("vgg", "vgg13", "batch"): "vgg13_bn-abd245e5.pth",
+    ("vgg", "vgg16", "batch"): "vgg16_bn-6c64b313.pth",
+    ("vgg", "vgg19", "batch"): "vgg19_bn-c79401a0.pth",
+}
+"""The names under which torchvision keeps its weights, which end with the file's own checksum."""
+
+
+def weights_file(settings: ModelSettings) -> Path:
+    """The file that the settings' pretrained weights are in.
+
+    Raises:
+        UsageError: a model that torchvision has no weights of, or the file is not there.
+    """
+    where = f"pretrained '{settings.pretrained}'"
+    if settings.pretrained != IMAGENET:
+        path = Path(settings.pretrained).expanduser()
+        if not path.is_file():
+            raise UsageError(
+                f"{where}: no such file; name one, or write imagenet for those in torch's cache"
+            )
+        return path
+    norm = "none" if settings.normalisation == "default" else settings.normalisation
+    name = FILES.get((settings.name, settings.variant, norm))
+    if name is None:
+        raise UsageError(
+            f"{where}: torchvision has no weights for {settings.name} {settings.variant} with "
+            f"normalisation {norm}; take alexnet's variant torchvision, or vgg11 to vgg19 with "
+            "none or batch"
+        )
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        raise UsageError(
+            f"{where}: no {path}; put torchvision's {name} there, or name the file in pretrained"
+        )
+    return path
+
+
+def load_pretrained(model: nn.Module, settings: ModelSettings) -> None:
+    """Put the pretrained weights into a model on the CPU, layer by layer.
+
+    Raises:
+        UsageError: the weights are not there, or of another architecture.
+        DataError: the file cannot be read.
+    """
+    path = weights_file(settings)
+    theirs = list(_read(path).items())
+    own = _owners(model)
+    if len(theirs) != len(own):
+        raise UsageError(
+            f"{path}: holds {len(theirs)} tensors, {settings.name} {settings.variant} has "
+            f"{len(own)}; these are weights of another architecture"
+        )
+    taken: dict[str, torch.Tensor] = {}
+    fits: dict[int, bool] = {}
+    for (name, layer, value), (_, given) in zip(own, theirs, strict=True):
+        # A layer is taken as a whole: its bias belongs to its weights, which come first.
+        fits[id(layer)] = fits.get(id(layer), True) and given.shape == value.shape
+        if fits[id(layer)]:
+            taken[name] = given
+        elif not isinstance(layer, nn.Linear):
+            raise UsageError(
+                f"{path}: {name} has the shape {tuple(given.shape)} there and "
+                f"{tuple(value.shape)} here; take width 1, colour pictures of 128 pixels or more "
+                "and the variant that the weights are of"
+            )
+    model.load_state_dict(taken, strict=False)
+
+
+def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
+    """Each tensor of a model's state with its name and the layer it belongs to."""
+    return [
+        (name, model.get_submodule(name.rpartition(".")[0]), value)
+        for name, value in model.state_dict().items()
+    ]
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: no readable weights ({first})") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: no readable weights (damaged)") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise DataError(f"{path}: holds no weights alone; save the model's state_dict")
+    return state
