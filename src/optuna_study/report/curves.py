@@ -7,12 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
-
 from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose, lower_rate
 from optuna_study.store import reads
+from optuna_study.store.aggregates import recorded_epochs
 from optuna_study.store.records import EndKind
-from optuna_study.store.schema import own_trials
 from optuna_study.training.catalogue import FULL_BATCH
 from optuna_study.training.chance import chance_gradient, chance_loss
 from optuna_study.training.config import SECTION_OF, DivergenceKind
@@ -94,11 +92,9 @@ def quick_tally(store: Store, study: StudyRecord) -> dict[str, int] | None:
     Raises:
         StoreError: the store fails.
     """
-    with store.read() as connection:
-        recorded = connection.execute(
-            select(func.sum(own_trials.c.epochs)).where(own_trials.c.uuid == study.uuid)
-        ).scalar()
-    return None if (recorded or 0) > QUICK_EPOCHS else tally(read_study(store, study))
+    if recorded_epochs(store, study) > QUICK_EPOCHS:
+        return None
+    return tally(read_study(store, study))
 
 
 _ADVICE = {

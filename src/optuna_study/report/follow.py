@@ -6,9 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.report.load import ended_numbers, load_summary, mean_seconds
+from optuna_study.report.load import load_summary
 from optuna_study.report.summary import Running, Summary, seconds_left
 from optuna_study.store import reads
+from optuna_study.store.aggregates import ended_numbers, mean_seconds
 
 if TYPE_CHECKING:
     from optuna_study.store.open import Store
