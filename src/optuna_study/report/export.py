@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.resolve import from_json
@@ -13,11 +11,13 @@ from optuna_study.paths import writing, written_beside
 from optuna_study.report import words
 from optuna_study.space.build import build
 from optuna_study.store import reads
+from optuna_study.store.origin import provenance, recorded
 from optuna_study.store.records import TrialState
 from optuna_study.training.config import SECTION_OF, get_setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from optuna_study.definition.config_text import Format
     from optuna_study.store.open import Store
@@ -71,7 +71,13 @@ def export(
         NotFoundError: the trial has not drawn its parameters yet.
     """
     config = trial_config(study, trial)
-    return config_text(config, provenance(study, trial), recorded(study, trial, curve), form)
+    origin = provenance(study, trial.number, trial.baseline) | {
+        "value": trial.value,
+        "ended": words.moment(trial.completed),
+        "environment": dict(study.environment),
+        "resumed_elsewhere": trial.resumed_elsewhere,
+    }
+    return config_text(config, origin, recorded(study, trial.value, curve), form)
 
 
 def export_trial(store: Store, study: StudyRecord, number: int | None, form: Format) -> str:
@@ -92,6 +98,7 @@ def export_trial(store: Store, study: StudyRecord, number: int | None, form: For
 def form_of(output: Path | None) -> Format:
     """The form that a file's name asks for: TOML unless it ends in .json, .yaml or .yml.
 
+    >>> from pathlib import Path
     >>> form_of(Path("best.yml")), form_of(None)
     ('yaml', 'toml')
     """
@@ -108,43 +115,6 @@ def write(output: Path, text: str) -> None:
     """
     with writing(output), written_beside(output) as beside:
         beside.write_text(text, encoding="utf-8")
-
-
-def provenance(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    """Where a configuration comes from, and what equality to the last bit depends on."""
-    is_folder = Path(study.data_source).is_absolute()
-    return {
-        "study": study.name,
-        "study_uuid": study.uuid,
-        "study_seed": study.seed,
-        "trial": trial.number,
-        "baseline": trial.baseline,
-        "metric": study.metric,
-        "value": trial.value,
-        "ended": words.moment(trial.completed),
-        "folder": study.data_source if is_folder else None,
-        "fingerprint": study.fingerprint,
-        "environment": dict(study.environment),
-        "resumed_elsewhere": trial.resumed_elsewhere,
-    }
-
-
-def recorded(
-    study: StudyRecord, trial: TrialRecord, curve: Sequence[EpochRecord]
-) -> dict[str, Any]:
-    """What the trial reached: its value and, a list each, the figures of its epochs."""
-    if not curve:
-        return {}
-    figures = [field.name for field in dataclasses.fields(curve[0])]
-    return {
-        "metric": study.metric,
-        "value": trial.value,
-        "curve": {
-            name: [getattr(epoch, name) for epoch in curve]
-            for name in figures
-            if name not in ("value", "seconds")
-        },
-    }
 
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)

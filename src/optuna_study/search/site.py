@@ -18,6 +18,7 @@ from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, 
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store import bridge, queue, reads, studies
+from optuna_study.store.origin import provenance, recorded
 from optuna_study.store.records import EndKind
 from optuna_study.training.catalogue import resolve
 from optuna_study.training.predict import save_model
@@ -170,24 +171,13 @@ class _Work:
     def _config_file(self, end: End, records: Sequence[EpochRecord]) -> str:
         assert self.config is not None
         site, claim = self.site, self.claim
-        figures_of = ("epoch", "train_loss", "train_accuracy", "validation_loss")
-        names = (*figures_of, "validation_accuracy", "lr", "gradient_norm")
-        curve = {name: [getattr(record, name) for record in records] for name in names}
-        provenance = {
-            "study": site.study.name,
-            "study_uuid": site.study.uuid,
-            "study_seed": site.study.seed,
-            "trial": claim.number,
-            "baseline": claim.baseline,
-            "metric": site.study.metric,
+        origin = provenance(site.study, claim.number, claim.baseline) | {
             "end": end.kind.value,
             "reason": end.reason,
             "value": end.value,
-            "fingerprint": site.study.fingerprint,
             "environment": dict(site.environment),
         }
-        recorded = {"metric": site.study.metric, "value": end.value, "curve": curve}
-        return config_text(self.config, provenance, recorded if records else {})
+        return config_text(self.config, origin, recorded(site.study, end.value, records))
 
 
 def _afterwards(site: Site, claim: Claim, config: TrainConfig | None) -> None:
