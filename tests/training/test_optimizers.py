@@ -86,6 +86,22 @@ def test_weight_decay_falls_on_weights_alone() -> None:
     assert (decayed["weight_decay"], rest["weight_decay"]) == (DECAY, 0.0)
 
 
+def test_a_penalty_on_squared_weights_is_half_its_decay() -> None:
+    """The articles' L2 of 2e-4 on every kernel is a weight decay of 4e-4."""
+    ours, theirs = small_model(), small_model()
+    optimizer = build_optimizer(settings("sgd", weight_decay=4e-4, lr=10.0), ours)
+    images = torch.randn(6, 3, 5, 5, generator=torch.Generator().manual_seed(7))
+    labels = torch.tensor([0, 1] * 3)
+    torch.autograd.backward(nn.functional.cross_entropy(ours(images), labels))
+    optimizer.step()
+    kernels = [parameter for parameter in theirs.parameters() if parameter.ndim > 1]
+    penalty = 2e-4 * torch.stack([kernel.square().sum() for kernel in kernels]).sum()
+    torch.autograd.backward(nn.functional.cross_entropy(theirs(images), labels) + penalty)
+    for got, before in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert before.grad is not None
+        torch.testing.assert_close(got.detach(), (before - 10.0 * before.grad).detach())
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = small_model()
     model[0].requires_grad_(False)
