@@ -2,8 +2,9 @@
 
 Four signs:
 - non_finite: a loss or gradient that is NaN or infinite, at once;
-- exploding: the mean losses of 64 steps in a row, in chunks of 32 or of an epoch, above ten times
-  the starting level, which is the first step's loss or what guessing costs, whichever is more;
+- exploding: the mean loss of two chunks of steps in a row (64 steps, or two epochs where these are
+  shorter, but 16 steps at least) above ten times the starting level, which is the first step's
+  loss or what guessing costs, whichever is more;
 - dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
   validation pictures, for half of the run's epochs (3 at least, and 100 steps; no more are asked
   than 20 once these have 500 steps; the warm-up does not count), or for 3 epochs and 100 steps
@@ -31,6 +32,8 @@ CHUNK = 32
 
 EXPLODED = 10.0
 CHUNKS_EXPLODED = 2
+WHOLE_CHUNK = 8
+"""Steps from which on a chunk, cut short by its epoch's end, counts as a whole one."""
 AT_CHANCE = 0.99
 """A loss above this share of the guessing loss is no better than guessing."""
 STANDARD_ERRORS = 3.0
@@ -149,7 +152,7 @@ class Watch:
         mean = math.fsum(losses) / len(losses)
         # An epoch may have fewer steps than a chunk: full-batch descent has one.
         exploded = mean > EXPLODED * self.start_level
-        share = len(losses) / CHUNK
+        share = min(1.0, len(losses) / WHOLE_CHUNK)
         self.chunks_exploded = self.chunks_exploded + share if exploded else 0.0
         if self.chunks_exploded < CHUNKS_EXPLODED:
             return None
