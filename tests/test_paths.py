@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from optuna_study.errors import DiskFullError, FolderError
-from optuna_study.paths import ARTIFACTS_VARIABLE, Workspace, writing, written_beside
+from optuna_study.errors import DataError, DiskFullError, FolderError
+from optuna_study.paths import (
+    ARTIFACTS_VARIABLE,
+    Workspace,
+    untouched_by_bad_data,
+    writing,
+    written_beside,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +91,15 @@ def test_a_file_where_the_workspace_should_be_is_refused(tmp_path: Path) -> None
     (tmp_path / "taken").write_text("")
     with pytest.raises(FolderError, match="taken"):
         Workspace(tmp_path / "taken").require_writable()
+
+
+def test_bad_data_leave_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    kept, new = tmp_path / "kept/old.json", tmp_path / "kept/made/new.json"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(DataError), untouched_by_bad_data(kept, new):
+        new.parent.mkdir()
+        new.touch()
+        raise DataError("unusable")
+    assert kept.exists()
+    assert not new.parent.exists()

@@ -11,12 +11,12 @@ import errno
 import os
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import DiskFullError, FolderError
+from optuna_study.errors import DataError, DiskFullError, FolderError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +112,25 @@ def writing(target: Path) -> Iterator[None]:
                 f"{target}: cannot be written ({error.strerror}); choose another folder with "
                 f"--artifacts or {ARTIFACTS_VARIABLE}"
             ) from error
+        raise
+
+
+@contextmanager
+def untouched_by_bad_data(*files: Path) -> Iterator[None]:
+    """Take away `files`, and folders made for them, when the block finds the data unusable.
+
+    What was there before stays.
+
+    Raises:
+        DataError: what the block raised.
+    """
+    new = {path for file in files for path in (file, *file.parents) if not path.exists()}
+    try:
+        yield
+    except DataError:
+        for path in sorted(new, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):  # never made, or somebody else's files are in it
+                path.rmdir() if path.is_dir() else path.unlink()
         raise
 
 

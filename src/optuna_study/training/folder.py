@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optuna_study.errors import DataError
-from optuna_study.paths import writing, written_beside
+from optuna_study.paths import untouched_by_bad_data, writing, written_beside
 from optuna_study.training.decode import (
     LEAST_SIDE,
     THUMBNAIL_SIDE,
@@ -77,16 +77,18 @@ def read_folder(folder: Path, size: int, workspace: Workspace) -> Pictures:
     Raises:
         DataError: no such folder, or too little in it to learn from.
     """
-    files = list_files(folder, index=workspace.cache(_index_name(folder)))
-    fingerprint = folder_fingerprint(files)
+    index = workspace.cache(_index_name(folder))
+    with untouched_by_bad_data(index):
+        files = list_files(folder, index)
+        fingerprint = folder_fingerprint(files)
 
-    def build(scratch: Path) -> Pictures:
-        log.info("decoding %d pictures of %s, this once", len(files), folder)
-        return _decoded(folder, files, size, scratch, fingerprint)
+        def build(scratch: Path) -> Pictures:
+            log.info("decoding %d pictures of %s, this once", len(files), folder)
+            return _decoded(folder, files, size, scratch, fingerprint)
 
-    if not files:
-        raise DataError(f"{folder}: {_nothing_in(folder)}")
-    return stored(f"{fingerprint[:32]}-{size}", workspace, build)
+        if not files:
+            raise DataError(f"{folder}: {_nothing_in(folder)}")
+        return stored(f"{fingerprint[:32]}-{size}", workspace, build)
 
 
 def list_files(folder: Path, index: Path | None = None) -> list[PictureFile]:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from optuna_study.errors import DataError
-from optuna_study.paths import Workspace, writing
+from optuna_study.paths import Workspace, untouched_by_bad_data, writing
 from optuna_study.training.split import split
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def stored(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) ->
     folder = workspace.cache(f"{key}-v{CACHE_VERSION}")
     if not folder.is_dir():
         lock = workspace.lock(f"cache-{folder.name}")
-        with writing(workspace.root):
+        with untouched_by_bad_data(lock, folder), writing(workspace.root):
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 if not folder.is_dir():
