@@ -58,7 +58,7 @@ STUDY_FILES = {
         "width = ", "widht = ", "model.widht: unknown key, did you mean 'width'?"
     ),
     "wrong type": Case("epochs = 2", 'epochs = "two"', "train.epochs:"),
-    "out of range": Case("image_size = 32", "image_size = 1", "data.image_size:"),
+    "out of range": Case("image_size = 32", "image_size = 0", "data.image_size:"),
     "unknown choice": Case('["relu", "tanh"]', '["rleu", "tanh"]', "did you mean 'relu'?"),
     "empty choices": Case('["relu", "tanh"]', "[]", "space.activation:"),
     "baseline outside the space": Case("lr = 0.01}", "lr = 0.5}", "baselines.plain"),
