@@ -97,9 +97,14 @@ def test_bad_data_leave_what_was_there_and_nothing_else(tmp_path: Path) -> None:
     kept, new = tmp_path / "kept/old.json", tmp_path / "kept/made/new.json"
     kept.parent.mkdir()
     kept.touch()
-    with pytest.raises(DataError), untouched_by_bad_data(kept, new):
-        new.parent.mkdir()
-        new.touch()
-        raise DataError("unusable")
+
+    def read() -> None:
+        with untouched_by_bad_data(kept, new):
+            new.parent.mkdir()
+            new.touch()
+            raise DataError("unusable")
+
+    with pytest.raises(DataError):
+        read()
     assert kept.exists()
     assert not new.parent.exists()
