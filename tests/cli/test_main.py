@@ -11,7 +11,13 @@ import pytest
 
 from optuna_study import __version__
 from optuna_study.cli.main import group, run
-from optuna_study.cli.options import Invocation, invocation
+from optuna_study.cli.options import (
+    Invocation,
+    artifacts_option,
+    invocation,
+    place_options,
+    storage_option,
+)
 from optuna_study.errors import NotFoundError, OptunaStudyError, StudyFileError
 
 if TYPE_CHECKING:
@@ -193,3 +199,31 @@ def _heavy_modules(arguments: list[str], folder: Path) -> set[str]:
         [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True
     )
     return set(done.stdout.rpartition("HEAVY")[2].split())
+
+
+def test_commands_to_type_next_lead_to_the_same_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command
+    @storage_option
+    @artifacts_option
+    def command(**_: object) -> str:
+        return place_options()
+
+    @click.group
+    @storage_option
+    def outer(**_: object) -> None: ...
+
+    outer.add_command(command, "command")
+
+    def said(*arguments: str) -> object:
+        return outer.main(arguments, standalone_mode=False, obj=Invocation())
+
+    url = "postgresql://ann:hunter2@db/x"
+    masked = " --storage 'postgresql://ann:***@db/x'"
+    assert said("command") == ""
+    assert said("command", "--storage", url) == masked
+    assert said("--storage", url, "command") == masked
+    assert said("command", "--storage", "sqlite:///a.db", "--artifacts", "/my files") == (
+        " --storage sqlite:///a.db --artifacts '/my files'"
+    )
+    monkeypatch.setenv("OPTUNA_STORAGE", url)
+    assert said("command") == ""

@@ -94,9 +94,11 @@ def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: A
 
 def test_a_study_without_a_completed_trial_offers_no_export(stored_study: Any) -> None:
     summary = load_summary(stored_study.store, stored_study.study)
-    page = text.closing_page(summary, None, None, [])
+    page = text.closing_page(summary, None, None, [], " --storage sqlite:///a.db")
     assert page.startswith("No trial has completed.")
     assert "export" not in page
+    assert "optuna-study show small --storage sqlite:///a.db " in page
+    assert "optuna-study dashboard --storage sqlite:///a.db " in page
 
 
 def test_a_stand_in_is_said_in_one_sentence(stored_study: Any) -> None:

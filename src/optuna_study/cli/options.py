@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -143,6 +144,25 @@ def format_option(*formats: str) -> Callable[[Decorated], Decorated]:
 def storage_url(storage: str | None, workspace: Workspace) -> str:
     """The URL that a command works on: the given one, else the workspace's SQLite file."""
     return storage or f"sqlite:///{workspace.database}"
+
+
+def place_options() -> str:
+    """`--storage` and `--artifacts` as typed, for commands to paste; a password is left out.
+
+    What the environment gives, it gives to the next command too.
+    """
+    from optuna_study.store.urls import masked
+
+    current: click.Context | None = click.get_current_context()
+    typed: dict[str, str] = {}
+    while current is not None:
+        for name, option in (("storage", "--storage"), ("workspace", "--artifacts")):
+            if current.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                value = current.params[name]
+                text = masked(value) if name == "storage" else str(value.root)
+                typed.setdefault(option, text)
+        current = current.parent
+    return "".join(f" {option} {shlex.quote(text)}" for option, text in typed.items())
 
 
 def _verbosity(context: click.Context, _: click.Parameter, value: int) -> None:

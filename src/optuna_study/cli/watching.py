@@ -62,17 +62,17 @@ def follow(prepared: Prepared, ticks: Iterable[Tick], *, quiet: bool) -> None:
         _write_lines(follower, ticks)
 
 
-def closing(prepared: Prepared) -> str:
-    """The page a launch ends with."""
+def closing(prepared: Prepared, place: str = "") -> str:
+    """The page a launch ends with; `place` are its options that later commands need as well."""
     study = prepared.study
     summary = load_summary(prepared.store, study)
     if summary.best is None:
-        return text.closing_page(summary, None, None, [])
+        return text.closing_page(summary, None, None, [], place)
     best = trial_config(study, summary.best)
     beside = summary.best_baseline
     baseline = trial_config(study, beside) if beside is not None else None
     names = telling_settings(study, summary.best, baseline)
-    return text.closing_page(summary, best, baseline, names)
+    return text.closing_page(summary, best, baseline, names, place)
 
 
 def epoch_line(result: EpochResult, epochs: int) -> None:

@@ -77,14 +77,18 @@ def closing_page(
     best: TrainConfig | None,
     baseline: TrainConfig | None,
     names: Sequence[str],
+    place: str = "",
 ) -> str:
-    """What `launch` ends with: the best configuration, the baselines, what to type next."""
+    """What `launch` ends with: the best configuration, the baselines, what to type next.
+
+    `place` are the options that lead other commands to the same store.
+    """
     blocks = [best_block(summary), stand_in_sentence(summary)]
     if best is not None:
         blocks.append(configuration_block(best, baseline, names))
     if summary.baselines:
         blocks.append(baselines_block(summary))
-    blocks += [ends_line(summary), next_commands(summary)]
+    blocks += [ends_line(summary), next_commands(summary, place)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -182,16 +186,16 @@ def curves_line(summary: Summary, curves: Mapping[str, int] | None) -> str:
     return f"Loss curves: {', '.join(counted)}; {doctor} says why."
 
 
-def next_commands(summary: Summary) -> str:
+def next_commands(summary: Summary, place: str = "") -> str:
     """The commands that make sense after a launch, ready to paste."""
-    name = shlex.quote(summary.study.name)
+    name = shlex.quote(summary.study.name) + place
     commands = {f"optuna-study show {name}": "the whole study"}
     if summary.best is not None:
         commands |= {
             f"optuna-study export {name} -o best.toml": "the best configuration, complete",
             "optuna-study train best.toml -o best --verify": "train it again and compare",
         }
-    commands["optuna-study dashboard"] = "all trials in the browser"
+    commands[f"optuna-study dashboard{place}"] = "all trials in the browser"
     width = max(map(len, commands))
     lines = [f"  {command:<{width}}  # {why}" for command, why in commands.items()]
     return "\n".join([heading("Next"), *lines])

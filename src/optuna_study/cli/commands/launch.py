@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, invocation, storage_option
+from optuna_study.cli.options import (
+    artifacts_option,
+    example,
+    invocation,
+    place_options,
+    storage_option,
+)
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -73,6 +79,6 @@ def command(study: str, workspace: Workspace, **options: Any) -> None:
     try:
         follow(prepared, run(prepared), quiet=invocation().quiet)
     except FruitlessError:
-        click.echo(closing(prepared))
+        click.echo(closing(prepared, place_options()))
         raise
-    click.echo(closing(prepared))
+    click.echo(closing(prepared, place_options()))
