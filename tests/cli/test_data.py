@@ -129,7 +129,7 @@ def test_check_that_finds_something(cli: Callable[..., Result], pictures: Path) 
     assert "Unreadable (1):\n  dog/empty.png: not a picture (0 bytes)\n" in result.out
     assert "Byte-identical, different labels (1):\n  cat/0.png = dog/cat.png\n" in result.out
     assert result.err == (
-        f"Error: {pictures}: unreadable as pictures: 1; 1 groups of byte-identical pictures, "
+        f"Error: {pictures}: unreadable as pictures: 1; 1 group of byte-identical pictures, "
         "1 of them across labels\n"
     )
     result = cli("data", "check", str(pictures), "-f", "json")

@@ -151,7 +151,8 @@ def _class_problems(different: dict[str, int], imbalance: float) -> Iterator[str
         yield f"{len(different) or 'no'} class; a classifier needs at least two"
     for label, count in different.items():
         if count < FEWEST_PER_CLASS:
-            yield f"class '{label}' has {count} different pictures, fewer than {FEWEST_PER_CLASS}"
+            amount = "1 picture" if count == 1 else f"{count} different pictures"
+            yield f"class '{label}' has {amount}, fewer than {FEWEST_PER_CLASS}"
     if imbalance > IMBALANCE:
         yield f"the largest class has {imbalance:.1f} times the pictures of the smallest"
 
@@ -159,4 +160,5 @@ def _class_problems(different: dict[str, int], imbalance: float) -> Iterator[str
 def _copy_problems(copies: Sequence[Copies], kind: str) -> Iterator[str]:
     if copies:
         across = sum(each.across_labels for each in copies)
-        yield f"{len(copies)} groups of {kind} pictures, {across} of them across labels"
+        groups = "group" if len(copies) == 1 else "groups"
+        yield f"{len(copies)} {groups} of {kind} pictures, {across} of them across labels"
