@@ -334,6 +334,16 @@ def test_an_export_on_a_full_disk(
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["filler"]
 
 
+def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """Their file is written through memory, where a full disk would be a deadly signal."""
+    _study_file(tmp_path, GOOD)
+    with _mounted(tmp_path / "tiny", "-o", "size=64k"):
+        result = cli("launch", "small", "--artifacts", "tiny")
+        assert (result.code, result.out) == (1, "")
+        assert "tiny: no space left" in _one_line(result.err)
+        assert [path.name for path in (tmp_path / "tiny/cache").iterdir()] == []
+
+
 @pytest.mark.slow
 def test_a_disk_full_during_checkpoints_lets_trials_go_on(tmp_path: Path) -> None:
     """Checkpoints and models do not fit; the store, elsewhere, stays whole."""

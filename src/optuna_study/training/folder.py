@@ -31,7 +31,7 @@ from optuna_study.training.decode import (
     thumbnail,
 )
 from optuna_study.training.duplicates import group
-from optuna_study.training.pictures import Pictures, require_learnable, stored
+from optuna_study.training.pictures import Pictures, array_file, require_learnable, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -167,7 +167,7 @@ def _decoded(
     folder: Path, files: Sequence[PictureFile], size: int, scratch: Path, fingerprint: str
 ) -> Pictures:
     shape = (len(files), size, size, 3)
-    images = np.lib.format.open_memmap(scratch / "all.npy", mode="w+", dtype=np.uint8, shape=shape)
+    images = array_file(scratch / "all.npy", shape)
 
     def into(position: int) -> Sighting:
         sighting, pixels = sight(files[position], size)

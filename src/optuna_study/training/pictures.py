@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -135,6 +136,21 @@ def stored(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) ->
     return _kept(folder)
 
 
+def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A new .npy file to write through memory, its room on the disk taken at once.
+
+    A disk that fills up later, under mapped memory, would end the process by a signal.
+
+    Raises:
+        OSError: no space left.
+    """
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return images
+
+
 def _keep(folder: Path, build: Callable[[Path], Pictures]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".building-{folder.name}-"
@@ -152,9 +168,7 @@ def _keep(folder: Path, build: Callable[[Path], Pictures]) -> None:
 def _write(folder: Path, pictures: Pictures) -> None:
     parts = split(pictures, 1.0)
     order = np.concatenate([parts.train, parts.validation, parts.test])
-    images = np.lib.format.open_memmap(
-        folder / "images.npy", mode="w+", dtype=np.uint8, shape=pictures.images.shape
-    )
+    images = array_file(folder / "images.npy", pictures.images.shape)
     for start in range(0, len(order), 256):
         images[start : start + 256] = pictures.images[order[start : start + 256]]
     images.flush()
