@@ -73,6 +73,8 @@ def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
         (errno.EROFS, FolderError),
         (errno.EACCES, FolderError),
         (errno.ENOTDIR, FolderError),
+        (errno.ENOENT, FolderError),
+        (errno.ENAMETOOLONG, FolderError),
     ],
 )
 def test_refusals_of_the_system_become_errors_that_name_the_folder(

@@ -90,12 +90,25 @@ class Workspace:
                 probe.write(b"x" * 4096)
 
 
+_REFUSALS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+
+
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
     """Turn the system's refusals to write below `target` into errors of ours.
 
     Raises:
-        FolderError: a read-only or forbidden folder, or a file where a folder should be.
+        FolderError: a folder that is read-only, forbidden or cannot be made, or a file in its
+            place.
         DiskFullError: no space left.
     """
     try:
@@ -105,9 +118,7 @@ def writing(target: Path) -> Iterator[None]:
             raise DiskFullError(
                 f"{target}: no space left; free some or choose another folder with --artifacts"
             ) from error
-        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError) or (
-            error.errno == errno.EROFS
-        ):
+        if error.errno in _REFUSALS:
             raise FolderError(
                 f"{target}: cannot be written ({error.strerror}); choose another folder with "
                 f"--artifacts or {ARTIFACTS_VARIABLE}"

@@ -146,6 +146,7 @@ def test_several_problems_are_told_at_once(cli: Callable[..., Any], tmp_path: Pa
         (["launch", "small", "--name", "../up"], 2, "'../up'"),
         (["list", "--storage", "sqlite:///mistyped.db"], 5, "mistyped.db"),
         (["show", "x", "--storage", "sqlite:///no/such/folder.db"], 5, "folder.db"),
+        (["launch", "small", "--storage", "sqlite:///no/such/folder.db"], 2, "no/such: no such"),
         (["trials", "x", "--storage", "sqlite:///:memory:"], 2, "in memory"),
         (["train", "none.toml", "-o", "out"], 4, "none.toml"),
         (["predict", "none.pt", "picture.png"], 4, "none.pt"),

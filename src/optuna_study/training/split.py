@@ -33,14 +33,14 @@ class Split:
     test: NDArray[np.int64]
 
 
-def split(pictures: Pictures, subset: float = 1.0) -> Split:
-    """The split of some pictures, with only the fraction `subset` of the training ones."""
+def split(pictures: Pictures, subset: float = 1.0, limit: int = 0) -> Split:
+    """The split of some pictures, with only so many of the training ones; see `used_pictures`."""
     if pictures.sides is not None:
         ends = np.cumsum(pictures.sides)
         train, validation, test = np.split(np.arange(ends[2]), ends[:2])
     else:
         train, validation, test = _sides(pictures)
-    used = used_pictures(len(train), len(np.unique(pictures.labels[train])), subset)
+    used = used_pictures(len(train), len(np.unique(pictures.labels[train])), subset, limit)
     return Split(train=train[:used], validation=validation, test=test)
 
 

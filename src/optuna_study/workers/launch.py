@@ -102,7 +102,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     workspace = request.workspace or Workspace.locate()
     url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(find_study_file(request.study))
-    _check_store(url)
+    _check_store(url, workspace)
     board = _event_folder(request.tensorboard)
     warm()
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
@@ -137,15 +137,17 @@ def prepare(request: LaunchRequest) -> Prepared:
     )
 
 
-def _check_store(url: str) -> None:
+def _check_store(url: str, workspace: Workspace) -> None:
     """Refuse a store that cannot be worked with, before decoded pictures are written.
 
     Raises:
         StorageUrlError: no URL of a store.
+        FolderError: a SQLite file in a folder that is not there; the name may be mistyped.
         StoreError: it cannot be reached, or is of another version.
     """
     place = parse(url)
     if isinstance(place, SQLiteFile) and not place.path.exists():
+        _require_folder(place.path, workspace)
         return  # it will be made
     store = connect(url, place)
     try:
@@ -154,6 +156,14 @@ def _check_store(url: str) -> None:
             check_versions(store, revision, version)
     finally:
         store.close()
+
+
+def _require_folder(database: Path, workspace: Workspace) -> None:
+    """Only the workspace is made for a new store, no folder that a mistyped URL names."""
+    if not database.parent.is_dir() and not database.is_relative_to(workspace.root):
+        raise FolderError(
+            f"{database.parent}: no such folder; create it first, or check --storage"
+        )
 
 
 def _check_options(request: LaunchRequest) -> None:

@@ -59,7 +59,9 @@ def prove(
     """Read and split the data; build every baseline's model without memory for its weights."""
     config = definition.config
     pictures = open_pictures(config.data, folder, workspace)
-    training = pictures.labels[split(pictures, config.data.subset).train]
+    training = pictures.labels[
+        split(pictures, config.data.subset, config.data.picture_limit).train
+    ]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
     for model in dict.fromkeys(one.model for one in configs):
