@@ -15,6 +15,7 @@ from optuna_study.store.open import open_store
 from optuna_study.store.studies import find_study
 from optuna_study.workers import supervise
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
+from optuna_study.workers.processes import ThisMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +67,7 @@ from pathlib import Path
 from optuna_study.errors import OptunaStudyError
 from optuna_study.paths import Workspace
 from optuna_study.workers.launch import LaunchRequest, prepare
+from optuna_study.workers.processes import ThisMachine
 from optuna_study.workers.supervise import run
 study, root, workers, timeout = sys.argv[1:]
 try:
@@ -75,7 +77,7 @@ try:
             timeout=float(timeout) if timeout else None,
         )
     )
-    for tick in run(prepared):
+    for tick in run(prepared, ThisMachine()):
         for message in tick.messages:
             print(message, flush=True)
 except OptunaStudyError as error:
@@ -170,7 +172,7 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         )
         said = Said(0, [], prepare(request))
         try:
-            for tick in supervise.run(said.prepared, every=0.05):
+            for tick in supervise.run(said.prepared, ThisMachine(), every=0.05):
                 said.messages += tick.messages
                 watch(said.prepared, tick)
         except OptunaStudyError as error:

@@ -6,7 +6,7 @@ Everything here travels through a pipe: no store URL ever stands among a process
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,18 @@ class Order:
     tensorboard: Path | None = None  # folder of event files, where they are wanted
 
 
+def numbered(order: Order, number: int) -> Order:
+    """The same task for a further worker of the same launch."""
+    stem, _, _ = order.name.rpartition("-")
+    return replace(order, name=f"{stem}-{number:03d}")
+
+
 class Word(StrEnum):
     """The words on the pipe between a launch and a worker."""
 
     STOP = "stop"  # to the worker: give the trial back and leave
     READY = "ready"  # from it: data loaded, about to claim
+    SAID = "said"  # from it, a sentence for people
     DONE = "done"  # from it, with the reason: nothing left to do
     ERROR = "error"  # from it, with an error's class and message: it cannot go on
 

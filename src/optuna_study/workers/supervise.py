@@ -1,4 +1,4 @@
-"""The launch's side of its workers: start, watch, restart, stop.
+"""The launch's side of its workers: start, watch, restart, stop; wherever their processes run.
 
 A study's trials belong to the store's leases, not to this process: whatever happens here, a
 trial is either ended or goes back. This process never computes and never imports torch.
@@ -11,21 +11,20 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.errors import FruitlessError, InterruptedBySignalError
+from optuna_study.report import words
 from optuna_study.store import queue, reads
 from optuna_study.store.records import EndKind, NoTrialReason
-from optuna_study.workers.orders import Message, Order, Word, context, enter_worker, rebuilt
+from optuna_study.workers.orders import Word, numbered, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerProcess
 
     from optuna_study.errors import OptunaStudyError
     from optuna_study.workers.launch import Prepared
+    from optuna_study.workers.orders import Message, Order
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = (
@@ -33,6 +32,42 @@ GRACE = (
 )
 DEATHS_IN_A_ROW = 5  # per worker, with no trial ended in between, before the launch gives up
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class WorkerProcess(Protocol):
+    """A worker process that was started, wherever it runs."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number there, None until it is known."""
+
+    def hear(self) -> list[Message]:
+        """What it has said since the last call."""
+
+    def ended(self) -> str | None:
+        """How it ended, such as "was killed by SIGKILL"; None while it is there."""
+
+    def ask_to_stop(self) -> None:
+        """Tell it to give its trial back and to leave."""
+
+    def kill(self) -> None:
+        """End it now, and return when it is gone."""
+
+    def close(self) -> None:
+        """Let go of what an ended process leaves."""
+
+
+class Place(Protocol):
+    """Where the workers of a launch run."""
+
+    def start(self, order: Order) -> WorkerProcess:
+        """Start a worker process."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, less when one of the processes started here says something or ends."""
+
+    def room(self) -> int | None:
+        """How many workers there is room for now; None where that does not change."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +92,7 @@ class _Slot:
     """A place for one worker process, refilled when it dies."""
 
     order: Order
-    process: ForkServerProcess | None = None
-    control: Connection[Message, Message] | None = None
+    process: WorkerProcess | None = None
     ready: bool = False
     outcome: str | None = None
 
@@ -76,7 +110,9 @@ class _Crew:
     """All workers of a launch and what is known of them."""
 
     prepared: Prepared
+    place: Place
     slots: list[_Slot]
+    hired: int  # slots there have ever been; the next one's number follows
     messages: list[str] = field(default_factory=list)
     deaths: int = 0  # since a trial last ended
     ended: int = 0
@@ -85,7 +121,7 @@ class _Crew:
     stop_before: float = 0.0  # monotonic time at which patience ends
 
 
-def run(prepared: Prepared, every: float = TICK) -> Iterator[Tick]:
+def run(prepared: Prepared, place: Place, every: float = TICK) -> Iterator[Tick]:
     """Run the prepared launch and yield a tick every so many seconds until nothing is left to do.
 
     Ends normally when the budget is met, the launch's time is over, or the study is paused or
@@ -96,15 +132,18 @@ def run(prepared: Prepared, every: float = TICK) -> Iterator[Tick]:
         FruitlessError: no trial completed, or too many failed in a row.
         OptunaStudyError: what the workers ran into, when none can go on.
     """
-    crew = _Crew(prepared, [_Slot(order) for order in prepared.orders])
+    slots = [_Slot(order) for order in prepared.orders]
+    crew = _Crew(prepared, place, slots, hired=len(slots))
     crew.ended = reads.counts(prepared.store, prepared.study).ended
     started = time.monotonic()
     with _listening() as received:
         try:
             for slot in crew.slots:
-                _start(slot)
+                _start(crew, slot)
             while any(slot.alive for slot in crew.slots):
-                _listen(crew, every)
+                place.wait(every)
+                for slot in crew.slots:
+                    _hear(crew, slot)
                 _care(crew, received, time.monotonic() - started)
                 yield _tick(crew)
         finally:
@@ -121,45 +160,21 @@ def _tick(crew: _Crew) -> Tick:
     return Tick(tuple(slot.view() for slot in crew.slots), messages)
 
 
-def _start(slot: _Slot) -> None:
-    ours, theirs = connection.Pipe()
-    servers = context()
-    slot.process = servers.Process(
-        target=enter_worker, args=(slot.order, theirs), name=slot.order.name
-    )
-    slot.process.start()
-    theirs.close()
-    slot.control, slot.ready, slot.outcome = ours, False, None
-
-
-def _listen(crew: _Crew, every: float) -> None:
-    """Sleep for a tick, less when a worker says something or ends."""
-    watched: list[Connection[Message, Message] | int] = []
-    for slot in crew.slots:
-        if slot.process is not None:
-            watched.append(slot.process.sentinel)
-        if slot.control is not None:
-            watched.append(slot.control)
-    connection.wait(watched, timeout=every)
-    for slot in crew.slots:
-        _hear(crew, slot)
+def _start(crew: _Crew, slot: _Slot) -> None:
+    slot.process = crew.place.start(slot.order)
+    slot.ready, slot.outcome = False, None
 
 
 def _hear(crew: _Crew, slot: _Slot) -> None:
-    while slot.control is not None and slot.control.poll():
-        try:
-            message = slot.control.recv()
-        except (EOFError, OSError):
-            slot.control.close()
-            slot.control = None
-            return
+    for message in slot.process.hear() if slot.process is not None else ():
         if message.word is Word.READY:
             slot.ready = True
         elif message.word is Word.DONE:
             slot.outcome = message.text
-        elif message.word is Word.ERROR:
-            crew.last_error = rebuilt(message)
+        else:
             crew.messages.append(f"{slot.order.name}: {message.text}")
+            if message.word is Word.ERROR:
+                crew.last_error = rebuilt(message)
 
 
 def _care(crew: _Crew, received: list[int], elapsed: float) -> None:
@@ -171,62 +186,73 @@ def _care(crew: _Crew, received: list[int], elapsed: float) -> None:
         _ask_to_stop(crew, f"the {prepared.timeout:g} s of this launch are over: giving back")
     if crew.stopping and (len(received) > 1 or time.monotonic() > crew.stop_before):
         _kill(crew)
-    for slot in crew.slots:
-        if slot.process is not None and slot.process.exitcode is not None:
-            _bury(crew, slot)
+    for slot in list(crew.slots):
+        how = slot.process.ended() if slot.process is not None else None
+        if how is not None:
+            _bury(crew, slot, how)
+    _fit(crew)
 
 
 def _ask_to_stop(crew: _Crew, why: str) -> None:
     crew.stopping, crew.stop_before = why, time.monotonic() + GRACE
     crew.messages.append(why)
     for slot in crew.slots:
-        _tell_stop(slot)
-
-
-def _tell_stop(slot: _Slot) -> None:
-    if slot.control is None:
-        return
-    try:
-        slot.control.send(Message(Word.STOP))
-    except OSError:  # it has just ended
-        slot.control.close()
-        slot.control = None
+        if slot.process is not None:
+            slot.process.ask_to_stop()
 
 
 def _kill(crew: _Crew) -> None:
     for slot in crew.slots:
-        if slot.process is not None and slot.process.exitcode is None:
+        if slot.process is not None and _at_work(slot):
             slot.process.kill()
-            slot.process.join()
 
 
-def _bury(crew: _Crew, slot: _Slot) -> None:
+def _bury(crew: _Crew, slot: _Slot, how: str) -> None:
     """Take leave of an ended process; when it died, give its trial back and start another."""
     assert slot.process is not None
     _hear(crew, slot)
-    code = slot.process.exitcode
-    slot.process.join()
     slot.process.close()
     slot.process = None
-    if slot.control is not None:
-        slot.control.close()
-        slot.control = None
     if slot.outcome is not None:
         return
     prepared = crew.prepared
     returned = queue.give_back_owner(prepared.store, prepared.study, slot.order.name)
     trial = f", trial {', '.join(map(str, returned))} goes back" if returned else ""
-    crew.messages.append(
-        f"{slot.order.name} {_died(code)}{trial}; log: {prepared.log(slot.order)}"
-    )
+    crew.messages.append(f"{slot.order.name} {how}{trial}; log: {prepared.log(slot.order)}")
     if crew.stopping is None and _may_restart(crew):
-        _start(slot)
+        _start(crew, slot)
 
 
-def _died(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+def _fit(crew: _Crew) -> None:
+    """Follow a place that grows and shrinks; nobody waits for room when the study is done."""
+    waiting = [
+        slot for slot in crew.slots if slot.process is not None and slot.process.pid is None
+    ]
+    alive = sum(slot.alive for slot in crew.slots)
+    if any(slot.outcome is not None for slot in crew.slots):
+        surplus = len(waiting)
+    else:
+        room = crew.place.room()
+        if room is None or crew.stopping is not None:
+            return
+        surplus = alive - max(1, room)  # one may wait, however little room there is
+    for slot in waiting[::-1][: max(0, surplus)]:
+        _withdraw(crew, slot)
+    if surplus < 0:
+        crew.messages.append(f"room for {words.count(-surplus, 'more worker')}")
+    for _ in range(-surplus):
+        crew.hired += 1
+        slot = _Slot(numbered(crew.prepared.orders[0], crew.hired))
+        crew.slots.append(slot)
+        _start(crew, slot)
+
+
+def _withdraw(crew: _Crew, slot: _Slot) -> None:
+    assert slot.process is not None
+    slot.process.kill()
+    slot.process.close()
+    slot.process = None
+    crew.slots.remove(slot)
 
 
 def _may_restart(crew: _Crew) -> bool:
@@ -242,16 +268,22 @@ def _dismiss(crew: _Crew) -> None:
     if not any(slot.alive for slot in crew.slots):
         return
     for slot in crew.slots:
-        _tell_stop(slot)
-    patience = time.monotonic() + GRACE
-    for slot in crew.slots:
         if slot.process is not None:
-            slot.process.join(max(0.0, patience - time.monotonic()))
+            slot.process.ask_to_stop()
+    patience = time.monotonic() + GRACE
+    while time.monotonic() < patience and any(_at_work(slot) for slot in crew.slots):
+        crew.place.wait(TICK)
+        for slot in crew.slots:
+            _hear(crew, slot)
     _kill(crew)
     crew.stopping = crew.stopping or "the launch ended early"
     for slot in crew.slots:
         if slot.process is not None:
-            _bury(crew, slot)
+            _bury(crew, slot, slot.process.ended() or "was killed")
+
+
+def _at_work(slot: _Slot) -> bool:
+    return slot.process is not None and slot.process.ended() is None
 
 
 def _judge(crew: _Crew) -> None:
@@ -267,7 +299,7 @@ def _judge(crew: _Crew) -> None:
     if outcomes == {None}:
         raise crew.last_error or FruitlessError(
             "workers died again and again before a trial ended; their logs say more: "
-            f"{crew.prepared.log(crew.slots[0].order).parent}"
+            f"{crew.prepared.log(crew.prepared.orders[0]).parent}"
         )
     name = crew.prepared.study.name
     if NoTrialReason.TOO_MANY_FAILURES in outcomes:

@@ -73,11 +73,12 @@ def command(study: str, workspace: Workspace, **options: Any) -> None:
     from optuna_study.cli.watching import closing, follow
     from optuna_study.errors import FruitlessError
     from optuna_study.workers.launch import LaunchRequest, prepare
+    from optuna_study.workers.processes import ThisMachine
     from optuna_study.workers.supervise import run
 
     prepared = prepare(LaunchRequest(study, workspace=workspace, **options))
     try:
-        follow(prepared, run(prepared), quiet=invocation().quiet)
+        follow(prepared, run(prepared, ThisMachine()), quiet=invocation().quiet)
     except FruitlessError:
         click.echo(closing(prepared, place_options()))
         raise

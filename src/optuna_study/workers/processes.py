@@ -1,0 +1,106 @@
+"""Workers as processes of this machine, each with a pipe to the launch."""
+
+from __future__ import annotations
+
+import signal
+from multiprocessing import connection
+from typing import TYPE_CHECKING
+
+from optuna_study.workers.orders import Message, Word, context, enter_worker
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerProcess
+
+    from optuna_study.workers.orders import Order
+
+
+class LocalProcess:
+    """A worker process forked from the server that has imported torch."""
+
+    def __init__(self, order: Order) -> None:
+        ours, theirs = connection.Pipe()
+        self.process: ForkServerProcess = context().Process(
+            target=enter_worker, args=(order, theirs), name=order.name
+        )
+        self.process.start()
+        theirs.close()
+        self.control: Connection[Message, Message] | None = ours
+        self.closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self.process.pid
+
+    def hear(self) -> list[Message]:
+        """What has come through the pipe."""
+        heard = []
+        while self.control is not None and self.control.poll():
+            try:
+                heard.append(self.control.recv())
+            except (EOFError, OSError):
+                self._hang_up()
+        return heard
+
+    def ended(self) -> str | None:
+        """Its exit code or its signal in words, None while it lives."""
+        code = self.process.exitcode
+        if code is None:
+            return None
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def ask_to_stop(self) -> None:
+        """Send the word."""
+        if self.control is None:
+            return
+        try:
+            self.control.send(Message(Word.STOP))
+        except OSError:  # it has just ended
+            self._hang_up()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.join()
+
+    def close(self) -> None:
+        """Free the process table's entry and the pipe."""
+        self.process.join()
+        self.process.close()
+        self._hang_up()
+        self.closed = True
+
+    def _hang_up(self) -> None:
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+
+
+class ThisMachine:
+    """Where `launch` runs its workers unless told otherwise."""
+
+    def __init__(self) -> None:
+        self._started: list[LocalProcess] = []
+
+    def start(self, order: Order) -> LocalProcess:
+        """Fork a worker."""
+        process = LocalProcess(order)
+        self._started.append(process)
+        return process
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, less when a pipe has something or a process ends."""
+        self._started = [each for each in self._started if not each.closed]
+        watched: list[Connection[Message, Message] | int] = []
+        for each in self._started:
+            if each.ended() is None:
+                watched.append(each.process.sentinel)
+            if each.control is not None:
+                watched.append(each.control)
+        connection.wait(watched, timeout=seconds)
+
+    def room(self) -> None:
+        """It has the room it was prepared for."""
