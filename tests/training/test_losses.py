@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,17 @@ import torch
 from optuna_study.errors import UsageError
 from optuna_study.training import losses
 from optuna_study.training.chance import chance_gradient, chance_loss
+from optuna_study.training.config import TrainConfig, with_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
 LABELS = torch.tensor([0, 2])
+
+
+def get_loss(name: str, **settings: Any) -> Callable[..., torch.Tensor]:
+    return losses.get_loss(with_settings(TrainConfig(), {"loss": name, **settings}))
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -28,7 +37,22 @@ def test_losses_against_numpy() -> None:
         "bce": -(one_hot * np.log(sigmoids) + (1 - one_hot) * np.log(1 - sigmoids)).mean(),
     }
     for name, value in expected.items():
-        assert losses.get_loss(name)(LOGITS, LABELS).item() == pytest.approx(value, rel=1e-6)
+        assert get_loss(name)(LOGITS, LABELS).item() == pytest.approx(value, rel=1e-6)
+
+
+def test_mse_of_the_activation_compares_it_with_the_targets() -> None:
+    leaky = np.where(LOGITS.numpy() > 0, 1.0, 0.02) * LOGITS.numpy()
+    expected = ((leaky - np.eye(3)[LABELS.numpy()]) ** 2).mean()
+    loss = get_loss("mse", mse_of="activation", activation="leaky_relu", slope=0.02)
+    assert loss(LOGITS, LABELS).item() == pytest.approx(expected, rel=1e-6)
+    other = get_loss("cross_entropy", mse_of="activation", activation="leaky_relu")
+    assert other is losses.cross_entropy, "only mse reads it"
+
+
+@pytest.mark.parametrize("name", ["maxout", "prelu"])
+def test_outputs_have_no_place_for_weights_of_an_activation(name: str) -> None:
+    with pytest.raises(UsageError, match=f"mse_of 'activation': {name} has weights of its own"):
+        get_loss("mse", mse_of="activation", activation=name)
 
 
 def test_probabilities_sum_to_one() -> None:
@@ -50,7 +74,7 @@ def test_no_constant_answer_costs_less_than_chance(name: str, counts: list[int])
 
     def cost() -> torch.Tensor:
         search.zero_grad()
-        value = losses.get_loss(name)(row.expand(len(labels), 3), labels)
+        value = get_loss(name)(row.expand(len(labels), 3), labels)
         torch.autograd.backward(value)
         return value
 
@@ -75,7 +99,7 @@ def test_the_gradient_at_chance_level_is_that_of_the_output_biases(
     for _ in range(3000):
         biases = logits.clone().requires_grad_()
         labels = torch.multinomial(shares, 8, replacement=True, generator=draw)
-        torch.autograd.backward(losses.get_loss(name)(biases.expand(8, 3), labels))
+        torch.autograd.backward(get_loss(name)(biases.expand(8, 3), labels))
         assert biases.grad is not None
         squares.append(biases.grad.square().sum().item())
     root = math.sqrt(sum(squares) / len(squares))
@@ -84,4 +108,4 @@ def test_the_gradient_at_chance_level_is_that_of_the_output_biases(
 
 def test_unknown_loss() -> None:
     with pytest.raises(UsageError, match=r"loss 'bec': unknown, did you mean 'bce'\?"):
-        losses.get_loss("bec")
+        get_loss("bec")

@@ -66,7 +66,7 @@ def closing(prepared: Prepared, place: str = "") -> str:
     """The page a launch ends with; `place` are its options that later commands need as well."""
     study = prepared.study
     summary = load_summary(prepared.store, study)
-    if summary.best is None:
+    if summary.best is None or summary.groups:
         return text.closing_page(summary, None, None, [], place)
     best = trial_config(study, summary.best)
     beside = summary.best_baseline

@@ -52,6 +52,10 @@ BASELINE_KEYS: Mapping[str, str] = {
     "group": "Baselines that belong together, as in a table of an article.",
     "settings": "Settings by their bare names; what is not named is as in the sections above.",
     "reported": "What the source saw, in words.",
+    "figure": "What the source measured, a fraction of pictures: `{test_accuracy = 0.87}` or "
+    "`{train_accuracy = 0.996}`.",
+    "rank": "Its place in the source's own order within its group, 1 the best; equal places are "
+    "not told apart. Without any, figures rank.",
     "outside": "Settings that lie outside the space on purpose; such a baseline is run and shown, "
     "but teaches the sampler nothing.",
 }
@@ -124,6 +128,21 @@ class SearchSettings:
         return DIRECTIONS[self.metric]
 
 
+MEASURES = ("test_accuracy", "train_accuracy")
+"""What a source's figure may be of: the held-out pictures, or those trained on."""
+
+ONLY_BASELINES = "baselines"
+"""What `Definition.only` says of a study that searches nothing."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a source measured: one of MEASURES, and the fraction of pictures answered right."""
+
+    measure: str
+    value: float
+
+
 @dataclass(frozen=True)
 class Baseline:
     """A hand-chosen configuration that every study runs first.
@@ -137,6 +156,8 @@ class Baseline:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     reported: str = ""
     outside: tuple[str, ...] = ()
+    figure: Figure | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +191,8 @@ class Definition:
     """One study, complete: what the store pins and every worker reads.
 
     `name` is the variant's, `study` the study file's. `config` holds what is not searched, and the
-    values that conditional dimensions fall back to.
+    values that conditional dimensions fall back to. `only` is ONLY_BASELINES for a controlled
+    comparison of the baselines over several seeds, which searches nothing.
     """
 
     name: str
@@ -184,6 +206,7 @@ class Definition:
     search: SearchSettings
     space: Space
     baselines: tuple[Baseline, ...]
+    only: str | None = None
 
 
 def section_fields(section: str) -> dict[str, dataclasses.Field[Any]]:

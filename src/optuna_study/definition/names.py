@@ -31,15 +31,19 @@ def require_name(name: str) -> str:
     return name
 
 
-def variant_name(study: str, profile: str, stand_in: str | None) -> str:
+def variant_name(study: str, profile: str, stand_in: str | None, only: str | None = None) -> str:
     """The name under which a study's variant is stored: profile and stand-in data are part of it.
+
+    `only` is what a study is restricted to, such as its baselines.
 
     >>> variant_name("alexnet_pokemon", "full", None)
     'alexnet_pokemon'
     >>> variant_name("alexnet_pokemon", "cpu", "rendered")
     'alexnet_pokemon@cpu-rendered'
+    >>> variant_name("mnist_mlp", "full", None, "baselines")
+    'mnist_mlp@baselines'
     """
-    marks = [*([] if profile == "full" else [profile]), *([stand_in] if stand_in else [])]
+    marks = [mark for mark in ("" if profile == "full" else profile, stand_in, only) if mark]
     return f"{study}@{'-'.join(marks)}" if marks else study
 
 

@@ -11,6 +11,7 @@ from optuna_study.definition.model import (
     FREE_SEARCH_KEYS,
     Baseline,
     Definition,
+    Figure,
     SearchSettings,
 )
 from optuna_study.space.build import frozen
@@ -30,8 +31,9 @@ _KINDS: Mapping[str, type[Choice | IntRange | FloatRange | Breakpoints]] = {
     "breakpoints": Breakpoints,
 }
 
-_PROSE = frozenset({"title", "source", "folder", "reported"})
-"""What may change freely: words, and where the pictures lie (their fingerprint counts)."""
+_PROSE = frozenset({"title", "source", "folder", "reported", "figure", "rank"})
+"""What may change freely: what a source says, and where the pictures lie (their fingerprint
+counts)."""
 
 
 def to_json(definition: Definition) -> dict[str, Any]:
@@ -49,6 +51,8 @@ def to_json(definition: Definition) -> dict[str, Any]:
         "search": dataclasses.asdict(definition.search),
         "space": [_dimension_to_json(each) for each in definition.space.dimensions],
         "baselines": [_baseline_to_json(each) for each in definition.baselines],
+        # Left out where it says nothing, so that studies made before it keep their hash.
+        **({"only": definition.only} if definition.only else {}),
     }
 
 
@@ -67,6 +71,7 @@ def from_json(plain: Mapping[str, Any]) -> Definition:
         search=SearchSettings(**plain["search"]),
         space=Space.of([_dimension_from_json(each) for each in plain["space"]], config),
         baselines=tuple(_baseline_from_json(each) for each in plain["baselines"]),
+        only=plain.get("only"),
     )
 
 
@@ -149,10 +154,20 @@ def _baseline_to_json(baseline: Baseline) -> dict[str, Any]:
         },
         "reported": baseline.reported,
         "outside": list(baseline.outside),
+        "figure": None if baseline.figure is None else dataclasses.asdict(baseline.figure),
+        "rank": baseline.rank,
     }
 
 
 def _baseline_from_json(plain: Mapping[str, Any]) -> Baseline:
     settings = {name: frozen(value) for name, value in plain["settings"].items()}
-    outside = tuple(plain["outside"])
-    return Baseline(plain["name"], plain["group"], settings, plain["reported"], outside)
+    figure = plain.get("figure")
+    return Baseline(
+        name=plain["name"],
+        group=plain["group"],
+        settings=settings,
+        reported=plain["reported"],
+        outside=tuple(plain["outside"]),
+        figure=Figure(**figure) if figure else None,
+        rank=plain.get("rank"),
+    )

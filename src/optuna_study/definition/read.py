@@ -15,10 +15,12 @@ from optuna_study.definition.entries import read_space
 from optuna_study.definition.model import (
     BASELINE_KEYS,
     DATA_KEYS,
+    MEASURES,
     PINNED,
     PROFILES,
     TOP_LEVEL_KEYS,
     Baseline,
+    Figure,
     Profile,
     SearchSettings,
     StudyFile,
@@ -31,6 +33,7 @@ from optuna_study.definition.values import (
     as_table,
     as_text,
     describe,
+    number,
     setting_value,
     unknown_keys,
 )
@@ -232,7 +235,35 @@ def _read_baseline(table: dict[str, Any], path: str, problems: Problems) -> Base
         settings=settings,
         reported=as_text(table.get("reported", ""), f"{path}.reported", problems),
         outside=_read_outside(table.get("outside", []), path, problems),
+        figure=_read_figure(table["figure"], path, problems) if "figure" in table else None,
+        rank=_read_rank(table["rank"], path, problems) if "rank" in table else None,
     )
+
+
+def _read_figure(raw: Any, path: str, problems: Problems) -> Figure | None:
+    where = f"{path}.figure"
+    table = as_table(raw, where, problems)
+    unknown_keys(table, MEASURES, where, problems)
+    if isinstance(raw, dict) and len(table) != 1:
+        problems.add(where, f"must hold one figure, {' or '.join(MEASURES)}")
+        return None
+    for measure in table.keys() & set(MEASURES):
+        value = number(table[measure], "float", f"{where}.{measure}", problems)
+        if value is not None and 0 <= value <= 1:
+            return Figure(measure, value)
+        if value is not None:
+            problems.add(
+                f"{where}.{measure}", f"must be a fraction of 1, not {describe(table[measure])}"
+            )
+    return None
+
+
+def _read_rank(raw: Any, path: str, problems: Problems) -> int | None:
+    value = number(raw, "int", f"{path}.rank", problems)
+    if value is not None and value < 1:
+        problems.add(f"{path}.rank", f"must be 1 for the best, or more, not {describe(raw)}")
+        return None
+    return None if value is None else int(value)
 
 
 def _read_baseline_settings(

@@ -225,6 +225,10 @@ A baseline may name any setting but those that all trials share:
 {pinned}.
 What it names and the space searches must lie inside the space: then it is the first that the
 search learns from. Settings that are not searched are fixed for it alone, also `epochs`.
+
+`launch --only baselines --seeds 3` searches nothing: it trains each baseline on three seeds, as a
+study of its own (`NAME@baselines`), and sets what the source saw beside mean, spread and accuracy
+on the held-out pictures; `figure` and `rank` let it say whether the source's order holds.
 """
 
 _PROFILE = """
@@ -259,8 +263,9 @@ _CHANGES = """
 The profile and stand-in data are part of a study's name, so that results never mix:
 `alexnet_pokemon`, `alexnet_pokemon@cpu`, `alexnet_pokemon@cpu-rendered`. A study keeps the
 definition it was made with. `trials` and `timeout` may change at any time, and so may `title`,
-`source`, `reported` and the place of the folder; with any other change `launch` says what differs,
-such as `space.lr.high: 0.1 -> 0.3`, and `launch --name OTHER` makes a further study.
+`source`, `reported`, `figure`, `rank` and the place of the folder; with any other change `launch`
+says what differs, such as `space.lr.high: 0.1 -> 0.3`, and `launch --name OTHER` makes a further
+study.
 """
 
 if __name__ == "__main__":

@@ -41,11 +41,13 @@ def resolve(
     stand_in: bool = False,
     name: str | None = None,
     threads: int = 0,
+    only: str | None = None,
 ) -> Definition:
     """The definition that a launch runs.
 
     `stand_in` takes the file's built-in stand-in for its pictures, `name` makes a further study of
-    the same file, `threads` are what a run gets where the file says 0.
+    the same file, `threads` are what a run gets where the file says 0, `only` is ONLY_BASELINES
+    for a comparison that searches nothing.
 
     Raises:
         UsageError: a name that cannot be one, or no stand-in where one is asked for.
@@ -57,14 +59,16 @@ def resolve(
         raise StudyFileError(file.name, problems.sentences())
     if stand_in and file.stand_in is None:
         raise StudyFileError(file.name, ["data.stand_in: is missing, and the pictures are absent"])
+    if only and not file.baselines:
+        raise StudyFileError(file.name, ["baselines: there are none to compare; add some"])
     changes: dict[str, Setting] = {} if found.config.train.threads else {"threads": threads}
     config = with_settings(found.config, changes)
     if stand_in:
         data = dataclasses.replace(config.data, name=str(file.stand_in))
         config = dataclasses.replace(config, data=data)
     study = require_name(name) if name else file.name
-    variant = variant_name(study, profile, file.stand_in if stand_in else None)
-    return dataclasses.replace(found, name=variant, config=config)
+    variant = variant_name(study, profile, file.stand_in if stand_in else None, only)
+    return dataclasses.replace(found, name=variant, config=config, only=only)
 
 
 def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:

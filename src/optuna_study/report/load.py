@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from optuna_study.report.comparison_page import is_comparison, load_groups
 from optuna_study.report.summary import Summary, summarise
 from optuna_study.store import aggregates, reads
 
@@ -24,12 +25,14 @@ def load_summary(store: Store, study: StudyRecord) -> Summary:
     Raises:
         StoreError: the store fails.
     """
+    compared = is_comparison(study)
     return summarise(
         study,
         reads.counts(store, study),
         reads.best(store, study),
-        aggregates.baselines(store, study),
+        [] if compared else aggregates.baselines(store, study),
         aggregates.mean_seconds(store, study),
+        load_groups(store, study) if compared else (),
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
+from optuna_study.report.comparison_page import groups_block
 from optuna_study.report.summary import ending, ends_by_reason, reason, why
 from optuna_study.report.tables import heading, pairs, table
 from optuna_study.training.config import get_setting
@@ -64,9 +65,7 @@ def study_page(summary: Summary, now: float, curves: Mapping[str, int] | None = 
 
     `curves` counts the patterns of its trials' loss curves, None for too many to look at.
     """
-    blocks = [_facts(summary), stand_in_sentence(summary), best_block(summary)]
-    if summary.baselines:
-        blocks.append(baselines_block(summary))
+    blocks = [_facts(summary), stand_in_sentence(summary), *_results(summary)]
     blocks += [ends_line(summary), curves_line(summary, curves)]
     blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
@@ -83,13 +82,18 @@ def closing_page(
 
     `place` are the options that lead other commands to the same store.
     """
-    blocks = [best_block(summary), stand_in_sentence(summary)]
-    if best is not None:
-        blocks.append(configuration_block(best, baseline, names))
-    if summary.baselines:
-        blocks.append(baselines_block(summary))
+    best_one = "" if best is None else configuration_block(best, baseline, names)
+    blocks = [*_results(summary, best_one), stand_in_sentence(summary)]
     blocks += [ends_line(summary), next_commands(summary, place)]
     return "\n\n".join(block for block in blocks if block)
+
+
+def _results(summary: Summary, configuration: str = "") -> list[str]:
+    """What was found: of a search its best beside the baselines, of a comparison its groups."""
+    if summary.groups:
+        return [groups_block(summary.study, summary.groups)]
+    blocks = [best_block(summary), configuration]
+    return [*blocks, baselines_block(summary)] if summary.baselines else blocks
 
 
 def stand_in_sentence(summary: Summary) -> str:

@@ -20,6 +20,7 @@ from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store import bridge, queue, reads, studies
 from optuna_study.store.origin import provenance, recorded
 from optuna_study.store.records import EndKind
+from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
 from optuna_study.training.catalogue import resolve
 from optuna_study.training.predict import save_model
 
@@ -131,10 +132,18 @@ class _Work:
                 f"{about} · validation", training.confusion(), site.data.classes
             )
         artifacts.publish(site.workspace, site.storage, claim.trial_id, files)
+        if site.definition.only is not None and end.kind is EndKind.COMPLETED:
+            self._test(training)
         if end.kind is EndKind.COMPLETED and end.value is not None:
             self._keep_model(training, end.value)
         if site.tensorboard is not None:
             self._write_events(site.tensorboard, training, end, records)
+
+    def _test(self, training: CheckpointedRun) -> None:
+        """Look at the held-out pictures: a comparison chooses nothing that they could flatter."""
+        test = training.run.test()
+        figures = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
+        queue.annotate(self.site.store, self.claim, figures)
 
     def _keep_model(self, training: CheckpointedRun, value: float) -> None:
         site, claim = self.site, self.claim

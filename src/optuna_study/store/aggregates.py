@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from optuna_study.store import reads
-from optuna_study.store.schema import own_trials
+from optuna_study.store.records import ComparedRun, EndKind
+from optuna_study.store.schema import (
+    TEST_ACCURACY,
+    own_epochs,
+    own_trials,
+    trial_user_attributes,
+)
 
 if TYPE_CHECKING:
     from optuna_study.store.open import Store
@@ -25,6 +32,40 @@ def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
     with store.read() as connection:
         numbers = list(connection.execute(query).scalars())
     return [reads.trial(store, study, number) for number in numbers]
+
+
+def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
+    """The ended runs of all baselines, by number; one statement."""
+    own, last, attribute = own_trials.c, own_epochs.c, trial_user_attributes.c
+    of_last = and_(last.uuid == own.uuid, last.number == own.number, last.epoch == own.epochs)
+    of_test = and_(attribute.trial_id == own.trial_id, attribute.key == TEST_ACCURACY)
+    query = (
+        select(
+            own.number,
+            own.baseline,
+            own.end_kind,
+            last.train_accuracy,
+            last.validation_accuracy,
+            attribute.value_json,
+        )
+        .select_from(
+            own_trials.outerjoin(own_epochs, of_last).outerjoin(trial_user_attributes, of_test)
+        )
+        .where(own.uuid == study.uuid, own.baseline.is_not(None), own.end_kind.is_not(None))
+        .order_by(own.number)
+    )
+    with store.read() as connection:
+        return [
+            ComparedRun(
+                number=row.number,
+                baseline=row.baseline,
+                end=EndKind(row.end_kind),
+                train_accuracy=row.train_accuracy,
+                validation_accuracy=row.validation_accuracy,
+                test_accuracy=None if row.value_json is None else json.loads(row.value_json),
+            )
+            for row in connection.execute(query)
+        ]
 
 
 def mean_seconds(store: Store, study: StudyRecord) -> float | None:

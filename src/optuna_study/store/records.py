@@ -188,6 +188,21 @@ class Claim:
     resumed: bool  # claimed before: a checkpoint may be there
 
 
+@dataclass(frozen=True)
+class ComparedRun:
+    """An ended run of a baseline; accuracies are fractions of its last epoch, None where unknown.
+
+    `test_accuracy` is there only in a comparison, which chooses nothing.
+    """
+
+    number: int
+    baseline: str
+    end: EndKind
+    train_accuracy: float | None
+    validation_accuracy: float | None
+    test_accuracy: float | None
+
+
 class NoTrialReason(StrEnum):
     """Why a claim gave nothing."""
 

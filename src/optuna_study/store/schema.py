@@ -51,6 +51,7 @@ OLDER_REVISIONS = frozenset(
 OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
+TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
 
 optuna_tables = MetaData()

@@ -11,11 +11,12 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, literal, select, text, update
+from sqlalchemy import delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from optuna_study.definition.names import bare_name
 from optuna_study.errors import DefinitionChangedError, NotFoundError, did_you_mean
+from optuna_study.store.fence import lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, strict_json, write_attributes
 from optuna_study.store.schema import (
@@ -130,6 +131,34 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
     )
     for number, planned in enumerate(new.planned):
         _insert_planned(connection, name, study_id, number, planned, now)
+
+
+def add_planned(
+    store: Store, study: StudyRecord, planned: Sequence[PlannedTrial], budget: int
+) -> None:
+    """Let further baselines wait, numbered after all trials there are, and set the budget.
+
+    Of two processes that come with the same list at once, the second finds the first one's rows:
+    `planned` is the whole list, from the study's first baseline on.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        is_its = own_trials.c.uuid == study.uuid
+        known = connection.execute(
+            select(func.count()).where(is_its, own_trials.c.baseline.is_not(None))
+        ).scalar_one()
+        number = connection.execute(
+            select(func.count()).where(trials.c.study_id == study.study_id)
+        ).scalar_one()
+        now = store.now(connection)
+        for offset, each in enumerate(planned[known:]):
+            _insert_planned(connection, study.uuid, study.study_id, number + offset, each, now)
+        connection.execute(
+            update(own_studies).where(own_studies.c.uuid == study.uuid).values(budget=budget)
+        )
 
 
 def _insert_planned(

@@ -146,6 +146,12 @@ class TrainSettings:
         "Loss; mse and bce are taken on one-hot targets.",
         choices=("cross_entropy", "mse", "bce"),
     )
+    mse_of: str = setting(
+        "sigmoid",
+        "What mse compares with the targets: the outputs' sigmoid, or their activation, the "
+        "model's own; only mse reads it.",
+        choices=("sigmoid", "activation"),
+    )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
     breakpoints: tuple[tuple[int, float], ...] = setting(

@@ -61,7 +61,7 @@ def evaluate(
     if len(labels) == 0:
         raise DataError("evaluation: there are no pictures to evaluate on")
     name, size, classes = config.train.loss, config.train.evaluation_batch_size, len(data.classes)
-    loss_function = losses.get_loss(name)
+    loss_function = losses.get_loss(config)
     sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=labels.device)
     answers: list[torch.Tensor] = []
     was_training = model.training

@@ -296,7 +296,7 @@ def _descend(run: Run, batch: torch.Tensor, noise: torch.Generator, step: int) -
     )
     labels = data.train_labels[batch]
     logits = run.model(images)
-    loss = losses.get_loss(config.train.loss)(logits, labels)
+    loss = losses.get_loss(config)(logits, labels)
     if len(batch) < step:
         loss = loss * (len(batch) / step)
     torch.autograd.backward(loss)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from torch.nn import functional
 
 from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.training import layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
+
+    from optuna_study.training.config import ModelSettings, TrainConfig
 
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -34,15 +38,34 @@ def bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 _LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse, "bce": bce}
 
 
-def get_loss(name: str) -> Loss:
-    """The loss of a name.
+def get_loss(config: TrainConfig) -> Loss:
+    """The loss of a configuration.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or mse of an activation that outputs cannot have.
     """
+    name = config.train.loss
+    if name == "mse" and config.train.mse_of == "activation":
+        return _mse_of_activation(config.model)
     if name not in _LOSSES:
         raise UsageError(f"loss '{name}': unknown, {did_you_mean(name, _LOSSES)}")
     return _LOSSES[name]
+
+
+@functools.lru_cache(maxsize=8)  # asked for at every step
+def _mse_of_activation(settings: ModelSettings) -> Loss:
+    """Mean squared error of the activation against one-hot targets, over pictures and classes."""
+    activation = layers.activation(settings)
+    if layers.widening(settings) > 1 or any(True for _ in activation.parameters()):
+        raise UsageError(
+            f"mse_of 'activation': {settings.activation} has weights of its own, which outputs "
+            'have no place for; use mse_of = "sigmoid" or another activation'
+        )
+
+    def mse_of_activation(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.mse_loss(activation(logits), _one_hot(logits, labels))
+
+    return mse_of_activation
 
 
 def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import os
 import platform
 import socket
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from optuna_study.store.open import check_versions, connect, open_store
 from optuna_study.store.open import versions as stored_versions
 from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
 from optuna_study.store.studies import (
+    add_planned,
     create_study,
     find_study,
     load_study,
@@ -51,6 +53,10 @@ if TYPE_CHECKING:
     from optuna_study.workers.checks import Facts, Proven
 
 
+MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
+COMPARED_SEEDS = 3  # runs of each baseline where --seeds does not say: fewer show no spread
+
+
 @dataclass(frozen=True)
 class LaunchRequest:
     """The options of a launch, as given; None is what the study or the environment decides."""
@@ -67,6 +73,13 @@ class LaunchRequest:
     storage: str | None = None
     workspace: Workspace | None = None
     tensorboard: Path | None = None  # folder of event files
+    only: str | None = None  # ONLY_BASELINES: nothing is searched
+    seeds: int | None = None  # with it: runs of each baseline, in all
+
+    @property
+    def runs(self) -> int:
+        """How often each baseline is trained."""
+        return 1 if self.only is None else self.seeds or COMPARED_SEEDS
 
 
 @dataclass(frozen=True)
@@ -110,14 +123,17 @@ def prepare(request: LaunchRequest) -> Prepared:
     profile = _profile(request.profile, facts)
     folder, stand_in, notes = choose_data(request.data, file, workspace)
     allowed = machine.cores()
-    definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=allowed)
+    resolved = partial(
+        resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
+    )
+    definition = resolved(threads=allowed)
     proven = checks.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
     store = open_store(url, create=True)
     existing = find_study(store, definition.name)
     if existing is not None:  # it keeps the threads it was made with, whatever this machine has
         pinned = from_json(existing.definition).config.train.threads
-        definition = resolve(file, profile, stand_in=stand_in, name=request.name, threads=pinned)
+        definition = resolved(threads=pinned)
         _compare(existing, definition, proven, request)
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
@@ -171,6 +187,16 @@ def _check_options(request: LaunchRequest) -> None:
         require_name(request.name)
     if request.n_trials is not None and request.n_trials < 1:
         raise UsageError(f"--n-trials {request.n_trials}: a study needs at least one trial")
+    if request.only is not None and request.n_trials is not None:
+        raise UsageError(
+            "--n-trials: with --only baselines, --seeds says how many trials there are"
+        )
+    if request.seeds is not None and request.only is None:
+        raise UsageError(
+            "--seeds: goes with --only baselines; a search draws a seed for each trial"
+        )
+    if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds {request.seeds}: give a number from 1 to {MOST_SEEDS}")
     if request.timeout is not None and not request.timeout > 0:
         raise UsageError(f"--timeout {request.timeout:g}: give seconds greater than 0")
     if request.workers != "auto" and not (
@@ -260,6 +286,8 @@ def _new_study(
     request: LaunchRequest, definition: Definition, proven: Proven, folder: Path | None
 ) -> NewStudy:
     search = definition.search
+    planned = planned_trials(definition) * request.runs
+    asked = len(planned) if request.only else request.n_trials
     return NewStudy(
         name=definition.name,
         direction=search.direction,
@@ -270,8 +298,8 @@ def _new_study(
         data_source=str(folder) if folder is not None else definition.config.data.name,
         environment={**proven.environment, **versions()},
         seed=search.seed if request.seed is None else request.seed,
-        budget=search.trials if request.n_trials is None else request.n_trials,
-        planned=planned_trials(definition),
+        budget=search.trials if asked is None else asked,
+        planned=planned,
     )
 
 
@@ -305,7 +333,13 @@ def _set_going(
     if existing is None:
         return study
     budget = request.n_trials
-    if budget is None and from_json(existing.definition).search.trials != definition.search.trials:
+    if request.only is not None:
+        if request.seeds is not None:
+            planned = planned_trials(definition) * request.runs
+            add_planned(store, study, planned, len(planned))
+    elif (
+        budget is None and from_json(existing.definition).search.trials != definition.search.trials
+    ):
         budget = definition.search.trials  # the study file was changed since
     if budget is not None:
         set_budget(store, study, budget)

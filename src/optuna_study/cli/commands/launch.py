@@ -27,6 +27,7 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
     epilog=example(
         "optuna-study launch alexnet_pokemon",
         "optuna-study launch alexnet_pokemon --data ~/pokemon --profile cpu --n-trials 24",
+        "optuna-study launch mnist_mlp --data mnist.npz --only baselines --seeds 3",
     )
 )
 @click.argument("study")
@@ -61,6 +62,14 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Write each trial's curves, pictures and settings for TensorBoard, when it ends.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(["baselines"]),
+    help="Search nothing: compare the baselines over several seeds, as a study of its own.",
+)
+@click.option(
+    "--seeds", type=int, metavar="S", help="With --only: runs of each baseline. [default: 3]"
 )
 @storage_option
 @artifacts_option
