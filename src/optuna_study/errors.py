@@ -13,6 +13,7 @@ OptunaStudyError (1)
 ├── StoreError (5): store unreachable, or of another version
 ├── CheckFailedError (1): a verification or check that found something
 ├── DiskFullError (1): no space left
+├── DeviceLostError (1): a GPU's error after which this process can train no more
 ├── FruitlessError (3): finished, yet no trial completed, or too many failures
 ├── StaleClaimError (1): this worker no longer owns its trial; never leaves the worker
 └── InterruptedBySignalError (130 or 143): stopped from outside, running trials given back
@@ -101,6 +102,10 @@ class CheckFailedError(OptunaStudyError):
 
 class DiskFullError(OptunaStudyError):
     """No space left where a store, a checkpoint or a cache is kept."""
+
+
+class DeviceLostError(OptunaStudyError):
+    """A GPU's error after which this process can train no more; a fresh one can."""
 
 
 class FruitlessError(OptunaStudyError):

@@ -152,6 +152,22 @@ def test_any_other_error_fails_the_trial_with_its_traceback(bench: Any, result: 
     assert bench.published == []
 
 
+def test_an_error_that_costs_the_gpu_fails_the_trial_and_is_told(
+    bench: Any, result: Result
+) -> None:
+    training = bench.training(result(1), RuntimeError("CUDA error: device-side assert triggered"))
+    outcome = bench.run(training)
+    assert bench.ledger.ended.kind is EndKind.FAILED
+    assert bench.ledger.ended.reason.startswith("RuntimeError: CUDA error: device-side assert")
+    assert outcome.device_lost
+
+
+def test_a_gpu_without_memory_is_not_lost(bench: Any, result: Result) -> None:
+    full = bench.training(result(1), RuntimeError("CUDA error: out of memory"))
+    assert not bench.run(full).device_lost
+    assert bench.ledger.ended.kind is EndKind.OUT_OF_MEMORY
+
+
 def test_a_trial_that_cannot_even_start_fails(bench: Any) -> None:
     bench.start_error = KeyError("lr")
     bench.run(bench.training())

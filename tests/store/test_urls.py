@@ -41,6 +41,12 @@ def test_postgresql_is_spoken_through_psycopg_3(scheme: str) -> None:
         ("postgresql://ann:s3cret@db", "no database named"),
         ("postgresql://ann:s3cret@db:port/x", "is no storage URL"),
         ("journal:///x", "'journal' cannot carry"),
+        ("grpc://ann:s3cret@proxy:13000", "gRPC proxy passes on Optuna's own calls alone"),
+        ("grpc://proxy:13000/x", "cannot carry the leases of this queue of trials"),
+        ("grpcs://proxy:13000", "with PgBouncer in front of it"),
+        ("GRPC+insecure://proxy:13000", "use postgresql:// directly"),
+        ("grpc:proxy:13000", "gRPC proxy"),
+        ("grpcjournal:///x", "'grpcjournal' cannot carry"),
     ],
 )
 def test_what_is_refused(url: str, sentence: str) -> None:

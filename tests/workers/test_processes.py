@@ -190,3 +190,43 @@ def kill_all(tick: Tick) -> None:
         if worker.pid is not None:
             with contextlib.suppress(ProcessLookupError):  # it has just died of the last one
                 os.kill(worker.pid, signal.SIGKILL)
+
+
+FRAGILE = """
+import torch
+
+class Fragile(torch.nn.Linear):
+    def forward(self, images):
+        if images.is_meta:  # the check of a launch
+            return super().forward(images)
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+def build(settings, *, channels, image_size, classes):
+    layer = Fragile if settings.dropout == 0.0 else torch.nn.Linear
+    flat = channels * image_size ** 2
+    return torch.nn.Sequential(torch.nn.Flatten(), layer(flat, classes))
+"""
+
+
+def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = study_text.replace(
+        'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1', 'name = "fragile:build"'
+    )
+    text = text.replace("settings = {lr = 0.001}", "settings = {lr = 0.001, dropout = 0.0}")
+    text = text.replace('settings = {lr = 80.0}\noutside = ["lr"]', "settings = {lr = 0.01}")
+    text = text.replace("trials = 5", "trials = 2")
+    pids: set[int | None] = set()
+    said = run_here(
+        tmp_path / "root", text, 1, watch=lambda _, tick: pids.update(w.pid for w in tick.workers)
+    )
+    assert said.code == 0, said.messages
+    first, second = reads.trials(said.prepared.store, said.prepared.study)
+    assert (first.end, second.end) == (EndKind.FAILED, EndKind.COMPLETED)
+    assert first.reason is not None
+    assert "device-side assert" in first.reason
+    assert len(pids - {None}) == 2
+    assert any("a fresh one takes its place" in message for message in said.messages)

@@ -21,6 +21,7 @@ from optuna_study.errors import DiskFullError, FolderError, StaleClaimError, Sto
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.pace import Pace
 from optuna_study.store.records import End, EndKind, EpochRecord
+from optuna_study.training.device import is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -112,10 +113,14 @@ class Left(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial; `end` is there when it ended."""
+    """What became of a trial; `end` is there when it ended.
+
+    `device_lost` says that this process can train no other.
+    """
 
     left: Left
     end: End | None = None
+    device_lost: bool = False
 
 
 @dataclass
@@ -129,6 +134,7 @@ class _Course:
     started: Started | None = None
     records: list[EpochRecord] = field(default_factory=list)  # the whole curve
     unsent: list[EpochRecord] = field(default_factory=list)
+    device_lost: bool = False
 
     @property
     def epoch(self) -> int:
@@ -162,7 +168,7 @@ def run_trial(ledger: Ledger, tools: Tools, brake: Brake) -> Outcome:
         log.warning("left alone at epoch %d: %s", course.epoch, error)
         return Outcome(Left.ABANDONED)
     log.info("%s: %s", end.kind, end.reason)
-    return Outcome(Left.ENDED, end)
+    return Outcome(Left.ENDED, end, course.device_lost)
 
 
 def _end_of(course: _Course) -> End | None:
@@ -177,6 +183,7 @@ def _end_of(course: _Course) -> End | None:
         trace = traceback.format_exc()
         kind = EndKind.OUT_OF_MEMORY if is_out_of_memory(error) else EndKind.FAILED
         sentence = _sentence(error)
+        course.device_lost = kind is EndKind.FAILED and is_lost(error)
     # Out of the handler: the error no longer holds the frames that hold the tensors.
     course.started = None
     gc.collect()

@@ -11,7 +11,7 @@ from optuna_dashboard import save_note
 
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
-from optuna_study.errors import DiskFullError, FolderError
+from optuna_study.errors import DeviceLostError, DiskFullError, FolderError
 from optuna_study.search import artifacts, figures, importance, kept, notes, tensorboard
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
@@ -63,6 +63,7 @@ def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
 
     Raises:
         StoreError: the store fails; the claim's lease then runs out.
+        DeviceLostError: the trial ended, and this process can train no other.
     """
     work = _Work(site, claim, brake)
     outcome = run_trial(
@@ -70,6 +71,11 @@ def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
     )
     if outcome.left is Left.ENDED:
         _afterwards(site, claim, work.config)
+    if outcome.device_lost:
+        raise DeviceLostError(
+            f"trial {claim.number} failed on {site.device} with an error that this process does "
+            "not recover from; a fresh one takes its place"
+        )
     return outcome
 
 

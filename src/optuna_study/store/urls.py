@@ -16,6 +16,8 @@ _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 # To the last @ of the whole URL: a password may hold any unescaped character, and too much hidden
 # harms nobody.
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
+# Optuna's proxy has no URLs of its own; these are the spellings that people try.
+_GRPC = re.compile(r"grpcs?([+:]|$)", re.IGNORECASE)
 _NETWORK_FILE_SYSTEMS = frozenset(
     (
         "9p.vmware",
@@ -73,6 +75,12 @@ def parse(url: str) -> SQLiteFile | PostgreSQL:
     Raises:
         StorageUrlError: it is none, or one of a kind that cannot carry a queue of trials.
     """
+    if _GRPC.match(url):
+        raise StorageUrlError(
+            f"'{masked(url)}': Optuna's gRPC proxy passes on Optuna's own calls alone, and cannot "
+            "carry the leases of this queue of trials; use postgresql:// directly, with PgBouncer "
+            "in front of it for very many workers"
+        )
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
