@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -122,6 +126,33 @@ def empty_postgres(postgres_server: str) -> Iterator[str]:
     on_server(postgres_server, f"CREATE DATABASE {name}")
     yield database_url(postgres_server, name)
     on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def storm() -> Callable[..., list[Any]]:
+    """Run `storm.py` on a store: its URL, its arguments; what each process returned."""
+
+    def run(url: str, *arguments: str) -> list[Any]:
+        done = subprocess.run(
+            [sys.executable, Path(__file__).parent / "storm.py", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"STORM_URL": url},
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
 
 
 @pytest.fixture
