@@ -2,7 +2,8 @@
 
 A workspace is the folder given by `--artifacts`, by the environment's OPTUNA_STUDY_ARTIFACTS, or
 `./storage`. Trials are keyed by the study's own UUID and the trial's number, since SQLite gives a
-deleted study's ids to the next one.
+deleted study's ids to the next one. Some of the names come from a store that somebody else may
+have written: each becomes one file or folder of the workspace, or is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import DataError, DiskFullError, FolderError
+from optuna_study.errors import DataError, DiskFullError, FolderError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,11 @@ ARTIFACTS_VARIABLE = "OPTUNA_STUDY_ARTIFACTS"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of everything a study leaves on disk, and the names inside it."""
+    """The folder of everything a study leaves on disk, and the names inside it.
+
+    Raises:
+        UsageError: each method, for a name that cannot be one of a single file.
+    """
 
     root: Path
 
@@ -45,21 +50,25 @@ class Workspace:
         """Optuna's artifact store: pictures and configurations that the dashboard shows."""
         return self.root / "artifacts"
 
+    def artifact(self, artifact_id: str) -> Path:
+        """One file of Optuna's artifact store."""
+        return self.artifacts / file_name(artifact_id)
+
     def pictures(self, name: str) -> Path:
         """Fetched pictures of a data set, a folder a class."""
-        return self.root / "data" / name
+        return self.root / "data" / file_name(name)
 
     def arrays(self, name: str) -> Path:
         """The file of a data set that comes as one file of arrays."""
-        return self.root / "data" / f"{name}.npz"
+        return self.root / "data" / f"{file_name(name)}.npz"
 
     def cache(self, key: str) -> Path:
         """Decoded pictures, by a key of their content and size."""
-        return self.root / "cache" / key
+        return self.root / "cache" / file_name(key)
 
     def study(self, uuid: str) -> Path:
         """Everything of one study but its artifacts: checkpoints, models and logs."""
-        return self.root / "studies" / uuid
+        return self.root / "studies" / file_name(uuid)
 
     def checkpoint(self, uuid: str, number: int) -> Path:
         """The resumable checkpoint of a trial."""
@@ -71,11 +80,11 @@ class Workspace:
 
     def log(self, uuid: str, worker: str) -> Path:
         """The log of one worker."""
-        return self.study(uuid) / "logs" / f"{worker}.log"
+        return self.study(uuid) / "logs" / f"{file_name(worker)}.log"
 
     def lock(self, name: str) -> Path:
         """A file that one process at a time holds."""
-        return self.root / "locks" / f"{name}.lock"
+        return self.root / "locks" / f"{file_name(name)}.lock"
 
     def require_writable(self) -> None:
         """Create the workspace and prove that it can be written.
@@ -88,6 +97,30 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as probe:
                 probe.write(b"x" * 4096)
+
+
+_LONGEST_NAME = 200  # bytes, where file systems take 255: endings and a written file's mark follow
+
+
+def file_name(text: str) -> str:
+    """The text, when it is the name of one file and shows as what it is.
+
+    Raises:
+        UsageError: it is empty, too long, leads elsewhere or holds what does not print.
+
+    >>> file_name("trial-1"), file_name("größe@cpu")
+    ('trial-1', 'größe@cpu')
+    """
+    # What does not print includes the zero byte, line ends, marks that reverse the reading order
+    # and the halves of characters that no file system can store.
+    fits = text.isprintable() and len(text.encode(errors="replace")) <= _LONGEST_NAME
+    if not fits or text in ("", ".", "..") or {"/", "\\", os.sep} & set(text):
+        shown = repr(text if len(text) <= _LONGEST_NAME else f"{text[:40]}...")
+        raise UsageError(
+            f"{shown} cannot be the name of a file: at most {_LONGEST_NAME} bytes that print, "
+            "no slashes"
+        )
+    return text
 
 
 _REFUSALS = (
