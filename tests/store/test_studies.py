@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from optuna_study.errors import DefinitionChangedError, NotFoundError
 from optuna_study.store import queue, reads, studies
+from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, StudyState, TrialState
 from optuna_study.store.schema import own_studies, own_tables
 
@@ -82,6 +83,17 @@ def test_a_name_that_plain_optuna_has_is_refused(
     with pytest.raises(DefinitionChangedError, match="is a study of plain Optuna"):
         studies.create_study(store, new_study())
     assert [row.name for row in reads.list_studies(store)] == ["other"]
+
+
+@pytest.mark.postgres
+def test_a_name_that_plain_optuna_takes_meanwhile_is_refused(
+    postgres_url: str, new_study: Callable[..., NewStudy], name_taken_while: Any
+) -> None:
+    store = open_store(postgres_url)
+    with pytest.raises(DefinitionChangedError, match="is a study of plain Optuna"):
+        name_taken_while("cats@cpu", lambda: studies.create_study(store, new_study()))
+    assert reads.list_studies(store) == []
+    store.close()
 
 
 def test_two_at_once_make_one(store: Store, new_study: Callable[..., NewStudy]) -> None:

@@ -47,6 +47,18 @@ def variant_name(study: str, profile: str, stand_in: str | None, only: str | Non
     return f"{study}@{'-'.join(marks)}" if marks else study
 
 
+def renamed(variant: str, study: str) -> str:
+    """The name of the same variant of a study called otherwise.
+
+    >>> renamed("alexnet_pokemon@cpu-rendered", "mine")
+    'mine@cpu-rendered'
+
+    Raises:
+        UsageError: no study may be called so.
+    """
+    return require_name(study) + variant[len(bare_name(variant)) :]
+
+
 def bare_name(variant: str) -> str:
     """The name without its variant.
 

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from optuna_study.errors import DiskFullError, FolderError, OptunaStudyError, StoreError
@@ -38,6 +38,11 @@ def translated(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise translation(url, error) from error
+
+
+def is_clash(error: StoreError) -> bool:
+    """Whether the database refused a row for one that is there already."""
+    return isinstance(error.__cause__, IntegrityError)
 
 
 def translation(url: str, error: BaseException) -> OptunaStudyError:

@@ -85,6 +85,20 @@ class Store:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading on which every statement sees the store as the first saw it.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        with translated(self.url), self.reader.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """One write transaction, committed when all went well; `durable`: even for a power loss.
 

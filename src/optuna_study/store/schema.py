@@ -12,6 +12,7 @@ A missing figure (NaN) is stored as NULL in our tables, which SQLite would make 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -53,6 +54,9 @@ OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
+ARTIFACT_KEY = "artifacts:"  # before an artifact's id: what `upload_artifact` writes
+# Attributes of a study that the dashboard keeps for one of its trials, whose id is the group.
+OF_A_TRIAL = re.compile(r"dashboard:(?:artifacts:)?(\d+):.*", re.DOTALL)
 
 optuna_tables = MetaData()
 own_tables = MetaData()

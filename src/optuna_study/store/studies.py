@@ -12,10 +12,15 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, literal, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from optuna_study.definition.names import bare_name
-from optuna_study.errors import DefinitionChangedError, NotFoundError, did_you_mean
+from optuna_study.errors import (
+    DefinitionChangedError,
+    NotFoundError,
+    StoreError,
+    did_you_mean,
+)
+from optuna_study.store.failures import is_clash
 from optuna_study.store.fence import lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, strict_json, write_attributes
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
     Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
 
 _MAKING_LOCK = 0x6F707475_6E610002
-_TRIAL_TABLES = (
+TRIAL_TABLES = (
     trial_user_attributes,
     trial_system_attributes,
     trial_params,
@@ -70,16 +75,12 @@ def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None)
     """
     try:
         with store.write(durable=True) as connection:
-            if not store.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MAKING_LOCK})
-            taken = connection.execute(
-                select(studies.c.study_id).where(studies.c.study_name == new.name)
-            ).scalar()
-            if taken is None:
+            if not is_taken(connection, new.name):
                 collect_orphans(connection)
                 _insert_study(connection, new, store.now(connection))
-    except IntegrityError:
-        pass  # plain Optuna took the name between our look and our insert
+    except StoreError as error:
+        if not is_clash(error):
+            raise  # else plain Optuna took the name between our look and our insert
     record = find_study(store, new.name)
     if record is None:
         raise DefinitionChangedError(
@@ -93,6 +94,17 @@ def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None)
             "with --name"
         )
     return record
+
+
+def is_taken(connection: Connection, name: str) -> bool:
+    """Whether any study has this name; until the transaction ends nobody else makes one of ours.
+
+    Plain Optuna may: then the insert clashes.
+    """
+    if connection.dialect.name != "sqlite":  # there the whole transaction is the lock
+        connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MAKING_LOCK})
+    taken = connection.execute(select(studies.c.study_id).where(studies.c.study_name == name))
+    return taken.first() is not None
 
 
 def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
@@ -353,7 +365,7 @@ def delete_study(store: Store, study: StudyRecord) -> None:
         ).scalar()
         if same is not None:  # else it is gone already, and its id may be another's
             its_trials = select(trials.c.trial_id).where(trials.c.study_id == study.study_id)
-            for table in _TRIAL_TABLES:
+            for table in TRIAL_TABLES:
                 connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
             for table in (trials, study_directions, study_user_attributes, attribute, studies):
                 connection.execute(delete(table).where(table.c.study_id == study.study_id))

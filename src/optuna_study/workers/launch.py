@@ -115,7 +115,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     workspace = request.workspace or Workspace.locate()
     url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(find_study_file(request.study))
-    _check_store(url, workspace)
+    check_store(url, workspace)
     board = _event_folder(request.tensorboard)
     warm()
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
@@ -153,8 +153,10 @@ def prepare(request: LaunchRequest) -> Prepared:
     )
 
 
-def _check_store(url: str, workspace: Workspace) -> None:
-    """Refuse a store that cannot be worked with, before decoded pictures are written.
+def check_store(url: str, workspace: Workspace, option: str = "--storage") -> None:
+    """Refuse a store that cannot be worked with, before anything else is written.
+
+    `option` is what the URL was given with.
 
     Raises:
         StorageUrlError: no URL of a store.
@@ -163,7 +165,7 @@ def _check_store(url: str, workspace: Workspace) -> None:
     """
     place = parse(url)
     if isinstance(place, SQLiteFile) and not place.path.exists():
-        _require_folder(place.path, workspace)
+        _require_folder(place.path, workspace, option)
         return  # it will be made
     store = connect(url, place)
     try:
@@ -174,12 +176,10 @@ def _check_store(url: str, workspace: Workspace) -> None:
         store.close()
 
 
-def _require_folder(database: Path, workspace: Workspace) -> None:
+def _require_folder(database: Path, workspace: Workspace, option: str) -> None:
     """Only the workspace is made for a new store, no folder that a mistyped URL names."""
     if not database.parent.is_dir() and not database.is_relative_to(workspace.root):
-        raise FolderError(
-            f"{database.parent}: no such folder; create it first, or check --storage"
-        )
+        raise FolderError(f"{database.parent}: no such folder; create it first, or check {option}")
 
 
 def _check_options(request: LaunchRequest) -> None:
