@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
@@ -19,7 +25,6 @@ from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
@@ -50,6 +55,33 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "studies.db"
     open_store(f"sqlite:///{path}", create=True).close()
     return path
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def storm() -> Callable[..., list[Any]]:
+    """Run `storm.py` on a store: its URL, its arguments; what each process returned."""
+
+    def run(url: str, *arguments: str) -> list[Any]:
+        done = subprocess.run(
+            [sys.executable, Path(__file__).parent / "storm.py", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"STORM_URL": url},
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
 
 
 @pytest.fixture

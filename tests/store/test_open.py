@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -273,14 +272,6 @@ def test_a_server_that_is_not_there(unused_port: int) -> None:
             open_store(url, create=create)
         says_no_secret(caught.value)
         assert caught.value.exit_code == 5
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def says_no_secret(error: OptunaStudyError) -> None:

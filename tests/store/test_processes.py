@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,26 +11,15 @@ from optuna_study.store.open import open_store
 from optuna_study.store.records import EndKind, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
+    Storm = Callable[..., list[Any]]
+
 pytestmark = pytest.mark.slow
-
-
-def storm(url: str, *arguments: str) -> list[Any]:
-    """Run the processes; what each that ended by itself returned."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).parent / "storm.py", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"STORM_URL": url},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture
@@ -54,7 +38,7 @@ def stormy_study(store: Store, make_study: Any, planned: Any, budget: int) -> St
 
 
 def test_eight_claim_exactly_the_budget(
-    real_time: Store, url: str, make_study: Any, planned: Any
+    real_time: Store, url: str, make_study: Any, planned: Any, storm: Storm
 ) -> None:
     study = stormy_study(real_time, make_study, planned, 100)
     taken = [number for numbers in storm(url, "work") for number in numbers]
@@ -66,7 +50,7 @@ def test_eight_claim_exactly_the_budget(
 
 
 def test_plain_optuna_may_take_some(
-    real_time: Store, url: str, make_study: Any, planned: Any
+    real_time: Store, url: str, make_study: Any, planned: Any, storm: Storm
 ) -> None:
     # Without waiting trials: of those plain Optuna's `ask` takes one that another has (SQLite).
     study: StudyRecord = make_study(real_time, name="storm", budget=100)
@@ -83,7 +67,7 @@ def test_plain_optuna_may_take_some(
 
 
 def test_killed_workers_lose_nothing(
-    real_time: Store, url: str, make_study: Any, planned: Any
+    real_time: Store, url: str, make_study: Any, planned: Any, storm: Storm
 ) -> None:
     study = stormy_study(real_time, make_study, planned, 30)
     storm(url, "work", "--dies", "--processes", "4")
@@ -95,7 +79,7 @@ def test_killed_workers_lose_nothing(
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_eight_make_one_store_and_one_study(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, storm: Storm
 ) -> None:
     if kind == "sqlite":
         url = f"sqlite:///{tmp_path / 'new' / 'studies.db'}"

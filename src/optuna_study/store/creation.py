@@ -6,6 +6,7 @@ Without the lock five of eight processes that come first at once fail, on SQLite
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from optuna_study.store.open import (
     versions,
 )
 from optuna_study.store.schema import OWN_VERSION, own_epochs, own_schema, own_tables, own_trials
-from optuna_study.store.urls import PostgreSQL, SQLiteFile
+from optuna_study.store.urls import PostgreSQL, SQLiteFile, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from optuna_study.store.open import Store
 
 _CREATION_LOCK = 0x6F707475_6E610001  # any number that others are unlikely to lock
+_ASK_AGAIN_SECONDS = 0.1  # a store is made in half a second
 
 
 def ensure(store: Store) -> None:
@@ -87,16 +89,8 @@ def _complete(store: Store) -> bool:
 @contextmanager
 def _locked(store: Store) -> Iterator[None]:
     if isinstance(store.place, PostgreSQL):
-        # A lock of a transaction, not of a session: it also holds behind PgBouncer.
-        engine = create_engine(store.place.url, **postgresql_options())
-        try:
-            with translated(store.url), engine.begin() as connection:
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK}
-                )
-                yield
-        finally:
-            engine.dispose()
+        with translated(store.url), _advisory_lock(store.url, store.place):
+            yield
         return
     path = store.place.path
     try:
@@ -107,6 +101,28 @@ def _locked(store: Store) -> Iterator[None]:
             f"{store.masked_url}: another process has been making it for too long; remove "
             f"{path}.lock when none is"
         ) from error
+
+
+@contextmanager
+def _advisory_lock(url: str, place: PostgreSQL) -> Iterator[None]:
+    """A lock of a transaction, not of a session: it also holds behind PgBouncer.
+
+    Who does not get it lets the connection go and asks again: a few that wait inside transactions
+    would take all of PgBouncer's connections from the one that makes the store.
+    """
+    engine = create_engine(place.url, **postgresql_options())
+    take = text("SELECT pg_try_advisory_xact_lock(:key)").bindparams(key=_CREATION_LOCK)
+    deadline = time.monotonic() + BUSY_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            with engine.begin() as connection:
+                if connection.execute(take).scalar_one():
+                    yield
+                    return
+            time.sleep(_ASK_AGAIN_SECONDS)
+    finally:
+        engine.dispose()
+    raise StoreError(f"{masked(url)}: another process has been making it for too long; try again")
 
 
 def _create_optuna_tables(store: Store) -> None:
