@@ -89,7 +89,7 @@ def shown(stored_study: Any, tmp_path: Path) -> Any:
     storage = optuna_storage(stored_study.store)
     claim = stored_study.start([0.25, 0.5, 0.75])
     pictures = {name: picture.getvalue() for name in ("curve.png", "confusion.png")}
-    publish(Workspace(tmp_path / "storage"), storage, claim.trial_id, pictures)
+    publish(Workspace(tmp_path / "storage"), storage, storage.get_trial(claim.trial_id), pictures)
     queue.end(stored_study.store, claim, End(EndKind.COMPLETED, "all 3 epochs", 0.75))
     import optuna
 

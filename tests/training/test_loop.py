@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from optuna_study.errors import DataError, UsageError
-from optuna_study.training import checkpoint, loop
+from optuna_study.training import checkpoint, evaluation, loop
 from optuna_study.training.config import DivergenceKind, EpochResult, TrainConfig, config_to_dict
 from optuna_study.training.device import read_numbers
 
@@ -146,7 +146,7 @@ class TestOneEpoch:
         with torch.no_grad():
             logits = run.model((tiny_data.test_images / 255 - mean) / std)
         labels = tiny_data.test_labels
-        told = loop.evaluate(run, tiny_data.test_images, labels, probabilities=True)
+        told = loop.evaluate(run, tiny_data.test_images, labels)
         expected = torch.zeros(3, 3, dtype=torch.int64)
         for truth, answer in zip(labels, logits.argmax(1), strict=True):
             expected[truth, answer] += 1
@@ -155,7 +155,8 @@ class TestOneEpoch:
         assert told.accuracy == expected.trace().item() / 36
         loss = torch.nn.functional.cross_entropy(logits, labels).item()
         assert told.loss == pytest.approx(loss, rel=1e-5)
-        torch.testing.assert_close(told.probabilities, logits.softmax(1))
+        chances = evaluation.answers(run.model, run.config, run.data, tiny_data.test_images)
+        torch.testing.assert_close(chances, logits.softmax(1))
         assert 0 <= first.validation_accuracy <= 1
 
     def test_validation_confusion(self, tiny_data: DeviceData, config: Config) -> None:
@@ -339,7 +340,7 @@ SCRIPT = """
 import dataclasses, json, sys
 from pathlib import Path
 import torch
-from optuna_study.training import checkpoint, loop
+from optuna_study.training import checkpoint, evaluation, loop
 from optuna_study.training.config import config_from_dict
 from optuna_study.training.data import DeviceData
 

@@ -1,7 +1,7 @@
-"""What a trial leaves for the dashboard: pictures, its configuration, notes.
+"""What a trial or a study leaves for the dashboard: pictures, configurations.
 
-Optuna refuses artifacts of an ended trial, so they are written just before; notes it takes at any
-time. A trial that is published twice, since its worker died in between, keeps one of each file.
+Optuna refuses artifacts of an ended trial, so they are written just before. What is published
+twice, since its worker died in between, keeps one of each file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
     from optuna_study.paths import Workspace
 
 CURVE, CONFUSION, CONFIG = "curve.png", "confusion.png", "config.toml"
+BOUNDARY, DATA = "boundary.png", "data.png"  # of data that are points of a plane
 
 
 def publish(
-    workspace: Workspace, storage: BaseStorage, trial_id: int, files: Mapping[str, bytes]
+    workspace: Workspace,
+    storage: BaseStorage,
+    owner: FrozenTrial | Study,
+    files: Mapping[str, bytes],
 ) -> None:
-    """Hand files to Optuna's artifact store as those of a running trial, by name.
+    """Hand files to Optuna's artifact store as those of a running trial or a study, by name.
 
     Raises:
         DiskFullError: no space left.
@@ -37,10 +43,9 @@ def publish(
     with writing(workspace.artifacts):
         workspace.artifacts.mkdir(parents=True, exist_ok=True)
         shelf = FileSystemArtifactStore(str(workspace.artifacts))
-        trial: Any = storage.get_trial(trial_id)
         known = {
             meta.filename: meta.artifact_id
-            for meta in get_all_artifact_meta(trial, storage=storage)
+            for meta in get_all_artifact_meta(owner, storage=storage)
         }
         for name, content in files.items():
             if name in known:
@@ -52,7 +57,7 @@ def publish(
                 upload_artifact(
                     artifact_store=shelf,
                     file_path=str(path),
-                    study_or_trial=trial,
+                    study_or_trial=owner,
                     storage=storage,
                     # The dashboard shows text that it is told is text.
                     mimetype="text/plain" if name.endswith(".toml") else None,

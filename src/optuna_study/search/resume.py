@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.errors import DataError, NotFoundError
-from optuna_study.training import checkpoint, loop
+from optuna_study.training import checkpoint, evaluation, loop
 from optuna_study.training.repeatable import differing
 
 if TYPE_CHECKING:
@@ -90,6 +90,14 @@ class CheckpointedRun:
         """Validation pictures by class (rows) and answer (columns)."""
         matrix: NDArray[np.int64] = self.run.confusion().numpy()
         return matrix
+
+    def answers(self, images: torch.Tensor) -> NDArray[np.float32]:
+        """The model's probabilities (N, classes) for uint8 pictures on its device."""
+        run = self.run
+        chances: NDArray[np.float32] = evaluation.answers(
+            run.model, run.config, run.data, images
+        ).numpy(force=True)
+        return chances
 
     def save(self) -> None:
         """Write the checkpoint of the last epoch.

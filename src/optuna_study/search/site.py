@@ -12,7 +12,7 @@ from optuna_dashboard import save_note
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import DeviceLostError, DiskFullError, FolderError
-from optuna_study.search import artifacts, figures, importance, kept, notes, tensorboard
+from optuna_study.search import artifacts, figures, importance, kept, notes, plane, tensorboard
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
 from optuna_study.search.propose import propose
@@ -134,10 +134,11 @@ class _Work:
         if records:
             files[artifacts.CURVE] = figures.curve_picture(f"{about} · {end.kind}", records)
         if records and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
-            files[artifacts.CONFUSION] = figures.confusion_picture(
-                f"{about} · validation", training.confusion(), site.data.classes
-            )
-        artifacts.publish(site.workspace, site.storage, claim.trial_id, files)
+            files |= _answers(about, training)
+        trial = site.storage.get_trial(claim.trial_id)
+        artifacts.publish(site.workspace, site.storage, trial, files)
+        if claim.number == 0:  # one trial alone, so that no two workers publish it
+            _publish_data(site)
         if site.definition.only is not None and end.kind is EndKind.COMPLETED:
             self._test(training)
         if end.kind is EndKind.COMPLETED and end.value is not None:
@@ -193,6 +194,29 @@ class _Work:
             "environment": dict(site.environment),
         }
         return config_text(self.config, origin, recorded(site.study, end.value, records))
+
+
+def _answers(about: str, training: CheckpointedRun) -> dict[str, bytes]:
+    """Pictures of what a trained model makes of the validation pictures, and of a plane."""
+    data = training.run.data
+    files = {
+        artifacts.CONFUSION: figures.confusion_picture(
+            f"{about} · validation", training.confusion(), data.classes
+        )
+    }
+    if plane.is_plane(data):
+        chances = training.answers(plane.places(data.device))
+        files[artifacts.BOUNDARY] = plane.boundary_picture(about, data, chances)
+    return files
+
+
+def _publish_data(site: Site) -> None:
+    """A picture of the study's data, where these are points of a plane."""
+    if plane.is_plane(site.data):
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        study = bridge.optuna_study(site.storage, site.study, sampler)
+        picture = plane.data_picture(f"{site.study.name} · data", site.data)
+        artifacts.publish(site.workspace, site.storage, study, {artifacts.DATA: picture})
 
 
 def _afterwards(site: Site, claim: Claim, config: TrainConfig | None) -> None:

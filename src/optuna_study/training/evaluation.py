@@ -34,13 +34,12 @@ class Evaluation:
     """What a model makes of some pictures.
 
     `loss` is the mean over pictures, `confusion` counts them by class (rows) and answer (columns)
-    in int64 on the CPU, `probabilities` is (N, classes) on the device, where asked for.
+    in int64 on the CPU.
     """
 
     loss: float
     accuracy: float
     confusion: torch.Tensor
-    probabilities: torch.Tensor | None = None
 
 
 def evaluate(
@@ -51,7 +50,6 @@ def evaluate(
     labels: torch.Tensor,
     *,
     read: Read,
-    probabilities: bool = False,
 ) -> Evaluation:
     """The figures of a model on uint8 pictures, with one read of the device.
 
@@ -60,10 +58,9 @@ def evaluate(
     """
     if len(labels) == 0:
         raise DataError("evaluation: there are no pictures to evaluate on")
-    name, size, classes = config.train.loss, config.train.evaluation_batch_size, len(data.classes)
+    size, classes = config.train.evaluation_batch_size, len(data.classes)
     loss_function = losses.get_loss(config)
     sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=labels.device)
-    answers: list[torch.Tensor] = []
     was_training = model.training
     model.eval()
     with torch.inference_mode():
@@ -72,8 +69,6 @@ def evaluate(
             sums[0] += loss_function(logits, truth) * len(truth)
             pairs = truth * classes + logits.argmax(dim=1)
             sums[1:] += torch.bincount(pairs, minlength=classes * classes)
-            if probabilities:
-                answers.append(losses.probabilities(name, logits))
     model.train(was_training)
     total, *counts = read(sums)
     confusion = torch.tensor(counts, dtype=torch.int64).view(classes, classes)
@@ -81,8 +76,22 @@ def evaluate(
         loss=total / len(labels),
         accuracy=int(confusion.trace()) / len(labels),
         confusion=confusion,
-        probabilities=torch.cat(answers) if probabilities else None,
     )
+
+
+def answers(
+    model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
+) -> torch.Tensor:
+    """The probabilities (N, classes) that a model gives uint8 pictures, on their device."""
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        found = [
+            losses.probabilities(config.train.loss, judge(model, config, data, batch))
+            for batch in torch.split(images, config.train.evaluation_batch_size)
+        ]
+    model.train(was_training)
+    return torch.cat(found)
 
 
 def judge(

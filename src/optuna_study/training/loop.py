@@ -170,23 +170,13 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         yield result
 
 
-def evaluate(
-    run: Run, images: torch.Tensor, labels: torch.Tensor, *, probabilities: bool = False
-) -> Evaluation:
+def evaluate(run: Run, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
     """The figures of a run's model on uint8 pictures, with one read of the device.
 
     Raises:
         DataError: there are no pictures.
     """
-    return evaluation.evaluate(
-        run.model,
-        run.config,
-        run.data,
-        images,
-        labels,
-        read=run.read,
-        probabilities=probabilities,
-    )
+    return evaluation.evaluate(run.model, run.config, run.data, images, labels, read=run.read)
 
 
 def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from optuna_study.errors import DataError
-from optuna_study.training import checkpoint, losses
+from optuna_study.training import checkpoint
 from optuna_study.training.build import build_model
 from optuna_study.training.config import TrainConfig, config_from_dict, config_to_dict
 from optuna_study.training.data import DeviceData, view
 from optuna_study.training.decode import decode
-from optuna_study.training.evaluation import judge
+from optuna_study.training.evaluation import answers
 from optuna_study.training.pretrained import NOTHING
 
 if TYPE_CHECKING:
@@ -88,10 +88,8 @@ def predict(path: Path, images: Sequence[Path], device: torch.device) -> list[Pr
     model = _model(config, data, stored["weights"], device)
     predictions = []
     for batch, notes, paths in _batches(images, data):
-        with torch.inference_mode():
-            logits = judge(model, config, data, batch.to(device))
-            answers = losses.probabilities(config.train.loss, logits).tolist()
-        for image, note, answer in zip(paths, notes, answers, strict=True):
+        chances = answers(model, config, data, batch.to(device)).tolist()
+        for image, note, answer in zip(paths, notes, chances, strict=True):
             ranked = sorted(
                 zip(data.classes, answer, strict=True), key=lambda pair: pair[1], reverse=True
             )
