@@ -11,6 +11,7 @@ OptunaStudyError (1)
 │   └── FolderError: a folder that cannot be written
 ├── NotFoundError (4): no such study, trial or file
 ├── StoreError (5): store unreachable, or of another version
+│   └── OtherVersionError: a study that another version of this package made
 ├── CheckFailedError (1): a verification or check that found something
 ├── DiskFullError (1): no space left
 ├── DeviceLostError (1): a GPU's error after which this process can train no more
@@ -94,6 +95,10 @@ class StoreError(OptunaStudyError):
     """The store cannot be reached, or is of another version."""
 
     exit_code = 5
+
+
+class OtherVersionError(StoreError):
+    """A study that another version of this package made; other studies of its store may do."""
 
 
 class CheckFailedError(OptunaStudyError):

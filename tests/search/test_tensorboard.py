@@ -173,7 +173,7 @@ def test_a_worker_writes_every_trial(tmp_path: Path) -> None:
         tensorboard=board,
     )
     prepared = prepare(request)
-    work(prepared.orders[0], Leaving(), lambda: None)
+    work(prepared.orders[0], Leaving())
     runs = sorted(path.name for path in (board / "tiny").iterdir())
     assert runs == ["trial-00000-plain", "trial-00001"]
     for number, name in enumerate(runs):

@@ -143,7 +143,7 @@ def test_another_version_of_optuna_is_refused(
 @pytest.mark.parametrize("create", [False, True])
 def test_a_newer_version_of_ours_is_refused(sqlite_store: Store, *, create: bool) -> None:
     with sqlite_store.write() as connection:
-        connection.execute(update(own_schema).values(version=2))
+        connection.execute(update(own_schema).values(version=3))
     with pytest.raises(StoreError, match="made by a newer optuna-study"):
         open_store(sqlite_store.url, create=create)
 

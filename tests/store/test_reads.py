@@ -59,27 +59,21 @@ def test_reading_imports_nothing_heavy(store: Store, make_study: Any, planned: A
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("direction", "best", "best_baseline"), [("maximize", 3, 0), ("minimize", 1, 1)]
-)
+@pytest.mark.parametrize(("direction", "best"), [("maximize", 3), ("minimize", 1)])
 def test_the_best_is_the_first_of_the_best(
     store: Store,
     make_study: Any,
     planned: Any,
     direction: str,
     best: int,
-    best_baseline: int,
 ) -> None:
-    study = make_study(store, direction=direction, planned=(planned("a"), planned("b")))
+    study = make_study(store, direction=direction, planned=(planned("a"),))
     for value in (0.5, 0.25, 0.3, 0.75, 0.75, 0.25):
         complete(store, study, value)
     queue.end(store, take(store, study), End(EndKind.DIVERGED, "dead", 9.0))
     found = reads.best(store, study)
-    baseline = reads.best(store, study, only_baselines=True)
     assert found is not None
-    assert baseline is not None
-    assert (found.number, baseline.number) == (best, best_baseline)
-    assert baseline.parameters == {"lr": 0.01}
+    assert found.number == best
 
 
 def test_infinite_values_are_compared_as_numbers(store: Store, make_study: Any) -> None:

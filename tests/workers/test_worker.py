@@ -11,16 +11,20 @@ from optuna_study.errors import DataError, NotFoundError
 from optuna_study.search.propose import propose
 from optuna_study.search.site import enough_without_improvement
 from optuna_study.store import queue, reads
+from optuna_study.store.open import optuna_storage
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
 from optuna_study.store.studies import find_study
+from optuna_study.training.device import pick_device
+from optuna_study.workers.bench import open_site
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
-from optuna_study.workers.worker import Leaving, open_site, work
+from optuna_study.workers.worker import Leaving, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from optuna_study.paths import Workspace
+    from optuna_study.search.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +47,16 @@ def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callab
     return make
 
 
-def nobody() -> None:
-    """Hears that a worker is ready."""
+def site_of(prepared: Prepared) -> Site:
+    """The place of work that the study's first worker would make."""
+    storage = optuna_storage(prepared.store)
+    order = prepared.orders[0]
+    return open_site(prepared.store, storage, prepared.study, pick_device("cpu"), order)
 
 
 def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) -> None:
     prepared = ready_study(7)
-    assert work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.BUDGET_MET
+    assert work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
     trials = reads.trials(prepared.store, prepared.study)
     assert [trial.number for trial in trials] == list(range(7))
     assert all(trial.end is not None and trial.reason for trial in trials)
@@ -69,8 +76,8 @@ def test_a_study_that_is_done_gives_nothing_more_to_do(
     ready_study: Callable[..., Prepared],
 ) -> None:
     prepared = ready_study(1)
-    first = work(prepared.orders[0], Leaving(), nobody)
-    assert first == work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.BUDGET_MET
+    first = work(prepared.orders[0], Leaving())
+    assert first == work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
     assert reads.counts(prepared.store, prepared.study).ended == 1
 
 
@@ -79,9 +86,8 @@ def test_a_worker_told_to_leave_before_it_begins_takes_nothing(
 ) -> None:
     prepared = ready_study()
     leave = Leaving()
-    assert work(prepared.orders[0], leave, lambda: leave("stopped by SIGTERM")) == (
-        "stopped by SIGTERM"
-    )
+    leave("stopped by SIGTERM")
+    assert work(prepared.orders[0], leave) == "stopped by SIGTERM"
     assert all(t.state is TrialState.WAITING for t in reads.trials(prepared.store, prepared.study))
 
 
@@ -89,7 +95,7 @@ def test_a_returned_trial_keeps_the_parameters_it_drew(
     ready_study: Callable[..., Prepared],
 ) -> None:
     prepared = ready_study()
-    site = open_site(prepared.orders[0])
+    site = site_of(prepared)
     claims = [queue.claim(site.store, site.study, "me") for _ in range(3)]
     third = claims[2]
     assert isinstance(third, Claim)
@@ -113,8 +119,8 @@ def test_patience_counts_trials_ended_since_the_best(
     ready_study: Callable[..., Prepared],
 ) -> None:
     prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 2"))
-    assert not enough_without_improvement(open_site(prepared.orders[0]))
-    assert work(prepared.orders[0], Leaving(), nobody) == NoTrialReason.STOPPING
+    assert not enough_without_improvement(site_of(prepared))
+    assert work(prepared.orders[0], Leaving()) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
@@ -127,14 +133,14 @@ def test_other_pictures_than_the_studys_are_refused(
     prepared = ready_study()
     with sqlite3.connect(prepared.workspace.database) as connection:
         connection.execute("UPDATE optuna_study_studies SET fingerprint = 'other'")
-    with pytest.raises(DataError, match="not those the study was made with"):
-        work(prepared.orders[0], Leaving(), nobody)
+    with pytest.raises(DataError, match="are not here: digits holds others"):
+        work(prepared.orders[0], Leaving())
 
 
 def test_a_study_that_was_deleted_is_said_to_be(ready_study: Callable[..., Prepared]) -> None:
     prepared = ready_study()
     with pytest.raises(NotFoundError, match="was it deleted"):
-        work(replace(prepared.orders[0], study="gone"), Leaving(), nobody)
+        work(replace(prepared.orders[0], study="gone"), Leaving())
 
 
 def test_a_failing_configuration_fails_and_the_worker_lives_on(
@@ -155,7 +161,7 @@ def test_a_failing_configuration_fails_and_the_worker_lives_on(
     definition = prepared.definition
     model = replace(definition.config.model, name="moody:build", dropout=0.4)
     site = replace(
-        open_site(prepared.orders[0]),
+        site_of(prepared),
         definition=replace(definition, config=replace(definition.config, model=model)),
     )
     from optuna_study.search.brake import Brake

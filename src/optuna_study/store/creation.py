@@ -1,10 +1,11 @@
-"""Make a store: Optuna's tables by Optuna itself, then ours, under one lock.
+"""Make a store: Optuna's tables by Optuna itself, then ours; or upgrade ours; under one lock.
 
 Without the lock five of eight processes that come first at once fail, on SQLite and on PostgreSQL.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
-from sqlalchemy import Index, MetaData, create_engine, insert, text
+from sqlalchemy import Index, MetaData, create_engine, insert, text, update
+from sqlalchemy.schema import CreateColumn
 
 from optuna_study.errors import StoreError
 from optuna_study.paths import writing
@@ -24,7 +26,14 @@ from optuna_study.store.open import (
     refuse_unwritable,
     versions,
 )
-from optuna_study.store.schema import OWN_VERSION, own_epochs, own_schema, own_tables, own_trials
+from optuna_study.store.schema import (
+    ADDED,
+    OWN_VERSION,
+    own_epochs,
+    own_schema,
+    own_tables,
+    own_trials,
+)
 from optuna_study.store.urls import PostgreSQL, SQLiteFile, masked
 
 if TYPE_CHECKING:
@@ -33,12 +42,14 @@ if TYPE_CHECKING:
 
     from optuna_study.store.open import Store
 
+log = logging.getLogger(__name__)
+
 _CREATION_LOCK = 0x6F707475_6E610001  # any number that others are unlikely to lock
 _ASK_AGAIN_SECONDS = 0.1  # a store is made in half a second
 
 
 def ensure(store: Store) -> None:
-    """Make what is missing of the store; quick when nothing is.
+    """Make what is missing of the store, upgrade what is older; quick when nothing is.
 
     Raises:
         FolderError: a SQLite file where nothing can be written.
@@ -53,12 +64,37 @@ def ensure(store: Store) -> None:
     with _locked(store):
         if _complete(store):
             return
-        _create_optuna_tables(store)
-        with store.write(durable=True) as connection:
-            own_tables.create_all(connection)
-            for index in _indexes():
-                index.create(connection)
-            connection.execute(insert(own_schema).values(id=1, version=OWN_VERSION))
+        version = _own_version(store)
+        if version is None:
+            _create_optuna_tables(store)
+            _create_own_tables(store)
+        else:
+            _upgrade(store, version)
+
+
+def _own_version(store: Store) -> int | None:
+    if isinstance(store.place, SQLiteFile) and not store.place.path.exists():
+        return None
+    return versions(store)[1]
+
+
+def _create_own_tables(store: Store) -> None:
+    with store.write(durable=True) as connection:
+        own_tables.create_all(connection)
+        for index in _indexes():
+            index.create(connection)
+        connection.execute(insert(own_schema).values(id=1, version=OWN_VERSION))
+
+
+def _upgrade(store: Store, version: int) -> None:
+    """Add what later versions have; workers of the older one that still run do not mind."""
+    with store.write(durable=True) as connection:
+        for step in range(version + 1, OWN_VERSION + 1):
+            for column in ADDED[step]:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {added}")
+        connection.execute(update(own_schema).values(version=OWN_VERSION))
+    log.info("%s: its tables are of version %d now", store.masked_url, OWN_VERSION)
 
 
 def _indexes() -> tuple[Index, Index]:
@@ -83,7 +119,7 @@ def _complete(store: Store) -> bool:
     revision, version = versions(store)
     if revision is not None:
         check_versions(store, revision, version)
-    return revision is not None and version is not None
+    return revision is not None and version == OWN_VERSION
 
 
 @contextmanager

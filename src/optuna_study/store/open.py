@@ -141,10 +141,13 @@ def open_store(
     url: str,
     *,
     create: bool = False,
+    upgrade: bool = False,
     clock: Callable[[], float] | None = None,
     mounts: Path = Path("/proc/mounts"),
 ) -> Store:
-    """Open the store at `url`, and with `create` make what is missing of it.
+    """Open the store at `url`; with `create` make what is missing of it.
+
+    Creating upgrades our tables of an earlier version, too; `upgrade` does that alone.
 
     Raises:
         StorageUrlError: no URL of a store, or SQLite on a network file system.
@@ -156,12 +159,12 @@ def open_store(
         refuse_network_file_system(place.path, mounts)
     store = connect(url, place, clock)
     try:
-        if create:
+        if not create:
+            require(store, older=upgrade)
+        if create or upgrade:
             from optuna_study.store import creation
 
             creation.ensure(store)
-        else:
-            require(store)
     except BaseException:
         store.close()
         raise
@@ -180,8 +183,8 @@ def connect(
     return Store(url, place, engine, engine, clock)
 
 
-def require(store: Store) -> None:
-    """Refuse a store that is not there, is none, or is of another version.
+def require(store: Store, *, older: bool = False) -> None:
+    """Refuse a store that is not there, is none, or is of another version; `older` may pass.
 
     Raises:
         StoreError: any of these.
@@ -195,6 +198,12 @@ def require(store: Store) -> None:
     if revision is None:
         raise StoreError(f"{store.masked_url}: holds no Optuna storage; check --storage")
     check_versions(store, revision, version)
+    if version is not None and version < OWN_VERSION and not older:
+        raise StoreError(
+            f"{store.masked_url}: made by an older optuna-study (version {version} of its tables, "
+            f"this one needs {OWN_VERSION}); `optuna-study doctor --fix --storage "
+            f"{store.masked_url}` upgrades it in place, and so does the next launch"
+        )
 
 
 def versions(store: Store) -> tuple[str | None, int | None]:

@@ -176,6 +176,9 @@ def _hold(
                 uuid=study.uuid, number=number, trial_id=trial_id, touched=now
             )
         )
+    connection.execute(
+        update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
+    )
     token = secrets.token_hex(16)
     seed = trial_seed(study.seed, number)
     connection.execute(

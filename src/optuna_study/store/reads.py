@@ -95,8 +95,8 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
     return found
 
 
-def best(store: Store, study: StudyRecord, *, only_baselines: bool = False) -> TrialRecord | None:
-    """The best completed trial, or baseline, the earliest of equals; None without one."""
+def best(store: Store, study: StudyRecord) -> TrialRecord | None:
+    """The best completed trial, the earliest of equals; None without one."""
     attribute = trial_system_attributes
     infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
         attribute.c.trial_id == trial_table.c.trial_id,
@@ -110,8 +110,6 @@ def best(store: Store, study: StudyRecord, *, only_baselines: bool = False) -> T
         .order_by(order, trial_table.c.number)
         .limit(1)
     )
-    if only_baselines:
-        query = query.where(own_trials.c.baseline.is_not(None))
     with store.read() as connection:
         return _one(connection, query)
 
@@ -358,4 +356,5 @@ def _study_row(row: Row[Any], tally: Row[Any] | None, touched: float | None) -> 
         running=running,
         ended=total - waiting - running,
         best=value,
+        priority=row.priority,
     )

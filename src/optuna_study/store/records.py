@@ -94,6 +94,7 @@ class NewStudy:
     seed: int
     budget: int
     planned: tuple[PlannedTrial, ...]
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class StudyRecord:
     importances: Mapping[str, float] | None = None
     importances_at: float | None = None
     importances_trials: int | None = None
+    priority: int = 0  # among studies that share workers; higher ones come first
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,9 @@ class NoTrialReason(StrEnum):
     PAUSED = "paused"
     STOPPING = "stopping"
     TOO_MANY_FAILURES = "too_many_failures"
+    DELETED = "deleted"
+    NOTHING_LEFT = "nothing_left"  # no study of the store has a trial to hand out
+    NOT_HERE = "not_here"  # some have, but none of them can be worked on from here
 
 
 @dataclass(frozen=True)
@@ -259,6 +264,7 @@ class StudyRow:
     running: int
     ended: int
     best: float | None
+    priority: int = 0
 
 
 @dataclass(frozen=True)

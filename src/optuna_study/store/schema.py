@@ -49,7 +49,7 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 1  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 2  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
@@ -187,6 +187,8 @@ own_studies = Table(
     Column("importances", Text),
     Column("importances_at", Double),
     Column("importances_trials", Integer),
+    Column("priority", Integer, nullable=False, server_default="0"),  # higher ones come first
+    Column("claimed", Double),  # when one of its trials was last handed out
 )
 own_trials = Table(
     "optuna_study_trials",
@@ -230,6 +232,9 @@ own_epochs = Table(
     Column("gradient_norm", Double),
     Column("seconds", Double),
 )
+
+# What each version of our tables added to the one before it.
+ADDED = {2: (own_studies.c.priority, own_studies.c.claimed)}
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.
 VALUE: ColumnElement[float] = case(

@@ -139,6 +139,7 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
             state=StudyState.ACTIVE.value,
             stop_after_failures=search.get("stop_after_failures") or 5,
             created=now,
+            priority=new.priority,
         )
     )
     for number, planned in enumerate(new.planned):
@@ -239,7 +240,7 @@ def find_study(store: Store, name: str) -> StudyRecord | None:
             .select_from(ours())
             .where(studies.c.study_name == name)
         ).first()
-    return None if row is None else _record(row)
+    return None if row is None else study_record(row)
 
 
 def load_study(store: Store, name: str) -> StudyRecord:
@@ -277,7 +278,8 @@ def study_names(store: Store) -> list[str]:
         )
 
 
-def _record(row: Row[Any]) -> StudyRecord:
+def study_record(row: Row[Any]) -> StudyRecord:
+    """A row of `ours()` as a record."""
     stored = row._mapping
     importances = stored["importances"]
     return StudyRecord(
@@ -298,6 +300,7 @@ def _record(row: Row[Any]) -> StudyRecord:
         importances=None if importances is None else json.loads(importances),
         importances_at=stored["importances_at"],
         importances_trials=stored["importances_trials"],
+        priority=stored["priority"],
     )
 
 
@@ -308,6 +311,15 @@ def set_budget(store: Store, study: StudyRecord, budget: int) -> None:
         NotFoundError: the study is gone.
     """
     _change(store, study, {"budget": budget})
+
+
+def set_priority(store: Store, study: StudyRecord, priority: int) -> None:
+    """Change whose turn it is among studies that share workers.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    _change(store, study, {"priority": priority})
 
 
 def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:

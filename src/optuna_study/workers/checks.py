@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.store.records import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ def prove(
         {"definition": definition, "folder": folder, "workspace": workspace, "device": device},
     )
     return proven
+
+
+def locate(
+    study: StudyRecord, definition: Definition, folder: Path | None, workspace: Workspace
+) -> Path | None:
+    """Where this machine has a study's pictures; see `find_pictures`.
+
+    Raises:
+        DataError: nowhere.
+    """
+    found: Path | None = _ask(
+        "find_pictures",
+        {"study": study, "definition": definition, "given": folder, "workspace": workspace},
+    )
+    return found
 
 
 def _ask(question: str, arguments: dict[str, Any]) -> Any:

@@ -67,7 +67,7 @@ def examine(
         made = "`optuna-study launch` makes it"
         return Checkup("this machine", (Line("store", f"none yet; {made}"), *lines))
     try:
-        store = open_store(request.url)
+        store = open_store(request.url, upgrade=request.fix)
     except StoreError as error:
         return Checkup(masked(request.url), (_unusable(error), *lines))
     try:

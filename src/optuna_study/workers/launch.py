@@ -7,12 +7,8 @@ workers' server, so that this one stays small and torch is imported once.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
-import os
-import platform
-import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,16 +34,17 @@ from optuna_study.store.studies import (
     find_study,
     load_study,
     set_budget,
+    set_priority,
     set_state,
 )
 from optuna_study.store.urls import SQLiteFile, parse
 from optuna_study.training.places import is_here, way_to_get
 from optuna_study.workers import checks, machine
+from optuna_study.workers.dealing import check_crew, deal, worker_count
 from optuna_study.workers.orders import Order, warm
+from optuna_study.workers.versions import require_same_version, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optuna_study.definition.model import Definition, StudyFile
     from optuna_study.store.open import Store
     from optuna_study.workers.checks import Facts, Proven
@@ -75,6 +72,8 @@ class LaunchRequest:
     tensorboard: Path | None = None  # folder of event files
     only: str | None = None  # ONLY_BASELINES: nothing is searched
     seeds: int | None = None  # with it: runs of each baseline, in all
+    priority: int | None = None  # among studies that share workers; higher ones come first
+    detach: bool = False  # register only, others do the work
 
     @property
     def runs(self) -> int:
@@ -137,16 +136,21 @@ def prepare(request: LaunchRequest) -> Prepared:
         _compare(existing, definition, proven, request)
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
-    count = _worker_count(request.workers, definition, facts, allowed)
+    count = worker_count(request.workers, definition.config.train.threads, facts, allowed)
+    order = Order(
+        url=store.url,
+        workspace=workspace.root,
+        device=facts.device,
+        study=study.name,
+        folder=folder,
+        tensorboard=board,
+    )
     return Prepared(
         study=study,
         definition=definition,
         store=store,
         workspace=workspace,
-        orders=tuple(
-            replace(order, tensorboard=board)
-            for order in _orders(study, store.url, workspace, folder, facts, count)
-        ),
+        orders=deal(order, facts, count),
         timeout=request.timeout if request.timeout is not None else definition.search.timeout,
         resumed=existing is not None,
         notes=(*notes, *proven.notes),
@@ -197,12 +201,12 @@ def _check_options(request: LaunchRequest) -> None:
         )
     if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds {request.seeds}: give a number from 1 to {MOST_SEEDS}")
-    if request.timeout is not None and not request.timeout > 0:
-        raise UsageError(f"--timeout {request.timeout:g}: give seconds greater than 0")
-    if request.workers != "auto" and not (
-        isinstance(request.workers, int) and request.workers >= 1
-    ):
-        raise UsageError(f"--workers {request.workers}: give auto or a number from 1 up")
+    if request.detach and (request.timeout is not None or request.tensorboard is not None):
+        raise UsageError(
+            "--detach only registers the study: give --timeout to `optuna-study worker`, and "
+            "leave out --tensorboard"
+        )
+    check_crew(request.workers, request.timeout)
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
 
@@ -265,6 +269,7 @@ def _compare(
         DefinitionChangedError: what it searches, or its data, has changed.
         UsageError: another seed was asked for.
     """
+    require_same_version(existing)
     way_out = "put that back, or give the new study a name with --name"
     if existing.definition_hash != definition_hash(definition):
         changes = "; ".join(diff(from_json(existing.definition), definition))
@@ -300,6 +305,7 @@ def _new_study(
         seed=search.seed if request.seed is None else request.seed,
         budget=search.trials if asked is None else asked,
         planned=planned,
+        priority=request.priority or 0,
     )
 
 
@@ -313,13 +319,6 @@ def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
         rows = to_store(definition.space, parameters) if parameters else ()
         planned.append(PlannedTrial(baseline.name, baseline.group, rows, fixed))
     return tuple(planned)
-
-
-def versions() -> Mapping[str, str]:
-    """Versions recorded with a study, beside torch's."""
-    names = ("optuna-study", "optuna", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"python": platform.python_version(), **found}
 
 
 def _set_going(
@@ -343,41 +342,8 @@ def _set_going(
         budget = definition.search.trials  # the study file was changed since
     if budget is not None:
         set_budget(store, study, budget)
+    if request.priority is not None:
+        set_priority(store, study, request.priority)
     if existing.state is not StudyState.ACTIVE:
         set_state(store, study, StudyState.ACTIVE)
     return load_study(store, study.name)
-
-
-def _worker_count(
-    asked: str | int, definition: Definition, facts: Facts, allowed_cores: int
-) -> int:
-    if isinstance(asked, int):
-        return asked
-    if facts.device != "cpu":
-        return facts.cuda_devices if facts.chosen_freely else 1
-    threads = definition.config.train.threads
-    return machine.cpu_workers(threads, allowed_cores, machine.free_memory())
-
-
-def _orders(
-    study: StudyRecord,
-    url: str,
-    workspace: Workspace,
-    folder: Path | None,
-    facts: Facts,
-    count: int,
-) -> tuple[Order, ...]:
-    """An order a worker; GPUs are dealt round."""
-    spread = facts.chosen_freely and facts.cuda_devices > 0
-    here = f"{socket.gethostname()}-{os.getpid()}"
-    return tuple(
-        Order(
-            url=url,
-            study=study.name,
-            workspace=workspace.root,
-            folder=folder,
-            device=f"cuda:{slot % facts.cuda_devices}" if spread else facts.device,
-            name=f"{here}-{slot + 1:03d}",
-        )
-        for slot in range(count)
-    )

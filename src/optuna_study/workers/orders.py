@@ -23,14 +23,15 @@ PRELOADED = "optuna_study.workers.preload"
 
 @dataclass(frozen=True)
 class Order:
-    """One worker's task: join this study until there is nothing left to do."""
+    """One worker's task: run trials of a study, or of a whole store, until there are none left."""
 
     url: str
-    study: str
     workspace: Path
-    folder: Path | None
     device: str
-    name: str  # owner of its claims and stem of its log file
+    name: str = ""  # owner of its claims and stem of its log files; `deal` gives it
+    study: str | None = None  # None for every active study of the store
+    folder: Path | None = None  # pictures to look at first
+    forever: bool = False  # wait for more when none are left
     tensorboard: Path | None = None  # folder of event files, where they are wanted
 
 
@@ -44,8 +45,8 @@ class Word(StrEnum):
     """The words on the pipe between a launch and a worker."""
 
     STOP = "stop"  # to the worker: give the trial back and leave
-    READY = "ready"  # from it: data loaded, about to claim
-    SAID = "said"  # from it, a sentence for people
+    SAID = "said"  # from it, a sentence for people about this worker
+    NOTE = "note"  # from it, a sentence for people that others may say, too
     DONE = "done"  # from it, with the reason: nothing left to do
     ERROR = "error"  # from it, with an error's class and message: it cannot go on
 

@@ -18,6 +18,7 @@ from optuna_study.training.sources import open_pictures
 from optuna_study.training.split import split
 from optuna_study.workers.checks import Facts, Proven
 from optuna_study.workers.orders import Message, Word
+from optuna_study.workers.pictures import find_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
     """Send back what a question's function gives, or the error it raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launch ends this process when it is ended
-    questions: dict[str, Callable[..., Facts | Proven]] = {
+    questions: dict[str, Callable[..., Facts | Proven | Path | None]] = {
         "look_around": look_around,
         "prove": prove,
+        "find_pictures": find_pictures,
     }
     try:
         answer.send(questions[question](**arguments))

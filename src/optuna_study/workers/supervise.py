@@ -1,4 +1,4 @@
-"""The launch's side of its workers: start, watch, restart, stop; wherever their processes run.
+"""The side of `launch` and `worker` that has worker processes, wherever they run: watch, restart.
 
 A study's trials belong to the store's leases, not to this process: whatever happens here, a
 trial is either ended or goes back. This process never computes and never imports torch.
@@ -13,17 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.errors import FruitlessError, InterruptedBySignalError
+from optuna_study.errors import (
+    DataError,
+    FruitlessError,
+    InterruptedBySignalError,
+    NotFoundError,
+)
 from optuna_study.report import words
-from optuna_study.store import queue, reads
+from optuna_study.store import reads, turns
 from optuna_study.store.records import EndKind, NoTrialReason
 from optuna_study.workers.orders import Word, numbered, rebuilt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
 
     from optuna_study.errors import OptunaStudyError
-    from optuna_study.workers.launch import Prepared
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
     from optuna_study.workers.orders import Message, Order
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
@@ -32,6 +39,29 @@ GRACE = (
 )
 DEATHS_IN_A_ROW = 5  # per worker, with no trial ended in between, before the launch gives up
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Task(Protocol):
+    """What a crew of workers is there for."""
+
+    @property
+    def store(self) -> Store:
+        """Where the trials are."""
+
+    @property
+    def study(self) -> StudyRecord | None:
+        """The one study to work on; None for every active one of the store."""
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """An order a worker."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which running trials are given back; None for no end."""
+
+    def log(self, order: Order) -> Path:
+        """The log file of a worker; a pattern where it has one in several studies."""
 
 
 class WorkerProcess(Protocol):
@@ -58,7 +88,7 @@ class WorkerProcess(Protocol):
 
 
 class Place(Protocol):
-    """Where the workers of a launch run."""
+    """Where workers run."""
 
     def start(self, order: Order) -> WorkerProcess:
         """Start a worker process."""
@@ -76,7 +106,6 @@ class WorkerView:
 
     name: str
     pid: int | None
-    ready: bool  # has loaded its data
 
 
 @dataclass(frozen=True)
@@ -93,7 +122,6 @@ class _Slot:
 
     order: Order
     process: WorkerProcess | None = None
-    ready: bool = False
     outcome: str | None = None
 
     @property
@@ -102,18 +130,19 @@ class _Slot:
 
     def view(self) -> WorkerView:
         pid = self.process.pid if self.process else None
-        return WorkerView(self.order.name, pid, self.ready)
+        return WorkerView(self.order.name, pid)
 
 
 @dataclass
 class _Crew:
-    """All workers of a launch and what is known of them."""
+    """All workers of a task and what is known of them."""
 
-    prepared: Prepared
+    task: Task
     place: Place
     slots: list[_Slot]
     hired: int  # slots there have ever been; the next one's number follows
     messages: list[str] = field(default_factory=list)
+    notes: set[str] = field(default_factory=set)  # messages that need no repetition
     deaths: int = 0  # since a trial last ended
     ended: int = 0
     last_error: OptunaStudyError | None = None
@@ -121,20 +150,21 @@ class _Crew:
     stop_before: float = 0.0  # monotonic time at which patience ends
 
 
-def run(prepared: Prepared, place: Place, every: float = TICK) -> Iterator[Tick]:
-    """Run the prepared launch and yield a tick every so many seconds until nothing is left to do.
+def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
+    """Run a task's workers and yield a tick every so many seconds until nothing is left to do.
 
-    Ends normally when the budget is met, the launch's time is over, or the study is paused or
+    Ends normally when the budget is met, the task's time is over, or the study is paused or
     stopped from elsewhere.
 
     Raises:
         InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP; running trials were given back.
         FruitlessError: no trial completed, or too many failed in a row.
+        NotFoundError: the study was deleted.
         OptunaStudyError: what the workers ran into, when none can go on.
     """
-    slots = [_Slot(order) for order in prepared.orders]
-    crew = _Crew(prepared, place, slots, hired=len(slots))
-    crew.ended = reads.counts(prepared.store, prepared.study).ended
+    slots = [_Slot(order) for order in task.orders]
+    crew = _Crew(task, place, slots, hired=len(slots))
+    crew.ended = turns.ended(task.store, task.study)
     started = time.monotonic()
     with _listening() as received:
         try:
@@ -148,6 +178,7 @@ def run(prepared: Prepared, place: Place, every: float = TICK) -> Iterator[Tick]
                 yield _tick(crew)
         finally:
             _dismiss(crew)
+    _say_why(crew)
     if crew.messages:
         yield _tick(crew)
     if received:
@@ -162,15 +193,17 @@ def _tick(crew: _Crew) -> Tick:
 
 def _start(crew: _Crew, slot: _Slot) -> None:
     slot.process = crew.place.start(slot.order)
-    slot.ready, slot.outcome = False, None
+    slot.outcome = None
 
 
 def _hear(crew: _Crew, slot: _Slot) -> None:
     for message in slot.process.hear() if slot.process is not None else ():
-        if message.word is Word.READY:
-            slot.ready = True
-        elif message.word is Word.DONE:
+        if message.word is Word.DONE:
             slot.outcome = message.text
+        elif message.word is Word.NOTE:
+            if message.text not in crew.notes:  # every worker finds the same
+                crew.messages.append(message.text)
+            crew.notes.add(message.text)
         else:
             crew.messages.append(f"{slot.order.name}: {message.text}")
             if message.word is Word.ERROR:
@@ -179,11 +212,11 @@ def _hear(crew: _Crew, slot: _Slot) -> None:
 
 def _care(crew: _Crew, received: list[int], elapsed: float) -> None:
     """Everything a tick may call for: signals, the end of the time, dead workers."""
-    prepared = crew.prepared
+    timeout = crew.task.timeout
     if received and crew.stopping is None:
         _ask_to_stop(crew, f"{signal.Signals(received[0]).name}: giving running trials back")
-    if prepared.timeout is not None and elapsed > prepared.timeout and crew.stopping is None:
-        _ask_to_stop(crew, f"the {prepared.timeout:g} s of this launch are over: giving back")
+    if timeout is not None and elapsed > timeout and crew.stopping is None:
+        _ask_to_stop(crew, f"the {timeout:g} s asked for are over: giving back")
     if crew.stopping and (len(received) > 1 or time.monotonic() > crew.stop_before):
         _kill(crew)
     for slot in list(crew.slots):
@@ -215,10 +248,13 @@ def _bury(crew: _Crew, slot: _Slot, how: str) -> None:
     slot.process = None
     if slot.outcome is not None:
         return
-    prepared = crew.prepared
-    returned = queue.give_back_owner(prepared.store, prepared.study, slot.order.name)
-    trial = f", trial {', '.join(map(str, returned))} goes back" if returned else ""
-    crew.messages.append(f"{slot.order.name} {how}{trial}; log: {prepared.log(slot.order)}")
+    task = crew.task
+    returned = turns.give_back_lost(task.store, slot.order.name)
+    numbers = ", ".join(
+        f"{number}" if task.study else f"{number} of {name}" for name, number in returned
+    )
+    trial = f", trial {numbers} goes back" if returned else ""
+    crew.messages.append(f"{slot.order.name} {how}{trial}; log: {task.log(slot.order)}")
     if crew.stopping is None and _may_restart(crew):
         _start(crew, slot)
 
@@ -242,7 +278,7 @@ def _fit(crew: _Crew) -> None:
         crew.messages.append(f"room for {words.count(-surplus, 'more worker')}")
     for _ in range(-surplus):
         crew.hired += 1
-        slot = _Slot(numbered(crew.prepared.orders[0], crew.hired))
+        slot = _Slot(numbered(crew.task.orders[0], crew.hired))
         crew.slots.append(slot)
         _start(crew, slot)
 
@@ -257,7 +293,7 @@ def _withdraw(crew: _Crew, slot: _Slot) -> None:
 
 def _may_restart(crew: _Crew) -> bool:
     """Whether dying workers get somewhere: a trial has ended since the last few deaths."""
-    ended = reads.counts(crew.prepared.store, crew.prepared.study).ended
+    ended = turns.ended(crew.task.store, crew.task.study)
     crew.deaths = 1 if ended > crew.ended else crew.deaths + 1
     crew.ended = ended
     return crew.deaths < DEATHS_IN_A_ROW * len(crew.slots)
@@ -276,7 +312,7 @@ def _dismiss(crew: _Crew) -> None:
         for slot in crew.slots:
             _hear(crew, slot)
     _kill(crew)
-    crew.stopping = crew.stopping or "the launch ended early"
+    crew.stopping = crew.stopping or "ended early"
     for slot in crew.slots:
         if slot.process is not None:
             _bury(crew, slot, slot.process.ended() or "was killed")
@@ -286,11 +322,23 @@ def _at_work(slot: _Slot) -> bool:
     return slot.process is not None and slot.process.ended() is None
 
 
+def _say_why(crew: _Crew) -> None:
+    """Tell of a study that was paused or stopped from elsewhere."""
+    outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
+    for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
+        if study is not None and reason in outcomes:
+            crew.messages.append(
+                f"{study.name} is {word}, so its workers end; launching it again lets it go on"
+            )
+
+
 def _judge(crew: _Crew) -> None:
     """Say whether what was done bore fruit.
 
     Raises:
         FruitlessError: no trial completed though the study is over, or too many failed in a row.
+        NotFoundError: the study was deleted.
+        DataError: none of the store's studies can be worked on here.
         OptunaStudyError: every worker died of it.
     """
     outcomes = {slot.outcome for slot in crew.slots}
@@ -299,15 +347,33 @@ def _judge(crew: _Crew) -> None:
     if outcomes == {None}:
         raise crew.last_error or FruitlessError(
             "workers died again and again before a trial ended; their logs say more: "
-            f"{crew.prepared.log(crew.prepared.orders[0]).parent}"
+            f"{crew.task.log(crew.task.orders[0]).parent}"
         )
-    name = crew.prepared.study.name
+    if NoTrialReason.NOT_HERE in outcomes:
+        raise DataError(
+            f"{crew.task.store.masked_url}: holds trials to run, none of which can be run here: "
+            f"{'; '.join(sorted(crew.notes))}"
+        )
+    if crew.task.study is not None:
+        require_fruit(crew.task.store, crew.task.study, outcomes)
+
+
+def require_fruit(store: Store, study: StudyRecord, outcomes: Collection[str | None]) -> None:
+    """Refuse to call a study done that has nothing to show; `outcomes` are why its workers left.
+
+    Raises:
+        NotFoundError: it was deleted.
+        FruitlessError: none of its trials completed, or too many failed in a row.
+    """
+    name = study.name
+    if NoTrialReason.DELETED in outcomes:
+        raise NotFoundError(f"study '{name}' was deleted from {store.masked_url}")
     if NoTrialReason.TOO_MANY_FAILURES in outcomes:
         raise FruitlessError(
             f"{name}: too many trials failed in a row; `optuna-study trials {name}` gives the "
             "reasons, `optuna-study show` with --trial a traceback"
         )
-    counts = reads.counts(crew.prepared.store, crew.prepared.study)
+    counts = reads.counts(store, study)
     if NoTrialReason.BUDGET_MET in outcomes and not counts.ends.get(EndKind.COMPLETED):
         raise FruitlessError(
             f"{name}: {counts.ended} trials ended and none completed; "

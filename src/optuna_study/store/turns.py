@@ -1,0 +1,91 @@
+"""Whose turn it is among the studies that share workers, and what a lost worker held in any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from optuna_study.errors import NotFoundError
+from optuna_study.store import queue
+from optuna_study.store.records import StudyState
+from optuna_study.store.schema import own_studies, own_trials, studies
+from optuna_study.store.studies import ours, study_record
+
+if TYPE_CHECKING:
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+
+
+def in_turn(store: Store) -> list[StudyRecord]:
+    """The studies whose workers go on, in the order in which they are to hand out trials.
+
+    Higher priority first; of equals the one with the fewest trials at work, then the one that has
+    waited longest since its last claim, then the oldest. Whether a budget is met is the claim's to
+    say: counting it here would cost more with every ended trial.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if not store.is_ours:
+        return []
+    own = own_studies.c
+    with store.read() as connection:
+        at_work = (
+            select(func.count())
+            .where(
+                own_trials.c.uuid == own.uuid,
+                own_trials.c.token.is_not(None),
+                own_trials.c.lease_until >= store.now(connection),
+            )
+            .scalar_subquery()
+        )
+        rows = connection.execute(
+            select(studies.c.study_id, studies.c.study_name, own_studies)
+            .select_from(ours())
+            .where(
+                own.state == StudyState.ACTIVE.value,
+                own.failures_in_a_row < own.stop_after_failures,
+            )
+            .order_by(own.priority.desc(), at_work, func.coalesce(own.claimed, 0.0), own.created)
+        ).all()
+    return [study_record(row) for row in rows]
+
+
+def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
+    """Give back at once whatever a worker known to be dead holds: names of studies and numbers.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    query = (
+        select(studies.c.study_id, studies.c.study_name, own_studies)
+        .select_from(ours())
+        .where(
+            own_studies.c.uuid.in_(
+                select(own_trials.c.uuid).where(
+                    own_trials.c.token.is_not(None),
+                    own_trials.c.owner.startswith(owner, autoescape=True),
+                )
+            )
+        )
+    )
+    with store.read() as connection:
+        held = [study_record(row) for row in connection.execute(query)]
+    returned = []
+    for study in held:
+        try:
+            numbers = queue.give_back_owner(store, study, owner)
+        except NotFoundError:  # deleted in this very moment
+            continue
+        returned += [(study.name, number) for number in numbers]
+    return returned
+
+
+def ended(store: Store, study: StudyRecord | None) -> int:
+    """How many trials of a study of ours, or of all of them, have ended."""
+    query = select(func.count()).where(own_trials.c.end_kind.is_not(None))
+    if study is not None:
+        query = query.where(own_trials.c.uuid == study.uuid)
+    with store.read() as connection:
+        return int(connection.execute(query).scalar_one())

@@ -1,0 +1,290 @@
+"""What a worker has at hand: the store, its device, and the studies that it has opened.
+
+A place is made ready, its pictures loaded and its definition checked, before a trial is claimed
+for it: nobody holds a trial that cannot begin.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import optuna
+
+from optuna_study.errors import (
+    DataError,
+    FolderError,
+    NotFoundError,
+    OtherVersionError,
+    UsageError,
+)
+from optuna_study.paths import Workspace, writing
+from optuna_study.search import site as sites
+from optuna_study.search.site import Site
+from optuna_study.store import queue, reads, studies, turns
+from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.store.records import Claim, NoTrialReason
+from optuna_study.training.build import check_model
+from optuna_study.training.data import load_data
+from optuna_study.training.device import environment, pick_device, use_threads
+from optuna_study.workers.pictures import find_pictures
+from optuna_study.workers.versions import (
+    PACKAGE,
+    differences,
+    pinned_definition,
+    require_same_version,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import torch
+    from optuna.storages import BaseStorage
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+    from optuna_study.workers.orders import Order
+
+log = logging.getLogger(__name__)
+
+MOST_OPEN = 2  # studies whose pictures a worker keeps: those of a flower study take 1 GB
+NOTE_SECONDS = 15.0  # between two notes on a study
+OVER = (NoTrialReason.BUDGET_MET, NoTrialReason.STOPPING, NoTrialReason.PAUSED)
+
+
+class Bench:
+    """Hands out the next trial with a place to run it: of one study, or of a store by turns."""
+
+    def __init__(
+        self,
+        store: Store,
+        storage: BaseStorage,
+        device: torch.device,
+        order: Order,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.store = store
+        self._storage = storage
+        self._device = device
+        self._order = order
+        self._tell = tell
+        self._only = None if order.study is None else require_study(store, order.study)
+        self._open: OrderedDict[str, Site] = OrderedDict()  # by UUID, the last used at the end
+        self._noted: dict[str, float] = {}  # when a study's note was last brought up to date
+        self._met: dict[str, int] = {}  # budgets seen to be met
+        self._unusable: set[str] = set()
+        self._log = _StudyLog(order.name)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._log.close()
+        self.store.close()
+
+    def claim(self, lease: float) -> tuple[Site, Claim] | NoTrialReason:
+        """The next trial and its place, or why there is none.
+
+        Raises:
+            OptunaStudyError: the only study asked for cannot be worked on here.
+            StoreError: the store fails.
+        """
+        if self._only is not None:
+            return self._claim_of(self._only, lease)
+        refusals = set()
+        for study in turns.in_turn(self.store):
+            found = self._claim_if_usable(study, lease)
+            if not isinstance(found, NoTrialReason):
+                return found
+            refusals.add(found)
+        for reason in (NoTrialReason.BUDGET_TAKEN, NoTrialReason.NOT_HERE):
+            if reason in refusals:
+                return reason
+        return NoTrialReason.NOTHING_LEFT
+
+    def finished(self, site: Site) -> None:
+        """A trial of this place is over: renew what its study shows, now and then."""
+        uuid = site.study.uuid
+        if time.monotonic() - self._noted.get(uuid, 0.0) > NOTE_SECONDS:
+            sites.bring_up_to_date(site)
+            self._noted[uuid] = time.monotonic()
+
+    def _claim_if_usable(
+        self, study: StudyRecord, lease: float
+    ) -> tuple[Site, Claim] | NoTrialReason:
+        """As `_claim_of`, for one of several studies: one that cannot be worked on is left out."""
+        if self._met.get(study.uuid) == study.budget:
+            return NoTrialReason.BUDGET_MET
+        if study.uuid in self._unusable:
+            return NoTrialReason.NOT_HERE
+        if study.uuid not in self._open and (refusal := self._without_opening(study)):
+            return refusal
+        try:
+            return self._claim_of(study, lease)
+        except FolderError:  # this worker's own, whatever the study
+            raise
+        except (UsageError, OtherVersionError) as error:
+            self._unusable.add(study.uuid)
+            self._tell(str(error))
+            return NoTrialReason.NOT_HERE
+
+    def _without_opening(self, study: StudyRecord) -> NoTrialReason | None:
+        """Why a study is not worth loading its pictures, if so."""
+        try:
+            queue.reap(self.store, study)
+        except NotFoundError:
+            return NoTrialReason.DELETED
+        counts = reads.counts(self.store, study)
+        if counts.ended >= study.budget:
+            self._met[study.uuid] = study.budget
+            return NoTrialReason.BUDGET_MET
+        taken = counts.ended + counts.running >= study.budget
+        return NoTrialReason.BUDGET_TAKEN if taken else None
+
+    def _claim_of(self, study: StudyRecord, lease: float) -> tuple[Site, Claim] | NoTrialReason:
+        try:
+            site = self._site(study)
+            claimed = queue.claim(self.store, study, self._order.name, lease=lease)
+        except NotFoundError:
+            self._open.pop(study.uuid, None)
+            return NoTrialReason.DELETED
+        if isinstance(claimed, Claim):
+            self._turn_to(site)
+            return site, claimed
+        if claimed is NoTrialReason.BUDGET_MET:
+            self._met[study.uuid] = study.budget
+        if claimed in OVER and study.uuid in self._noted:
+            del self._noted[study.uuid]
+            sites.bring_up_to_date(site, last=True)
+        return claimed
+
+    def _site(self, study: StudyRecord) -> Site:
+        if study.uuid not in self._open:
+            while len(self._open) >= MOST_OPEN:
+                self._open.popitem(last=False)
+            self._open[study.uuid] = open_site(
+                self.store, self._storage, study, self._device, self._order
+            )
+            self._noted[study.uuid] = time.monotonic()
+            self._log.turn_to(self._open[study.uuid])
+            self._say_differences(self._open[study.uuid])
+        self._open.move_to_end(study.uuid)
+        return self._open[study.uuid]
+
+    def _say_differences(self, site: Site) -> None:
+        log.info("joins %s on %s", site.study.name, site.device)
+        for sentence in differences(site.study, site.environment):
+            log.warning("differs from where the study was made: %s", sentence)
+
+    def _turn_to(self, site: Site) -> None:
+        self._log.turn_to(site)
+        use_threads(site.definition.config.train.threads)
+
+
+def open_bench(order: Order, tell: Callable[[str], None]) -> Bench:
+    """Open the store and the device of an order; `tell` hears a sentence for people.
+
+    Raises:
+        NotFoundError: no such study.
+        DeviceError: no such device.
+        StoreError: the store cannot be reached.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    device = pick_device(order.device)
+    store = open_store(order.url)
+    try:
+        return Bench(store, optuna_storage(store), device, order, tell)
+    except BaseException:
+        store.close()
+        raise
+
+
+def require_study(store: Store, name: str) -> StudyRecord:
+    """The study with exactly this name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    study = studies.find_study(store, name)
+    if study is None:
+        raise NotFoundError(f"no study '{name}' in {store.masked_url}; was it deleted?")
+    return study
+
+
+def open_site(
+    store: Store, storage: BaseStorage, study: StudyRecord, device: torch.device, order: Order
+) -> Site:
+    """Make a study's place of work: its definition as pinned, its pictures on the device.
+
+    Raises:
+        OtherVersionError: another version of this package has made the study.
+        DataError: its pictures are not here.
+        UsageError: its model is not.
+    """
+    require_same_version(study)
+    definition = pinned_definition(study)
+    workspace = Workspace(order.workspace)
+    settings = definition.config
+    folder = find_pictures(study, definition, order.folder, workspace)
+    data = load_data(settings.data, folder, workspace, device, settings.train.memory_format)
+    if data.fingerprint != study.fingerprint:
+        raise DataError(f"{study.name}: its pictures in {folder} have just changed; try again")
+    check_model(
+        settings.model,
+        channels=data.channels,
+        image_size=data.image_size,
+        classes=len(data.classes),
+    )
+    return Site(
+        store=store,
+        storage=storage,
+        study=study,
+        definition=definition,
+        workspace=workspace,
+        data=data,
+        device=device,
+        environment={
+            **environment(device, settings.train.threads),
+            PACKAGE: versions()[PACKAGE],
+        },
+        tensorboard=order.tensorboard,
+    )
+
+
+class _StudyLog:
+    """The worker's log file, in the folder of the study that it works on."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._path: Path | None = None
+        self._handler: logging.Handler | None = None
+
+    def turn_to(self, site: Site) -> None:
+        """Write to the file in this study's folder from now on."""
+        path = site.workspace.log(site.study.uuid, self._worker)
+        if path == self._path:
+            return
+        self.close()
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(handler)
+        logging.getLogger(_LOGGERS[0]).setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        self._path, self._handler = path, handler
+
+    def close(self) -> None:
+        """Write nowhere."""
+        if self._handler is None:
+            return
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(self._handler)
+        self._handler.close()
+        self._path = self._handler = None
+
+
+_LOGGERS: Sequence[str] = ("optuna_study", "optuna", "py.warnings")

@@ -1,0 +1,50 @@
+"""How many workers a machine gets, and which device each of them has."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import UsageError
+from optuna_study.workers import machine
+
+if TYPE_CHECKING:
+    from optuna_study.workers.checks import Facts
+    from optuna_study.workers.orders import Order
+
+
+def check_crew(workers: str | int, timeout: float | None) -> None:
+    """Refuse a number of workers or a time that cannot be.
+
+    Raises:
+        UsageError: either is not positive.
+    """
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"--timeout {timeout:g}: give seconds greater than 0")
+    if workers != "auto" and not (isinstance(workers, int) and workers >= 1):
+        raise UsageError(f"--workers {workers}: give auto or a number from 1 up")
+
+
+def worker_count(asked: str | int, threads: int, facts: Facts, allowed_cores: int) -> int:
+    """The number asked for; for `auto` what GPUs, or cores of `threads` each and memory, allow."""
+    if isinstance(asked, int):
+        return asked
+    if facts.device != "cpu":
+        return facts.cuda_devices if facts.chosen_freely else 1
+    return machine.cpu_workers(threads, allowed_cores, machine.free_memory())
+
+
+def deal(order: Order, facts: Facts, count: int) -> tuple[Order, ...]:
+    """An order a worker, each with a name and a device of its own; GPUs are dealt round."""
+    spread = facts.chosen_freely and facts.cuda_devices > 0
+    here = f"{socket.gethostname()}-{os.getpid()}"
+    return tuple(
+        replace(
+            order,
+            device=f"cuda:{slot % facts.cuda_devices}" if spread else facts.device,
+            name=f"{here}-{slot + 1:03d}",
+        )
+        for slot in range(count)
+    )
