@@ -15,7 +15,6 @@ from optuna_study.store.records import Claim
 from optuna_study.store.schema import own_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 # As the version made them, written out: what the code makes today is another matter.
@@ -78,7 +77,7 @@ VERSION_1 = (
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store that version 1 has made, with a study of one waiting baseline."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"

@@ -35,10 +35,6 @@ def _own_warnings() -> Iterator[None]:
     logging.captureWarnings(False)
 
 
-def nobody() -> None:
-    """Hears that a worker is ready."""
-
-
 @pytest.fixture
 def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Prepared:
     text = study_text.replace("trials = 5", "trials = 3")
@@ -91,7 +87,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
     leave = Leaving()
     study = prepared.study
     with _left_when(leave, lambda: _half_way(prepared.store, study)):
-        assert work(here, leave, nobody) == "stopped by SIGTERM"
+        assert work(here, leave) == "stopped by SIGTERM"
     given_back = reads.trial(prepared.store, study, 2)
     assert given_back.state is TrialState.WAITING
     assert 2 <= given_back.epochs < 10
@@ -110,8 +106,9 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
     )
     curves = []
     for order in orders:
-        assert work(order, Leaving(), nobody) == NoTrialReason.BUDGET_MET
+        assert work(order, Leaving()) == NoTrialReason.BUDGET_MET
         store = open_store(order.url)
+        assert order.study is not None
         record = load_study(store, order.study)
         last = reads.trial(store, record, 2)
         assert (last.claims, last.resumed_elsewhere) == (2, False)

@@ -13,19 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.errors import (
-    DataError,
-    FruitlessError,
-    InterruptedBySignalError,
-    NotFoundError,
-)
+from optuna_study.errors import DataError, FruitlessError, InterruptedBySignalError
 from optuna_study.report import words
-from optuna_study.store import reads, turns
-from optuna_study.store.records import EndKind, NoTrialReason
+from optuna_study.store import turns
+from optuna_study.store.records import NoTrialReason
 from optuna_study.workers.orders import Word, numbered, rebuilt
+from optuna_study.workers.verdict import require_fruit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from optuna_study.errors import OptunaStudyError
@@ -356,29 +352,6 @@ def _judge(crew: _Crew) -> None:
         )
     if crew.task.study is not None:
         require_fruit(crew.task.store, crew.task.study, outcomes)
-
-
-def require_fruit(store: Store, study: StudyRecord, outcomes: Collection[str | None]) -> None:
-    """Refuse to call a study done that has nothing to show; `outcomes` are why its workers left.
-
-    Raises:
-        NotFoundError: it was deleted.
-        FruitlessError: none of its trials completed, or too many failed in a row.
-    """
-    name = study.name
-    if NoTrialReason.DELETED in outcomes:
-        raise NotFoundError(f"study '{name}' was deleted from {store.masked_url}")
-    if NoTrialReason.TOO_MANY_FAILURES in outcomes:
-        raise FruitlessError(
-            f"{name}: too many trials failed in a row; `optuna-study trials {name}` gives the "
-            "reasons, `optuna-study show` with --trial a traceback"
-        )
-    counts = reads.counts(store, study)
-    if NoTrialReason.BUDGET_MET in outcomes and not counts.ends.get(EndKind.COMPLETED):
-        raise FruitlessError(
-            f"{name}: {counts.ended} trials ended and none completed; "
-            f"`optuna-study trials {name}` gives the reasons"
-        )
 
 
 @contextmanager
