@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 # As the version made them, written out: what the code makes today is another matter.
 VERSION_1 = (
-    "CREATE TABLE optuna_study_schema (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)",
+    """
+    CREATE TABLE optuna_study_schema (
+        id INTEGER NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (id)
+    )
+    """,
     "INSERT INTO optuna_study_schema VALUES (1, 1)",
     """
     CREATE TABLE optuna_study_studies (
