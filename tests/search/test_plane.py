@@ -172,7 +172,7 @@ def test_the_dashboard_lists_them_where_the_data_are_points(
         str(tmp_path / "tiny.toml"), profile="full", device="cpu", workers=1, workspace=workspace
     )
     prepared = prepare(request)
-    work(prepared.orders[0], Leaving(), lambda: None)
+    work(prepared.orders[0], Leaving())
     ended = reads.trials(prepared.store, prepared.study)
     assert [trial.number for trial in ended] == [0, 1]
     listed = _listed(prepared.store, prepared.study.study_id, workspace)
