@@ -60,7 +60,7 @@ def test_a_trials_note_says_how_it_ended_and_what_it_was(trial: MakeTrial) -> No
     )
     assert text.splitlines()[0] == "## Trial 7 · baseline **strategy-2**"
     assert "**completed**: all 4 epochs" in text
-    assert "| breakpoints | 0.005 from epoch 18, 0.001 from epoch 30 |" in text
+    assert "| breakpoints | after 18: 0.005, after 30: 0.001 |" in text
     assert "| optimizer | adam |" in text
     assert "seed 1, 4 epochs, 12 s of training" in text
     assert "`optuna-study export alexnet_pokemon@cpu --trial 7 -o trial.toml`" in text

@@ -101,7 +101,7 @@ def test_hyperparameters_stand_beside_what_they_reached(
     write(tmp_path, digits)
     assert hyperparameters(tmp_path) == {
         "lr": 0.01,
-        "breakpoints": "0.003 after 1",
+        "breakpoints": "after 1: 0.003",
         "activation": "relu",
         "batch_size": 32.0,
         "end": "completed",

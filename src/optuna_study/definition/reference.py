@@ -199,7 +199,7 @@ settings, both must hold.
 
 **Breakpoints.** `most` is how often the learning rate may change. Each change is found as the
 number of epochs since the one before, so they are always in order, and as a factor on the rate
-before it, so a schedule such as 0.01, from epoch 18 on 0.003, is said exactly. `factor` bounds
+before it, so a schedule such as 0.01 to epoch 18, then 0.003, is said exactly. `factor` bounds
 the factor (logarithmic, unless it has `log = false`); `after = {{low = 5, high = 50}}` bounds the
 epochs, and may be left out. A change that would fall on the last epoch or later does not happen.
 """

@@ -7,6 +7,8 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.training.schedule import breakpoints_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -97,7 +99,7 @@ def elapsed(started: float | None, completed: float | None) -> str | None:
 
 
 def setting(value: Any) -> str:
-    """A setting's value; learning-rate breakpoints as `after 18: 0.003`.
+    """A setting's value; a list is one of learning-rate breakpoints.
 
     >>> setting(0.00123456), setting("relu"), setting(((18, 0.003),)), setting(())
     ('0.001235', 'relu', 'after 18: 0.003', 'none')
@@ -107,7 +109,7 @@ def setting(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, list | tuple):
-        return ", ".join(f"after {epoch}: {number(rate)}" for epoch, rate in value) or "none"
+        return breakpoints_text(value)
     return str(value)
 
 

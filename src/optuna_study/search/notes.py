@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.store.records import EndKind
 from optuna_study.training.config import get_setting
+from optuna_study.training.schedule import breakpoints_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,6 +89,6 @@ def _importance_table(importances: Mapping[str, float]) -> list[str]:
 def _cell(value: object) -> str:
     """A value within a Markdown table, on one line."""
     if isinstance(value, tuple):
-        return ", ".join(f"{lr:g} from epoch {epoch}" for epoch, lr in value) or "none"
+        return breakpoints_text(value)
     text = "" if value is None else str(value)
     return " ".join(text.split()).replace("|", "\\|")[:160]

@@ -20,6 +20,7 @@ from optuna_study.training.augment import augment
 from optuna_study.training.catalogue import augmentation_names
 from optuna_study.training.config import get_setting
 from optuna_study.training.data import centre_crop
+from optuna_study.training.schedule import breakpoints_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,7 +109,7 @@ def _hyperparameters(
 
     values = {name: get_setting(config, name) for name in searched}
     plain = {
-        name: value if isinstance(value, bool | int | float | str) else _breakpoints(value)
+        name: value if isinstance(value, bool | int | float | str) else breakpoints_text(value)
         for name, value in values.items()
     }
     reached = {} if end.value is None else {metric: end.value}
@@ -117,8 +118,3 @@ def _hyperparameters(
         writer.file_writer.add_summary(each)
     for tag, value in reached.items():
         writer.add_scalar(tag, value)
-
-
-def _breakpoints(pairs: Sequence[tuple[int, float]]) -> str:
-    """Learning-rate changes in one word, since TensorBoard knows no lists."""
-    return ", ".join(f"{lr:g} after {epoch}" for epoch, lr in pairs) or "none"

@@ -1,4 +1,4 @@
-"""The learning rate at a step, as pure floats."""
+"""The learning rate at a step, as pure floats, and its changes in words; free of torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from optuna_study.training.config import TrainSettings
 
 
@@ -26,6 +28,15 @@ def lr_at(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
     if step < warm_steps:
         rate *= (step + 1) / warm_steps
     return rate
+
+
+def breakpoints_text(pairs: Iterable[tuple[int, float]]) -> str:
+    """Breakpoints as people read them: the last epoch before each change, and the new rate.
+
+    >>> breakpoints_text([(18, 0.003), (30, 0.00012345)]), breakpoints_text([])
+    ('after 18: 0.003, after 30: 0.0001234', 'none')
+    """
+    return ", ".join(f"after {epoch}: {rate:.4g}" for epoch, rate in pairs) or "none"
 
 
 def _piecewise(settings: TrainSettings, epochs_done: int) -> float:
