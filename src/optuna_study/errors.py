@@ -135,6 +135,16 @@ class InterruptedBySignalError(OptunaStudyError):
         )
 
 
+def in_one_line(error: BaseException) -> str:
+    """An error of somebody else's in one line: its class and its first line, 300 characters long.
+
+    >>> in_one_line(ValueError("no such layer"))
+    'ValueError: no such layer'
+    """
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}"[:300]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The hint for an unknown name: the nearest known one, or all of them.
 

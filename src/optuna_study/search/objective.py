@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from optuna_study.errors import DiskFullError, FolderError, StaleClaimError, StoreError
+from optuna_study.errors import (
+    DiskFullError,
+    FolderError,
+    StaleClaimError,
+    StoreError,
+    in_one_line,
+)
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.pace import Pace
 from optuna_study.store.records import End, EndKind, EpochRecord
@@ -182,7 +188,7 @@ def _end_of(course: _Course) -> End | None:
     except Exception as error:  # noqa: BLE001 - whatever a configuration makes torch raise ends this trial alone
         trace = traceback.format_exc()
         kind = EndKind.OUT_OF_MEMORY if is_out_of_memory(error) else EndKind.FAILED
-        sentence = _sentence(error)
+        sentence = in_one_line(error)
         course.device_lost = kind is EndKind.FAILED and is_lost(error)
     # Out of the handler: the error no longer holds the frames that hold the tensors.
     course.started = None
@@ -311,9 +317,3 @@ def recorded(result: EpochResult, metric: str) -> EpochRecord:
         gradient_norm=result.gradient_norm,
         seconds=result.seconds,
     )
-
-
-def _sentence(error: BaseException) -> str:
-    """An error's class and the first line of its message, at most 300 characters."""
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:300]

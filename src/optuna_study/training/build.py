@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from optuna_study.errors import UsageError, did_you_mean
-from optuna_study.training.catalogue import is_reference, model_names, resolve
+from optuna_study.training.catalogue import is_reference, model_names, resolve, usable
 from optuna_study.training.initialise import initialise
+from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import NOTHING, load_pretrained, weights_file
 
 if TYPE_CHECKING:
@@ -67,15 +68,19 @@ def initialised_model(
 
 
 def check_model(settings: ModelSettings, *, channels: int, image_size: int, classes: int) -> int:
-    """Count the parameters of a model, built without memory; one's own is tried on two pictures.
+    """Count the parameters of a model, built without memory; what is one's own is tried out.
 
     Raises:
-        UsageError: as `build_model`, or a model of one's own whose output is not (N, classes).
+        UsageError: as `build_model`, a model of one's own that raises or whose output is not (N,
+            classes), or an activation of one's own that raises or changes the shape.
     """
-    with torch.device("meta"), torch.inference_mode():
+    if is_reference(settings.activation):
+        _try_activation(settings)
+    own = is_reference(settings.name)
+    with torch.device("meta"), torch.inference_mode(), usable("model", settings.name, MODEL):
         model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
         # The first convolution without memory loads 900 modules (1.6 s), so not for those we test.
-        if is_reference(settings.name):
+        if own:
             shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
             if shape != (2, classes):
                 raise UsageError(
@@ -83,6 +88,24 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
                     f"classes; it must give (2, {classes})"
                 )
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+MODEL = (
+    "it is called as function(settings, channels=, image_size=, classes=), and what it gives "
+    "takes (N, channels, image_size, image_size) to (N, classes)"
+)
+ACTIVATION = "it takes a tensor and gives one of the same shape"
+
+
+def _try_activation(settings: ModelSettings) -> None:
+    values = torch.linspace(-1, 1, 72).view(2, 4, 3, 3)
+    with usable("activation", settings.activation, ACTIVATION):
+        shape = tuple(activation(settings)(values).shape)
+    if shape != tuple(values.shape):
+        raise UsageError(
+            f"activation '{settings.activation}': gives {shape} for {tuple(values.shape)}; "
+            "it must keep the shape"
+        )
 
 
 def _builder(name: str) -> Callable[..., object]:

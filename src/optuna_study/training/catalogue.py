@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.errors import OptunaStudyError, UsageError, did_you_mean, in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,34 @@ def resolve(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a module of one's own may raise anything
         raise UsageError(
-            f"'{reference}': module '{module_name}' cannot be imported ({error}); "
-            "write package.module:function and install the package"
+            f"'{reference}': module '{module_name}' cannot be imported ({in_one_line(error)}); "
+            "write package.module:function, and install the package or name its folder in "
+            "PYTHONPATH"
         ) from error
     try:
         return getattr(module, attribute)
     except AttributeError:
         hint = did_you_mean(attribute, [name for name in vars(module) if not name.startswith("_")])
         raise UsageError(f"'{reference}': module has no '{attribute}', {hint}") from None
+
+
+@contextmanager
+def usable(kind: str, reference: str, contract: str) -> Iterator[None]:
+    """Tell of what somebody's own function raises in the block, and what is asked of it.
+
+    Raises:
+        UsageError: it raised; known errors pass as they are.
+    """
+    try:
+        yield
+    except OptunaStudyError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{kind} '{reference}' cannot be used: {in_one_line(error)}; {contract}"
+        ) from error
 
 
 def _files(folder: str) -> list[str]:

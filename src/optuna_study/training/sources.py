@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from optuna_study.errors import DataError, did_you_mean
 from optuna_study.training.arrays import read_arrays
-from optuna_study.training.catalogue import dataset_names, is_reference, resolve
+from optuna_study.training.catalogue import dataset_names, is_reference, resolve, usable
 from optuna_study.training.folder import read_folder
-from optuna_study.training.pictures import Pictures, Request
+from optuna_study.training.pictures import Pictures, Request, require_learnable
 from optuna_study.training.places import ARRAY_SETS, ARRAY_SUFFIX
 
 if TYPE_CHECKING:
@@ -39,13 +41,50 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
         return read_arrays(folder, request, names)
     if folder is not None:
         return read_folder(folder, request.cache_size, workspace)
-    pictures = resolve(_reference(settings.name))(request)
+    if is_reference(settings.name):
+        return _own(settings.name, request)
+    pictures: Pictures = resolve(_reference(settings.name))(request)
+    return pictures
+
+
+def _own(name: str, request: Request) -> Pictures:
+    """The pictures of somebody's own function, looked at before anything relies on them."""
+    with usable("data set", name, "it is called as function(request) and gives Pictures"):
+        pictures = resolve(name)(request)
     if not isinstance(pictures, Pictures):
         raise DataError(
-            f"data set '{settings.name}': gave {type(pictures).__name__}, not Pictures; "
+            f"data set '{name}': gave {type(pictures).__name__}, not Pictures; "
             "see training/datasets for examples"
         )
+    problem = _problem(pictures, request.image_size)
+    if problem is not None:
+        raise DataError(f"data set '{name}': {problem}")
+    require_learnable(pictures.labels, pictures.groups, pictures.classes, f"data set '{name}'")
     return pictures
+
+
+def _problem(pictures: Pictures, image_size: int) -> str | None:
+    """What is wrong with the arrays of pictures, and what they must be."""
+    images, labels = pictures.images, pictures.labels
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2]:
+        return (
+            f"its images are {images.dtype} {images.shape}; "
+            "they must be uint8 (N, side, side, channels)"
+        )
+    if images.shape[1] < image_size:
+        return (
+            f"its pictures have {images.shape[1]} pixels, a model wants {image_size}; give them "
+            "at request.cache_size, or request.image_size where they fill their frame"
+        )
+    if len({len(images), len(labels), len(pictures.groups)}) > 1:
+        return (
+            f"it has {len(images)} images, {len(labels)} labels and {len(pictures.groups)} "
+            "groups; each picture needs one of each"
+        )
+    known = np.arange(len(pictures.classes))
+    if labels.dtype != np.int64 or not np.isin(labels, known).all():
+        return f"its labels must be int64 from 0 to {len(known) - 1}, places of its classes"
+    return None
 
 
 def title(name: str) -> str:

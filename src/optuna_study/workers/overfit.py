@@ -17,7 +17,7 @@ import torch
 
 from optuna_study.definition.read import find_study_file, read_study_file
 from optuna_study.definition.resolve import resolve
-from optuna_study.errors import OptunaStudyError
+from optuna_study.errors import OptunaStudyError, in_one_line
 from optuna_study.training import loop
 from optuna_study.training.catalogue import is_reference
 from optuna_study.training.config import TrainConfig, with_settings
@@ -171,7 +171,7 @@ def _attempt(
         if not is_reference(config.model.name):
             raise
         # A model of one's own may raise anything: that is an answer, too.
-        said = f"the model '{config.model.name}' raised {type(error).__name__}: {error}"
+        said = f"the model '{config.model.name}' raised {in_one_line(error)}"
         return dataclasses.replace(reached, problems=(said,))
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from optuna_study.definition.resolve import baseline_config
-from optuna_study.errors import OptunaStudyError, UsageError
+from optuna_study.errors import OptunaStudyError, in_one_line
 from optuna_study.report.curves import CLASS_COUNTS
+from optuna_study.space.dimensions import Choice
 from optuna_study.training.build import check_model
+from optuna_study.training.catalogue import is_reference
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.sources import open_pictures
 from optuna_study.training.split import split
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.training.config import ModelSettings
 
 
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
@@ -42,7 +46,7 @@ def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, An
     except OptunaStudyError as error:
         answer.send(Message(Word.ERROR, str(error), type(error).__name__))
     except Exception as error:  # noqa: BLE001 - a user's own model or data set may raise anything
-        text = f"{type(error).__name__}: {error}"
+        text = in_one_line(error)
         if os.environ.get("OPTUNA_STUDY_DEBUG"):
             text += "\n" + traceback.format_exc()
         answer.send(Message(Word.ERROR, text, OptunaStudyError.__name__))
@@ -58,7 +62,10 @@ def look_around(name: str) -> Facts:
 def prove(
     definition: Definition, folder: Path | None, workspace: Workspace, device: str
 ) -> Proven:
-    """Read and split the data; build every baseline's model without memory for its weights."""
+    """Read and split the data; build every baseline's model without memory for its weights.
+
+    Also one for each activation of somebody's own that is searched.
+    """
     config = definition.config
     pictures = open_pictures(config.data, folder, workspace)
     training = pictures.labels[
@@ -66,20 +73,14 @@ def prove(
     ]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
-    for model in dict.fromkeys(one.model for one in configs):
-        try:
-            check_model(
-                model,
-                channels=pictures.images.shape[-1],
-                image_size=config.data.image_size,
-                classes=len(pictures.classes),
-            )
-        except OptunaStudyError:
-            raise
-        except Exception as error:  # a model of one's own may raise anything
-            raise UsageError(
-                f"model '{model.name}' cannot be built: {type(error).__name__}: {error}"
-            ) from error
+    searched = own_activations(definition)
+    for model in dict.fromkeys([*(one.model for one in configs), *searched]):
+        check_model(
+            model,
+            channels=pictures.images.shape[-1],
+            image_size=config.data.image_size,
+            classes=len(pictures.classes),
+        )
     return Proven(
         pictures.fingerprint,
         {
@@ -88,3 +89,14 @@ def prove(
         },
         pictures.notes,
     )
+
+
+def own_activations(definition: Definition) -> list[ModelSettings]:
+    """The base model with each activation of somebody's own that the space holds."""
+    return [
+        replace(definition.config.model, activation=str(choice))
+        for dimension in definition.space.dimensions
+        if dimension.setting == "activation" and isinstance(dimension, Choice)
+        for choice in dimension.choices
+        if is_reference(str(choice))
+    ]

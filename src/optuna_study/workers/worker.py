@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import NotFoundError, OptunaStudyError
+from optuna_study.errors import NotFoundError, OptunaStudyError, in_one_line
 from optuna_study.search import site as sites
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.objective import Left
@@ -91,7 +91,7 @@ def serve(order: Order, control: Connection[Message, Message]) -> None:
         _say(control, Message(Word.ERROR, str(error), type(error).__name__))
         sys.exit(1)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
+        text = in_one_line(error)
         _say(control, Message(Word.ERROR, text, OptunaStudyError.__name__))
         raise
     _say(control, Message(Word.DONE, outcome))

@@ -1,0 +1,184 @@
+"""The README's section about adding one's own, run as it stands, and what one may get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMES = ["mine/activations.py", "mine/models.py", "mine/data.py", "mine.toml"]
+
+
+def blocks() -> dict[str, str]:
+    """The files that the section holds, by the path in their first line."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = section.partition("\n## Adding one's own\n")[2].partition("\n## ")[0]
+    return dict(BLOCK.findall(section))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the README's package and study file."""
+    for name, text in blocks().items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of Python's in the folder, which stands in PYTHONPATH."""
+    paths = os.pathsep.join([str(folder), str(ROOT / "src")])
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_section_holds_one_function_and_one_test_each() -> None:
+    found = blocks()
+    assert list(found) == NAMES
+    for name in NAMES[:3]:
+        functions = re.findall(r"^def (\w+)", found[name], re.MULTILINE)
+        assert functions == [functions[0], f"test_{functions[0]}"]
+
+
+@pytest.mark.slow
+def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_again(
+    folder: Path,
+) -> None:
+    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", *NAMES[:3])
+    assert "3 passed" in done.stdout, done.stdout
+    study = (folder / "mine.toml").read_text(encoding="utf-8")
+    named = 'settings = {activation = "mine.activations:squared_relu", lr = 0.02}'
+    study += f'[[baselines]]\nname = "own"\n{named}\n'  # the search may not come to it by itself
+    (folder / "mine.toml").write_text(study, encoding="utf-8")
+    done = run(folder, "optuna_study", "launch", "mine.toml", "--workers", "2", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    listed = run(folder, "optuna_study", "trials", "mine", "-f", "json")
+    trials = json.loads(listed.stdout)
+    assert len(trials) == 4
+    own = next(trial for trial in trials if trial["baseline"] == "own")
+    assert own["state"] == "COMPLETE"
+    assert own["params"]["activation"] == "mine.activations:squared_relu"
+    assert own["value"] > 0.9
+    arguments = ("export", "mine", "--trial", str(own["number"]), "-o", "own.toml")
+    assert run(folder, "optuna_study", *arguments).returncode == 0
+    done = run(folder, "optuna_study", "train", "own.toml", "-o", "again", "--verify")
+    assert done.returncode == 0, done.stderr
+    assert "agree to the last bit" in done.stdout
+
+
+WRONG = """
+import numpy as np
+import torch
+from torch import nn
+from optuna_study.training.pictures import Pictures, computed
+
+def halved(values): return values[:, ::2]
+def needy(values, more): return values
+def narrow(settings, *, channels, image_size, classes): return nn.Flatten()
+def no_sizes(settings): return nn.Flatten()
+def numbers(request): return [1, 2, 3]
+def no_request(): return None
+def _pictures(images, labels=None, groups=None):
+    count = len(images)
+    labels = np.arange(count) % 2 if labels is None else labels
+    groups = np.arange(count) if groups is None else groups
+    return Pictures(images, labels, groups, ("a", "b"), "fingerprint")
+BYTES = np.random.RandomState(0).randint(0, 256, (40, 16, 16, 1), dtype=np.uint8)
+def floats(request): return _pictures(BYTES / 255)
+def small(request): return _pictures(BYTES[:, :8, :8])
+def uneven(request): return _pictures(BYTES, np.arange(39) % 2)
+def third(request): return _pictures(BYTES, np.arange(40) % 3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "mine.activations:squared_relu",
+            "mine.activation:squared_relu",
+            "module 'mine.activation' cannot be imported (ModuleNotFoundError: No module named "
+            "'mine.activation'); write package.module:function, and install the package or name "
+            "its folder in PYTHONPATH",
+        ),
+        (
+            "mine.activations:squared_relu",
+            "mine.activations:squared_rleu",
+            "module has no 'squared_rleu', did you mean 'squared_relu'?",
+        ),
+        (
+            "mine.activations:squared_relu",
+            "mine.wrong:halved",
+            "activation 'mine.wrong:halved': gives (2, 2, 3, 3) for (2, 4, 3, 3); it must keep",
+        ),
+        (
+            "mine.activations:squared_relu",
+            "mine.wrong:needy",
+            "activation 'mine.wrong:needy' cannot be used: TypeError: needy() missing 1 required "
+            "positional argument: 'more'; it takes a tensor and gives one of the same shape",
+        ),
+        (
+            "mine.models:perceptron",
+            "mine.wrong:narrow",
+            "model 'mine.wrong:narrow': gives (2, 256) for two pictures and 2 classes; it must",
+        ),
+        (
+            "mine.models:perceptron",
+            "mine.wrong:no_sizes",
+            "model 'mine.wrong:no_sizes' cannot be used: TypeError: no_sizes() got an unexpected "
+            "keyword argument 'channels'; it is called as function(settings, channels=,",
+        ),
+        ("mine.models:perceptron", "mine.broken:model", "cannot be imported (SyntaxError: "),
+        ("mine.data:stripes", "mine.wrong:numbers", "gave list, not Pictures; see"),
+        (
+            "mine.data:stripes",
+            "mine.wrong:no_request",
+            "data set 'mine.wrong:no_request' cannot be used: TypeError: no_request() takes 0 "
+            "positional arguments but 1 was given; it is called as function(request)",
+        ),
+        (
+            "mine.data:stripes",
+            "mine.wrong:floats",
+            "its images are float64 (40, 16, 16, 1); they must be uint8 (N, side, side, channels)",
+        ),
+        ("mine.data:stripes", "mine.wrong:small", "its pictures have 8 pixels, a model wants 16;"),
+        ("mine.data:stripes", "mine.wrong:uneven", "it has 40 images, 39 labels and 40 groups;"),
+        ("mine.data:stripes", "mine.wrong:third", "its labels must be int64 from 0 to 1"),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_line_before_anything_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, sentence: str
+) -> None:
+    from optuna_study.definition.read import read_study_file
+    from optuna_study.definition.resolve import resolve
+    from optuna_study.errors import UsageError
+    from optuna_study.paths import Workspace
+    from optuna_study.workers.preflight import prove
+
+    (folder / "mine" / "wrong.py").write_text(WRONG, encoding="utf-8")
+    (folder / "mine" / "broken.py").write_text("def model(:\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    for name in [name for name in sys.modules if name == "mine" or name.startswith("mine.")]:
+        monkeypatch.delitem(sys.modules, name)
+    study = folder / "mine.toml"
+    study.write_text(study.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    definition = resolve(read_study_file(study), "full", threads=1)
+    with pytest.raises(UsageError) as caught:
+        prove(definition, None, Workspace(folder / "storage"), "cpu")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
