@@ -3,21 +3,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from optuna_study.errors import DataError, DiskFullError, FolderError
+from optuna_study.errors import DataError, DiskFullError, FolderError, UsageError
 from optuna_study.paths import (
     ARTIFACTS_VARIABLE,
     Workspace,
+    file_name,
     untouched_by_bad_data,
     writing,
     written_beside,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_option_wins_over_the_environment_and_that_over_the_default(
@@ -110,3 +110,85 @@ def test_bad_data_leave_what_was_there_and_nothing_else(tmp_path: Path) -> None:
         read()
     assert kept.exists()
     assert not new.parent.exists()
+
+
+HOSTILE = st.sampled_from(
+    (
+        *(
+            "",
+            ".",
+            "..",
+            "../up",
+            "/etc/passwd",
+            "a/../../b",
+            "a\0b",
+            "a\nb",
+            "..\\up",
+            "~",
+            "-rf",
+        ),
+        *("\u202egpj.trial", "\ud800", "a" * 201, "é" * 101, "\uff0e\uff0e\uff0fup", "\u2025"),
+    )
+)
+NAMES = (
+    HOSTILE | st.text(max_size=30) | st.from_regex(r"(\.{0,2}/?[a-z]{0,2}/?){0,4}", fullmatch=True)
+)
+METHODS = {
+    "pictures": "data",
+    "arrays": "data",
+    "cache": "cache",
+    "study": "studies",
+    "artifact": "artifacts",
+    "lock": "locks",
+}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=NAMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_name_is_one_file_of_its_folder_or_refused(
+    method: str, name: str, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path)
+    try:
+        path: Path = getattr(workspace, method)(name)
+    except UsageError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - most names are fine
+        assert str(error).isprintable()  # noqa: PT017
+        return
+    assert path.parent == tmp_path / METHODS[method]
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert path.resolve().parent == path.parent.resolve()
+    assert path.name in {each.name for each in path.parent.iterdir()}
+    with written_beside(path) as beside:
+        assert beside.parent == path.parent
+    path.unlink()
+
+
+@settings(deadline=None)
+@given(uuid=NAMES, worker=NAMES)
+def test_the_files_of_a_study_are_in_its_folder(uuid: str, worker: str) -> None:
+    workspace = Workspace(Path("/w"))
+    for make in (
+        lambda: workspace.checkpoint(uuid, 3),
+        lambda: workspace.kept_model(uuid, 3),
+        lambda: workspace.log(uuid, worker),
+    ):
+        try:
+            path = make()
+        except UsageError:
+            continue
+        assert os.path.normpath(path) == str(path)
+        assert path.parents[2] == Path("/w/studies")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "/up", "a/b", "a\0b", "\ud800", "a" * 201])
+def test_hostile_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a file"):
+        file_name(name)
+
+
+@pytest.mark.parametrize("name", ["tiny@cpu-rendered", "größe ✓", "a" * 200, "host.lan-12-001"])
+def test_usual_names_are_taken(name: str) -> None:
+    assert file_name(name) == name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.records import Claim, EpochRecord
+from optuna_study.training import checkpoint
 from optuna_study.training.config import TrainConfig, with_settings
 from optuna_study.training.data import load_data
 from optuna_study.training.device import environment
@@ -89,3 +91,36 @@ def test_a_checkpoint_that_cannot_be_used_means_beginning_anew(
     assert find_point(path, CLAIM, before[1:], HERE) is None  # epoch 1 was never reported
     path.write_bytes(path.read_bytes()[:100])
     assert find_point(path, CLAIM, before, HERE) is None  # damaged
+
+
+class Bomb:
+    """Pickles as a call that leaves a folder behind."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("place", ["epoch", "run", "environment", "more"])
+def test_a_checkpoint_with_code_in_it_means_beginning_anew(
+    data: DeviceData, tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, marker = tmp_path / "trial.pt", tmp_path / "executed"
+    _, before = train(data, path, until=2)
+    stored = torch.load(path, weights_only=True)
+    torch.save({**stored, place: Bomb(marker)}, path)
+    assert find_point(path, CLAIM, before, HERE) is None
+    assert "begins anew" in caplog.text
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("place", ["epoch", "run", "environment"])
+def test_a_checkpoint_of_something_else_means_beginning_anew(
+    data: DeviceData, tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / "trial.pt"
+    _, before = train(data, path, until=2)
+    checkpoint.save(path, {**checkpoint.load(path), place: "other"})
+    assert find_point(path, CLAIM, before, HERE) is None

@@ -212,3 +212,13 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_made(
     with pytest.raises(FolderError, match=r"--tensorboard .*: cannot be written; choose another"):
         prepare(request)
     assert not workspace.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "baseline"), [("../up", None), ("small", "/../../up"), ("", None), ("a/b", "plain")]
+)
+def test_names_of_a_store_cannot_leave_the_folder(
+    study: str, baseline: str | None, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a file"):
+        run_folder(tmp_path, study, 3, baseline)

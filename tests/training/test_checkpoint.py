@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import pickle
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from optuna_study.errors import DataError, DiskFullError, NotFoundError
 from optuna_study.training import checkpoint
@@ -84,8 +89,53 @@ def test_something_else(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
+class Bomb:
+    """Pickles as a call that leaves a file behind."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
 def test_code_is_not_run(tmp_path: Path) -> None:
-    path = tmp_path / "evil.pt"
-    torch.save({"path": checkpoint.save}, path)
+    path, marker = tmp_path / "evil.pt", tmp_path / "executed"
+    torch.save({**STATE, "bomb": Bomb(marker)}, path)
     with pytest.raises(DataError, match="not a checkpoint"):
         checkpoint.load(path)
+    path.write_bytes(pickle.dumps(Bomb(marker)))
+    with pytest.raises(DataError, match="not a checkpoint"):
+        checkpoint.load(path)
+    assert not marker.exists()
+    pickle.loads(path.read_bytes())  # the bomb is live
+    assert marker.exists()
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files within a checkpoint."""
+    path = tmp_path_factory.mktemp("parts") / "state.pt"
+    checkpoint.save(path, STATE)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_the_bytes_it_is_read_or_refused(
+    parts: dict[str, bytes], tmp_path: Path, data: st.DataObject
+) -> None:
+    name = next(name for name in parts if name.endswith("data.pkl"))
+    content = bytearray(parts[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        content[start : start + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    path = tmp_path / "state.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, held in parts.items():
+            archive.writestr(each, bytes(content) if each == name else held)
+    try:
+        assert isinstance(checkpoint.load(path), dict)
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - some of these files are fine

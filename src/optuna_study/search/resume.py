@@ -50,18 +50,30 @@ def find_point(
         return None
     try:
         stored = checkpoint.load(path)
+        epoch, environment_then, state = _parts(path, stored)
     except NotFoundError:
         return None
     except DataError as error:
         log.warning("begins anew: %s", error)
         return None
-    epoch = int(stored["epoch"])
     before = tuple(record for record in reported if record.epoch <= epoch)
     if [record.epoch for record in before] != list(range(1, epoch + 1)):
         log.warning("begins anew: %s stands for epochs that were never reported", path)
         return None
-    elsewhere = differing(stored["environment"], environment)
-    return Point(epoch, stored["run"], before, elsewhere)
+    elsewhere = differing(environment_then, environment)
+    return Point(epoch, state, before, elsewhere)
+
+
+def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """The epoch, the environment and the run's state of a checkpoint.
+
+    Raises:
+        DataError: it is none of a trial.
+    """
+    epoch, then, state = (stored.get(name) for name in ("epoch", "environment", "run"))
+    if isinstance(epoch, int) and isinstance(then, dict) and isinstance(state, dict):
+        return epoch, then, state
+    raise DataError(f"{path}: not the checkpoint of a trial")
 
 
 class CheckpointedRun:

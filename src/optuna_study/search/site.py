@@ -11,7 +11,7 @@ from optuna_dashboard import save_note
 
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
-from optuna_study.errors import DeviceLostError, DiskFullError, FolderError
+from optuna_study.errors import DeviceLostError, DiskFullError, FolderError, UsageError
 from optuna_study.search import artifacts, figures, importance, kept, notes, plane, tensorboard
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
@@ -181,7 +181,7 @@ class _Work:
                 records,
                 site.study.metric,
             )
-        except (DiskFullError, FolderError, ImportError) as error:
+        except (DiskFullError, UsageError, ImportError) as error:
             log.warning("nothing written for TensorBoard: %s", error)
 
     def _config_file(self, end: End, records: Sequence[EpochRecord]) -> str:

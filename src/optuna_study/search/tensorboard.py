@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from optuna_study.paths import writing
+from optuna_study.paths import file_name, writing
 from optuna_study.training.augment import augment
 from optuna_study.training.catalogue import augmentation_names
 from optuna_study.training.config import get_setting
@@ -44,8 +44,13 @@ SCALARS = {
 
 
 def run_folder(folder: Path, study: str, number: int, baseline: str | None) -> Path:
-    """Where a trial's events lie."""
-    return folder / study / f"trial-{number:05d}{f'-{baseline}' if baseline else ''}"
+    """Where a trial's events lie.
+
+    Raises:
+        UsageError: the study's or the baseline's name is none of a file; a store may hold any.
+    """
+    name = f"trial-{number:05d}{f'-{baseline}' if baseline else ''}"
+    return folder / file_name(study) / file_name(name)
 
 
 def write_trial(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +40,27 @@ def load(path: Path) -> dict[str, Any]:
         NotFoundError: no such file.
         DataError: the file is damaged or holds something else.
     """
-    if path.is_file() and not zipfile.is_zipfile(path):
-        # On other files torch's unpickler fails in any way its opcodes lead it to.
+    if path.is_file() and not zipfile.is_zipfile(path):  # torch reads other kinds of file, too
         raise DataError(f"{path}: not a checkpoint of this program, or damaged")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_without_code(path)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(f"{path}: no such checkpoint") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise DataError(f"{path}: not a checkpoint of this program, or damaged") from error
     if not isinstance(state, dict):
         raise DataError(f"{path}: not a checkpoint of this program")
     return state
+
+
+def read_without_code(path: Path) -> Any:
+    """What torch finds in a file, onto the CPU; code that the file names is never run.
+
+    Raises:
+        OSError: the file cannot be read.
+        DataError: it is damaged, or names code.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # the unpickler fails in any way that the bytes lead it to
+        raise DataError(f"{path}: not a checkpoint of this program, or damaged") from error

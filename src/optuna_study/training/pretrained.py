@@ -8,8 +8,6 @@ pictures, keeps its drawn weights.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ import torch
 from torch import nn
 
 from optuna_study.errors import DataError, UsageError
+from optuna_study.training.checkpoint import read_without_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,12 +110,11 @@ def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        state = read_without_code(path)
+    except (OSError, DataError) as error:
+        cause = error.__cause__ or error
+        first = next(iter(str(cause).splitlines()), type(cause).__name__)
         raise DataError(f"{path}: no readable weights ({first})") from error
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: no readable weights (damaged)") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise DataError(f"{path}: holds no weights alone; save the model's state_dict")
     return state
