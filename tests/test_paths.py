@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,9 @@ from optuna_study.paths import (
     writing,
     written_beside,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_the_option_wins_over_the_environment_and_that_over_the_default(
@@ -170,13 +174,14 @@ def test_a_name_is_one_file_of_its_folder_or_refused(
 @given(uuid=NAMES, worker=NAMES)
 def test_the_files_of_a_study_are_in_its_folder(uuid: str, worker: str) -> None:
     workspace = Workspace(Path("/w"))
-    for make in (
+    ways: list[Callable[[], Path]] = [
         lambda: workspace.checkpoint(uuid, 3),
         lambda: workspace.kept_model(uuid, 3),
         lambda: workspace.log(uuid, worker),
-    ):
+    ]
+    for way in ways:
         try:
-            path = make()
+            path = way()
         except UsageError:
             continue
         assert os.path.normpath(path) == str(path)
