@@ -169,6 +169,10 @@ def build(settings, *, channels, image_size, classes):
 """
 
 
+FEW = {"model": "only_linear:build", "subset": 0.03, "optimizer": "adam"}
+"""A convex problem of 34 pictures, which any machine learns by heart in the same way."""
+
+
 @pytest.fixture
 def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Train a small AlexNet, or another model, with some settings; what its curve says."""
@@ -182,7 +186,7 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         config = replace(config, model=replace(config.model, name=model))
         run = loop.prepare(config, digits, torch.device("cpu"))
         curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
-        counts = torch.bincount(digits.train_labels).tolist()
+        counts = torch.bincount(run.data.train_labels).tolist()
         loss, epochs = config.train.loss, config.train.epochs
         batch = run.pictures_per_step
         guessing = Guessing(chance_loss(loss, counts), max(counts) / sum(counts))
@@ -197,6 +201,14 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ({"initialisation": "zeros"}, Pattern.POOR_INITIALISATION),
         ({"initialisation": "normal", "initialisation_std": 0.01}, Pattern.POOR_INITIALISATION),
+        (
+            {
+                **{"model": "mlp", "variant": "128-64", "width": 1.0, "activation": "sigmoid"},
+                **{"initialisation": "normal", "initialisation_std": 0.001, "epochs": 20},
+                **{"optimizer": "momentum", "lr": 0.02, "batch_size": 16},
+            },
+            Pattern.POOR_INITIALISATION,  # flat for eight epochs, then a drop
+        ),
         ({"activation": "sigmoid"}, Pattern.DEAD),
         ({"lr": 0.8}, Pattern.DIVERGING),
         ({"breakpoints": ((3, 0.8),)}, Pattern.DIVERGING),
@@ -207,6 +219,11 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             {"optimizer": "gd", "lr": 0.3, "epochs": 15, "seed": 1, "model": "only_linear:build"},
             Pattern.LR_TOO_LARGE,
         ),
+        (
+            {**FEW, "lr": 0.003, "epochs": 15},
+            Pattern.OVERFIT_GAP,
+        ),
+        ({**FEW, "lr": 0.1, "epochs": 30}, Pattern.OVERFIT_RISING),
     ],
     ids=lambda value: value.value if isinstance(value, Pattern) else None,
 )

@@ -113,6 +113,20 @@ def test_a_step_changes_every_weight(name: str) -> None:
         assert new.ndim == 1 or not new.equal(old)
 
 
+@pytest.mark.parametrize("name", model_names())
+def test_maxout_doubles_what_the_layers_before_it_give(on_meta: OnMeta, name: str) -> None:
+    """Two sets of weights: twice the outputs of every layer but the last; shortcuts aside."""
+
+    def produced(model: nn.Module) -> list[int]:
+        weighted = [each for each in model.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+        return [each.weight.shape[0] for each in weighted if each.weight.shape[2:] != (1, 1)]
+
+    plain = on_meta(name, 32, width=0.3)
+    widened = on_meta(name, 32, width=0.3, activation="maxout")
+    *hidden, last = produced(plain)
+    assert produced(widened) == [*(2 * count for count in hidden), last]
+
+
 def test_the_mnist_article_s_net(on_meta: OnMeta) -> None:
     model = on_meta("mlp", 28, channels=1)
     assert counts(model) == [784 * 200 + 200, 200 * 10 + 10]
@@ -196,7 +210,9 @@ def test_the_small_vgg_leaves_out_the_last_pool(on_meta: OnMeta, shapes: Shapes)
 
 @pytest.mark.parametrize("variant", ["vgg11", "vgg13", "vgg16", "vgg19"])
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_vgg_has_the_parameters_of_torchvision(on_meta: OnMeta, variant: str, norm: str) -> None:
+def test_vgg_has_the_parameters_and_shapes_of_torchvision(
+    on_meta: OnMeta, shapes: Shapes, variant: str, norm: str
+) -> None:
     from torchvision import models
 
     with torch.device("meta"):
@@ -206,6 +222,7 @@ def test_vgg_has_the_parameters_of_torchvision(on_meta: OnMeta, variant: str, no
     assert [tuple(value.shape) for value in ours.state_dict().values()] == [
         tuple(value.shape) for value in theirs.state_dict().values()
     ]
+    assert shapes(ours, 3, 224) == shapes(theirs, 3, 224)
 
 
 def test_vgg16_has_the_parameters_of_the_paper(on_meta: OnMeta) -> None:
@@ -227,6 +244,27 @@ def test_vgg_computes_what_torchvision_does(on_meta: OnMeta, norm: str) -> None:
     images = torch.randn(2, 3, 64, 64, generator=generator)
     with torch.no_grad():
         torch.testing.assert_close(features.eval()(images), theirs.eval()(images))
+
+
+def test_a_whole_vgg_computes_what_torchvision_does(on_meta: OnMeta) -> None:
+    """Dense layers, too, which torchvision has at their full width alone: 129 M weights."""
+    from torchvision import models
+
+    generator = torch.Generator().manual_seed(5)
+    with torch.device("meta"):
+        theirs = models.vgg11(num_classes=4, init_weights=False)
+    theirs = theirs.to_empty(device="cpu").eval()
+    for value in theirs.state_dict().values():
+        spread = (6 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.1
+        value.uniform_(-spread, spread, generator=generator)
+    ours = on_meta("vgg", 224, classes=4, variant="vgg11", normalisation="none")
+    weights = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
+    ours.load_state_dict(weights, assign=True)
+    images = torch.randn(1, 3, 224, 224, generator=generator)
+    with torch.no_grad():
+        expected = theirs(images)
+        torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-4, atol=1e-4)
+    assert expected.std() > 0.1
 
 
 def test_residual_blocks_are_those_of_torchvision() -> None:
