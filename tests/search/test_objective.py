@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +142,11 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_the_objective_needs_no_torch() -> None:
+    code = "import sys, optuna_study.search.objective; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_any_other_error_fails_the_trial_with_its_traceback(bench: Any, result: Result) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import sys
 import time
 import traceback
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
-
-import torch
 
 from optuna_study.errors import (
     DiskFullError,
@@ -202,7 +201,9 @@ def _end_of(course: _Course) -> End | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was asked for and not there."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    # Not imported for this: where nobody has, the error is none of torch's.
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(
         phrase in str(error) for phrase in _MEMORY_PHRASES

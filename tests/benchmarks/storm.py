@@ -1,0 +1,148 @@
+"""A storm: workers killed again and again while a study runs; nothing may be lost or run twice.
+
+`python tests/benchmarks/storm.py --store sqlite --store postgres`. Prints one line of JSON about
+the machine and one for each store; `evidence.py` says what the figures are. Dead workers' trials
+come back by their leases alone, as if the workers' machine had gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bare_worker import Desk
+from crew import run_crew
+from evidence import counted, watch
+from numpy_training import NumpyTraining
+from stand import KINDS, fresh_store, machine, make_study, say
+
+from optuna_study.definition.resolve import from_json
+from optuna_study.paths import Workspace
+from optuna_study.search.objective import recorded
+from optuna_study.search.pruner import never
+from optuna_study.space.build import build
+from optuna_study.store.open import open_store
+from optuna_study.training.config import with_settings
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from optuna_study.search.objective import Training
+    from optuna_study.store.records import Claim, EpochRecord, StudyRecord, TrialRecord
+    from optuna_study.training.config import EpochResult, TrainConfig
+
+STUDY = """
+title = "Spirals, told apart by a net in NumPy"
+[data]
+name = "spiral"
+image_size = 1
+[model]
+name = "mlp"
+[train]
+epochs = {epochs}
+threads = 1
+[search]
+trials = {trials}
+startup_trials = 10
+pruner = "none"
+[space]
+lr = {{low = 1e-3, high = 0.5, log = true}}
+momentum = {{low = 0.5, high = 0.95}}
+batch_size = {{low = 16, high = 64}}
+"""
+
+TALLY = "epochs"  # a file
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A training run that leaves one byte in a file for every epoch trained, lost or not."""
+
+    training: NumpyTraining
+    tally: Path
+
+    def epochs(self) -> Iterator[EpochResult]:
+        for result in self.training.epochs():
+            with self.tally.open("ab") as file:
+                file.write(b".")
+            yield result
+
+    def save(self) -> None:
+        self.training.save()
+
+
+def begin(
+    config: TrainConfig,
+    claim: Claim,
+    stop: threading.Event,
+    *,
+    workspace: Workspace,
+    epoch_seconds: float,
+) -> tuple[Training, int]:
+    path = workspace.checkpoint(claim.study_uuid, claim.number)
+    training = NumpyTraining(config, path, stop, epoch_seconds)
+    after = training.resume() if claim.resumed else 0
+    return Counted(training, workspace.root / TALLY), after
+
+
+def storm(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run one study under fire, and count what became of it."""
+    with fresh_store(kind) as (url, folder):
+        store = open_store(url, create=True)
+        file = STUDY.format(epochs=arguments.epochs, trials=arguments.trials)
+        study = make_study(store, folder, file, arguments.trials)
+        watch(store)
+        store.close()
+        start = partial(begin, workspace=Workspace(folder), epoch_seconds=arguments.epoch_seconds)
+
+        def work(_place: int) -> None:
+            Desk(url, study.name, start, arguments.lease, never).work()
+
+        ran = run_crew(
+            arguments.workers, work, kill_every=arguments.kill_every, seed=arguments.seed
+        )
+        figures = {
+            "store": kind,
+            "seconds": round(ran.seconds, 1),
+            "kills": ran.kills,
+            "failed_workers": ran.failed,
+            "epochs_trained": (folder / TALLY).stat().st_size,
+            **counted(store, study, partial(_undisturbed, study)),
+        }
+        store.close()
+        return figures
+
+
+def _undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
+    """The curve of a trial's parameters and seed, trained here in one go."""
+    definition = from_json(study.definition)
+    config = build(definition.config, definition.space, trial.parameters, {})
+    assert trial.seed is not None
+    training = NumpyTraining(with_settings(config, {"seed": trial.seed}))
+    return [recorded(each, study.metric) for each in training.epochs()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=KINDS, action="append", required=True)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epoch-seconds", type=float, default=0.03)
+    parser.add_argument("--kill-every", type=float, default=2.0, help="seconds")
+    parser.add_argument("--lease", type=float, default=3.0, help="seconds")
+    parser.add_argument("--seed", type=int, default=1, help="of who is killed")
+    arguments = parser.parse_args()
+    say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "store"})
+    for kind in arguments.store:
+        say(**storm(kind, arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
