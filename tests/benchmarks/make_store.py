@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve, to_json
 from optuna_study.store.open import open_store
-from optuna_study.store.records import EndKind, NewStudy
+from optuna_study.store.records import EndKind, NewStudy, StoredParameter
 from optuna_study.store.rows import utc
 from optuna_study.store.schema import (
     INFEASIBLE_KEY,
@@ -36,6 +36,8 @@ from optuna_study.store.seeds import trial_seed
 from optuna_study.store.studies import create_study, save_importances, set_budget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Table
 
     from optuna_study.store.open import Store
@@ -58,7 +60,24 @@ PARAMETERS = {
 }
 
 
-def fill(store: Store, study: StudyRecord, count: int, epochs: int, first_id: int = 1) -> None:
+def four_parameters(draw: random.Random) -> list[StoredParameter]:
+    """One value for each of PARAMETERS."""
+    draws = (10 ** draw.uniform(-4, 0), draw.uniform(0, 0.8), draw.randint(16, 256))
+    values = (*draws, draw.randrange(len(ACTIVATIONS)))
+    return [
+        StoredParameter(name, float(value), stored)
+        for (name, stored), value in zip(PARAMETERS.items(), values, strict=True)
+    ]
+
+
+def fill(
+    store: Store,
+    study: StudyRecord,
+    count: int,
+    epochs: int,
+    first_id: int = 1,
+    parameters: Callable[[random.Random], Sequence[StoredParameter]] = four_parameters,
+) -> None:
     """Write `count` ended trials of `epochs` epochs into an empty study, in one transaction.
 
     `first_id` is the first trial id that is free: 1 in a new store.
@@ -71,9 +90,20 @@ def fill(store: Store, study: StudyRecord, count: int, epochs: int, first_id: in
 
     for number in range(count):
         _add_trial(add, study, number, first_id + number, epochs, draw)
+        for each in parameters(draw):
+            add(
+                trial_params,
+                trial_id=first_id + number,
+                param_name=each.name,
+                param_value=each.internal_value,
+                distribution_json=each.distribution_json,
+            )
     with store.write() as connection:
         for table, values in rows.items():
             connection.execute(insert(table), values)
+        if not store.is_sqlite:  # the ids were given: the server's own counter must follow
+            counter = "pg_get_serial_sequence('trials', 'trial_id')"
+            connection.execute(text(f"SELECT setval({counter}, {first_id + count})"))
 
 
 def _add_trial(
@@ -109,16 +139,6 @@ def _add_trial(
         end_kind=kind.value,
         reason=f"{kind.value} after {ran} epochs",
     )
-    draws = (10 ** draw.uniform(-4, 0), draw.uniform(0, 0.8), draw.randint(16, 256))
-    values = (*draws, draw.randrange(len(ACTIVATIONS)))
-    for (name, stored), value in zip(PARAMETERS.items(), values, strict=True):
-        add(
-            trial_params,
-            trial_id=trial_id,
-            param_name=name,
-            param_value=float(value),
-            distribution_json=stored,
-        )
     for epoch in range(1, ran + 1):
         _add_epoch(add, study, number, trial_id, epoch, target * (1 - 0.9**epoch))
     for key, said in (("end", kind.value), ("reason", f"{kind.value} after {ran} epochs")):

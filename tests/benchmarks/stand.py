@@ -11,7 +11,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from optuna_study.store.records import NewStudy
 from optuna_study.store.studies import create_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
@@ -42,13 +42,18 @@ def say(**figures: Any) -> None:
     sys.stdout.flush()
 
 
+def load() -> float:
+    """How many processes wanted a core in the last minute; read times beside it."""
+    return round(os.getloadavg()[0], 1)
+
+
 def machine() -> dict[str, Any]:
-    """Where and when the figures below it were measured; `load` is the last minute's."""
+    """Where and when the figures below it were measured."""
     packages = ("optuna", "sqlalchemy", "psycopg", "numpy")
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
+        "load": load(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         **{name: version(name) for name in packages},
@@ -76,21 +81,31 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
+def stores(kind: str) -> Iterator[Callable[[], tuple[str, Path]]]:
+    """Gives URLs of stores yet to be made, `sqlite` or `postgres`, each with a folder of files."""
+    with ExitStack() as left:
+        folders = Path(left.enter_context(tempfile.TemporaryDirectory()))
+        url = left.enter_context(server()) if kind == "postgres" else None
+
+        def another() -> tuple[str, Path]:
+            name = f"bench_{uuid.uuid4().hex[:12]}"
+            folder = folders / name
+            folder.mkdir()
+            if url is None:
+                return f"sqlite:///{folder / 'studies.db'}", folder
+            _on_server(url, f"CREATE DATABASE {name}")
+            left.callback(_on_server, url, f"DROP DATABASE {name} WITH (FORCE)")
+            made = make_url(url).set(database=name, drivername="postgresql+psycopg")
+            return made.render_as_string(hide_password=False), folder
+
+        yield another
+
+
+@contextmanager
 def fresh_store(kind: str) -> Iterator[tuple[str, Path]]:
-    """The URL of a store yet to be made, `sqlite` or `postgres`, and a folder for files."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if kind == "sqlite":
-            yield f"sqlite:///{folder / 'studies.db'}", folder
-            return
-        with server() as url:
-            database = f"bench_{uuid.uuid4().hex[:12]}"
-            _on_server(url, f"CREATE DATABASE {database}")
-            ours = make_url(url).set(database=database, drivername="postgresql+psycopg")
-            try:
-                yield ours.render_as_string(hide_password=False), folder
-            finally:
-                _on_server(url, f"DROP DATABASE {database} WITH (FORCE)")
+    """One such store."""
+    with stores(kind) as another:
+        yield another()
 
 
 def _on_server(url: str, statement: str) -> None:

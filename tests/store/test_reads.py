@@ -13,6 +13,7 @@ from optuna_study.errors import NotFoundError
 from optuna_study.store import queue, reads
 from optuna_study.store.parameters import external_parameter
 from optuna_study.store.records import Claim, End, EndKind, TrialState
+from optuna_study.store.schema import own_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +167,19 @@ def test_values_at_an_epoch_are_those_of_the_others(
     assert sorted(reads.values_at(store, study, 2)) == [0.1, 0.2, 0.4]
     assert sorted(reads.values_at(store, study, 2, but=3)) == [0.1, 0.2]
     assert reads.values_at(store, study, 3) == []
+
+
+def test_of_many_values_at_an_epoch_the_newest_are_read(store: Store, make_study: Any) -> None:
+    study = make_study(store)
+    count = reads.MOST_VALUES + 3
+    rows = [
+        {"uuid": study.uuid, "number": number, "epoch": 2, "value": float(number)}
+        for number in range(count)
+    ]
+    with store.write() as connection:
+        connection.execute(own_epochs.insert(), rows)
+    read = reads.values_at(store, study, 2, but=count - 1)
+    assert read == [float(number) for number in range(count - 2, 1, -1)]
 
 
 def test_a_list_of_studies_has_what_people_ask_first(

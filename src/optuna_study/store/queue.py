@@ -75,7 +75,7 @@ def claim(
             number = tally.next_number
             trial_id = insert_trial(connection, study.study_id, number, TrialState.RUNNING, now)
         else:
-            trial_id = _start_waiting(connection, study.study_id, number, now)
+            trial_id = _start_waiting(connection, settings, study.study_id, number, now)
         return _hold(connection, study, number, trial_id, owner=owner, now=now, lease=lease)
 
 
@@ -142,13 +142,16 @@ def _refusal(connection: Connection, settings: Row[Any], tally: _Tally) -> NoTri
     return None
 
 
-def _start_waiting(connection: Connection, study_id: int, number: int, now: float) -> int:
+def _start_waiting(
+    connection: Connection, settings: Row[Any], study_id: int, number: int, now: float
+) -> int:
     started = func.coalesce(trials.c.datetime_start, utc(now))
     return int(
         connection.execute(
             update(trials)
             .where(
                 trials.c.study_id == study_id,
+                trials.c.trial_id > settings.settled_id,
                 trials.c.number == number,
                 trials.c.state == TrialState.WAITING.value,
             )
