@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, insert, text
@@ -24,8 +27,10 @@ from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStud
 from optuna_study.store.schema import optuna_tables, own_tables, trial_params
 from optuna_study.store.studies import create_study
 
+POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
@@ -48,7 +53,26 @@ def _plain_logging() -> Iterator[None]:
     logger.setLevel(logging.NOTSET)
 
 
-POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
+@pytest.fixture
+def figures() -> Callable[..., dict[str, Any]]:
+    """Runs a script of tests/benchmarks; the last line that it prints, which is JSON."""
+
+    def run(script: str, *arguments: str, **environment: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, Path(__file__).parent / "benchmarks" / script, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return run
+
+
 STUDY_FILE = """
 title = "A small study"
 

@@ -124,15 +124,18 @@ class TestContract:
         assert names(store) == ["b", "c"]
         assert turns.give_back_lost(store, "host-1-001") == []
 
-    def test_ended_trials_are_counted_in_one_study_and_in_all(
-        self, store: Store, three: list[StudyRecord]
+    def test_progress_is_ended_trials_and_epochs_of_one_study_or_of_all(
+        self, store: Store, three: list[StudyRecord], epoch: Any
     ) -> None:
         for study in (three[0], three[0], three[1]):
             claim = queue.claim(store, study, "w1")
             assert isinstance(claim, Claim)
             queue.end(store, claim, FAILED)
-        queue.claim(store, three[2], "w1")
-        assert [turns.ended(store, study) for study in (*three, None)] == [2, 1, 0, 3]
+        claim = queue.claim(store, three[2], "w1")
+        assert isinstance(claim, Claim)
+        assert [turns.progress(store, study) for study in (*three, None)] == [2, 1, 0, 3]
+        queue.report(store, claim, [epoch(number, 0.5) for number in (1, 2, 3, 4)])
+        assert [turns.progress(store, study) for study in (*three, None)] == [2, 1, 4, 7]
 
 
 def test_a_store_of_plain_optuna_has_no_turns(sqlite_store: Store) -> None:

@@ -82,10 +82,14 @@ def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
     return returned
 
 
-def ended(store: Store, study: StudyRecord | None) -> int:
-    """How many trials of a study of ours, or of all of them, have ended."""
-    query = select(func.count()).where(own_trials.c.end_kind.is_not(None))
+def progress(store: Store, study: StudyRecord | None) -> int:
+    """Trials ended and epochs recorded, of a study of ours or of all: more is further.
+
+    Ends alone say too little: a trial of many hours may outlive many workers.
+    """
+    own = own_trials.c
+    query = select(func.count(own.end_kind) + func.coalesce(func.sum(own.epochs), 0))
     if study is not None:
-        query = query.where(own_trials.c.uuid == study.uuid)
+        query = query.where(own.uuid == study.uuid)
     with store.read() as connection:
         return int(connection.execute(query).scalar_one())

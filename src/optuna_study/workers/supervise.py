@@ -33,7 +33,7 @@ TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = (
     30.0  # seconds that workers asked to stop have; a step of a large model, then they are killed
 )
-DEATHS_IN_A_ROW = 5  # per worker, with no trial ended in between, before the launch gives up
+DEATHS_IN_A_ROW = 5  # per worker, with no trial any further, before the launch gives up
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -139,8 +139,8 @@ class _Crew:
     hired: int  # slots there have ever been; the next one's number follows
     messages: list[str] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)  # messages that need no repetition
-    deaths: int = 0  # since a trial last ended
-    ended: int = 0
+    deaths: int = 0  # since a trial last got further
+    progress: int = 0
     last_error: OptunaStudyError | None = None
     stopping: str | None = None  # why, once they have been told
     stop_before: float = 0.0  # monotonic time at which patience ends
@@ -160,7 +160,7 @@ def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
     """
     slots = [_Slot(order) for order in task.orders]
     crew = _Crew(task, place, slots, hired=len(slots))
-    crew.ended = turns.ended(task.store, task.study)
+    crew.progress = turns.progress(task.store, task.study)
     started = time.monotonic()
     with _listening() as received:
         try:
@@ -288,10 +288,10 @@ def _withdraw(crew: _Crew, slot: _Slot) -> None:
 
 
 def _may_restart(crew: _Crew) -> bool:
-    """Whether dying workers get somewhere: a trial has ended since the last few deaths."""
-    ended = turns.ended(crew.task.store, crew.task.study)
-    crew.deaths = 1 if ended > crew.ended else crew.deaths + 1
-    crew.ended = ended
+    """Whether dying workers get somewhere: some trial got further since the last few deaths."""
+    progress = turns.progress(crew.task.store, crew.task.study)
+    crew.deaths = 1 if progress > crew.progress else crew.deaths + 1
+    crew.progress = progress
     return crew.deaths < DEATHS_IN_A_ROW * len(crew.slots)
 
 
@@ -342,7 +342,7 @@ def _judge(crew: _Crew) -> None:
         return
     if outcomes == {None}:
         raise crew.last_error or FruitlessError(
-            "workers died again and again before a trial ended; their logs say more: "
+            "workers died again and again before a trial got any further; their logs say more: "
             f"{crew.task.log(crew.task.orders[0]).parent}"
         )
     if NoTrialReason.NOT_HERE in outcomes:

@@ -1,0 +1,23 @@
+"""A launch whose real workers are killed; the script's full size stands in docs/reliability.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_launch_outlives_its_workers(figures: Callable[..., dict[str, Any]]) -> None:
+    found = figures(
+        "torch_storm.py", "--trials=3", "--epochs=6", "--kill-every=0.5", "--most-kills=2"
+    )
+    assert found["kills"] == 2
+    assert found["resumed"] >= 1
+    assert found["ended"] == found["completed"] == found["ends_written"] == 3
+    assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
+    assert found["as_undisturbed"] == 3
