@@ -91,25 +91,3 @@ def test_a_random_stream_follows_from_its_seed_and_leaves_no_trace() -> None:
 
 def test_numbers_are_read_in_order() -> None:
     assert device.read_numbers(torch.tensor([1.5, -2.0])) == [1.5, -2.0]
-
-
-def chained(first: Exception, then: Exception) -> Exception:
-    then.__context__ = first
-    return then
-
-
-@pytest.mark.parametrize(
-    ("error", "lost"),
-    [
-        (RuntimeError("CUDA error: device-side assert triggered\nCompile with ..."), True),
-        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), True),
-        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
-        (chained(RuntimeError("CUDA error: unspecified launch failure"), KeyError("x")), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("CUDA error: a model's own words"), False),
-        (chained(ValueError("a"), KeyError("b")), False),
-    ],
-)
-def test_errors_that_cost_a_process_its_gpu(error: Exception, lost: object) -> None:
-    assert device.is_lost(error) is lost

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import sys
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from optuna_study.errors import (
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.pace import Pace
 from optuna_study.store.records import End, EndKind, EpochRecord
-from optuna_study.training.device import is_lost
+from optuna_study.training.faults import is_gpu_lost, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +34,6 @@ if TYPE_CHECKING:
     from optuna_study.training.config import EpochResult
 
 log = logging.getLogger(__name__)
-
-_MEMORY_PHRASES = (  # of plain RuntimeErrors: the CPU's allocator, cuBLAS
-    "not enough memory",
-    "can't allocate memory",
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 
 
 class Training(Protocol):
@@ -188,7 +180,7 @@ def _end_of(course: _Course) -> End | None:
         trace = traceback.format_exc()
         kind = EndKind.OUT_OF_MEMORY if is_out_of_memory(error) else EndKind.FAILED
         sentence = in_one_line(error)
-        course.device_lost = kind is EndKind.FAILED and is_lost(error)
+        course.device_lost = kind is EndKind.FAILED and is_gpu_lost(error)
     # Out of the handler: the error no longer holds the frames that hold the tensors.
     course.started = None
     gc.collect()
@@ -197,17 +189,6 @@ def _end_of(course: _Course) -> End | None:
         return End(kind, f"out of memory {where}: {sentence}", course.value)
     log.error("failed %s\n%s", where, trace)
     return End(kind, f"{sentence} ({where})", course.value, traceback=trace)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was asked for and not there."""
-    # Not imported for this: where nobody has, the error is none of torch's.
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        phrase in str(error) for phrase in _MEMORY_PHRASES
-    )
 
 
 def _train(course: _Course, started: Started) -> End | None:

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = re.compile(r"cuda(?::(\d+))?")
-_LOST = (  # of plain RuntimeErrors; most come from a kernel that ran long before
-    "CUDA error",
-    "device-side assert",
-    "ECC error",
-    "CUBLAS_STATUS_EXECUTION_FAILED",
-    "CUDNN_STATUS_EXECUTION_FAILED",
-)
 
 
 def pick_device(name: str) -> torch.device:
@@ -54,20 +47,6 @@ def read_numbers(values: torch.Tensor) -> list[float]:
     """Copy a flat tensor to the host, which waits for the device; runs read through this alone."""
     numbers: list[float] = values.tolist()
     return numbers
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether an error, or one it arose from, leaves this process without a usable GPU.
-
-    After a failed kernel every later call of the process's CUDA context fails, too; other
-    processes have contexts of their own.
-    """
-    each: BaseException | None = error
-    while each is not None:
-        if isinstance(each, RuntimeError) and any(phrase in str(each) for phrase in _LOST):
-            return True
-        each = each.__cause__ or each.__context__
-    return False
 
 
 def all_cores() -> int:

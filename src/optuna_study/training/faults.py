@@ -1,0 +1,43 @@
+"""What an error that training raised says of memory and GPU; free of torch, told by its words.
+
+torch has a class of its own for a GPU's memory only, a RuntimeError, as all the others are.
+"""
+
+from __future__ import annotations
+
+_NO_MEMORY = (  # the GPU's and the CPU's allocators, cuBLAS
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+_LOST = (  # most come from a kernel that ran long before
+    "CUDA error",
+    "device-side assert",
+    "ECC error",
+    "CUBLAS_STATUS_EXECUTION_FAILED",
+    "CUDNN_STATUS_EXECUTION_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was asked for and not there."""
+    return isinstance(error, MemoryError) or _says(error, _NO_MEMORY)
+
+
+def is_gpu_lost(error: BaseException) -> bool:
+    """Whether an error, or one it arose from, leaves this process without a usable GPU.
+
+    After a failed kernel every later call of the process's CUDA context fails, too; other
+    processes have contexts of their own.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        if _says(each, _LOST):
+            return True
+        each = each.__cause__ or each.__context__
+    return False
+
+
+def _says(error: BaseException, phrases: tuple[str, ...]) -> bool:
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
