@@ -155,6 +155,9 @@ def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
     said = run_here(tmp_path / "root", watch=once(stop, checkpointed))
     assert said.code == 0, said.messages
     ends = [trial.end for trial in reads.trials(said.prepared.store, said.prepared.study)]
+    assert said.messages[-1] == (
+        "tiny@cpu is stopped, so its workers end; launching it again lets it go on"
+    )
     # Those that ran finished; of the others none began.
     assert 1 <= sum(end is not None for end in ends) < 5
     assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)

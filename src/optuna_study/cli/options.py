@@ -10,6 +10,7 @@ import logging
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -128,6 +129,29 @@ def artifacts_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def crew_options(command: Decorated) -> Decorated:
+    """`--data`, `--workers` and `--device`: what worker processes of this machine get."""
+    for option in (
+        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]"),
+        click.option(
+            "--workers",
+            default="auto",
+            show_default=True,
+            metavar="N|auto",
+            callback=_workers,
+            help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Pictures, a folder a class. [default: what the study says]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def format_option(*formats: str) -> Callable[[Decorated], Decorated]:
     """`-f/--format`, one of `formats` (all of them when none is named), handed over as `form`."""
     return click.option(
@@ -163,6 +187,10 @@ def place_options() -> str:
                 typed.setdefault(option, text)
         current = current.parent
     return "".join(f" {option} {shlex.quote(text)}" for option, text in typed.items())
+
+
+def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | int:
+    return value if value == "auto" else click.INT(value)
 
 
 def _verbosity(context: click.Context, _: click.Parameter, value: int) -> None:

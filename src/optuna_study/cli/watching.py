@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.errors import CheckFailedError
+import click
+
+from optuna_study.errors import CheckFailedError, FruitlessError, StoreError
 from optuna_study.report import live, text, words
 from optuna_study.report.export import telling_settings, trial_config
-from optuna_study.report.follow import Follower
+from optuna_study.report.follow import Follower, StoreFollower
 from optuna_study.report.load import load_summary
 from optuna_study.report.load import now as clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from optuna_study.report.follow import Look
     from optuna_study.report.verify import Verdict
-    from optuna_study.store.records import TrialRecord
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord, TrialRecord
     from optuna_study.training.config import EpochResult
     from optuna_study.workers.launch import Prepared
     from optuna_study.workers.supervise import Tick
@@ -33,39 +36,92 @@ BETWEEN_LINES = 30.0  # seconds without an ended trial after which plain output 
 log = logging.getLogger(__name__)
 
 
-def follow(prepared: Prepared, ticks: Iterable[Tick], *, quiet: bool) -> None:
-    """Show a launch until it is over: a live table on a terminal, else a line now and then.
+class Followed(Protocol):
+    """What is looked at: a launch, a worker's store, or a study that others run."""
+
+    @property
+    def store(self) -> Store:
+        """Where the trials are."""
+
+    @property
+    def study(self) -> StudyRecord | None:
+        """The one study; None for all of the store."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether trials may have ended before."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences to begin with."""
+
+
+def see_through(followed: Followed, ticks: Iterable[Tick], place: str, *, quiet: bool) -> None:
+    """Follow to the end and print the page it ends with, also when it was fruitless.
+
+    `place` are the options that later commands need as well.
 
     Raises:
-        OptunaStudyError: whatever ends the launch.
+        OptunaStudyError: whatever ends it.
     """
-    for note in prepared.notes[:NOTES_SHOWN]:
-        log.info("%s", note)
-    if len(prepared.notes) > NOTES_SHOWN:
-        log.info(
-            "and %d more such remarks; `optuna-study data check %s` gives all",
-            len(prepared.notes) - NOTES_SHOWN,
-            prepared.study.data_source,
-        )
+    fruitless = None
+    try:
+        follow(followed, ticks, quiet=quiet)
+    except FruitlessError as error:
+        fruitless = error
+    if followed.study is not None:
+        click.echo(closing(followed.store, followed.study, place))
+    if fruitless is not None:
+        raise fruitless
+
+
+def register(prepared: Prepared, place: str, *, quiet: bool) -> None:
+    """Say what a study is called that others are to work on: its name alone on stdout."""
+    _say_notes(prepared)
+    click.echo(prepared.study.name)
+    if not quiet:
+        name = shlex.quote(prepared.study.name)
+        click.echo(f"optuna-study worker {name}{place}", err=True)
+
+
+def follow(followed: Followed, ticks: Iterable[Tick], *, quiet: bool) -> None:
+    """Show what happens until it is over: a live table on a terminal, else a line now and then.
+
+    Raises:
+        OptunaStudyError: whatever ends it.
+    """
+    _say_notes(followed)
     if quiet:
         for _ in ticks:
             pass
         return
-    follower = Follower(prepared.store, prepared.study)
-    if prepared.resumed:
-        log.info(
-            "%s goes on: %s", prepared.study.name, live.progress_line(follower.look().summary)
-        )
+    study = followed.study
+    if study is None:
+        _write_ends(StoreFollower(followed.store), ticks)
+        return
+    follower = Follower(followed.store, study)
+    if followed.resumed:
+        log.info("%s goes on: %s", study.name, live.progress_line(follower.look().summary))
     if sys.stderr.isatty():
         _draw(follower, ticks)
     else:
         _write_lines(follower, ticks)
 
 
-def closing(prepared: Prepared, place: str = "") -> str:
+def _say_notes(followed: Followed) -> None:
+    for note in followed.notes[:NOTES_SHOWN]:
+        log.info("%s", note)
+    if len(followed.notes) > NOTES_SHOWN and followed.study is not None:
+        log.info(
+            "and %d more such remarks; `optuna-study data check %s` gives all",
+            len(followed.notes) - NOTES_SHOWN,
+            followed.study.data_source,
+        )
+
+
+def closing(store: Store, study: StudyRecord, place: str = "") -> str:
     """The page a launch ends with; `place` are its options that later commands need as well."""
-    study = prepared.study
-    summary = load_summary(prepared.store, study)
+    summary = load_summary(store, study)
     if summary.best is None or summary.groups:
         return text.closing_page(summary, None, None, [], place)
     best = trial_config(study, summary.best)
@@ -107,18 +163,20 @@ def _draw(follower: Follower, ticks: Iterable[Tick]) -> None:
     recent: deque[TrialRecord] = deque(maxlen=RECENT)
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as screen:
 
-        def draw(look: Look) -> None:
+        def draw() -> None:
+            look = follower.look()
             recent.extend(look.ended)
             screen.update(live.view(look.summary, look.running, recent, clock()), refresh=True)
 
-        _paced(follower, ticks, draw)
+        _paced(ticks, draw)
 
 
 def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
     spoken = time.monotonic() - BETWEEN_LINES
 
-    def write(look: Look) -> None:
+    def write() -> None:
         nonlocal spoken
+        look = follower.look()
         for trial in look.ended:
             log.info("%s", live.ended_line(look.summary, trial))
             spoken = time.monotonic()
@@ -126,18 +184,37 @@ def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
             spoken = time.monotonic()
             log.info("%s", live.progress_line(look.summary))
 
-    _paced(follower, ticks, write)
+    _paced(ticks, write)
 
 
-def _paced(follower: Follower, ticks: Iterable[Tick], show: Callable[[Look], None]) -> None:
-    """Look at the study about once a second, and once more when all is over, however it ends."""
-    drawn = 0.0
+def _write_ends(follower: StoreFollower, ticks: Iterable[Tick]) -> None:
+    def write() -> None:
+        for summary, trial in follower.look():
+            log.info("%s  %s", summary.study.name, live.ended_line(summary, trial))
+
+    _paced(ticks, write)
+
+
+def _paced(ticks: Iterable[Tick], show: Callable[[], None]) -> None:
+    """Show about once a second, and once more when all is over, however it ends."""
+    drawn, gone = 0.0, False
     try:
         for tick in ticks:
             for message in tick.messages:
                 log.info("%s", message)
             if time.monotonic() - drawn >= BETWEEN_DRAWINGS:
-                show(follower.look())
+                gone = _shown_unless_gone(show, gone=gone)
                 drawn = time.monotonic()
     finally:
-        show(follower.look())
+        _shown_unless_gone(show, gone=gone)
+
+
+def _shown_unless_gone(show: Callable[[], None], *, gone: bool) -> bool:
+    """Show, unless the store is gone for a moment: the work behind it may go on; whether it is."""
+    try:
+        show()
+    except StoreError as error:
+        if not gone:
+            log.warning("nothing to see for now: %s", error)
+        return True
+    return False

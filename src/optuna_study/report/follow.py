@@ -10,6 +10,7 @@ from optuna_study.report.load import load_summary
 from optuna_study.report.summary import Running, Summary, seconds_left
 from optuna_study.store import reads
 from optuna_study.store.aggregates import ended_numbers, mean_seconds
+from optuna_study.store.studies import find_study
 
 if TYPE_CHECKING:
     from optuna_study.store.open import Store
@@ -40,6 +41,11 @@ class Follower:
         self._seen = set(ended_numbers(store, study))
         self._known: dict[int, TrialRecord] = {}
 
+    @property
+    def ended(self) -> int:
+        """The trials that had ended at the last look."""
+        return self._summary.counts.ended
+
     def look(self) -> Look:
         """What the study has come to by now.
 
@@ -49,6 +55,7 @@ class Follower:
         counts = reads.counts(self.store, self.study)
         ended: list[TrialRecord] = []
         if counts.ended != self._summary.counts.ended:
+            self.study = find_study(self.store, self.study.name) or self.study  # its budget
             self._summary = load_summary(self.store, self.study)
             self._mean = mean_seconds(self.store, self.study)
             ended = self._newly_ended()
@@ -76,3 +83,30 @@ class Follower:
         whole = self.study.definition["config"]["train"]["epochs"]
         epochs = int(trial.fixed.get("epochs", whole))
         return Running(trial, progress.values, progress.last, epochs)
+
+
+class StoreFollower:
+    """All studies of a store, for a line a trial that ends; one that is done costs nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._followers: dict[str, Follower] = {}
+        self.look()
+
+    def look(self) -> list[tuple[Summary, TrialRecord]]:
+        """The trials that have ended since the last look, each with its study.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        found = []
+        for row in reads.list_studies(self.store):
+            follower = self._followers.get(row.uuid)
+            if follower is None:
+                study = find_study(self.store, row.name)
+                if study is not None and row.ended < row.budget:
+                    self._followers[row.uuid] = Follower(self.store, study)
+            elif row.ended != follower.ended:
+                look = follower.look()
+                found += [(look.summary, trial) for trial in look.ended]
+        return found

@@ -51,6 +51,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "best": study.best,
         "data": study.data_source,
         "last_activity": words.moment(study.last_activity),
+        "priority": study.priority,
     }
 
 
@@ -76,6 +77,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "fingerprint": study.fingerprint,
         "seed": study.seed,
         "budget": study.budget,
+        "priority": study.priority,
         "ended": counts.ended,
         "running": counts.running,
         "waiting": counts.waiting,

@@ -29,16 +29,20 @@ def studies_table(studies: Sequence[StudyRow]) -> str:
     rows = [
         [
             each.name,
-            each.state.value if each.ended < each.budget else "done",
+            words.standing(each.state, running=each.running, met=each.ended >= each.budget),
             f"{each.ended}/{each.budget}",
             each.running,
             words.metric(each.metric, each.best),
             each.metric,
             words.moment(each.last_activity),
+            *([each.priority] if any(other.priority for other in studies) else []),
         ]
         for each in studies
     ]
-    return table(["study", "state", "ended", "running", "best", "metric", "last activity"], rows)
+    headers = ["study", "state", "ended", "running", "best", "metric", "last activity"]
+    if any(each.priority for each in studies):
+        headers.append("priority")
+    return table(headers, rows)
 
 
 def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
@@ -243,9 +247,11 @@ def trial_page(
 
 
 def _facts(summary: Summary) -> str:
-    study = summary.study
+    study, counts = summary.study, summary.counts
+    met = counts.ended >= study.budget
     facts = {
-        "state": study.state.value if summary.counts.ended < study.budget else "budget met",
+        "state": words.standing(study.state, running=counts.running, met=met),
+        "priority": study.priority or None,
         "data": study.data_source,
         "made": words.moment(study.created),
         "device": study.environment.get("device"),

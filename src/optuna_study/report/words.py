@@ -7,6 +7,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.store.records import StudyState
 from optuna_study.training.schedule import breakpoints_text
 
 if TYPE_CHECKING:
@@ -144,6 +145,21 @@ def count(amount: int, noun: str) -> str:
     ('1 trial', '3 trials')
     """
     return f"{amount} {noun}{'' if amount == 1 else 's'}"
+
+
+def standing(state: StudyState, *, running: int, met: bool) -> str:
+    """How a study stands: what its workers were told, or that its budget is met.
+
+    >>> standing(StudyState.STOPPING, running=2, met=False)
+    'stopping'
+    >>> standing(StudyState.STOPPING, running=0, met=False)
+    'stopped'
+    """
+    if met:
+        return "done"
+    if state is StudyState.STOPPING:
+        return "stopping" if running else "stopped"
+    return state.value
 
 
 def _bar(value: float, low: float, high: float) -> str:

@@ -52,6 +52,17 @@ def in_turn(store: Store) -> list[StudyRecord]:
     return [study_record(row) for row in rows]
 
 
+def at_work(store: Store, study: StudyRecord) -> int:
+    """How many trials of a study are held by workers that are not lost."""
+    with store.read() as connection:
+        query = select(func.count()).where(
+            own_trials.c.uuid == study.uuid,
+            own_trials.c.token.is_not(None),
+            own_trials.c.lease_until >= store.now(connection),
+        )
+        return int(connection.execute(query).scalar_one())
+
+
 def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
     """Give back at once whatever a worker known to be dead holds: names of studies and numbers.
 

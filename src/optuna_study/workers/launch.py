@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna_study.definition.names import require_name
-from optuna_study.definition.read import find_study_file, read_study_file
+from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import (
     baseline_parameters,
     definition_hash,
@@ -42,6 +42,7 @@ from optuna_study.training.places import is_here, way_to_get
 from optuna_study.workers import checks, machine
 from optuna_study.workers.dealing import check_crew, deal, worker_count
 from optuna_study.workers.orders import Order, warm
+from optuna_study.workers.study_files import locate_study_file
 from optuna_study.workers.versions import require_same_version, versions
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def prepare(request: LaunchRequest) -> Prepared:
     _check_options(request)
     workspace = request.workspace or Workspace.locate()
     url = request.storage or f"sqlite:///{workspace.database}"
-    file = read_study_file(find_study_file(request.study))
+    file = read_study_file(locate_study_file(request.study, url))
     check_store(url, workspace)
     board = _event_folder(request.tensorboard)
     warm()

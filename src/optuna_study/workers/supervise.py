@@ -319,8 +319,10 @@ def _at_work(slot: _Slot) -> bool:
 
 
 def _say_why(crew: _Crew) -> None:
-    """Tell of a study that was paused or stopped from elsewhere."""
+    """Tell of a study that was paused or stopped from elsewhere, or of a store without more."""
     outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
+    if outcomes == {NoTrialReason.NOTHING_LEFT}:
+        crew.messages.append(f"{crew.task.store.masked_url}: no study has a trial left to run")
     for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
         if study is not None and reason in outcomes:
             crew.messages.append(

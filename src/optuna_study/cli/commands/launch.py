@@ -9,6 +9,7 @@ import click
 
 from optuna_study.cli.options import (
     artifacts_option,
+    crew_options,
     example,
     invocation,
     place_options,
@@ -19,24 +20,15 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
 
 
-def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | int:
-    return value if value == "auto" else click.INT(value)
-
-
 @click.command(
     epilog=example(
         "optuna-study launch alexnet_pokemon",
         "optuna-study launch alexnet_pokemon --data ~/pokemon --profile cpu --n-trials 24",
         "optuna-study launch mnist_mlp --data mnist.npz --only baselines --seeds 3",
+        "optuna-study worker $(optuna-study launch alexnet_pokemon --detach)",
     )
 )
 @click.argument("study")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Pictures, a folder a class. [default: what the study file says]",
-)
 @click.option(
     "--profile",
     type=click.Choice(["auto", "full", "cpu"]),
@@ -47,15 +39,7 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
 @click.option("--name", metavar="NAME", help="Make a further study of the same file.")
 @click.option("--n-trials", type=int, metavar="N", help="Trials in all, over every launch.")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this launch.")
-@click.option(
-    "--workers",
-    default="auto",
-    show_default=True,
-    metavar="N|auto",
-    callback=_workers,
-    help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
-)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@crew_options
 @click.option("--seed", type=int, metavar="N", help="Seed of a new study.")
 @click.option(
     "--tensorboard",
@@ -71,6 +55,15 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
 @click.option(
     "--seeds", type=int, metavar="S", help="With --only: runs of each baseline. [default: 3]"
 )
+@click.option(
+    "--priority",
+    type=int,
+    metavar="N",
+    help="Among studies that share workers; higher ones come first. [default: 0]",
+)
+@click.option(
+    "--detach", is_flag=True, help="Only register the study, and print its name: workers join it."
+)
 @storage_option
 @artifacts_option
 def command(study: str, workspace: Workspace, **options: Any) -> None:
@@ -79,16 +72,14 @@ def command(study: str, workspace: Workspace, **options: Any) -> None:
     Ends with the best configuration, the baselines beside it, and what to type next. Ctrl-C gives
     running trials back; the same command goes on from their checkpoints.
     """
-    from optuna_study.cli.watching import closing, follow
-    from optuna_study.errors import FruitlessError
+    from optuna_study.cli.watching import register, see_through
     from optuna_study.workers.launch import LaunchRequest, prepare
     from optuna_study.workers.processes import ThisMachine
     from optuna_study.workers.supervise import run
 
     prepared = prepare(LaunchRequest(study, workspace=workspace, **options))
-    try:
-        follow(prepared, run(prepared, ThisMachine()), quiet=invocation().quiet)
-    except FruitlessError:
-        click.echo(closing(prepared, place_options()))
-        raise
-    click.echo(closing(prepared, place_options()))
+    if options["detach"]:
+        register(prepared, place_options(), quiet=invocation().quiet)
+        return
+    ticks = run(prepared, ThisMachine())
+    see_through(prepared, ticks, place_options(), quiet=invocation().quiet)

@@ -1,0 +1,27 @@
+"""`optuna-study pause`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+
+
+@click.command(epilog=example("optuna-study pause alexnet_pokemon"))
+@click.argument("study")
+@storage_option
+@artifacts_option
+def command(study: str, storage: str | None, workspace: Workspace) -> None:
+    """Start no new trials of a STUDY; those that run finish.
+
+    Its workers end, or wait with `worker --forever`; `resume` lets it go on.
+    """
+    from optuna_study.cli.steering import steer
+    from optuna_study.store.records import StudyState
+
+    click.echo(steer(study, storage_url(storage, workspace), StudyState.PAUSED))

@@ -1,0 +1,38 @@
+"""`optuna-study watch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import (
+    artifacts_option,
+    example,
+    invocation,
+    place_options,
+    storage_option,
+    storage_url,
+)
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
+
+
+@click.command(epilog=example("optuna-study watch alexnet_pokemon"))
+@click.argument("study")
+@storage_option
+@artifacts_option
+def command(study: str, storage: str | None, workspace: Workspace) -> None:
+    """Follow a STUDY that runs elsewhere, until its budget is met or it is paused or stopped.
+
+    Ends as `launch` does, with the best configuration and the baselines beside it.
+    """
+    from optuna_study.cli.watching import see_through
+    from optuna_study.store.open import open_store
+    from optuna_study.store.studies import load_study
+    from optuna_study.workers.watch import Watched, watch
+
+    store = open_store(storage_url(storage, workspace))
+    watched = Watched(load_study(store, study), store)
+    see_through(watched, watch(watched), place_options(), quiet=invocation().quiet)

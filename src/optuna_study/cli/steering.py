@@ -1,0 +1,62 @@
+"""What `pause`, `resume`, `stop` and `delete` do and say."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import place_options
+from optuna_study.errors import UsageError
+from optuna_study.report.words import count
+from optuna_study.store import reads
+from optuna_study.store.open import open_store
+from optuna_study.store.records import StudyState
+from optuna_study.store.studies import load_study, set_state
+
+if TYPE_CHECKING:
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+
+
+def steer(name: str, url: str, state: StudyState) -> str:
+    """Tell a study's workers what to do, and say what comes of it.
+
+    Raises:
+        NotFoundError: no such study.
+        StoreError: the store cannot be reached.
+    """
+    store = open_store(url)
+    study = load_study(store, name)
+    set_state(store, study, state)
+    counts = reads.counts(store, study)
+    pasted = shlex.quote(study.name) + place_options()
+    if counts.ended >= study.budget:
+        more = f"`optuna-study launch --n-trials N` with more than {study.budget} gives it more"
+        return f"{study.name} has ended all of its {count(study.budget, 'trial')}; {more}."
+    if state is StudyState.ACTIVE:
+        left = count(study.budget - counts.ended, "trial")
+        return f"{study.name} goes on, {left} to end; `optuna-study worker {pasted}` adds workers."
+    word = "paused" if state is StudyState.PAUSED else "stopped"
+    still = f"{count(counts.running, 'running trial')} will finish" if counts.running else ""
+    resume = f"`optuna-study resume {pasted}` lets it go on"
+    return f"{study.name} is {word}; {f'{still}; ' if still else ''}{resume}."
+
+
+def require_consent(store: Store, study: StudyRecord) -> None:
+    """Ask whether a study may be removed.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        click.Abort: the answer is no.
+    """
+    counts = reads.counts(store, study)
+    what = f"{study.name} in {store.masked_url}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}: not removed, for nobody is there to ask; give --yes")
+    running = f", {counts.running} of them running" if counts.running else ""
+    trials = count(counts.ended + counts.running + counts.waiting, "trial")
+    question = f"Remove {what} with {trials}{running} and all files?"
+    click.confirm(question, abort=True, err=True)

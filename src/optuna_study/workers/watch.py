@@ -1,0 +1,77 @@
+"""Follow a study that others run: ticks like those of a crew of one's own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import StoreError
+from optuna_study.store import reads, turns
+from optuna_study.store.records import NoTrialReason, StudyState
+from optuna_study.store.studies import find_study
+from optuna_study.workers.supervise import Tick
+from optuna_study.workers.verdict import require_fruit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna_study.store.open import Store
+    from optuna_study.store.records import StudyRecord
+
+TICK = 1.0  # seconds between two looks
+PATIENCE = 300.0  # seconds without the store before it is given up
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A study that is only looked at."""
+
+    study: StudyRecord
+    store: Store
+    resumed: bool = True  # others have begun
+    notes: tuple[str, ...] = ()
+
+
+def watch(watched: Watched, every: float = TICK, patience: float = PATIENCE) -> Iterator[Tick]:
+    """Yield a tick every so many seconds until the study is over, paused or stopped.
+
+    Raises:
+        NotFoundError: it was deleted.
+        FruitlessError: none of its trials completed, or too many failed in a row.
+        StoreError: the store cannot be reached for `patience` seconds.
+    """
+    store, study = watched.store, watched.study
+    reached = time.monotonic()
+    over = None
+    while over is None:
+        messages: tuple[str, ...] = ()
+        try:
+            over = _over(store, study)
+            reached = time.monotonic()
+        except StoreError:
+            if time.monotonic() - reached > patience:
+                raise
+        if over in (NoTrialReason.PAUSED, NoTrialReason.STOPPING):
+            messages = (
+                f"{study.name} is {'paused' if over is NoTrialReason.PAUSED else 'stopped'}",
+            )
+        yield Tick((), messages)
+        if over is None:
+            time.sleep(every)
+    require_fruit(store, study, {over})
+
+
+def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:
+    """Why nothing will happen any more, if so; trials at work are waited for."""
+    now = find_study(store, study.name)
+    if now is None or now.uuid != study.uuid:
+        return NoTrialReason.DELETED
+    if reads.counts(store, now).ended >= now.budget:
+        return NoTrialReason.BUDGET_MET
+    if turns.at_work(store, now):
+        return None
+    if now.state is StudyState.ACTIVE:
+        goes_on = any(each.uuid == now.uuid for each in turns.in_turn(store))
+        return None if goes_on else NoTrialReason.TOO_MANY_FAILURES
+    return NoTrialReason.PAUSED if now.state is StudyState.PAUSED else NoTrialReason.STOPPING
