@@ -69,9 +69,7 @@ def shell(tmp_path: Path, study_text: str) -> Iterator[Callable[..., Shell]]:
         made.append(Shell(tmp_path / name, url))
         folder = tmp_path / name / "studies"
         folder.mkdir(parents=True)
-        (folder / "tiny.toml").write_text(
-            study_text.replace("epochs = 10", f"epochs = {epochs}")
-        )
+        (folder / "tiny.toml").write_text(study_text.replace("epochs = 10", f"epochs = {epochs}"))
         return made[-1]
 
     yield make
