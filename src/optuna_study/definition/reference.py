@@ -151,7 +151,8 @@ A file may hold:
 A *setting* is one value of `[data]`, `[model]` or `[train]`. Settings have unique names, so
 `[space]` and the baselines speak of `lr` or `dropout` alone. A whole number may stand where a
 fraction is meant (`dropout = 0`), not the other way round. A *reference* names a Python function
-of one's own as `package.module:function`.
+of one's own as `package.module:function`; the README has
+[one of each](../README.md#adding-ones-own).
 """
 
 _DATA = """
