@@ -54,7 +54,8 @@ def study(
     """Made from a folder that lies where the study says."""
     place = folder("own")
     fingerprint = open_pictures(definition.config.data, place, workspace).fingerprint
-    return replace(stored_study.study, fingerprint=fingerprint, data_source=str(place))
+    study: StudyRecord = stored_study.study
+    return replace(study, fingerprint=fingerprint, data_source=str(place))
 
 
 def test_the_studys_own_folder_is_found(
