@@ -76,30 +76,39 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
     """
     if is_reference(settings.activation):
         _try_activation(settings)
-    own = is_reference(settings.name)
-    with torch.device("meta"), torch.inference_mode(), usable("model", settings.name, MODEL):
-        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
-        # The first convolution without memory loads 900 modules (1.6 s), so not for those we test.
-        if own:
-            shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
-            if shape != (2, classes):
-                raise UsageError(
-                    f"model '{settings.name}': gives {shape} for two pictures and {classes} "
-                    f"classes; it must give (2, {classes})"
-                )
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    with torch.device("meta"), torch.inference_mode():
+        if is_reference(settings.name):
+            model = _tried_model(settings, **sizes)
+        else:
+            # The first convolution without memory loads 900 modules (1.6 s), so not for these.
+            model = build_model(settings, **sizes)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-MODEL = (
-    "it is called as function(settings, channels=, image_size=, classes=), and what it gives "
-    "takes (N, channels, image_size, image_size) to (N, classes)"
-)
-ACTIVATION = "it takes a tensor and gives one of the same shape"
+def _tried_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int
+) -> nn.Module:
+    """A model of one's own that has seen two pictures."""
+    asked = (
+        "it is called as function(settings, channels=, image_size=, classes=), and what it gives "
+        "takes (N, channels, image_size, image_size) to (N, classes)"
+    )
+    with usable("model", settings.name, asked):
+        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
+        shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
+    if shape != (2, classes):
+        raise UsageError(
+            f"model '{settings.name}': gives {shape} for two pictures and {classes} classes; "
+            f"it must give (2, {classes})"
+        )
+    return model
 
 
 def _try_activation(settings: ModelSettings) -> None:
     values = torch.linspace(-1, 1, 72).view(2, 4, 3, 3)
-    with usable("activation", settings.activation, ACTIVATION):
+    asked = "it takes a tensor and gives one of the same shape"
+    with usable("activation", settings.activation, asked):
         shape = tuple(activation(settings)(values).shape)
     if shape != tuple(values.shape):
         raise UsageError(

@@ -132,19 +132,21 @@ def resolve(reference: str) -> Any:
 
 
 @contextmanager
-def usable(kind: str, reference: str, contract: str) -> Iterator[None]:
+def usable(
+    kind: str, reference: str, asked: str, refusal: type[UsageError] = UsageError
+) -> Iterator[None]:
     """Tell of what somebody's own function raises in the block, and what is asked of it.
 
     Raises:
-        UsageError: it raised; known errors pass as they are.
+        UsageError: or another refusal: it raised; known errors pass as they are.
     """
     try:
         yield
     except OptunaStudyError:
         raise
     except Exception as error:
-        raise UsageError(
-            f"{kind} '{reference}' cannot be used: {in_one_line(error)}; {contract}"
+        raise refusal(
+            f"{kind} '{reference}' cannot be used: {in_one_line(error)}; {asked}"
         ) from error
 
 

@@ -49,7 +49,8 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
 
 def _own(name: str, request: Request) -> Pictures:
     """The pictures of somebody's own function, looked at before anything relies on them."""
-    with usable("data set", name, "it is called as function(request) and gives Pictures"):
+    asked = "it is called as function(request) and gives Pictures"
+    with usable("data set", name, asked, DataError):
         pictures = resolve(name)(request)
     if not isinstance(pictures, Pictures):
         raise DataError(
