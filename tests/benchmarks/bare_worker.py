@@ -17,7 +17,7 @@ from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Rules, Started, Tools, run_trial
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide
-from optuna_study.store import queue, reads
+from optuna_study.store import bridge, queue, reads
 from optuna_study.store.open import open_store, optuna_storage
 from optuna_study.store.records import NoTrialReason
 from optuna_study.store.studies import load_study
@@ -58,6 +58,7 @@ class Desk:
         self.study: StudyRecord = load_study(self.store, self.name)
         self.definition = from_json(self.study.definition)
         self.storage = optuna_storage(self.store)
+        bridge.read_trials(self.store, self.storage, self.study)
         self.owner = f"bare-{os.getpid()}"
 
     def work(self, until: Callable[[], bool] = lambda: False) -> int:

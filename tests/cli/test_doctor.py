@@ -277,6 +277,29 @@ def test_a_newer_store_is_a_finding(
     assert "upgrade optuna-study" in result.out
 
 
+def test_a_store_of_an_older_version_is_upgraded_with_fix(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "small.db") as connection:
+        connection.execute("UPDATE optuna_study_schema SET version = 1")
+        for column in ("priority", "claimed"):
+            connection.execute(f"ALTER TABLE optuna_study_studies DROP COLUMN {column}")
+    connection.close()
+    url = stored_study.url
+    refused = cli("list", "--storage", url)
+    assert (refused.code, refused.out) == (5, "")
+    assert refused.err == (
+        f"Error: {url}: made by an older optuna-study (version 1 of its tables, this one needs "
+        f"2); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
+        "next launch\n"
+    )
+    found = cli("doctor", "small", "--storage", url)
+    assert found.code == 1
+    assert "upgrades it in place" in found.out
+    assert "own tables 2" in cli("doctor", "small", "--fix", "--storage", url).out
+    assert cli("list", "--storage", url).code == 0
+
+
 def test_a_damaged_store_is_a_finding(stored_study: Any, cli: Callable[..., Any]) -> None:
     stored_study.run([0.5])
     path = stored_study.store.place.path

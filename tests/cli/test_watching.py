@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.cli.options import Invocation
-from optuna_study.cli.watching import follow, require_match
-from optuna_study.errors import CheckFailedError, InterruptedBySignalError
+from optuna_study.cli.watching import follow, register, require_match, see_through
+from optuna_study.errors import CheckFailedError, FruitlessError, InterruptedBySignalError
 from optuna_study.report.verify import Verdict
 
 if TYPE_CHECKING:
@@ -69,6 +69,72 @@ def test_quiet_says_nothing(stored_study: Any, capsys: pytest.CaptureFixture[str
     ticks: Any = _ticks(stored_study)
     follow(prepared, ticks, quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_whole_store_gets_a_line_for_each_trial_that_ends(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored_study.run([0.25])
+    followed: Any = Prepared(stored_study.store, None, notes=())
+    ticks: Any = _ticks(stored_study)
+    see_through(followed, ticks, "", quiet=False)
+    out, err = capsys.readouterr()
+    assert out == ""  # no study of its own to sum up
+    assert [line.partition(" ")[2] for line in err.splitlines()] == [
+        "host-1-001 was killed by SIGKILL",
+        "small  2/6  trial 1 (wild)  completed  50.0 %  0.5 s",
+    ]
+
+
+def test_the_closing_page_comes_after_a_fruitless_end_too(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ticks() -> Iterator[Tick]:
+        yield Tick()
+        raise FruitlessError("small: 0 trials ended and none completed")
+
+    prepared: Any = Prepared(stored_study.store, stored_study.study)
+    fruitless: Any = ticks()
+    with pytest.raises(FruitlessError, match="none completed"):
+        see_through(prepared, fruitless, " --artifacts here", quiet=True)
+    out = capsys.readouterr().out
+    assert out.startswith("No trial has completed.\n")
+    assert "  optuna-study show small --artifacts here " in out
+
+
+def test_a_detached_launch_prints_its_name_alone(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared: Any = Prepared(stored_study.store, stored_study.study, notes=())
+    register(prepared, " --storage postgresql://ann:***@db/x", quiet=False)
+    assert capsys.readouterr() == (
+        "small\n",
+        "optuna-study worker small --storage postgresql://ann:***@db/x\n",
+    )
+    register(prepared, "", quiet=True)
+    assert capsys.readouterr() == ("small\n", "")
+
+
+def test_a_store_that_is_gone_for_a_moment_costs_a_line(
+    stored_study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stored_study.store.place.path
+    away = path.with_suffix(".away")
+    prepared: Any = Prepared(stored_study.store, stored_study.study, notes=())
+
+    def ticks() -> Iterator[Tick]:
+        stored_study.store.close()
+        path.rename(away)
+        yield Tick()
+        away.rename(path)
+        stored_study.run([0.5])
+
+    passing: Any = ticks()
+    follow(prepared, passing, quiet=False)
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 2
+    assert lines[0].startswith("nothing to see for now: sqlite:///")
+    assert lines[1] == "1/6  trial 0 (plain)  completed  50.0 %  0.5 s"
 
 
 def test_what_ends_a_launch_passes_through(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from make_store import fill
 from sqlalchemy import event
 
-from optuna_study.store import queue, reads
+from optuna_study.errors import NotFoundError
+from optuna_study.store import bridge, queue, reads
+from optuna_study.store.open import optuna_storage
 from optuna_study.store.records import Claim, End, EndKind
+from optuna_study.store.studies import delete_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,3 +92,29 @@ def test_each_operation_costs_the_same_after_ten_times_as_many_trials(
     assert {name: many[name] / few[name] for name in few} == pytest.approx(
         dict.fromkeys(few, 1.0), abs=0.2
     )
+
+
+def test_what_optuna_has_read_before_a_claim_is_not_read_under_its_lease(
+    sqlite_store: Store, make_study: Any, steps: Callable[[], int]
+) -> None:
+    study = make_study(sqlite_store, budget=MANY + 1)
+    fill(sqlite_store, study, MANY, 2)
+    storage = optuna_storage(sqlite_store)
+    steps()
+    bridge.read_trials(sqlite_store, storage, study)
+    before = steps()
+    claim = queue.claim(sqlite_store, study, "w1")
+    assert isinstance(claim, Claim)
+    steps()
+    bridge.optuna_trial(storage, study, optuna.samplers.RandomSampler(seed=0), claim)
+    assert 0 < steps() < before / 100
+
+
+def test_a_study_deleted_before_it_is_read_is_not_found(
+    sqlite_store: Store, make_study: Any
+) -> None:
+    study = make_study(sqlite_store)
+    storage = optuna_storage(sqlite_store)
+    delete_study(sqlite_store, study)
+    with pytest.raises(NotFoundError, match="was deleted"):
+        bridge.read_trials(sqlite_store, storage, study)

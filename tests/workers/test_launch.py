@@ -11,6 +11,7 @@ from optuna_study.errors import (
     DeviceError,
     FolderError,
     NotFoundError,
+    OtherVersionError,
     StudyFileError,
     UsageError,
 )
@@ -64,6 +65,38 @@ def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchReq
     assert prepare(request_of).study.state is StudyState.ACTIVE
 
 
+def test_a_priority_is_given_and_changed_and_otherwise_kept(request_of: LaunchRequest) -> None:
+    assert prepare(replace(request_of, priority=3)).study.priority == 3
+    assert prepare(request_of).study.priority == 3
+    assert prepare(replace(request_of, priority=-2)).study.priority == -2
+
+
+def test_the_name_of_a_stored_study_leads_to_its_launch(request_of: LaunchRequest) -> None:
+    first = prepare(replace(request_of, name="second"))
+    for name in ("second", "second@cpu"):
+        with pytest.raises(NotFoundError) as caught:
+            prepare(replace(request_of, study=name))
+        assert str(caught.value) == (
+            f"'{name}' is no study file, but a study in {first.store.url}; `optuna-study launch "
+            "tiny --name second --profile cpu` goes on with it"
+        )
+    prepare(replace(request_of, only="baselines", seeds=1))
+    with pytest.raises(NotFoundError, match="launch tiny --profile cpu --only baselines` goes"):
+        prepare(replace(request_of, study="tiny@cpu-baselines"))
+    with pytest.raises(NotFoundError, match=r"study 'third': no file third\.toml"):
+        prepare(replace(request_of, study="third"))
+
+
+def test_another_minor_version_is_refused_on_relaunch(request_of: LaunchRequest) -> None:
+    first = prepare(request_of)
+    with first.store.write() as connection:
+        connection.exec_driver_sql(
+            'UPDATE optuna_study_studies SET environment = \'{"optuna-study": "0.9.4"}\''
+        )
+    with pytest.raises(OtherVersionError, match=r"tiny@cpu: made by optuna-study 0\.9\.4"):
+        prepare(request_of)
+
+
 def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchRequest) -> None:
     first = prepare(request_of)
     path = first.workspace.root.parent / "tiny.toml"
@@ -109,6 +142,12 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] =
     "workers": ({"workers": 0}, ("", ""), UsageError, "--workers 0"),
     "timeout": ({"timeout": 0.0}, ("", ""), UsageError, "--timeout 0"),
     "seed": ({"seed": -1}, ("", ""), UsageError, "--seed -1"),
+    "detached": (
+        {"detach": True, "timeout": 5.0},
+        ("", ""),
+        UsageError,
+        "--detach only registers",
+    ),
     "device": ({"device": "cuda:7"}, ("", ""), DeviceError, "cuda:7"),
     "study": ({"study": "alexnet_pokemn"}, ("", ""), NotFoundError, "alexnet_pokemon"),
     "key": ({}, ("dropout = 0.1", "dropuot = 0.1"), StudyFileError, "model.dropuot"),

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
+from optuna_study.errors import NotFoundError
 from optuna_study.store.failures import translated, translation
 from optuna_study.store.open import open_writer, postgresql_options
 from optuna_study.store.urls import PostgreSQL
@@ -47,6 +48,24 @@ def create_tables(store: Store) -> None:
     """Let Optuna make its tables; the caller holds the store's lock."""
     with optuna_failures(store):
         _rdb_storage(store, create=True)
+
+
+def read_trials(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
+    """Let Optuna's storage read a study's trials, which it keeps; later it reads new ones alone.
+
+    To be done before a trial is claimed: after 3,000 trials of 12 epochs it takes 2.4 s of
+    computing, in which nothing else gets at a worker's one PostgreSQL connection, no heartbeat
+    either.
+
+    Raises:
+        NotFoundError: the study is gone.
+        StoreError: the store fails.
+    """
+    with optuna_failures(store):
+        try:
+            storage.get_all_trials(study.study_id, deepcopy=False)
+        except KeyError:
+            raise NotFoundError(f"study '{study.name}' was deleted") from None
 
 
 def optuna_study(

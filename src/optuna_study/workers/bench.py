@@ -23,7 +23,7 @@ from optuna_study.errors import (
 from optuna_study.paths import Workspace, writing
 from optuna_study.search import site as sites
 from optuna_study.search.site import Site
-from optuna_study.store import queue, reads, studies, turns
+from optuna_study.store import bridge, queue, reads, studies, turns
 from optuna_study.store.open import open_store, optuna_storage
 from optuna_study.store.records import Claim, NoTrialReason
 from optuna_study.training.build import check_model
@@ -219,6 +219,7 @@ def open_site(
     """Make a study's place of work: its definition as pinned, its pictures on the device.
 
     Raises:
+        NotFoundError: it was deleted.
         OtherVersionError: another version of this package has made the study.
         DataError: its pictures are not here.
         UsageError: its model is not.
@@ -237,6 +238,7 @@ def open_site(
         image_size=data.image_size,
         classes=len(data.classes),
     )
+    bridge.read_trials(store, storage, study)
     return Site(
         store=store,
         storage=storage,
