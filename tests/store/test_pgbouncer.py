@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +22,13 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from optuna_study.store import reads, studies
-from optuna_study.store.open import STATEMENT_SECONDS, open_store
+from optuna_study.store.open import STATEMENT_SECONDS, open_store, optuna_storage
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from optuna_study.store.open import Store
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -154,3 +157,27 @@ def test_every_server_connection_has_our_time_outs(pooled_url: str) -> None:
         connections = [opened.enter_context(store.read()) for store in stores]
         answers = [connection.execute(setting).scalar_one() for connection in connections]
     assert answers == [timedelta(seconds=STATEMENT_SECONDS)] * SERVER_CONNECTIONS
+
+
+def test_optuna_s_own_calls_get_through_too(pooled_url: str) -> None:
+    import optuna
+
+    with ExitStack() as opened:
+        stores = [open_store(pooled_url, create=True) for _ in range(2 * SERVER_CONNECTIONS)]
+        for store in stores:
+            opened.callback(store.close)
+        optuna.create_study(study_name="plain", storage=optuna_storage(stores[0]))
+
+        def work(store: Store) -> None:
+            study = optuna.load_study(study_name="plain", storage=optuna_storage(store))
+            for _ in range(8):  # psycopg prepares on the server what it has sent five times
+                trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+                trial.report(0.5, 1)
+                study.tell(trial, 0.5)
+
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(work, stores))
+        storage = optuna_storage(stores[0])
+        trials = storage.get_all_trials(storage.get_study_id_from_name("plain"))
+    assert sorted(trial.number for trial in trials) == list(range(16 * SERVER_CONNECTIONS))
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
