@@ -13,7 +13,7 @@ from optuna_study.errors import DataError, OtherVersionError
 from optuna_study.store import queue, reads
 from optuna_study.store.records import Claim, NoTrialReason, StudyState, TrialState
 from optuna_study.store.studies import delete_study, find_study, set_state
-from optuna_study.workers.bench import MOST_OPEN, open_bench
+from optuna_study.workers.bench import open_bench
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
 from optuna_study.workers.worker import Leaving, work
 
@@ -67,8 +67,7 @@ def change(prepared: Prepared, **values: str) -> None:
 
 
 def test_one_worker_serves_every_study_of_a_store(launched: Callable[..., Prepared]) -> None:
-    names = ("one", "two", "three")
-    prepared = [launched(name) for name in names]
+    prepared = [launched(name) for name in ("one", "two")]
     heard: list[str] = []
     order = replace(prepared[0].orders[0], study=None)
     assert work(order, Leaving(), heard.append) == NoTrialReason.NOTHING_LEFT
@@ -93,14 +92,31 @@ def test_one_worker_serves_every_study_of_a_store(launched: Callable[..., Prepar
 def test_a_worker_keeps_the_pictures_of_two_studies(launched: Callable[..., Prepared]) -> None:
     prepared = [launched(name) for name in ("one", "two", "three")]
     bench = bench_of(prepared[0], [])
+    for number in (0, 1):
+        taken = [claimed(bench) for _ in range(3)]
+        assert taken == [("one@cpu", number), ("two@cpu", number), ("three@cpu", number)]
+    bench.close()
+    # Of three in turn two are kept, so each has to be opened anew when its turn comes.
+    assert [opened(each) for each in prepared] == [2, 2, 2]
+
+
+def test_the_pictures_of_two_studies_are_loaded_once(launched: Callable[..., Prepared]) -> None:
+    one, two = launched("one"), launched("two")
+    bench = bench_of(one, [])
     assert [claimed(bench) for _ in range(4)] == [
         ("one@cpu", 0),
         ("two@cpu", 0),
-        ("three@cpu", 0),
         ("one@cpu", 1),
+        ("two@cpu", 1),
     ]
-    assert len(bench._open) == MOST_OPEN
     bench.close()
+    assert (opened(one), opened(two)) == (1, 1)
+
+
+def opened(prepared: Prepared) -> int:
+    """How often the worker has made a place for this study."""
+    log = prepared.log(prepared.orders[0]).parent
+    return sum(file.read_text().count(" joins ") for file in log.iterdir())
 
 
 def test_a_study_whose_pictures_are_not_here_holds_up_no_other(

@@ -11,7 +11,7 @@ import pytest
 
 from optuna_study.store import reads
 from optuna_study.store.records import EndKind, StudyState, TrialState
-from optuna_study.store.studies import set_state
+from optuna_study.store.studies import delete_study, set_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +161,20 @@ def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
     # Those that ran finished; of the others none began.
     assert 1 <= sum(end is not None for end in ends) < 5
     assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+
+
+def test_a_study_deleted_under_its_workers_ends_them_with_a_word(
+    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+) -> None:
+    def delete(prepared: Prepared, tick: Tick) -> None:
+        delete_study(prepared.store, prepared.study)
+
+    endless = study_text.replace("epochs = 10", "epochs = 500")
+    said = run_here(tmp_path / "root", endless, watch=once(delete, checkpointed))
+    assert said.code == 4, said.messages
+    assert said.messages == [
+        f"NotFoundError study 'tiny@cpu' was deleted from {said.prepared.store.url}"
+    ]
 
 
 def test_no_trial_that_completes_is_no_success(

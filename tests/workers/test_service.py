@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from optuna_study.errors import OptunaStudyError
 from optuna_study.paths import Workspace
 from optuna_study.store import reads
 from optuna_study.store.open import open_store
 from optuna_study.store.records import StudyState, TrialState
-from optuna_study.store.studies import delete_study, load_study, set_state
+from optuna_study.store.studies import load_study, set_state
+from optuna_study.workers.launch import LaunchRequest, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,15 +88,6 @@ def states(store: Store, name: str) -> list[TrialState]:
     return [trial.state for trial in reads.trials(store, load_study(store, name))]
 
 
-def exists(url: str) -> bool:
-    """Whether the study is there; its store may just be being made."""
-    try:
-        with closing(open_store(url)) as store:
-            return load_study(store, "tiny@cpu").budget > 0
-    except OptunaStudyError:
-        return False
-
-
 @pytest.mark.postgres
 def test_a_worker_joins_from_elsewhere_with_nothing_but_the_url(
     shell: Callable[..., Shell], postgres_url: str, tmp_path: Path
@@ -129,16 +119,16 @@ def test_two_launches_at_once_are_one_study_and_one_budget(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url)
-    options = ("--profile", "cpu", "--workers", "2", "--n-trials", "7")
+    options = ("--profile", "cpu", "--workers", "2", "--n-trials", "5")
     launches = [machine.start("launch", "tiny", *options) for _ in range(2)]
     said = [ended(launch) for launch in launches]
     assert [code for code, _, _ in said] == [0, 0], said
     store = open_store(url)
     [study] = reads.list_studies(store)
-    assert (study.name, study.ended, study.running, study.waiting) == ("tiny@cpu", 7, 0, 0)
+    assert (study.name, study.ended, study.running, study.waiting) == ("tiny@cpu", 5, 0, 0)
     trials = reads.trials(store, load_study(store, "tiny@cpu"))
-    assert [trial.number for trial in trials] == list(range(7))
-    assert [trial.baseline for trial in trials] == ["plain", "wild", *[None] * 5]
+    assert [trial.number for trial in trials] == list(range(5))
+    assert [trial.baseline for trial in trials] == ["plain", "wild", *[None] * 3]
     assert {trial.claims for trial in trials} == {1}
     store.close()
 
@@ -148,9 +138,9 @@ def test_a_worker_for_ever_waits_obeys_and_gives_back_at_a_signal(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url, epochs=500)
-    assert machine.run("launch", "tiny", "--profile", "cpu", "--detach")[0] == 0
-    store = open_store(url)
-    study = load_study(store, "tiny@cpu")
+    request = LaunchRequest(str(machine.folder / "studies" / "tiny.toml"), profile="cpu")
+    prepared = prepare(replace(request, storage=url, workspace=Workspace(machine.folder)))
+    store, study = prepared.store, prepared.study
     set_state(store, study, StudyState.PAUSED)
     worker = machine.start("worker", "--forever", "--workers", "1")
     time.sleep(1)
@@ -164,21 +154,4 @@ def test_a_worker_for_ever_waits_obeys_and_gives_back_at_a_signal(
     assert "Interrupted by SIGTERM; running trials were given back" in err
     trial = reads.trial(store, study, 0)
     assert (trial.state, trial.strikes) == (TrialState.WAITING, 0)
-    store.close()
-
-
-def test_a_study_deleted_under_its_workers_ends_them_with_a_word(
-    shell: Callable[..., Shell], tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    machine = shell("here", url, epochs=500)
-    launch = machine.start("launch", "tiny", "--profile", "cpu", "--workers", "1")
-    until(lambda: exists(url))
-    store = open_store(url)
-    study = load_study(store, "tiny@cpu")
-    until(lambda: reads.trial(store, study, 0).epochs)
-    delete_study(store, study)
-    code, _, err = ended(launch)
-    assert code == 4, err
-    assert err.splitlines()[-1] == f"Error: study 'tiny@cpu' was deleted from {url}"
     store.close()

@@ -7,6 +7,7 @@ for it: nobody holds a trial that cannot begin.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 
 MOST_OPEN = 2  # studies whose pictures a worker keeps: those of a flower study take 1 GB
 NOTE_SECONDS = 15.0  # between two notes on a study
+LOOK_AGAIN = 60.0  # seconds until a study is tried again that could not be worked on here
 OVER = (NoTrialReason.BUDGET_MET, NoTrialReason.STOPPING, NoTrialReason.PAUSED)
 
 
@@ -76,7 +78,7 @@ class Bench:
         self._open: OrderedDict[str, Site] = OrderedDict()  # by UUID, the last used at the end
         self._noted: dict[str, float] = {}  # when a study's note was last brought up to date
         self._met: dict[str, int] = {}  # budgets seen to be met
-        self._unusable: set[str] = set()
+        self._unusable: dict[str, float] = {}  # when a study was found not to be workable here
         self._log = _StudyLog(order.name)
 
     def close(self) -> None:
@@ -117,7 +119,7 @@ class Bench:
         """As `_claim_of`, for one of several studies: one that cannot be worked on is left out."""
         if self._met.get(study.uuid) == study.budget:
             return NoTrialReason.BUDGET_MET
-        if study.uuid in self._unusable:
+        if time.monotonic() - self._unusable.get(study.uuid, -math.inf) < LOOK_AGAIN:
             return NoTrialReason.NOT_HERE
         if study.uuid not in self._open and (refusal := self._without_opening(study)):
             return refusal
@@ -126,7 +128,7 @@ class Bench:
         except FolderError:  # this worker's own, whatever the study
             raise
         except (UsageError, OtherVersionError) as error:
-            self._unusable.add(study.uuid)
+            self._unusable[study.uuid] = time.monotonic()
             self._tell(str(error))
             return NoTrialReason.NOT_HERE
 

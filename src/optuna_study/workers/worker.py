@@ -1,7 +1,8 @@
 """One worker process: claim, work, end, again, until there is nothing left to do.
 
-It ignores SIGINT, which a terminal sends to everyone: the launch decides. SIGTERM, SIGHUP, a word
-from the launch and the launch's death make it stop between two steps and give its trial back.
+It ignores SIGINT, which a terminal sends to everyone: the command that started it decides.
+SIGTERM, SIGHUP, a word from that command and its death make it stop between two steps and give its
+trial back.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Leaving:
 
 
 def serve(order: Order, control: Connection[Message, Message]) -> None:
-    """Be the worker process of a launch; says on the pipe how it went."""
+    """Be a worker process; says on the pipe how it went."""
     leave = Leaving()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -98,21 +99,21 @@ def serve(order: Order, control: Connection[Message, Message]) -> None:
 
 
 def _listen(control: Connection[Message, Message], leave: Leaving) -> None:
-    """Wait for the launch's word; a pipe that closes is a launch that died."""
+    """Wait for the word to stop; a pipe that closes is a command that died."""
     try:
         while control.recv().word is not Word.STOP:
             pass
     except (EOFError, OSError):
-        leave("the launch ended")
+        leave("its command ended")
     else:
-        leave("the launch was stopped")
+        leave("its command was stopped")
 
 
 def _say(control: Connection[Message, Message], message: Message) -> None:
     try:
         control.send(message)
     except OSError:
-        log.warning("the launch is gone, nobody hears: %s", message)
+        log.warning("its command is gone, nobody hears: %s", message)
 
 
 def work(
