@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
     from optuna_study.training.config import Scalar
+
+
+# `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks for longer.
+hypothesis.settings.register_profile("many", max_examples=5000, deadline=None)
 
 
 @pytest.fixture(autouse=True)

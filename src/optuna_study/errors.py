@@ -158,3 +158,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if names else "none are known"
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with what does not print spelled out: a terminal would obey it.
+
+    >>> print(printable("a\nb\x1b[2J ✓"))
+    a\nb\x1b[2J ✓
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

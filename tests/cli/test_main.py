@@ -121,6 +121,39 @@ def test_verbose_names_the_causes(
     assert cli("-v", "fail").err == "Error: no\n  because of ValueError: deep\n"
 
 
+def test_what_a_terminal_would_obey_is_spelled_out(
+    failing: Callable[[BaseException], None], cli: Callable[..., Any]
+) -> None:
+    failing(NotFoundError("no study 'a\nb\x1b[2J\u202e\udcff'; known: größe ✓"))
+    assert cli("fail").err == ("Error: no study 'a\\nb\\x1b[2J\\u202e\\udcff'; known: größe ✓\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dashboard", "--port", "URL"),
+        ("URL",),
+        ("data", "show", "URL"),
+        ("--debug", "trials", "small", "--storage=URL"),
+    ],
+)
+def test_a_url_typed_in_the_wrong_place_keeps_its_password(
+    arguments: tuple[str, ...], cli: Callable[..., Any]
+) -> None:
+    url = "mysql://ann:hunter2@db/x?sslpassword=hunter3"
+    result = cli(*(each.replace("URL", url) for each in arguments))
+    assert result.code in (2, 5)
+    assert "ann:***@db" in result.err
+    assert "hunter" not in result.err
+
+
+def test_a_name_that_no_file_system_takes_is_refused(cli: Callable[..., Any]) -> None:
+    result = cli("list", "--artifacts", "x" * 300)
+    assert result.code == 2
+    assert result.err.endswith("x...: File name too long\n")
+    assert len(result.err) < 200
+
+
 def test_several_problems_of_a_file_have_a_line_each(
     failing: Callable[[BaseException], None], cli: Callable[..., Any]
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optuna_study.definition.config_file import read_config_file
@@ -121,3 +121,36 @@ def test_yaml_and_json_hold_the_same(tmp_path: Path) -> None:
     plain = config_to_dict(CONFIG)
     assert yaml.safe_load(config_text(CONFIG, {}, {}, "yaml"))["train"] == plain["train"]
     assert json.loads(config_text(CONFIG, {}, {}, "json"))["train"] == plain["train"]
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+YAML = st.sampled_from(
+    ("&a", "*a", "!!python/object/apply:os.mkdir", "!!binary", "<<: *a", "? ", "|")
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary()
+    | st.text().map(str.encode)
+    | st.lists(YAML | st.sampled_from((": ", "- ", "\n", "train", "lr", "[", "1"))).map(
+        lambda words: "".join(words).encode()
+    )
+    | PLAIN.map(lambda plain: json.dumps(plain).encode())
+    | PLAIN.map(lambda plain: json.dumps({"train": plain, "provenance": plain}).encode())
+)
+@pytest.mark.parametrize("ending", ["toml", "yaml", "json"])
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    tmp_path: Path, ending: str, content: bytes
+) -> None:
+    path = tmp_path / f"some.{ending}"
+    path.write_bytes(content)
+    try:
+        read_config_file(path)
+    except StudyFileError as error:
+        assert error.problems  # noqa: PT017 - an empty TOML file is a configuration
+        assert all(each.isprintable() for each in error.problems)  # noqa: PT017

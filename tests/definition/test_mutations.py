@@ -5,17 +5,19 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import tomlkit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optuna_study.definition.pinned import from_json, to_json
-from optuna_study.definition.read import find_study_file, parse_study_file
+from optuna_study.definition.read import find_study_file, parse_study_file, read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.errors import StudyFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from optuna_study.definition.model import StudyFile
 
@@ -117,3 +119,40 @@ def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
 def test_the_file_itself_is_valid() -> None:
     assert _checked(TEXT) is not None
     assert _checked(tomlkit.dumps(RAW)) is not None
+
+
+WORDS = st.sampled_from(
+    (
+        *("[", "]", "[[", "]]", "{", "}", "=", ".", ",", '"', "'", '"""', "\\", "\n", "#", "\0"),
+        *("\ufeff", "1e999", "nan", "-inf", "0x", "1979-05-27T07:32:00Z", "9" * 20, "\\ud800"),
+        *("title", "data", "model", "train", "search", "space", "baselines", "profile.cpu", "lr"),
+    )
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=st.text() | st.lists(WORDS | st.text(max_size=3), max_size=30).map(" ".join))
+def test_arbitrary_text(text: str) -> None:
+    _checked(text)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary() | st.text().map(lambda text: text.encode("utf-16")))
+def test_arbitrary_bytes(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "some.toml"
+    path.write_bytes(content)
+    with pytest.raises(StudyFileError) as caught:  # a title alone is no study
+        read_study_file(path)
+    assert all(each.isprintable() for each in caught.value.problems)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    tables=st.dictionaries(
+        st.sampled_from(sorted(RAW)) | st.text(max_size=5),
+        VALUES | st.dictionaries(KEYS | st.text(max_size=5), VALUES, max_size=4),
+        max_size=6,
+    )
+)
+def test_arbitrary_tables(tables: dict[str, Any]) -> None:
+    _checked(tomlkit.dumps({**RAW, **tables}))

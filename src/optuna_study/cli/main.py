@@ -6,6 +6,7 @@ else lists it. Only the file of the command that is used gets imported.
 
 from __future__ import annotations
 
+import errno
 import pkgutil
 import sys
 import traceback
@@ -16,7 +17,13 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import Invocation, common_options, example, storage_option
-from optuna_study.errors import OptunaStudyError, StudyFileError, did_you_mean
+from optuna_study.errors import (
+    OptunaStudyError,
+    StudyFileError,
+    UsageError,
+    did_you_mean,
+    printable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     Known errors become one line on stderr. An unknown exception is a bug: it passes through with
     its traceback.
     """
-    current = Invocation()
+    current = Invocation(secrets=_secrets(arguments))
     try:
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)
         sys.stdout.flush()
@@ -101,24 +108,45 @@ def run(arguments: Sequence[str]) -> int:
         # The reader has gone (`... | head`); else the interpreter complains again when it exits.
         sys.stdout = None
         return 1
+    except OSError as error:
+        # Any path or name that is typed may be it; every other refusal is known where it arises.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _tell(error, [f"{str(error.filename)[:80]}...: {error.strerror}"], current)
+        return UsageError.exit_code
     return code if isinstance(code, int) else 0
 
 
 def _tell(error: Exception, lines: Sequence[str], current: Invocation) -> None:
     if current.debug:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {lines[0]}", err=True)
-    for line in lines[1:]:
-        click.echo(f"  {line}", err=True)
+        trace = "".join(traceback.format_exception(error))
+        click.echo(current.without_secrets(trace), err=True, nl=False)
+    more = [f"  {line}" for line in lines[1:]]
     if current.verbosity > 0 and not current.debug:
-        for cause in _causes(error):
-            click.echo(f"  because of {type(cause).__name__}: {cause}", err=True)
+        more += [f"  because of {type(cause).__name__}: {cause}" for cause in _causes(error)]
+    mark = click.style("Error:", fg="red", bold=True)
+    for line in (f"{mark} {_said(lines[0], current)}", *(_said(line, current) for line in more)):
+        click.echo(line, err=True)
+
+
+def _said(line: str, current: Invocation) -> str:
+    return printable(current.without_secrets(line))
+
+
+def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The secrets of URLs among the arguments, also of one that was typed in the wrong place."""
+    urls = [each for each in arguments if "://" in each]
+    if not urls:
+        return ()
+    from optuna_study.store.urls import secrets
+
+    return tuple(secret for url in urls for secret in secrets(url))
 
 
 def _lines(error: OptunaStudyError) -> list[str]:
     if isinstance(error, StudyFileError) and len(error.problems) > 1:
         return [f"{error.where} has {len(error.problems)} problems:", *error.problems]
-    return str(error).splitlines() or [type(error).__name__]
+    return [str(error) or type(error).__name__]
 
 
 def _sentence(error: click.ClickException) -> str:

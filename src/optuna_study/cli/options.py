@@ -43,6 +43,13 @@ class Invocation:
     debug: bool = False
     verbosity: int = 0
     storage: str | None = None
+    secrets: tuple[str, ...] = ()  # of URLs on the command line, never to be shown
+
+    def without_secrets(self, text: str) -> str:
+        """The text with the secrets replaced by `***`."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
     @property
     def quiet(self) -> bool:

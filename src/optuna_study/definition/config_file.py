@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.read import parse_toml, read_config
 from optuna_study.definition.resolve import check_config
 from optuna_study.definition.values import Problems, as_table, unknown_keys
-from optuna_study.errors import NotFoundError, StudyFileError
+from optuna_study.errors import NotFoundError, StudyFileError, printable
 from optuna_study.training.config import SECTIONS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        sentence = " ".join(str(error).split())
+        sentence = printable(" ".join(str(error).split()))
         raise StudyFileError(where, [f"no valid YAML: {sentence}"]) from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.definition.model import section_fields
-from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.errors import UsageError, did_you_mean, printable
 from optuna_study.training import catalogue
 from optuna_study.training.config import SECTION_OF, SECTIONS
 
@@ -46,7 +46,7 @@ class Problems:
 
     def sentences(self) -> list[str]:
         """Each problem once, as one line of printable characters."""
-        return list(dict.fromkeys(_one_line(f"{path}: {words}") for path, words in self.found))
+        return list(dict.fromkeys(printable(f"{path}: {words}") for path, words in self.found))
 
 
 def describe(raw: Any) -> str:
@@ -182,10 +182,6 @@ def known_names(section: str, entry: dataclasses.Field[Any]) -> list[str]:
 def takes_reference(entry: dataclasses.Field[Any]) -> bool:
     """Whether a setting may name a function of one's own."""
     return entry.name == "name" or entry.metadata["choices"] == "ACTIVATIONS"
-
-
-def _one_line(text: str) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _literal(node: ast.expr | None) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from optuna_study.report.tables import without_controls
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -70,7 +72,7 @@ def render(form: str, value: Mapping[str, Any] | Rows, table: str) -> str:
         return to_yaml(value)
     if form == "csv":
         return to_csv([value] if isinstance(value, Mapping) else value)
-    return table
+    return without_controls(table)
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
