@@ -11,10 +11,12 @@ OptunaStudyError (1)
 │   └── FolderError: a folder that cannot be written
 ├── NotFoundError (4): no such study, trial or file
 ├── StoreError (5): store unreachable, or of another version
-│   └── OtherVersionError: a study that another version of this package made
+│   ├── OtherVersionError: a study that another version of this package made
+│   └── UnreachableError: the store does not answer right now; later it may
+│       └── StoreFullError (1): no space left where the store is kept
 ├── CheckFailedError (1): a verification or check that found something
-├── DiskFullError (1): no space left
 ├── DeviceLostError (1): a GPU's error after which this process can train no more
+├── DiskFullError (1): no space left for files
 ├── FruitlessError (3): finished, yet no trial completed, or too many failures
 ├── StaleClaimError (1): this worker no longer owns its trial; never leaves the worker
 └── InterruptedBySignalError (130 or 143): stopped from outside, running trials given back
@@ -101,12 +103,22 @@ class OtherVersionError(StoreError):
     """A study that another version of this package made; other studies of its store may do."""
 
 
+class UnreachableError(StoreError):
+    """The store does not answer right now; trying again later makes sense."""
+
+
+class StoreFullError(UnreachableError):
+    """No space left where the store is kept, until somebody makes some."""
+
+    exit_code = 1
+
+
 class CheckFailedError(OptunaStudyError):
     """A verification or a check found something."""
 
 
 class DiskFullError(OptunaStudyError):
-    """No space left where a store, a checkpoint or a cache is kept."""
+    """No space left where a checkpoint, a cache or another file is kept."""
 
 
 class DeviceLostError(OptunaStudyError):

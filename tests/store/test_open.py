@@ -14,11 +14,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from optuna_study.errors import (
-    DiskFullError,
     FolderError,
     OptunaStudyError,
     StorageUrlError,
     StoreError,
+    StoreFullError,
 )
 from optuna_study.store import queue, reads, studies
 from optuna_study.store.open import open_store
@@ -178,7 +178,7 @@ def test_a_full_disk_is_said_and_harms_nothing(
     with sqlite_store.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(DiskFullError, match="no space left"):
+    with pytest.raises(StoreFullError, match="no space left"):
         queue.report(sqlite_store, claim, [epoch(number, 0.5) for number in range(1, 5000)])
     assert reads.epochs(sqlite_store, study, 0) == []
     with sqlite_store.write() as connection:
@@ -246,7 +246,7 @@ class TestMounted:
         with pytest.raises(OSError, match="No space left"):
             (folder / "filler").write_bytes(b"x" * 4_000_000)
         many = [epoch(number, 0.5) for number in range(1, 2000)]
-        with pytest.raises(DiskFullError, match="no space left"):
+        with pytest.raises(StoreFullError, match="no space left"):
             queue.report(store, claim, many)
         assert reads.epochs(store, study, 0) == []
         (folder / "filler").unlink()
@@ -260,7 +260,7 @@ class TestMounted:
         folder = mounted("rw")
         with pytest.raises(OSError, match="No space left"):
             (folder / "filler").write_bytes(b"x" * 4_000_000)
-        with pytest.raises(DiskFullError, match="no space left"):
+        with pytest.raises(StoreFullError, match="no space left"):
             open_store(f"sqlite:///{folder}/studies.db", create=True)
 
 

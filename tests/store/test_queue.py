@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import NotFoundError, StaleClaimError
+from optuna_study.errors import NotFoundError, StaleClaimError, UnreachableError
 from optuna_study.store import queue, reads, studies
 from optuna_study.store.records import (
     Claim,
@@ -20,13 +21,33 @@ from optuna_study.store.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import EpochRecord, StudyRecord
 
 OK = End(EndKind.COMPLETED, "all epochs", 0.5)
 FAILED = End(EndKind.FAILED, "ValueError: no", traceback="Traceback ...")
+
+
+class Deaf:
+    """A store whose writes are kept while the answer never comes back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.now = store.now
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        with self._store.write(durable=durable) as connection:
+            yield connection
+        raise UnreachableError("the connection was lost")
+
+
+def deaf(store: Store) -> Any:
+    return Deaf(store)
 
 
 def take(store: Store, study: StudyRecord, owner: str = "w1", lease: float = 60) -> Claim:
@@ -353,6 +374,109 @@ class TestContract:
         studies.set_budget(store, study, many + 2)
         assert take(store, study).number == many + 1
 
+    def test_a_claim_whose_answer_was_lost_is_found_again(
+        self, store: Store, make_study: Any, planned: Any, clock: Any
+    ) -> None:
+        study = make_study(store, planned=(planned("a", width=2),), budget=2)
+        token = queue.new_token()
+        for number in (0, 1):
+            with pytest.raises(UnreachableError):
+                queue.claim(deaf(store), study, "w1", lease=60, token=token)
+            clock.now += 50
+            claim = queue.claim(store, study, "w1", lease=60, token=token)
+            assert isinstance(claim, Claim)
+            found = reads.trial(store, study, number)
+            assert (claim.number, claim.token, claim.resumed) == (number, token, False)
+            assert (claim.baseline, claim.fixed) == (found.baseline, found.fixed)
+            assert (found.claims, found.lease_until) == (1, clock.now + 60)
+            queue.end(store, claim, OK)
+        assert reads.counts(store, study).ended == 2
+
+    def test_a_lost_answer_costs_no_strike_and_no_budget(
+        self, store: Store, make_study: Any
+    ) -> None:
+        study, token = make_study(store, budget=1), queue.new_token()
+        with pytest.raises(UnreachableError):
+            queue.claim(deaf(store), study, "w1", token=token)
+        studies.set_state(store, study, StudyState.PAUSED)  # the budget is taken: by this claim
+        claim = queue.claim(store, study, "w1", token=token)
+        assert isinstance(claim, Claim)
+        queue.end(store, claim, OK)
+        assert reads.trial(store, study, 0).strikes == 0
+
+    def test_a_lost_claim_that_was_reaped_meanwhile_is_made_anew(
+        self, store: Store, make_study: Any, clock: Any
+    ) -> None:
+        study, token = make_study(store), queue.new_token()
+        with pytest.raises(UnreachableError):
+            queue.claim(deaf(store), study, "w1", lease=10, token=token)
+        clock.now += 11
+        other = take(store, study, "w2")
+        claim = queue.claim(store, study, "w1", token=token)
+        assert isinstance(claim, Claim)
+        assert (other.number, claim.number) == (0, 1)
+        for each in (other, claim):
+            queue.end(store, each, OK)
+
+    def test_an_end_whose_answer_was_lost_is_written_once(
+        self, store: Store, make_study: Any, clock: Any, epoch: Callable[..., EpochRecord]
+    ) -> None:
+        study = make_study(store, definition={"search": {"stop_after_failures": 2}})
+        claim = take(store, study)
+        with pytest.raises(UnreachableError):
+            queue.end(deaf(store), claim, FAILED, [epoch(1, 0.5)])
+        before = reads.trial(store, study, 0)
+        clock.now += 50
+        queue.end(store, claim, FAILED, [epoch(1, 0.5)])
+        assert reads.trial(store, study, 0) == before
+        assert isinstance(queue.claim(store, study, "w1"), Claim)  # one failure, not two
+        with pytest.raises(StaleClaimError):
+            queue.end(store, claim, OK)
+
+    def test_the_end_of_another_is_not_taken_for_ones_own(
+        self, store: Store, make_study: Any, clock: Any
+    ) -> None:
+        study = make_study(store)
+        zombie = take(store, study, lease=10)
+        clock.now += 11
+        queue.end(store, take(store, study, "w2"), OK)
+        with pytest.raises(StaleClaimError):
+            queue.end(store, zombie, OK)
+
+    def test_reports_whose_answer_was_lost_are_sent_again(
+        self, store: Store, make_study: Any, epoch: Callable[..., EpochRecord]
+    ) -> None:
+        claim = take(store, study := make_study(store))
+        writes: list[Callable[[Any], None]] = [
+            lambda to: queue.report(to, claim, [epoch(1, 0.5), epoch(2, 0.6)]),
+            lambda to: queue.checkpointed(to, claim, 2),
+            lambda to: queue.renew(to, claim),
+            lambda to: queue.annotate(to, claim, {"note": "mine"}),
+        ]
+        for write in writes:
+            with pytest.raises(UnreachableError):
+                write(deaf(store))
+            before = reads.trial(store, study, 0)
+            write(store)
+            assert reads.trial(store, study, 0) == before
+        assert [each.value for each in reads.epochs(store, study, 0)] == [0.5, 0.6]
+
+    def test_a_worker_that_died_of_its_trial_ends_it(
+        self, store: Store, make_study: Any, epoch: Callable[..., EpochRecord]
+    ) -> None:
+        study = make_study(store, budget=2)
+        claim = take(store, study, "host-1-001")
+        queue.report(store, claim, [epoch(1, 0.4)])
+        take(store, study, "host-1-002")
+        end = End(EndKind.OUT_OF_MEMORY, "the system's memory ran out")
+        assert queue.end_owner(store, study, "host-1-001", end) == [0]
+        found = reads.trial(store, study, 0)
+        assert (found.end, found.reason, found.value) == (end.kind, end.reason, 0.4)
+        assert (found.strikes, found.owner) == (0, None)
+        with pytest.raises(StaleClaimError):
+            queue.end(store, claim, OK)
+        assert queue.claim(store, study, "w3") is NoTrialReason.BUDGET_TAKEN
+
     def test_seeds_follow_from_study_and_number(self, store: Store, make_study: Any) -> None:
         one = [take(store, study := make_study(store)).seed, take(store, study).seed]
         two = [take(store, study := make_study(store, name="b")).seed, take(store, study).seed]
@@ -371,7 +495,7 @@ def lose(store: Store, study: StudyRecord, claim: Claim, clock: Any, how: str, p
     if how == "given back":
         queue.give_back(store, claim, "SIGTERM")
     if how == "ended":
-        queue.end(store, claim, dataclasses.replace(OK, value=0.25))
+        queue.end(store, claim, dataclasses.replace(OK, reason="earlier", value=0.25))
     if how == "told":  # by plain Optuna, which asks nobody
         plain(study.name).tell(claim.number, 0.25)
     if how == "gone":

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
-from optuna_study.errors import NotFoundError
+from optuna_study.errors import NotFoundError, UnreachableError
 from optuna_study.store.failures import translated, translation
 from optuna_study.store.open import open_writer, postgresql_options
 from optuna_study.store.urls import PostgreSQL
@@ -94,18 +94,28 @@ def optuna_failures(store: Store) -> Iterator[None]:
     """Turn what Optuna's storage raises when the database fails into errors of ours.
 
     Raises:
-        DiskFullError: no space left.
+        UnreachableError: it does not answer right now, or no space is left.
         FolderError: a SQLite file that cannot be written.
         StoreError: everything else a database refuses.
     """
     try:
-        with translated(store.url):
+        with _understood(store.url):
+            yield
+    except UnreachableError as error:
+        store.outage.failed(error)
+        raise
+
+
+@contextmanager
+def _understood(url: str) -> Iterator[None]:
+    try:
+        with translated(url):
             yield
     except StorageInternalError as error:
         cause = error.__cause__
         if not isinstance(cause, SQLAlchemyError):
             raise
-        raise translation(store.url, cause) from error
+        raise translation(url, cause) from error
 
 
 def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:

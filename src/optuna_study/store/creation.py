@@ -53,7 +53,8 @@ def ensure(store: Store) -> None:
 
     Raises:
         FolderError: a SQLite file where nothing can be written.
-        DiskFullError: no space left.
+        DiskFullError: no space left for its folder.
+        StoreFullError: no space left for it.
         StoreError: unreachable, not a database, or of another version.
     """
     if isinstance(store.place, SQLiteFile):

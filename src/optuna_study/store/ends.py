@@ -8,18 +8,28 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from optuna_study.store.records import End, EndKind, TrialState
-from optuna_study.store.rows import last_report, utc, write_attributes, write_value
-from optuna_study.store.schema import INFEASIBLE_KEY, own_studies, own_trials, trials
+from optuna_study.store.rows import last_report, strict_json, utc, write_attributes, write_value
+from optuna_study.store.schema import (
+    ENDED_BY_KEY,
+    INFEASIBLE_KEY,
+    own_studies,
+    own_trials,
+    trial_system_attributes,
+    trials,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from sqlalchemy import Connection, Row
 
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import Claim, StudyRecord
+
+    Lost: TypeAlias = Callable[[Row[Any]], bool]
 
 MOST_STRIKES = 3
 
@@ -73,19 +83,59 @@ def set_waiting(connection: Connection, trial_id: int) -> None:
     )
 
 
-def bury_lost(
-    connection: Connection, study: StudyRecord, lost: Callable[[Row[Any]], bool], now: float
-) -> list[int]:
+def is_ended_by(connection: Connection, claim: Claim, end: End) -> bool:
+    """Whether this end was written with this claim before, though its owner never heard so."""
+    attribute = trial_system_attributes
+    return (
+        connection.execute(
+            select(own_trials.c.number).where(
+                own_trials.c.uuid == claim.study_uuid,
+                own_trials.c.number == claim.number,
+                own_trials.c.end_kind == end.kind.value,
+                own_trials.c.reason == end.reason,
+                exists().where(
+                    attribute.c.trial_id == claim.trial_id,
+                    attribute.c.key == ENDED_BY_KEY,
+                    attribute.c.value_json == strict_json(claim.token),
+                ),
+            )
+        ).first()
+        is not None
+    )
+
+
+def bury_lost(connection: Connection, study: StudyRecord, lost: Lost, now: float) -> list[int]:
     """Give back every held trial that `lost` says is lost; their numbers."""
-    held = connection.execute(
+    dead = [row for row in _held(connection, study) if lost(row)]
+    for row in dead:
+        _bury(connection, row, now)
+    return [row.number for row in dead]
+
+
+def end_lost(
+    connection: Connection, study: StudyRecord, lost: Lost, end: End, now: float
+) -> list[int]:
+    """End every held trial that `lost` says is lost; their numbers."""
+    dead = [row for row in _held(connection, study) if lost(row) and _runs(connection, row)]
+    for row in dead:
+        end_trial(connection, row.uuid, row.number, row.trial_id, end, now)
+    return [row.number for row in dead]
+
+
+def _held(connection: Connection, study: StudyRecord) -> Sequence[Row[Any]]:
+    return connection.execute(
         select(own_trials)
         .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
         .order_by(own_trials.c.number)
     ).all()
-    dead = [row for row in held if lost(row)]
-    for row in dead:
-        _bury(connection, row, now)
-    return [row.number for row in dead]
+
+
+def _runs(connection: Connection, row: Row[Any]) -> bool:
+    """Whether a held trial still runs: plain Optuna, which asks nobody, may have ended it."""
+    state = connection.execute(
+        select(trials.c.state).where(trials.c.trial_id == row.trial_id)
+    ).scalar()
+    return state == TrialState.RUNNING
 
 
 def _bury(connection: Connection, row: Row[Any], now: float) -> None:
@@ -100,10 +150,7 @@ def _bury(connection: Connection, row: Row[Any], now: float) -> None:
     if strikes < MOST_STRIKES:
         set_waiting(connection, row.trial_id)
         return
-    state = connection.execute(
-        select(trials.c.state).where(trials.c.trial_id == row.trial_id)
-    ).scalar()
-    if state == TrialState.RUNNING:  # unless plain Optuna has ended it
+    if _runs(connection, row):
         reason = (
             f"{MOST_STRIKES} workers in a row were lost before a new checkpoint, last {row.owner}"
         )

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from optuna_study.errors import DiskFullError, FolderError, OptunaStudyError, StoreError
+from optuna_study.errors import (
+    FolderError,
+    OptunaStudyError,
+    StoreError,
+    StoreFullError,
+    UnreachableError,
+)
 from optuna_study.store.urls import SQLiteFile, masked, parse, without_secrets
 
 if TYPE_CHECKING:
@@ -20,9 +26,16 @@ _SQLITE_SENTENCES = {
     "unable to open database file": "cannot be opened; check the path and its permissions",
     "file is not a database": "is no SQLite database",
     "database disk image is malformed": "is damaged; restore a copy",
-    "database is locked": "is held by another process for too long; try again",
     "no such table": "lacks a table; open it once with `optuna-study launch`",
 }
+_SQLITE_PASSING = {
+    "database is locked": "is held by another process for too long; try again",
+    "disk I/O error": "cannot be read or written; is its disk full or failing?",
+}
+# Lost connections, a server that starts or stops, that has no connection or no memory to give.
+_UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
+# A serialization failure, a deadlock, a lock not to be had: another transaction was in the way.
+_IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
 
 
 @contextmanager
@@ -30,7 +43,8 @@ def translated(url: str) -> Iterator[None]:
     """Turn the failures of the database at `url` into errors of ours.
 
     Raises:
-        DiskFullError: no space left on the store's side.
+        StoreFullError: no space left on the store's side.
+        UnreachableError: it does not answer right now.
         FolderError: a SQLite file, or its folder, that cannot be written.
         StoreError: everything else a database refuses.
     """
@@ -51,28 +65,41 @@ def translation(url: str, error: BaseException) -> OptunaStudyError:
     text = without_secrets(url, str(cause))
     if isinstance(cause, sqlite3.Error):
         return _sqlite(url, text)
-    if getattr(cause, "sqlstate", None) == "53100":
-        return DiskFullError(f"{masked(url)}: no space left on the server; free some")
+    state = getattr(cause, "sqlstate", None) or ""
+    if state == "53100":
+        return StoreFullError(f"{masked(url)}: no space left on the server; free some")
     if isinstance(error, PoolTimeoutError):
-        return StoreError(f"{masked(url)}: the connection was in use for too long; try again")
-    if getattr(cause, "sqlstate", None) == "57014":
-        return StoreError(f"{masked(url)}: a statement took too long ({text}); try again")
-    if isinstance(error, DBAPIError) and _unreachable(error, cause):
-        return StoreError(f"{masked(url)}: cannot be reached ({text}); is the server running?")
+        return UnreachableError(
+            f"{masked(url)}: the connection was in use for too long; try again"
+        )
+    if state == "57014":
+        return UnreachableError(f"{masked(url)}: a statement took too long ({text}); try again")
+    if state in _IN_THE_WAY_STATES:
+        return UnreachableError(
+            f"{masked(url)}: another transaction was in the way ({text}); try again"
+        )
+    if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
+        return UnreachableError(
+            f"{masked(url)}: cannot be reached ({text}); is the server running?"
+        )
     return StoreError(f"{masked(url)}: {text}")
 
 
-def _unreachable(error: DBAPIError, cause: BaseException) -> bool:
-    state = getattr(cause, "sqlstate", None)
-    lost = state is None or state.startswith(("08", "57P", "53300"))
-    return error.connection_invalidated or (type(cause).__name__ == "OperationalError" and lost)
+def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
+    if error.connection_invalidated or state.startswith(_UNREACHABLE_STATES):
+        return True
+    return type(cause).__name__ == "OperationalError" and not state
 
 
 def _sqlite(url: str, text: str) -> OptunaStudyError:
-    if "disk is full" in text or ("disk I/O error" in text and _is_full(url)):
-        return DiskFullError(f"{masked(url)}: no space left; free some or move the store")
+    stuck = "disk I/O error" in text or "unable to open database file" in text
+    if "disk is full" in text or (stuck and _is_full(url)):
+        return StoreFullError(f"{masked(url)}: no space left; free some or move the store")
     if "readonly database" in text:
         return FolderError(f"{masked(url)}: cannot be written; choose another --storage")
+    for said, sentence in _SQLITE_PASSING.items():
+        if said in text:
+            return UnreachableError(f"{masked(url)}: {sentence} ({text})")
     for said, sentence in _SQLITE_SENTENCES.items():
         if said in text:
             return StoreError(f"{masked(url)}: {sentence} ({text})")

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
 from optuna_study.store.failures import translated
+from optuna_study.store.outage import Outage
 from optuna_study.store.schema import (
     OLDER_REVISIONS,
     OPTUNA_REVISION,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well below this
 CONNECT_SECONDS = 5
+SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
 STATEMENT_SECONDS = 60
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -63,6 +65,7 @@ class Store:
     engine: Engine  # writes; on PostgreSQL it reads, too
     reader: Engine
     clock: Callable[[], float] | None = field(default=None, repr=False)
+    outage: Outage = field(default_factory=lambda: Outage("the store"), repr=False)
 
     @property
     def masked_url(self) -> str:
@@ -79,9 +82,10 @@ class Store:
         """A connection for reading; on SQLite one that cannot write.
 
         Raises:
+            UnreachableError: it does not answer right now.
             StoreError: the store fails.
         """
-        with translated(self.url), self.reader.connect() as connection:
+        with self._watched(writing=False), self.reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -103,17 +107,23 @@ class Store:
         """One write transaction, committed when all went well; `durable`: even for a power loss.
 
         Raises:
-            DiskFullError: no space left.
+            StoreFullError: no space left.
+            UnreachableError: it does not answer right now.
             FolderError: a SQLite file that cannot be written.
             StoreError: the store fails.
         """
-        with translated(self.url), self.engine.connect() as connection:
+        with self._watched(writing=True), self.engine.connect() as connection:
             if self.is_sqlite:
                 level = "FULL" if durable else "NORMAL"
                 connection.exec_driver_sql(f"PRAGMA synchronous={level}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
+
+    @contextmanager
+    def _watched(self, *, writing: bool) -> Iterator[None]:
+        with self.outage.watched(writing=writing), translated(self.url):
+            yield
 
     def now(self, connection: Connection) -> float:
         """UTC seconds by the one clock that all workers of this store share."""
@@ -260,6 +270,7 @@ def postgresql_options() -> dict[str, Any]:
             "connect_timeout": CONNECT_SECONDS,
             "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
             "application_name": "optuna-study",
+            "tcp_user_timeout": SILENT_SECONDS * 1000,
             **_KEEPALIVE,
         },
     }

@@ -22,6 +22,10 @@ The contract, which `tests/store/test_queue.py` states again as one class over e
    reported, as with Optuna's own `tell`.
 7. So many `failed` ends in a row as the study allows stop it, until it is set active again.
 8. Claims and ends survive a power loss; reports survive the death of the process.
+9. Whatever fails may be tried again with the same arguments, also when the failure was that of a
+   connection that died while it committed: a claim with the token of one that was committed is
+   that claim, with a fresh lease; an end that was committed is not written twice and not stale;
+   reports and checkpoints overwrite themselves.
 """
 
 from __future__ import annotations
@@ -34,11 +38,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
-from optuna_study.store.ends import bury_lost, end_trial, set_waiting
+from optuna_study.errors import StaleClaimError
+from optuna_study.store.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
 from optuna_study.store.fence import fenced, lock, lock_study
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, utc, write_attributes, write_epochs
-from optuna_study.store.schema import own_epochs, own_studies, own_trials, trials
+from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
 from optuna_study.store.seeds import trial_seed
 
 if TYPE_CHECKING:
@@ -53,10 +58,22 @@ LEASE_SECONDS = 60.0
 SETTLE_AFTER = 50  # ended trials that claims count again before they are settled
 
 
+def new_token() -> str:
+    """A token for one claim, made before it so that the claim can be tried again."""
+    return secrets.token_hex(16)
+
+
 def claim(
-    store: Store, study: StudyRecord, owner: str, *, lease: float = LEASE_SECONDS
+    store: Store,
+    study: StudyRecord,
+    owner: str,
+    *,
+    lease: float = LEASE_SECONDS,
+    token: str | None = None,
 ) -> Claim | NoTrialReason:
     """Take the next trial for `owner`, or say why there is none; the lease is in seconds.
+
+    Whoever may try again gives a `token` and gives the same one again.
 
     Raises:
         NotFoundError: the study is gone.
@@ -65,6 +82,10 @@ def claim(
     with store.write(durable=True) as connection:
         settings = lock_study(connection, study)
         now = store.now(connection)
+        if token is not None:
+            mine = _held_already(connection, study, token, now + lease)
+            if mine is not None:
+                return mine
         bury_lost(connection, study, lambda held: held.lease_until < now, now)
         tally = _tally(connection, study, settings)
         refusal = _refusal(connection, settings, tally)
@@ -76,7 +97,30 @@ def claim(
             trial_id = insert_trial(connection, study.study_id, number, TrialState.RUNNING, now)
         else:
             trial_id = _start_waiting(connection, settings, study.study_id, number, now)
-        return _hold(connection, study, number, trial_id, owner=owner, now=now, lease=lease)
+        _hold(
+            connection,
+            study,
+            number,
+            trial_id,
+            token=token or new_token(),
+            owner=owner,
+            now=now,
+            lease=lease,
+        )
+        return _claimed(connection, study, number)
+
+
+def _held_already(
+    connection: Connection, study: StudyRecord, token: str, lease_until: float
+) -> Claim | None:
+    """What a claim with this token took, whose answer its owner never got."""
+    number = connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == study.uuid, own_trials.c.token == token)
+        .values(lease_until=lease_until)
+        .returning(own_trials.c.number)
+    ).scalar()
+    return None if number is None else _claimed(connection, study, number)
 
 
 @dataclass(frozen=True)
@@ -167,48 +211,46 @@ def _hold(
     number: int,
     trial_id: int,
     *,
+    token: str,
     owner: str,
     now: float,
     lease: float,
-) -> Claim:
-    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
-    before = connection.execute(select(own_trials).where(is_it)).first()
-    if before is None:
-        connection.execute(
-            own_trials.insert().values(
-                uuid=study.uuid, number=number, trial_id=trial_id, touched=now
-            )
-        )
+) -> None:
     connection.execute(
         update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
     )
-    token = secrets.token_hex(16)
-    seed = trial_seed(study.seed, number)
-    connection.execute(
-        update(own_trials)
-        .where(is_it)
-        .values(
-            token=token,
-            owner=owner,
-            lease_until=now + lease,
-            claims=own_trials.c.claims + 1,
-            progressed=False,
-            started=func.coalesce(own_trials.c.started, now),
-            seed=seed,
-            touched=now,
-        )
-    )
+    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
+    held = {
+        "token": token,
+        "owner": owner,
+        "lease_until": now + lease,
+        "claims": own_trials.c.claims + 1,
+        "progressed": False,
+        "started": func.coalesce(own_trials.c.started, now),
+        "seed": trial_seed(study.seed, number),
+        "touched": now,
+    }
+    if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
+        return
+    key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
+    connection.execute(own_trials.insert().values(**key, **held | {"claims": 1, "started": now}))
+
+
+def _claimed(connection: Connection, study: StudyRecord, number: int) -> Claim:
+    row = connection.execute(
+        select(own_trials).where(own_trials.c.uuid == study.uuid, own_trials.c.number == number)
+    ).one()
     return Claim(
         study_uuid=study.uuid,
         study_id=study.study_id,
-        trial_id=trial_id,
+        trial_id=row.trial_id,
         number=number,
-        token=token,
-        baseline=before.baseline if before else None,
-        fixed=json.loads(before.fixed) if before and before.fixed else {},
-        seed=seed,
-        checkpoint_epoch=before.checkpoint_epoch if before else 0,
-        resumed=bool(before and before.claims),
+        token=row.token,
+        baseline=row.baseline,
+        fixed=json.loads(row.fixed) if row.fixed else {},
+        seed=row.seed,
+        checkpoint_epoch=row.checkpoint_epoch,
+        resumed=row.claims > 1,
     )
 
 
@@ -315,8 +357,14 @@ def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()
     with store.write(durable=True) as connection:
         lock(connection, claim.study_id)
         now = store.now(connection)
-        _write_epochs(connection, claim, epochs, now)
+        try:
+            _write_epochs(connection, claim, epochs, now)
+        except StaleClaimError:
+            if is_ended_by(connection, claim, end):
+                return
+            raise
         end_trial(connection, claim.study_uuid, claim.number, claim.trial_id, end, now)
+        write_attributes(connection, claim.trial_id, {ENDED_BY_KEY: claim.token}, system=True)
 
 
 def reap(store: Store, study: StudyRecord) -> list[int]:
@@ -341,6 +389,18 @@ def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list
         lock_study(connection, study)
         now = store.now(connection)
         return bury_lost(connection, study, lambda held: _is_of(held.owner, owner_prefix), now)
+
+
+def end_owner(store: Store, study: StudyRecord, owner_prefix: str, end: End) -> list[int]:
+    """End the trials of a worker known to have died of them; their numbers.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        now = store.now(connection)
+        return end_lost(connection, study, lambda held: _is_of(held.owner, owner_prefix), end, now)
 
 
 def _is_of(owner: str, prefix: str) -> bool:

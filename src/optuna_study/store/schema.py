@@ -53,6 +53,7 @@ OWN_VERSION = 2  # of our tables; a store with a greater one was made by a newer
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
+ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
 ARTIFACT_KEY = "artifacts:"  # before an artifact's id: what `upload_artifact` writes
 # Attributes of a study that the dashboard keeps for one of its trials, whose id is the group.

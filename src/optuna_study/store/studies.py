@@ -70,7 +70,7 @@ def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None)
 
     Raises:
         DefinitionChangedError: the name is taken by another definition, or by a study of plain
-            Optuna. FolderError: a SQLite file that cannot be written. DiskFullError: no space
+            Optuna. FolderError: a SQLite file that cannot be written. StoreFullError: no space
             left. StoreError: the store fails.
     """
     try:
