@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from optuna_study.errors import DiskFullError, StaleClaimError
+from optuna_study.errors import DiskFullError, StaleClaimError, UnreachableError
 from optuna_study.search.brake import Brake
 from optuna_study.search.objective import Outcome, Rules, Started, Tools, run_trial
+from optuna_study.search.patience import PatientLedger
 from optuna_study.search.pruner import never
 from optuna_study.store.records import End, EndKind, EpochRecord, TrialRecord, TrialState
 from optuna_study.training.config import EpochResult
@@ -63,8 +64,14 @@ class FakeTraining:
 
 @dataclass
 class FakeLedger:
-    """A claimed trial in memory; `stale_after` writes it is somebody else's."""
+    """A claimed trial in memory; `stale_after` writes it is somebody else's.
 
+    Between the seconds of `away` it does not answer.
+    """
+
+    clock: FakeClock
+    away: tuple[float, float] = (0.0, 0.0)
+    refused: int = 0  # calls while it was away
     others: dict[int, list[float]] = field(default_factory=dict)
     stale_after: int = 10**9
     log: list[str] = field(default_factory=list)
@@ -72,16 +79,24 @@ class FakeLedger:
     ended: End | None = None
     given_back: str | None = None
 
+    def _reach(self) -> None:
+        if self.away[0] <= self.clock.now < self.away[1]:
+            self.refused += 1
+            raise UnreachableError("the store cannot be reached")
+
     def _write(self, what: str) -> None:
+        self._reach()
         if len(self.log) >= self.stale_after:
             raise StaleClaimError("trial 7 is no longer this worker's")
         self.log.append(what)
 
-    def report(self, epochs: Sequence[EpochRecord]) -> None:
+    def report(self, epochs: Sequence[EpochRecord]) -> bool:
         self._write(f"report {','.join(str(each.epoch) for each in epochs)}")
         self.epochs.update({each.epoch: each for each in epochs})
+        return True
 
     def others_at(self, epoch: int) -> Sequence[float]:
+        self._reach()
         return self.others.get(epoch, [])
 
     def checkpointed(self, epoch: int) -> None:
@@ -101,15 +116,18 @@ class FakeLedger:
 class Bench:
     """A trial on the bench: fakes all around the objective."""
 
-    ledger: FakeLedger = field(default_factory=FakeLedger)
     clock: FakeClock = field(default_factory=FakeClock)
     brake: Brake = field(default_factory=Brake)
+    ledger: FakeLedger = field(init=False)
     rules: Rules = field(
         default_factory=lambda: Rules("validation_accuracy", "maximize", 4, never, prunable=True)
     )
     published: list[End] = field(default_factory=list)
     publish_error: Exception | None = None
     start_error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.ledger = FakeLedger(self.clock)
 
     def training(self, *results: EpochResult | BaseException) -> FakeTraining:
         return FakeTraining(results, self.clock, self.brake)
@@ -126,7 +144,13 @@ class Bench:
             assert self.ledger.ended is None
             self.published.append(end)
 
-        return run_trial(self.ledger, Tools(start, publish, self.clock), self.brake)
+        ledger = PatientLedger(self.ledger, self.wait, self.clock)
+        return run_trial(ledger, Tools(start, publish, self.clock), self.brake)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep by the fake clock, unless the worker leaves."""
+        self.clock.now += seconds
+        return self.brake.wait(0)
 
 
 def make_result(epoch: int, accuracy: float = 0.5, **changes: object) -> EpochResult:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import threading
 
-from optuna_study.errors import StaleClaimError, StoreError
+import pytest
+
+from optuna_study.errors import StaleClaimError, StoreError, UnreachableError
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.workers.heartbeat import beating
 from optuna_study.workers.worker import Leaving
@@ -35,7 +37,8 @@ def test_a_lost_lease_pulls_the_brake() -> None:
     assert (brake.cause, brake.reason) == (Cause.STALE, "trial 7 is no longer this worker's")
 
 
-def test_a_store_that_is_away_for_a_moment_does_not() -> None:
+@pytest.mark.parametrize("kind", [UnreachableError, StoreError])
+def test_a_store_that_is_away_for_a_moment_does_not(kind: type[StoreError]) -> None:
     tries, back = [], threading.Event()
 
     def renew() -> None:
@@ -43,7 +46,7 @@ def test_a_store_that_is_away_for_a_moment_does_not() -> None:
         if len(tries) == 4:
             back.set()
         if len(tries) < 4:
-            raise StoreError("cannot be reached")
+            raise kind("cannot be reached")
 
     brake = Brake()
     with beating(renew, brake, lease=0.02):
@@ -74,5 +77,5 @@ def test_a_worker_told_to_leave_stops_its_trial_and_any_later_one() -> None:
     assert (first.cause, first.reason) == (Cause.LEAVING, "stopped by SIGTERM")
     with leave.stopping(second):
         assert second.event.is_set()
-    leave.wait(PATIENCE)  # returns at once
+    assert leave.wait(PATIENCE)  # returns at once
     assert leave.told

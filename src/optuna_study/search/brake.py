@@ -23,6 +23,7 @@ class Brake:
     def __init__(self) -> None:
         self.event = threading.Event()
         self._lock = threading.RLock()  # a signal may interrupt the thread that holds it
+        self._leaving = threading.Event()
         self._cause: Cause | None = None
         self._reason = ""
 
@@ -32,6 +33,15 @@ class Brake:
             if self._cause is None:
                 self._cause, self._reason = cause, reason
         self.event.set()
+        if cause is Cause.LEAVING:
+            self._leaving.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; at once True when the worker leaves, whatever was pulled before.
+
+        A trial whose time is over still has to be ended, so only this cuts a wait short.
+        """
+        return self._leaving.wait(seconds)
 
     @property
     def cause(self) -> Cause | None:

@@ -22,9 +22,10 @@ class StoreLedger:
     study: StudyRecord
     claim: Claim
 
-    def report(self, epochs: Sequence[EpochRecord]) -> None:
+    def report(self, epochs: Sequence[EpochRecord]) -> bool:
         """Write epochs; one written before is replaced."""
         queue.report(self.store, self.claim, epochs)
+        return True
 
     def others_at(self, epoch: int) -> Sequence[float]:
         """The metric of the study's other trials at an epoch."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from optuna_study.errors import (
     DiskFullError,
     FolderError,
+    OptunaStudyError,
     StaleClaimError,
     StoreError,
     in_one_line,
@@ -54,8 +55,8 @@ class Training(Protocol):
 class Ledger(Protocol):
     """A claimed trial in the store; every write raises StaleClaimError once the claim is lost."""
 
-    def report(self, epochs: Sequence[EpochRecord]) -> None:
-        """Write epochs; one written before is replaced."""
+    def report(self, epochs: Sequence[EpochRecord]) -> bool:
+        """Write epochs, one written before is replaced; False when they must be sent later."""
 
     def others_at(self, epoch: int) -> Sequence[float]:
         """The metric of the study's other trials at an epoch."""
@@ -141,11 +142,12 @@ class _Course:
     def value(self) -> float | None:
         return self.records[-1].value if self.records else None
 
-    def flush(self) -> None:
-        if self.unsent:
-            self.ledger.report(self.unsent)
+    def flush(self) -> bool:
+        """Send what was not sent yet; whether the store has it."""
+        if self.unsent and self.ledger.report(self.unsent):
             self.unsent = []
         self.pace.reported()
+        return not self.unsent
 
 
 def run_trial(ledger: Ledger, tools: Tools, brake: Brake) -> Outcome:
@@ -245,8 +247,12 @@ def _pruned(course: _Course, rules: Rules, record: EpochRecord) -> End | None:
 
 
 def _checkpoint(course: _Course, training: Training) -> None:
-    """Write the reports, then the checkpoint that stands for them; a full disk costs only it."""
-    course.flush()
+    """Write the reports, then the checkpoint that stands for them; a full disk costs only it.
+
+    While the reports cannot be written the checkpoint before stays: it is the one to go on from.
+    """
+    if not course.flush():
+        return
     began = course.tools.clock()
     try:
         training.save()
@@ -281,6 +287,8 @@ def _publish(course: _Course, end: End) -> None:
         course.tools.publish(course.started.training, end, course.records)
     except StaleClaimError:
         raise
+    except OptunaStudyError as error:
+        log.warning("no artifacts: %s", error)
     except Exception:
         log.exception("no artifacts")
 

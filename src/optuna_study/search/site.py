@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna_dashboard import save_note
 
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
-from optuna_study.errors import DeviceLostError, DiskFullError, FolderError, UsageError
+from optuna_study.errors import (
+    DeviceLostError,
+    DiskFullError,
+    FolderError,
+    OptunaStudyError,
+    UsageError,
+)
 from optuna_study.search import artifacts, figures, importance, kept, notes, plane, tensorboard
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
+from optuna_study.search.patience import PatientLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store import bridge, queue, reads, studies
 from optuna_study.store.origin import provenance, recorded
+from optuna_study.store.outage import PATIENCE, Outage, patiently
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
 from optuna_study.training.catalogue import resolve
 from optuna_study.training.predict import save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -42,6 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -56,6 +66,7 @@ class Site:
     device: torch.device
     environment: Mapping[str, Any]
     tensorboard: Path | None = None  # folder of event files, where they are wanted
+    shelf: Outage = field(default_factory=lambda: Outage("the folder of artifacts", reached=True))
 
 
 def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
@@ -66,17 +77,31 @@ def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
         DeviceLostError: the trial ended, and this process can train no other.
     """
     work = _Work(site, claim, brake)
-    outcome = run_trial(
-        StoreLedger(site.store, site.study, claim), Tools(work.start, work.publish), brake
-    )
+    tools = Tools(work.start, work.publish)
+    ledger = PatientLedger(StoreLedger(site.store, site.study, claim), brake.wait, tools.clock)
+    outcome = run_trial(ledger, tools, brake)
     if outcome.left is Left.ENDED:
-        _afterwards(site, claim, work.config)
+        _afterwards(site, claim, work.config, brake.wait)
     if outcome.device_lost:
         raise DeviceLostError(
             f"trial {claim.number} failed on {site.device} with an error that this process does "
             "not recover from; a fresh one takes its place"
         )
     return outcome
+
+
+def insist(site: Site, call: Callable[[], T], wait: Callable[[float], bool]) -> T:
+    """Call something that reads or writes the store, also through Optuna, until it is back.
+
+    Raises:
+        StoreError: it fails for good, has been away for too long, or `wait` said to give up.
+    """
+
+    def once() -> T:
+        with bridge.optuna_failures(site.store):
+            return call()
+
+    return patiently(once, wait)
 
 
 @dataclass
@@ -91,17 +116,19 @@ class _Work:
     def start(self) -> Started:
         """Find the configuration and the checkpoint, and build the run from them."""
         site, claim = self.site, self.claim
-        config = self.config = propose(
-            site.store, site.storage, site.study, site.definition, claim
+        config = self.config = self._insist(
+            lambda: propose(site.store, site.storage, site.study, site.definition, claim)
         )
         path = site.workspace.checkpoint(claim.study_uuid, claim.number)
-        reported = reads.epochs(site.store, site.study, claim.number) if claim.resumed else []
+        reported: Sequence[EpochRecord] = ()
+        if claim.resumed:
+            reported = self._insist(lambda: reads.epochs(site.store, site.study, claim.number))
         point = find_point(path, claim, reported, site.environment)
         if point is not None and point.elsewhere:
             text = "; ".join(point.elsewhere)
             log.warning("goes on elsewhere: %s", text)
             noted = {"resumed_elsewhere": text}
-            queue.annotate(site.store, claim, noted, resumed_elsewhere=True)
+            self._insist(lambda: queue.annotate(site.store, claim, noted, resumed_elsewhere=True))
         run = CheckpointedRun(
             config,
             site.data,
@@ -135,10 +162,10 @@ class _Work:
             files[artifacts.CURVE] = figures.curve_picture(f"{about} · {end.kind}", records)
         if records and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
             files |= _answers(about, training)
-        trial = site.storage.get_trial(claim.trial_id)
-        artifacts.publish(site.workspace, site.storage, trial, files)
-        if claim.number == 0:  # one trial alone, so that no two workers publish it
-            _publish_data(site)
+        self._put_up(lambda: site.storage.get_trial(claim.trial_id), files)
+        if claim.number == 0 and plane.is_plane(site.data):  # one alone, so that no two publish it
+            picture = plane.data_picture(f"{site.study.name} · data", site.data)
+            self._put_up(lambda: _seen(site, site.study), {artifacts.DATA: picture})
         if site.definition.only is not None and end.kind is EndKind.COMPLETED:
             self._test(training)
         if end.kind is EndKind.COMPLETED and end.value is not None:
@@ -150,11 +177,40 @@ class _Work:
         """Look at the held-out pictures: a comparison chooses nothing that they could flatter."""
         test = training.run.test()
         figures = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
-        queue.annotate(self.site.store, self.claim, figures)
+        self._insist(lambda: queue.annotate(self.site.store, self.claim, figures))
+
+    def _put_up(
+        self,
+        about: Callable[[], optuna.trial.FrozenTrial | optuna.Study],
+        files: Mapping[str, bytes],
+    ) -> None:
+        """Publish artifacts, and wait for a full disk to be cleared, once for all trials.
+
+        When nobody cleared it within the patience there is, trials end without artifacts.
+        """
+        site = self.site
+
+        def publish() -> None:
+            try:
+                artifacts.publish(site.workspace, site.storage, about(), files)
+            except DiskFullError as error:
+                site.shelf.failed(error)
+                raise
+            site.shelf.worked()
+
+        patiently(
+            lambda: self._insist(publish),
+            self.brake.wait,
+            passing=DiskFullError,
+            patience=PATIENCE - site.shelf.seconds,
+        )
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        return insist(self.site, call, self.brake.wait)
 
     def _keep_model(self, training: CheckpointedRun, value: float) -> None:
         site, claim = self.site, self.claim
-        if not kept.worth_keeping(site.store, site.study, value):
+        if not self._insist(lambda: kept.worth_keeping(site.store, site.study, value)):
             return
         path = site.workspace.kept_model(claim.study_uuid, claim.number)
         try:
@@ -210,21 +266,25 @@ def _answers(about: str, training: CheckpointedRun) -> dict[str, bytes]:
     return files
 
 
-def _publish_data(site: Site) -> None:
-    """A picture of the study's data, where these are points of a plane."""
-    if plane.is_plane(site.data):
-        sampler = optuna.samplers.RandomSampler(seed=0)
-        study = bridge.optuna_study(site.storage, site.study, sampler)
-        picture = plane.data_picture(f"{site.study.name} · data", site.data)
-        artifacts.publish(site.workspace, site.storage, study, {artifacts.DATA: picture})
+def _seen(site: Site, study: StudyRecord) -> optuna.Study:
+    """Optuna's view of a study, for all but proposing."""
+    return bridge.optuna_study(site.storage, study, optuna.samplers.RandomSampler(seed=0))
 
 
-def _afterwards(site: Site, claim: Claim, config: TrainConfig | None) -> None:
+def _afterwards(
+    site: Site, claim: Claim, config: TrainConfig | None, wait: Callable[[float], bool]
+) -> None:
     """Notes and order among the files; the trial has ended, so nothing here can fail it."""
-    try:
+
+    def renew() -> None:
         kept.sweep(site.store, site.study, site.workspace)
         if config is not None:
             _note_trial(site, claim, config)
+
+    try:
+        insist(site, renew, wait)
+    except OptunaStudyError as error:
+        log.warning("files or notes not brought up to date: %s", error)
     except Exception:
         log.exception("files or notes not brought up to date")
 
@@ -248,17 +308,22 @@ def _note_study(site: Site) -> None:
         reads.best(site.store, study),
         [trial for trial in trials if trial.baseline is not None],
     )
-    view = bridge.optuna_study(site.storage, study, optuna.samplers.RandomSampler(seed=0))
-    save_note(view, text)
+    save_note(_seen(site, study), text)
 
 
-def bring_up_to_date(site: Site, *, last: bool = False) -> None:
+def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = False) -> None:
     """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
-    try:
+
+    def renew() -> None:
         kept.sweep(site.store, site.study, site.workspace)
         if importance.due(site.store, site.study, last=last):
             importance.refresh(site.store, site.storage, site.study)
         _note_study(site)
+
+    try:
+        insist(site, renew, wait)
+    except OptunaStudyError as error:
+        log.warning("the study's note or importances were not brought up to date: %s", error)
     except Exception:
         log.exception("the study's note or importances were not brought up to date")
 

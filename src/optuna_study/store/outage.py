@@ -34,11 +34,13 @@ class Outage:
     a full disk can still be read.
     """
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, what: str, clock: Callable[[], float] = time.monotonic, *, reached: bool = False
+    ) -> None:
         self._what = what
         self._clock = clock
         self._lock = threading.Lock()
-        self._reached = False
+        self._reached = reached
         self._since: float | None = None
         self._writing = False
 

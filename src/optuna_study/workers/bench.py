@@ -26,6 +26,7 @@ from optuna_study.search import site as sites
 from optuna_study.search.site import Site
 from optuna_study.store import bridge, queue, reads, studies, turns
 from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.store.outage import patiently
 from optuna_study.store.records import Claim, NoTrialReason
 from optuna_study.training.build import check_model
 from optuna_study.training.data import load_data
@@ -42,6 +43,7 @@ from optuna_study.workers.versions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     import torch
     from optuna.storages import BaseStorage
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
     from optuna_study.workers.orders import Order
+
+    Wait: TypeAlias = Callable[[float], bool]
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +90,20 @@ class Bench:
         self._log.close()
         self.store.close()
 
-    def claim(self, lease: float) -> tuple[Site, Claim] | NoTrialReason:
+    def claim(self, lease: float, wait: Wait) -> tuple[Site, Claim] | NoTrialReason:
         """The next trial and its place, or why there is none.
+
+        `wait` sleeps while the store is away, and says whether to give up.
 
         Raises:
             OptunaStudyError: the only study asked for cannot be worked on here.
             StoreError: the store fails.
         """
         if self._only is not None:
-            return self._claim_of(self._only, lease)
+            return self._claim_of(self._only, lease, wait)
         refusals = set()
         for study in turns.in_turn(self.store):
-            found = self._claim_if_usable(study, lease)
+            found = self._claim_if_usable(study, lease, wait)
             if not isinstance(found, NoTrialReason):
                 return found
             refusals.add(found)
@@ -106,15 +112,15 @@ class Bench:
                 return reason
         return NoTrialReason.NOTHING_LEFT
 
-    def finished(self, site: Site) -> None:
+    def finished(self, site: Site, wait: Wait) -> None:
         """A trial of this place is over: renew what its study shows, now and then."""
         uuid = site.study.uuid
         if time.monotonic() - self._noted.get(uuid, 0.0) > NOTE_SECONDS:
-            sites.bring_up_to_date(site)
+            sites.bring_up_to_date(site, wait)
             self._noted[uuid] = time.monotonic()
 
     def _claim_if_usable(
-        self, study: StudyRecord, lease: float
+        self, study: StudyRecord, lease: float, wait: Wait
     ) -> tuple[Site, Claim] | NoTrialReason:
         """As `_claim_of`, for one of several studies: one that cannot be worked on is left out."""
         if self._met.get(study.uuid) == study.budget:
@@ -124,7 +130,7 @@ class Bench:
         if study.uuid not in self._open and (refusal := self._without_opening(study)):
             return refusal
         try:
-            return self._claim_of(study, lease)
+            return self._claim_of(study, lease, wait)
         except FolderError:  # this worker's own, whatever the study
             raise
         except (UsageError, OtherVersionError) as error:
@@ -145,10 +151,16 @@ class Bench:
         taken = counts.ended + counts.running >= study.budget
         return NoTrialReason.BUDGET_TAKEN if taken else None
 
-    def _claim_of(self, study: StudyRecord, lease: float) -> tuple[Site, Claim] | NoTrialReason:
+    def _claim_of(
+        self, study: StudyRecord, lease: float, wait: Wait
+    ) -> tuple[Site, Claim] | NoTrialReason:
         try:
             site = self._site(study)
-            claimed = queue.claim(self.store, study, self._order.name, lease=lease)
+            token = queue.new_token()  # finds the claim again whose answer was lost
+            owner = self._order.name
+            claimed = patiently(
+                lambda: queue.claim(self.store, study, owner, lease=lease, token=token), wait
+            )
         except NotFoundError:
             self._open.pop(study.uuid, None)
             return NoTrialReason.DELETED
@@ -159,7 +171,7 @@ class Bench:
             self._met[study.uuid] = study.budget
         if claimed in OVER and study.uuid in self._noted:
             del self._noted[study.uuid]
-            sites.bring_up_to_date(site, last=True)
+            sites.bring_up_to_date(site, wait, last=True)
         return claimed
 
     def _site(self, study: StudyRecord) -> Site:

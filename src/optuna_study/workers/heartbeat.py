@@ -8,8 +8,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import OptunaStudyError, StaleClaimError
+from optuna_study.errors import OptunaStudyError, StaleClaimError, UnreachableError
 from optuna_study.search.brake import Brake, Cause
+from optuna_study.store.outage import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ def beating(
 ) -> Iterator[None]:
     """Renew a lease of `lease` seconds while the block runs; `timeout` pulls the brake after it.
 
-    A store that cannot be reached for a moment costs a beat, not the trial.
+    A store that is away costs no trial: the lease is renewed as soon as it is back, before
+    somebody else can think that it ran out.
     """
     done = threading.Event()
     thread = threading.Thread(
@@ -47,18 +49,24 @@ def _beat(
     done: threading.Event,
 ) -> None:
     began = time.monotonic()
-    pause = lease / BEATS_PER_LEASE
+    beat = pause = lease / BEATS_PER_LEASE
+    backoff = Backoff()
     while not done.wait(_until(pause, timeout, began)):
         if timeout is not None and time.monotonic() - began >= timeout:
             brake.pull(Cause.TIMEOUT, f"{timeout:g} s of training were allowed")
             timeout = None
+        pause = beat
         try:
             renew()
         except StaleClaimError as error:
             brake.pull(Cause.STALE, str(error))
             return
+        except UnreachableError:  # the store's outage is logged once, wherever it is met first
+            pause = min(beat, backoff.failed())
         except OptunaStudyError as error:
             log.warning("lease not renewed: %s", error)
+        else:
+            backoff.worked()
 
 
 def _until(pause: float, timeout: float | None, began: float) -> float:

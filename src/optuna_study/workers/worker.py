@@ -12,13 +12,14 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from optuna_study.errors import NotFoundError, OptunaStudyError, in_one_line
+from optuna_study.errors import NotFoundError, OptunaStudyError, UnreachableError, in_one_line
 from optuna_study.search import site as sites
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.objective import Left
 from optuna_study.store import queue, studies
+from optuna_study.store.outage import patiently
 from optuna_study.store.records import NoTrialReason, StudyState
 from optuna_study.workers.bench import open_bench
 from optuna_study.workers.heartbeat import beating
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from optuna_study.workers.orders import Order
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WAIT = 1.0  # seconds between two looks for a trial when there was none
 
@@ -61,9 +64,9 @@ class Leaving:
         """Whether it was told to leave."""
         return self._told.is_set()
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, less when told to leave."""
-        self._told.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Sleep, less when told to leave; whether it was."""
+        return self._told.wait(seconds)
 
     @contextmanager
     def stopping(self, brake: Brake) -> Iterator[None]:
@@ -151,11 +154,13 @@ def work(
 
 def _work_through(bench: Bench, leave: Leaving, lease: float, *, forever: bool) -> str:
     while not leave.told:
-        found = bench.claim(lease)
+        found = _patiently(lambda: bench.claim(lease, leave.wait), leave)
+        if found is None:
+            break
         if not isinstance(found, NoTrialReason):
             site, claim = found
             _work_on(site, claim, leave, lease)
-            bench.finished(site)
+            bench.finished(site, leave.wait)
         elif found is NoTrialReason.BUDGET_TAKEN or (
             forever and found is not NoTrialReason.DELETED
         ):
@@ -163,6 +168,16 @@ def _work_through(bench: Bench, leave: Leaving, lease: float, *, forever: bool) 
         else:
             return found
     return leave.reason
+
+
+def _patiently(call: Callable[[], T], leave: Leaving) -> T | None:
+    """Call until the store answers; None when told to leave before it does."""
+    try:
+        return patiently(call, leave.wait)
+    except UnreachableError:
+        if leave.told:
+            return None
+        raise
 
 
 def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float) -> None:
@@ -178,7 +193,12 @@ def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float) -> None:
         ),
     ):
         outcome = sites.work_on(site, claim, brake)
-    if outcome.left is Left.ENDED and sites.enough_without_improvement(site):
+    if outcome.left is Left.ENDED:
+        _patiently(lambda: _stop_if_hopeless(site), leave)
+
+
+def _stop_if_hopeless(site: Site) -> None:
+    if sites.enough_without_improvement(site):
         log.info("no improvement for long: the study stops")
         with suppress(NotFoundError):  # deleted in this very moment
             studies.set_state(site.store, site.study, StudyState.STOPPING)
