@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,23 @@ def test_a_priority_is_listed_where_there_is_one(
     [row] = json.loads(cli("list", "--storage", stored_study.url, "-f", "json").out)
     assert row["priority"] == 7
     assert "priority  7" in cli("show", "small", "--storage", stored_study.url).out
+
+
+def test_watching_ends_with_ctrl_c(stored_study: Any, tmp_path: Path) -> None:
+    stored_study.start([0.5])
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "optuna_study", "watch", "small", "--storage", stored_study.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert watching.stderr is not None
+    assert "small goes on: 0 of 6 trials ended, 1 running" in watching.stderr.readline()
+    watching.send_signal(signal.SIGINT)
+    out, err = watching.communicate(timeout=60)
+    assert (watching.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "Interrupted."
 
 
 def test_deleting_needs_a_yes(stored_study: Any, cli: Callable[..., Any]) -> None:

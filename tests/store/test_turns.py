@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.store import queue, studies, turns
-from optuna_study.store.reads import trial
+from optuna_study.store import queue, reads, studies, turns
+from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, StudyState, TrialState
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ class TestContract:
         for study, owner in zip(three, ("host-1-001", "host-1-0010", "host-1-001"), strict=True):
             queue.claim(store, study, owner)
         assert turns.give_back_lost(store, "host-1-001") == [("a", 0), ("c", 0)]
-        assert [trial(store, study, 0).state for study in three] == [
+        assert [reads.trial(store, study, 0).state for study in three] == [
             TrialState.WAITING,
             TrialState.RUNNING,
             TrialState.WAITING,
@@ -136,6 +138,36 @@ class TestContract:
         assert [turns.progress(store, study) for study in (*three, None)] == [2, 1, 0, 3]
         queue.report(store, claim, [epoch(number, 0.5) for number in (1, 2, 3, 4)])
         assert [turns.progress(store, study) for study in (*three, None)] == [2, 1, 4, 7]
+
+
+def test_workers_that_come_at_once_share_themselves_between_equals(
+    url: str, make_study: Any
+) -> None:
+    with closing(open_store(url)) as store:
+        equals = [make_study(store, name=name, budget=100) for name in ("a", "b")]
+        urgent = make_study(store, name="urgent", budget=8, priority=1)
+        with ThreadPoolExecutor(4) as pool:
+            taken = [name for names in pool.map(serve, [url] * 4) for name in names]
+        assert len(taken) == 4 * 12
+        assert taken.count("urgent") == reads.counts(store, urgent).ended == 8
+        # Two that look at the same moment may choose the same one; the next look makes up for it.
+        assert [reads.counts(store, study).ended for study in equals] == pytest.approx(
+            [20, 20], abs=6
+        )
+
+
+def serve(url: str) -> list[str]:
+    """Run twelve trials of whichever study comes first and has one."""
+    taken: list[str] = []
+    with closing(open_store(url)) as store:
+        while len(taken) < 12:
+            for study in turns.in_turn(store):
+                claim = queue.claim(store, study, "w")
+                if isinstance(claim, Claim):
+                    queue.end(store, claim, End(EndKind.COMPLETED, "all epochs", 0.5))
+                    taken.append(study.name)
+                    break
+    return taken
 
 
 def test_a_store_of_plain_optuna_has_no_turns(sqlite_store: Store) -> None:
