@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hypothesis
 import pytest
@@ -32,6 +34,8 @@ POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
@@ -199,6 +203,29 @@ def stored_study(tmp_path: Path) -> Iterator[StoredStudy]:
     )
     yield StoredStudy(store, create_study(store, new))
     store.close()
+
+
+@dataclass
+class Unsteady:
+    """The reading side of a SQLite store, for a test to take away and to bring back."""
+
+    engine: Engine
+    away: bool = False
+    store: Any = None  # the same store, read through this
+
+    def connect(self) -> Connection:
+        """A connection, while the store is there."""
+        if self.away:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.engine.connect()
+
+
+@pytest.fixture
+def unsteady(stored_study: StoredStudy) -> Unsteady:
+    """The store of `small`, which a test may take away."""
+    made = Unsteady(stored_study.store.reader)
+    made.store = dataclasses.replace(stored_study.store, reader=cast("Engine", made))
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -115,26 +115,25 @@ def test_a_detached_launch_prints_its_name_alone(
     assert capsys.readouterr() == ("small\n", "")
 
 
-def test_a_store_that_is_gone_for_a_moment_costs_a_line(
-    stored_study: Any, capsys: pytest.CaptureFixture[str]
+def test_a_store_that_is_away_for_a_moment_costs_two_lines(
+    stored_study: Any, unsteady: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = stored_study.store.place.path
-    away = path.with_suffix(".away")
-    prepared: Any = Prepared(stored_study.store, stored_study.study, notes=())
+    prepared: Any = Prepared(unsteady.store, stored_study.study, notes=())
 
     def ticks() -> Iterator[Tick]:
-        stored_study.store.close()
-        path.rename(away)
+        unsteady.away = True
         yield Tick()
-        away.rename(path)
+        unsteady.away = False
         stored_study.run([0.5])
 
     passing: Any = ticks()
     follow(prepared, passing, quiet=False)
     lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
-    assert len(lines) == 2
-    assert lines[0].startswith("nothing to see for now: sqlite:///")
-    assert lines[1] == "1/6  trial 0 (plain)  completed  50.0 %  0.5 s"
+    assert [line.partition(": ")[0] for line in lines] == [
+        "the store is away, trying again and again",
+        "the store is back after 0 s",
+        "1/6  trial 0 (plain)  completed  50.0 %  0.5 s",
+    ]
 
 
 def test_what_ends_a_launch_passes_through(

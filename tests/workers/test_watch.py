@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import FruitlessError, NotFoundError, StoreError
+from optuna_study.errors import FruitlessError, NotFoundError, UnreachableError
 from optuna_study.store import queue
-from optuna_study.store.open import open_store
 from optuna_study.store.records import EndKind, StudyState
 from optuna_study.store.studies import delete_study, set_budget, set_state
 from optuna_study.workers.watch import Watched, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from optuna_study.workers.supervise import Tick
 
@@ -86,35 +84,20 @@ def test_a_study_that_is_deleted_is_gone_though_another_has_its_name(
         messages(ticks)
 
 
-@pytest.fixture
-def lose(stored_study: Any) -> Callable[[], Path]:
-    """Take the store away; where it is then."""
-
-    def away() -> Path:
-        stored_study.store.close()
-        path: Path = stored_study.store.place.path
-        return path.rename(path.with_suffix(".away"))
-
-    return away
-
-
-def test_a_store_that_is_gone_for_a_moment_is_waited_for(
-    stored_study: Any, ticks: Iterator[Tick], lose: Callable[[], Path]
-) -> None:
+def test_a_store_that_is_away_for_a_moment_is_waited_for(stored_study: Any, unsteady: Any) -> None:
+    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0)
     next(ticks)
-    place = lose()
+    unsteady.away = True
     next(ticks)
     next(ticks)
-    place.rename(stored_study.store.place.path)
+    unsteady.away = False
     set_state(stored_study.store, stored_study.study, StudyState.PAUSED)
     assert messages(ticks) == ["small is paused"]
 
 
-def test_a_store_that_stays_away_is_given_up(stored_study: Any, lose: Callable[[], Path]) -> None:
-    opened = open_store(stored_study.url)
-    ticks = watch(Watched(stored_study.study, opened), every=0.0, patience=0.0)
+def test_a_store_that_stays_away_is_given_up(stored_study: Any, unsteady: Any) -> None:
+    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0, patience=0.0)
     next(ticks)
-    opened.close()
-    lose()
-    with pytest.raises(StoreError, match="cannot be opened"):
+    unsteady.away = True
+    with pytest.raises(UnreachableError, match="cannot be read or written"):
         messages(ticks)

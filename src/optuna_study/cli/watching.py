@@ -7,11 +7,12 @@ import shlex
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from optuna_study.errors import CheckFailedError, FruitlessError, StoreError
+from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
 from optuna_study.report import live, text, words
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower, StoreFollower
@@ -196,25 +197,19 @@ def _write_ends(follower: StoreFollower, ticks: Iterable[Tick]) -> None:
 
 
 def _paced(ticks: Iterable[Tick], show: Callable[[], None]) -> None:
-    """Show about once a second, and once more when all is over, however it ends."""
-    drawn, gone = 0.0, False
+    """Show about once a second, and once more when all is over, however it ends.
+
+    A store that is away for a moment shows nothing: the work behind it may go on.
+    """
+    drawn = 0.0
     try:
         for tick in ticks:
             for message in tick.messages:
                 log.info("%s", message)
             if time.monotonic() - drawn >= BETWEEN_DRAWINGS:
-                gone = _shown_unless_gone(show, gone=gone)
+                with suppress(UnreachableError):
+                    show()
                 drawn = time.monotonic()
     finally:
-        _shown_unless_gone(show, gone=gone)
-
-
-def _shown_unless_gone(show: Callable[[], None], *, gone: bool) -> bool:
-    """Show, unless the store is gone for a moment: the work behind it may go on; whether it is."""
-    try:
-        show()
-    except StoreError as error:
-        if not gone:
-            log.warning("nothing to see for now: %s", error)
-        return True
-    return False
+        with suppress(UnreachableError):
+            show()

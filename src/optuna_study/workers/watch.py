@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import StoreError
+from optuna_study.errors import UnreachableError
 from optuna_study.store import reads, turns
+from optuna_study.store.outage import PATIENCE
 from optuna_study.store.records import NoTrialReason, StudyState
 from optuna_study.store.studies import find_study
 from optuna_study.workers.supervise import Tick
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 TICK = 1.0  # seconds between two looks
-PATIENCE = 300.0  # seconds without the store before it is given up
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,16 @@ def watch(watched: Watched, every: float = TICK, patience: float = PATIENCE) -> 
     Raises:
         NotFoundError: it was deleted.
         FruitlessError: none of its trials completed, or too many failed in a row.
-        StoreError: the store cannot be reached for `patience` seconds.
+        UnreachableError: the store does not answer for `patience` seconds.
     """
     store, study = watched.store, watched.study
-    reached = time.monotonic()
     over = None
     while over is None:
         messages: tuple[str, ...] = ()
         try:
             over = _over(store, study)
-            reached = time.monotonic()
-        except StoreError:
-            if time.monotonic() - reached > patience:
+        except UnreachableError:  # the store's outage is logged once, wherever it is met
+            if store.outage.seconds >= patience:
                 raise
         if over in (NoTrialReason.PAUSED, NoTrialReason.STOPPING):
             messages = (
