@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"`(?:python|pytest) (tests/[^\s`]+)(?: -k (\w+))?")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -37,3 +38,11 @@ def test_the_top_level_is_what_the_readme_draws() -> None:
     tree = (ROOT / "README.md").read_text()
     for name in ("studies", "src", "tests", "docker", "storage", "docs", ".ci"):
         assert f"{name}/" in tree
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_scripts_and_tests_that_pages_name_are_there(page: Path) -> None:
+    for path, word in COMMAND.findall(page.read_text()):
+        assert (ROOT / path).exists(), path
+        names = re.findall(r"def (test_\w+)", (ROOT / path).read_text()) if word else []
+        assert not word or any(word in name for name in names), f"{path} -k {word}"

@@ -71,12 +71,19 @@ def make_plain(url: str) -> None:
     optuna.create_study(study_name=NAME, storage=url, direction="maximize")
 
 
-def load_plain(url: str) -> optuna.Study:
-    """The study with its own storage, a sampler that costs nothing and Optuna's usual pruner."""
+def load_plain(url: str, busy_seconds: float | None = None) -> optuna.Study:
+    """The study with its own storage, a sampler that costs nothing and Optuna's usual pruner.
+
+    `busy_seconds` are how long it waits for SQLite, when not as long as by default.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage: str | optuna.storages.BaseStorage = url
+    if busy_seconds is not None:
+        options = {"connect_args": {"timeout": busy_seconds}}
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
     return optuna.load_study(
         study_name=NAME,
-        storage=url,
+        storage=storage,
         sampler=optuna.samplers.RandomSampler(),
         pruner=optuna.pruners.MedianPruner(),
     )

@@ -111,6 +111,18 @@ def columns(url: str) -> dict[str, dict[str, tuple[bool, Any]]]:
     return found
 
 
+def indexes(url: str) -> dict[str, list[str | None]]:
+    """The columns of every index of ours."""
+    store = open_store(url)
+    found = {
+        str(index["name"]): index["column_names"]
+        for table in own_tables.tables
+        for index in inspect(store.engine).get_indexes(table)
+    }
+    store.close()
+    return found
+
+
 def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(old_url)
@@ -137,6 +149,7 @@ def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: P
     new = f"sqlite:///{tmp_path / 'new.db'}"
     open_store(new, create=True).close()
     assert columns(old_url) == columns(new)
+    assert indexes(old_url) == indexes(new)
     again = open_store(old_url, create=True)
     assert studies.load_study(again, "cats").priority == 3
     again.close()

@@ -94,6 +94,9 @@ def _upgrade(store: Store, version: int) -> None:
             for column in ADDED[step]:
                 added = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {added}")
+        for index in _indexes():
+            index.drop(connection, checkfirst=True)
+            index.create(connection)
         connection.execute(update(own_schema).values(version=OWN_VERSION))
     log.info("%s: its tables are of version %d now", store.masked_url, OWN_VERSION)
 
