@@ -15,6 +15,7 @@ from optuna_study.definition.resolve import from_json
 from optuna_study.search.brake import Brake
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.objective import Left, Rules, Started, Tools, run_trial
+from optuna_study.search.patience import PatientLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide
 from optuna_study.store import bridge, queue, reads
@@ -91,8 +92,11 @@ class Desk:
             return Started(training, rules, self._reported(claim, after))
 
         with beating(lambda: queue.renew(self.store, claim, self.lease), brake, self.lease):
-            ledger = StoreLedger(self.store, self.study, claim)
-            return run_trial(ledger, Tools(start, _nothing), brake).left is Left.ENDED
+            tools = Tools(start, _nothing)
+            ledger = PatientLedger(
+                StoreLedger(self.store, self.study, claim), brake.wait, tools.clock
+            )
+            return run_trial(ledger, tools, brake).left is Left.ENDED
 
     def _reported(self, claim: Claim, after: int) -> Sequence[EpochRecord]:
         """The epochs before the one a returned trial goes on with."""

@@ -65,8 +65,9 @@ def rungs(epochs: int) -> tuple[int, ...]:
 def decide(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Pruned | None:
     """Whether a trial that has `value` after `epoch` of `epochs` is given up, and why.
 
-    `others` gives the values that other trials had at the same epoch, ended or running; it is
-    called at a rung only. A value that is not finite is worse than any other.
+    `others` gives the values that other trials had at the same epoch, ended or running, the newest
+    ones of a large study; it is called at a rung only. A value that is not finite is worse than
+    any other.
     """
     if epoch not in rungs(epochs):
         return None
