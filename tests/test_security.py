@@ -122,6 +122,7 @@ def test_a_uuid_of_a_hostile_store_leads_nowhere(
         ("show", "small", "--trial", "0"),
         ("doctor", "small"),
         ("copy", "small", "--to", to, "--name", "second"),
+        ("delete", "small", "--yes"),
     ):
         assert run([*command, *options]) == 2
         said = capsys.readouterr().err

@@ -127,12 +127,16 @@ def _harmless(words: list[str]) -> list[str]:
     if AT_WORK & set(words):
         kept = [word for word in kept if "small" not in word and word != "alexnet_pokemon"]
         kept += ["--storage", NOWHERE]
-    return [word for word in kept if word not in ("--overfit", "--yes", "--from", "pokemon")]
+    dangers = {"--overfit", *(("--yes", "--from", "pokemon") if "fetch" in words else ())}
+    return [word for word in kept if word not in dangers]
 
 
 @pytest.fixture
-def fresh(stored_study: Any, tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+def fresh(
+    stored_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[None]]:
     """Be in a new folder with a study file and a store of two trials, for as long as a block."""
+    monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:///small.db")
     stored_study.run([0.5, 0.75])
     stored_study.start([0.25])
     stored_study.store.close()

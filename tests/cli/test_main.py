@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,20 @@ def test_a_url_typed_in_the_wrong_place_keeps_its_password(
     assert result.code in (2, 5)
     assert "ann:***@db" in result.err
     assert "hunter" not in result.err
+
+
+def test_a_path_that_is_no_text_is_printed_as_it_is(stored_study: Any, tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9").mkdir()
+    to = f"sqlite:///{tmp_path}/caf\udce9/s.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "optuna_study", "copy", "small", "--to", to],
+        cwd=tmp_path,
+        env=os.environ | {"OPTUNA_STORAGE": stored_study.url},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.fsencode(to) in done.stdout
 
 
 def test_a_name_that_no_file_system_takes_is_refused(cli: Callable[..., Any]) -> None:

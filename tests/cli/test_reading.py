@@ -233,3 +233,11 @@ def test_reading_makes_no_store_and_no_folder(cli: Callable[..., Any], tmp_path:
     for arguments in (["list"], ["show", "x"], ["trials", "x"], ["export", "x"], ["dashboard"]):
         assert cli(*arguments).code == 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_no_store_can_hold_is_not_found(
+    stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    result = cli("show", "caf\udce9", "--storage", stored_study.url)
+    assert result.code == 4
+    assert result.err.startswith("Error: no study 'caf\\udce9' in ")

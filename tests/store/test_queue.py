@@ -68,6 +68,18 @@ class TestContract:
         assert not any(claim.resumed for claim in claims)
         assert len({claim.token for claim in claims}) == 4
 
+    def test_a_reason_may_hold_what_no_store_takes(self, store: Store, make_study: Any) -> None:
+        """An exception may quote a file's name that is no UTF-8, or anything else."""
+        study = make_study(store)
+        odd = "caf\udce9 \0 größe ✓\n"
+        queue.give_back(store, take(store, study), odd)
+        spelled = "caf\\udce9 \\x00 größe ✓\n"
+        assert reads.trial(store, study, 0).reason == spelled
+        end = End(EndKind.FAILED, odd, traceback=odd, attributes={odd[:3]: odd})
+        queue.end(store, take(store, study), end)
+        trial = reads.trial(store, study, 0)
+        assert (trial.reason, trial.traceback) == (spelled, spelled)
+
     def test_ended_and_running_trials_never_exceed_the_budget(
         self, store: Store, make_study: Any
     ) -> None:

@@ -85,6 +85,10 @@ def test_a_name_that_plain_optuna_has_is_refused(
     assert [row.name for row in reads.list_studies(store)] == ["other"]
 
 
+def test_a_folder_whose_name_is_no_text_is_kept_spelled_out(store: Store, make_study: Any) -> None:
+    assert make_study(store, data_source="/caf\udce9").data_source == "/caf\\udce9"
+
+
 @pytest.mark.postgres
 def test_a_name_that_plain_optuna_takes_meanwhile_is_refused(
     postgres_url: str, new_study: Callable[..., NewStudy], name_taken_while: Any

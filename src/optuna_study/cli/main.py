@@ -7,6 +7,7 @@ else lists it. Only the file of the command that is used gets imported.
 from __future__ import annotations
 
 import errno
+import io
 import pkgutil
 import sys
 import traceback
@@ -88,6 +89,8 @@ def run(arguments: Sequence[str]) -> int:
     Known errors become one line on stderr. An unknown exception is a bug: it passes through with
     its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path that is no UTF-8 stays the same
     current = Invocation(secrets=_secrets(arguments))
     try:
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists, select, update
 
 from optuna_study.store.records import End, EndKind, TrialState
-from optuna_study.store.rows import last_report, strict_json, utc, write_attributes, write_value
+from optuna_study.store.rows import (
+    last_report,
+    storable,
+    strict_json,
+    utc,
+    write_attributes,
+    write_value,
+)
 from optuna_study.store.schema import (
     ENDED_BY_KEY,
     INFEASIBLE_KEY,
@@ -60,8 +67,8 @@ def end_trial(
             owner=None,
             lease_until=None,
             end_kind=end.kind.value,
-            reason=end.reason,
-            traceback=end.traceback,
+            reason=storable(end.reason),
+            traceback=None if end.traceback is None else storable(end.traceback),
             completed=now,
             touched=now,
         )

@@ -310,7 +310,10 @@ def _open_reader(path: Path) -> sqlite3.Connection:
 
 def _open_sqlite(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+        f"file:{quote(os.fsencode(path))}?{mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
     )
 
 

@@ -42,7 +42,7 @@ from optuna_study.errors import StaleClaimError
 from optuna_study.store.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
 from optuna_study.store.fence import fenced, lock, lock_study
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
-from optuna_study.store.rows import insert_trial, utc, write_attributes, write_epochs
+from optuna_study.store.rows import insert_trial, storable, utc, write_attributes, write_epochs
 from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
 from optuna_study.store.seeds import trial_seed
 
@@ -339,7 +339,7 @@ def give_back(store: Store, claim: Claim, reason: str) -> None:
             token=None,
             owner=None,
             lease_until=None,
-            reason=reason,
+            reason=storable(reason),
             touched=now,
         )
         set_waiting(connection, claim.trial_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib import import_module
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from optuna_study.store.records import TrialState
 
+_UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
+
 FIGURES = tuple(entry.name for entry in fields(EpochRecord) if entry.name != "epoch")
 """What is recorded of an epoch: our table has a column of each name."""
 
@@ -40,6 +43,17 @@ def utc(seconds: float) -> datetime:
 def utc_seconds(moment: datetime | None) -> float | None:
     """Optuna's naive UTC as UTC seconds."""
     return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
+
+
+def storable(text: str) -> str:
+    r"""The text with what no store takes spelled out: zero bytes and halves of characters.
+
+    An exception that names a file whose name is no UTF-8 has such halves.
+
+    >>> storable("caf\udce9\n")
+    'caf\\udce9\n'
+    """
+    return _UNSTORABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def strict_json(value: Any) -> str:

@@ -23,7 +23,7 @@ from optuna_study.errors import (
 from optuna_study.store.failures import is_clash
 from optuna_study.store.fence import lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
-from optuna_study.store.rows import insert_trial, strict_json, write_attributes
+from optuna_study.store.rows import insert_trial, storable, strict_json, write_attributes
 from optuna_study.store.schema import (
     UUID_KEY,
     own_epochs,
@@ -132,7 +132,7 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
             definition=json.dumps(new.definition),
             definition_hash=new.definition_hash,
             fingerprint=new.fingerprint,
-            data_source=new.data_source,
+            data_source=storable(new.data_source),
             environment=json.dumps(new.environment),
             seed=new.seed,
             budget=new.budget,
@@ -238,7 +238,7 @@ def find_study(store: Store, name: str) -> StudyRecord | None:
         row = connection.execute(
             select(studies.c.study_id, studies.c.study_name, own_studies)
             .select_from(ours())
-            .where(studies.c.study_name == name)
+            .where(studies.c.study_name == storable(name))
         ).first()
     return None if row is None else study_record(row)
 

@@ -285,7 +285,7 @@ class _StudyLog:
         self.close()
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(path, encoding="utf-8")
+            handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(handler)
