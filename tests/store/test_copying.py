@@ -19,9 +19,12 @@ from optuna_study.store import copying, queue, reads, studies
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
 from optuna_study.store.schema import (
+    ENDED_BY_KEY,
     optuna_tables,
     own_studies,
     own_tables,
+    own_trials,
+    trial_system_attributes,
 )
 
 if TYPE_CHECKING:
@@ -162,7 +165,7 @@ def as_optuna_reads_it(store: Store, name: str) -> tuple[list[Any], dict[str, An
             trial.params,
             trial.distributions,
             trial.user_attrs,
-            trial.system_attrs,
+            {key: said for key, said in trial.system_attrs.items() if key != ENDED_BY_KEY},
             repr(trial.intermediate_values),
             trial.datetime_start,
             trial.datetime_complete,
@@ -181,6 +184,21 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
     original = as_optuna_reads_it(places.source, study.name)
     assert len(original[0]) == 8
     assert as_optuna_reads_it(places.target, copy.name) == original
+
+
+def test_no_token_is_copied(within: Places, fill: Any) -> None:
+    copy = within.copy(fill(within.source))
+    ids = {trial.trial_id for trial in reads.trials(within.target, copy)}
+    of_ends = trial_system_attributes.c
+    with within.target.read() as connection:
+        tokens = connection.execute(
+            select(own_trials.c.token).where(own_trials.c.uuid == copy.uuid)
+        )
+        assert set(tokens.scalars()) == {None}
+        ended = connection.execute(select(of_ends.trial_id).where(of_ends.key == ENDED_BY_KEY))
+        of_the_original = set(ended.scalars())
+    assert of_the_original
+    assert not of_the_original & ids
 
 
 def test_our_records_are_the_same_but_for_names_ids_and_leases(places: Places, fill: Any) -> None:

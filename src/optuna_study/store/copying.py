@@ -22,6 +22,7 @@ from optuna_study.store.failures import is_clash, translated
 from optuna_study.store.records import TrialState
 from optuna_study.store.schema import (
     ARTIFACT_KEY,
+    ENDED_BY_KEY,
     OF_A_TRIAL,
     UUID_KEY,
     own_epochs,
@@ -220,7 +221,9 @@ class _Copying:
             self._trial_ids.update(zip(old_ids, new_ids, strict=True))
         return waiting
 
-    def _of_trial(self, row: Row) -> Row:
+    def _of_trial(self, row: Row) -> Row | None:
+        if row.get("key") == ENDED_BY_KEY:
+            return None  # a token of the original's
         row["trial_id"] = self._trial_ids[row["trial_id"]]
         return self._attribute(row) if "key" in row else row
 

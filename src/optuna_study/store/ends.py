@@ -99,7 +99,7 @@ def is_ended_by(connection: Connection, claim: Claim, end: End) -> bool:
                 own_trials.c.uuid == claim.study_uuid,
                 own_trials.c.number == claim.number,
                 own_trials.c.end_kind == end.kind.value,
-                own_trials.c.reason == end.reason,
+                own_trials.c.reason == storable(end.reason),
                 exists().where(
                     attribute.c.trial_id == claim.trial_id,
                     attribute.c.key == ENDED_BY_KEY,
