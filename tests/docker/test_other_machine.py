@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,9 +181,10 @@ def watched(worker: subprocess.Popen[str]) -> Seen:
     while worker.poll() is None:
         assert time.monotonic() < deadline, "the worker does not end"
         seen.commands += commands_of_all()
-        user = place.stat().st_uid
-        if user:
-            seen.users.add(user)
-            seen.networks.add((place / "ns" / "net").readlink())
+        with suppress(OSError):  # it has just ended
+            user, network = place.stat().st_uid, (place / "ns" / "net").readlink()
+            if user:
+                seen.users.add(user)
+                seen.networks.add(network)
         time.sleep(0.5)
     return seen

@@ -90,7 +90,8 @@ class Topology:
                 status: int = answer.status
                 return status
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:  # its connection would be closed some time, with a warning
+                return error.code
 
     @contextmanager
     def store(self) -> Iterator[Store]:
