@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,21 @@ def read_numbers(values: torch.Tensor) -> list[float]:
     """Copy a flat tensor to the host, which waits for the device; runs read through this alone."""
     numbers: list[float] = values.tolist()
     return numbers
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes this process has taken of a device; on a CPU, of the machine's memory.
+
+    A CUDA context, some hundred megabytes of every process, is not counted.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes free on a GPU, whoever took the others; None on a CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def all_cores() -> int:

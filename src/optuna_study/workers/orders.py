@@ -103,3 +103,10 @@ def enter_check(answer: Connection[Any, Any], question: str, arguments: dict[str
     from optuna_study.workers.preflight import respond
 
     respond(answer, question, arguments)
+
+
+def enter_probe(control: Connection[Any, Any], *arguments: Any) -> None:
+    """The first function of a process that tries out a device for the launch."""
+    from optuna_study.workers.probe import respond
+
+    respond(control, *arguments)
