@@ -39,9 +39,10 @@ from optuna_study.store.studies import (
 )
 from optuna_study.store.urls import SQLiteFile, parse
 from optuna_study.training.places import is_here, way_to_get
-from optuna_study.workers import checks, machine
-from optuna_study.workers.dealing import check_crew, deal, worker_count
-from optuna_study.workers.orders import Order, warm
+from optuna_study.workers import machine
+from optuna_study.workers.dealing import check_crew, deal
+from optuna_study.workers.orders import Order
+from optuna_study.workers.processes import ThisMachine
 from optuna_study.workers.study_files import locate_study_file
 from optuna_study.workers.versions import require_same_version, versions
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition, StudyFile
     from optuna_study.store.open import Store
     from optuna_study.workers.checks import Facts, Proven
+    from optuna_study.workers.places import Place
 
 
 MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
@@ -100,8 +102,10 @@ class Prepared:
         return self.workspace.log(self.study.uuid, order.name)
 
 
-def prepare(request: LaunchRequest) -> Prepared:
+def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     """Check everything a launch needs, then create the study or find it again.
+
+    Its workers are to run at `place`, on this machine unless another is given.
 
     Raises:
         UsageError: options, study file, data or device that cannot be used; nothing was written.
@@ -112,22 +116,22 @@ def prepare(request: LaunchRequest) -> Prepared:
         DiskFullError: no space is left there.
     """
     _check_options(request)
+    place = place or ThisMachine()
     workspace = request.workspace or Workspace.locate()
     url = request.storage or f"sqlite:///{workspace.database}"
     file = read_study_file(locate_study_file(request.study, url))
     check_store(url, workspace)
     board = _event_folder(request.tensorboard)
-    warm()
+    place.get_ready(url)
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
-    facts = checks.look_around(request.device)
+    facts = place.look_around(request.device)
     profile = _profile(request.profile, facts)
     folder, stand_in, notes = choose_data(request.data, file, workspace)
-    allowed = machine.cores()
     resolved = partial(
         resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
     )
-    definition = resolved(threads=allowed)
-    proven = checks.prove(definition, folder, workspace, facts.device)
+    definition = resolved(threads=machine.cores())
+    proven = place.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
     store = open_store(url, create=True)
     existing = find_study(store, definition.name)
@@ -137,7 +141,8 @@ def prepare(request: LaunchRequest) -> Prepared:
         _compare(existing, definition, proven, request)
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
-    count = worker_count(request.workers, definition.config.train.threads, facts, allowed)
+    asked = 1 if request.detach else request.workers
+    count = place.crew(asked, definition, folder, workspace, facts)
     order = Order(
         url=store.url,
         workspace=workspace.root,

@@ -36,20 +36,25 @@ if TYPE_CHECKING:
 def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
     """Send back what a question's function gives, or the error it raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launch ends this process when it is ended
+    answer.send(answer_to(question, arguments))
+
+
+def answer_to(question: str, arguments: dict[str, Any]) -> Facts | Proven | Path | Message | None:
+    """What a question's function gives, or the error it raises."""
     questions: dict[str, Callable[..., Facts | Proven | Path | None]] = {
         "look_around": look_around,
         "prove": prove,
         "find_pictures": find_pictures,
     }
     try:
-        answer.send(questions[question](**arguments))
+        return questions[question](**arguments)
     except OptunaStudyError as error:
-        answer.send(Message(Word.ERROR, str(error), type(error).__name__))
+        return Message(Word.ERROR, str(error), type(error).__name__)
     except Exception as error:  # noqa: BLE001 - a user's own model or data set may raise anything
         text = in_one_line(error)
         if os.environ.get("OPTUNA_STUDY_DEBUG"):
             text += "\n" + traceback.format_exc()
-        answer.send(Message(Word.ERROR, text, OptunaStudyError.__name__))
+        return Message(Word.ERROR, text, OptunaStudyError.__name__)
 
 
 def look_around(name: str) -> Facts:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 from multiprocessing import connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from optuna_study.workers.orders import Message, Word, context, enter_worker
+from optuna_study.workers import checks, machine, packing
+from optuna_study.workers.dealing import worker_count
+from optuna_study.workers.orders import Message, Word, context, enter_worker, warm
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
+    from pathlib import Path
 
+    from optuna_study.definition.model import Definition
+    from optuna_study.paths import Workspace
+    from optuna_study.workers.checks import Facts, Proven
     from optuna_study.workers.orders import Order
 
 
@@ -84,6 +92,48 @@ class ThisMachine:
 
     def __init__(self) -> None:
         self._started: list[LocalProcess] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go of."""
+
+    def get_ready(self, _url: str) -> None:
+        """Let the server import torch while the launch reads its study file."""
+        warm()
+
+    def look_around(self, device: str) -> Facts:
+        """As `checks.look_around`."""
+        return checks.look_around(device)
+
+    def prove(
+        self, definition: Definition, folder: Path | None, workspace: Workspace, device: str
+    ) -> Proven:
+        """As `checks.prove`."""
+        return checks.prove(definition, folder, workspace, device)
+
+    def crew(
+        self,
+        asked: str | int,
+        definition: Definition,
+        folder: Path | None,
+        workspace: Workspace,
+        facts: Facts,
+    ) -> int:
+        """The number asked for, or what cores, memory and measured GPUs allow."""
+        cores = machine.cores()
+        count = worker_count(asked, definition.config.train.threads, facts, cores)
+        if asked != "auto" or facts.device == "cpu":
+            return count
+        return count * packing.choose(
+            lambda copies: packing.measure(copies, definition, folder, workspace, facts.device),
+            cores // count,
+        )
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Nothing to arrange."""
+        return nullcontext()
 
     def start(self, order: Order) -> LocalProcess:
         """Fork a worker."""

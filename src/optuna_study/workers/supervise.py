@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from optuna_study.errors import OptunaStudyError
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
-    from optuna_study.workers.orders import Message, Order
+    from optuna_study.workers.orders import Order
+    from optuna_study.workers.places import Place, WorkerProcess
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = (
@@ -58,42 +59,6 @@ class Task(Protocol):
 
     def log(self, order: Order) -> Path:
         """The log file of a worker; a pattern where it has one in several studies."""
-
-
-class WorkerProcess(Protocol):
-    """A worker process that was started, wherever it runs."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its number there, None until it is known."""
-
-    def hear(self) -> list[Message]:
-        """What it has said since the last call."""
-
-    def ended(self) -> str | None:
-        """How it ended, such as "was killed by SIGKILL"; None while it is there."""
-
-    def ask_to_stop(self) -> None:
-        """Tell it to give its trial back and to leave."""
-
-    def kill(self) -> None:
-        """End it now, and return when it is gone."""
-
-    def close(self) -> None:
-        """Let go of what an ended process leaves."""
-
-
-class Place(Protocol):
-    """Where workers run."""
-
-    def start(self, order: Order) -> WorkerProcess:
-        """Start a worker process."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, less when one of the processes started here says something or ends."""
-
-    def room(self) -> int | None:
-        """How many workers there is room for now; None where that does not change."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +127,7 @@ def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
     crew = _Crew(task, place, slots, hired=len(slots))
     crew.progress = turns.progress(task.store, task.study)
     started = time.monotonic()
-    with _listening() as received:
+    with place.at_work(), _listening() as received:
         try:
             for slot in crew.slots:
                 _start(crew, slot)

@@ -89,16 +89,20 @@ def serve(order: Order, control: Connection[Message, Message]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: leave(f"stopped by {signal.Signals(got).name}"))
     threading.Thread(target=_listen, args=(control, leave), daemon=True).start()
-    try:
-        outcome = work(order, leave, lambda text: _say(control, Message(Word.NOTE, text)))
-    except OptunaStudyError as error:
-        _say(control, Message(Word.ERROR, str(error), type(error).__name__))
+    last = last_word(order, leave, lambda message: _say(control, message))
+    _say(control, last)
+    if last.word is Word.ERROR:
         sys.exit(1)
-    except Exception as error:
-        text = in_one_line(error)
-        _say(control, Message(Word.ERROR, text, OptunaStudyError.__name__))
-        raise
-    _say(control, Message(Word.DONE, outcome))
+
+
+def last_word(order: Order, leave: Leaving, say: Callable[[Message], None]) -> Message:
+    """Work until there is nothing left to do; a message on how it went."""
+    try:
+        return Message(Word.DONE, work(order, leave, lambda text: say(Message(Word.NOTE, text))))
+    except OptunaStudyError as error:
+        return Message(Word.ERROR, str(error), type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - `work` has written its traceback to the log
+        return Message(Word.ERROR, in_one_line(error), OptunaStudyError.__name__)
 
 
 def _listen(control: Connection[Message, Message], leave: Leaving) -> None:

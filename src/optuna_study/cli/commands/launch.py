@@ -64,9 +64,16 @@ if TYPE_CHECKING:
 @click.option(
     "--detach", is_flag=True, help="Only register the study, and print its name: workers join it."
 )
+@click.option(
+    "--on",
+    default="local",
+    show_default=True,
+    metavar="local|ray[://HOST:PORT]",
+    help="Where workers run: this machine, or a Ray cluster (extra `ray`).",
+)
 @storage_option
 @artifacts_option
-def command(study: str, workspace: Workspace, **options: Any) -> None:
+def command(study: str, workspace: Workspace, on: str, **options: Any) -> None:
     """Create or resume a study: its baselines first, then the search, until the budget is met.
 
     Ends with the best configuration, the baselines beside it, and what to type next. Ctrl-C gives
@@ -74,12 +81,13 @@ def command(study: str, workspace: Workspace, **options: Any) -> None:
     """
     from optuna_study.cli.watching import register, see_through
     from optuna_study.workers.launch import LaunchRequest, prepare
-    from optuna_study.workers.processes import ThisMachine
+    from optuna_study.workers.places import find_place
     from optuna_study.workers.supervise import run
 
-    prepared = prepare(LaunchRequest(study, workspace=workspace, **options))
-    if options["detach"]:
-        register(prepared, place_options(), quiet=invocation().quiet)
-        return
-    ticks = run(prepared, ThisMachine())
-    see_through(prepared, ticks, place_options(), quiet=invocation().quiet)
+    with find_place(on) as place:
+        prepared = prepare(LaunchRequest(study, workspace=workspace, **options), place)
+        if options["detach"]:
+            register(prepared, place_options(), quiet=invocation().quiet)
+            return
+        ticks = run(prepared, place)
+        see_through(prepared, ticks, place_options(), quiet=invocation().quiet)
