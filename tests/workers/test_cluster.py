@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from optuna_study.errors import DeviceError, OptunaStudyError, StorageUrlError, UsageError
 from optuna_study.paths import Workspace
@@ -70,8 +71,11 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def launch_on(study_text: str, tmp_path: Path) -> Callable[..., tuple[int, list[str], Prepared]]:
+def launch_on(
+    study_text: str, tmp_path: Path
+) -> Iterator[Callable[..., tuple[int, list[str], Prepared]]]:
     """Launch on a cluster; the exit code, what was said, and the launch."""
+    launched: list[Prepared] = []
 
     def run(
         on: str, watch: Callable[[Prepared, Tick], None] = lambda *_: None, **options: Any
@@ -84,6 +88,7 @@ def launch_on(study_text: str, tmp_path: Path) -> Callable[..., tuple[int, list[
                 str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, **options
             )
             prepared = prepare(request, place)
+            launched.append(prepared)
             try:
                 for tick in supervise.run(prepared, place, every=0.1):
                     said += tick.messages
@@ -93,7 +98,9 @@ def launch_on(study_text: str, tmp_path: Path) -> Callable[..., tuple[int, list[
                 return error.exit_code, said, prepared
         return 0, said, prepared
 
-    return run
+    yield run
+    for each in launched:
+        each.store.close()
 
 
 def trials_of(prepared: Prepared) -> list[TrialRecord]:
@@ -184,11 +191,9 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
     postgres_url: str,
 ) -> None:
     secret = "n0body-knows"
-    url = postgres_url.replace("postgres@", f"postgres:{secret}@").replace(
-        "postgres:@", f"postgres:{secret}@"
-    )
-    assert secret in url
+    url = make_url(postgres_url).set(password=secret).render_as_string(hide_password=False)
     lines: list[str] = []
+    sent: list[int] = []
 
     def watch(prepared: Prepared, tick: Tick) -> None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -196,7 +201,8 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
                 lines.append(path.read_text(errors="replace"))
             except OSError:  # it has ended
                 continue
-        if any(worker.pid for worker in tick.workers) and under_way(prepared):
+        if not sent and under_way(prepared):
+            sent.append(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
 
     on = f"ray://127.0.0.1:{nodes.port}"

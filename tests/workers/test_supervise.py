@@ -1,0 +1,146 @@
+"""The crew of a place that grows and shrinks, with processes that only pretend."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.store.records import NoTrialReason
+from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
+from optuna_study.workers.orders import Message, Word
+from optuna_study.workers.supervise import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from optuna_study.paths import Workspace
+    from optuna_study.workers.orders import Order
+
+
+class Pretended:
+    """A process that begins when a test gives it a number, and ends when a test says so."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.pid: int | None = None
+        self.end: str | None = None
+        self.said: list[Message] = []
+        self.told: list[str] = []
+
+    def hear(self) -> list[Message]:
+        said, self.said = self.said, []
+        return said
+
+    def ended(self) -> str | None:
+        return self.end
+
+    def ask_to_stop(self) -> None:
+        self.told.append("stop")
+        self.end = "ended"
+
+    def kill(self) -> None:
+        self.told.append("kill")
+        self.end = "was killed"
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def finish(self) -> None:
+        self.said.append(Message(Word.DONE, NoTrialReason.PAUSED))
+        self.end = "ended"
+
+
+class Changing:
+    """A place whose room a test sets."""
+
+    def __init__(self, room: int | None) -> None:
+        self.space = room
+        self.started: list[Pretended] = []
+
+    def get_ready(self, url: str) -> None: ...
+    def look_around(self, device: str) -> Any: ...
+    def prove(self, *arguments: Any) -> Any: ...
+    def crew(self, *arguments: Any) -> int:
+        return 2
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def start(self, order: Order) -> Pretended:
+        self.started.append(Pretended(order))
+        return self.started[-1]
+
+    def wait(self, seconds: float) -> None: ...
+    def room(self) -> int | None:
+        return self.space
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[Prepared]:
+    (tmp_path / "tiny.toml").write_text(study_text)
+    request = LaunchRequest(
+        str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, workers=2
+    )
+    ready = prepare(request)
+    yield ready
+    ready.store.close()
+
+
+def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:
+    place = Changing(2)
+    ticks = run(prepared, place)
+    assert len(next(ticks).workers) == 2
+    first, second = place.started
+    first.pid, second.pid = 1, 2
+    place.space = 3
+    tick = next(ticks)
+    assert tick.messages == ("room for 1 more worker",)
+    assert len({worker.name for worker in tick.workers}) == 3
+    third = place.started[2]
+    assert third.order.study == first.order.study
+
+    place.space = 2  # the third never began, and nobody waits for room that is gone
+    assert [worker.pid for worker in next(ticks).workers] == [1, 2]
+    assert third.told == ["kill", "close"]
+
+    place.space, second.end = 1, "died with its node"
+    tick = next(ticks)
+    assert [worker.pid for worker in tick.workers] == [1]
+    assert tick.messages[0].startswith(f"{second.order.name} died with its node; log: ")
+
+    place.space = 0  # those at work are left alone, whatever the nodes say
+    assert [worker.pid for worker in next(ticks).workers] == [1]
+    first.finish()
+    assert next(ticks).workers[0].pid is None
+    assert "is paused" in next(ticks).messages[0]
+    assert list(ticks) == []
+    assert first.told == ["close"]
+
+
+def test_nobody_waits_for_room_when_the_study_is_over(prepared: Prepared) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    working, waiting = place.started
+    working.pid = 1
+    working.finish()
+    assert list(ticks)
+    assert waiting.told == ["kill", "close"]
+    assert len(place.started) == 2
+
+
+def test_what_a_worker_says_is_passed_on_with_its_name(prepared: Prepared) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    for each in place.started:
+        each.said.append(Message(Word.SAID, "goes on elsewhere"))
+    assert next(ticks).messages == tuple(
+        f"{each.order.name}: goes on elsewhere" for each in place.started
+    )
+    ticks.close()  # type: ignore[attr-defined]
+    assert [each.told for each in place.started] == [["stop", "close"]] * 2
