@@ -87,6 +87,15 @@ def test_a_new_store_is_in_wal_mode_and_writes_are_full(sqlite_store: Store) -> 
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
 
 
+def test_a_closed_store_is_one_file(sqlite_url: str, make_study: Any) -> None:
+    store = open_store(sqlite_url)
+    make_study(store)
+    assert reads.list_studies(store)
+    store.close()
+    path = file_of(sqlite_url)
+    assert sorted(path.parent.glob(f"{path.name}-*")) == []
+
+
 def test_a_read_connection_cannot_write(sqlite_store: Store) -> None:
     with (
         pytest.raises(FolderError, match="cannot be written"),

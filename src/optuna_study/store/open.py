@@ -142,9 +142,9 @@ class Store:
             return connection.dialect.has_table(connection, own_schema.name)
 
     def close(self) -> None:
-        """Close every connection."""
-        self.engine.dispose()
+        """Close every connection, the writing one last: it moves SQLite's log into the file."""
         self.reader.dispose()
+        self.engine.dispose()
 
 
 def open_store(
