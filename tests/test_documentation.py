@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_scripts_and_tests_that_pages_name_are_there(page: Path) -> None:
         assert (ROOT / path).exists(), path
         names = re.findall(r"def (test_\w+)", (ROOT / path).read_text()) if word else []
         assert not word or any(word in name for name in names), f"{path} -k {word}"
+
+
+def test_the_page_of_dependencies_has_all_that_is_needed_to_run() -> None:
+    """A new dependency is looked at: `.ci/audit` makes the page anew."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs/dependencies.md").read_text()
+    for requirement in project["dependencies"]:
+        name = re.split(r"[^\w.-]", requirement)[0].lower()
+        assert f" {name} " in page
