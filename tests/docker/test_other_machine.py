@@ -148,6 +148,7 @@ def test_a_worker_in_another_network_as_another_user_runs_the_study(
             stderr=subprocess.STDOUT,
             text=True,
         )
+        stack.enter_context(worker)  # waits for it, closes its pipe
         stack.callback(worker.kill)
         seen = watched(worker)
         said, _ = worker.communicate()
