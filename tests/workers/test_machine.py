@@ -19,18 +19,6 @@ def test_a_containers_share_of_the_cores_counts(tmp_path: Path) -> None:
     assert machine.cores(tmp_path) == free >= 1
 
 
-def test_a_containers_share_of_the_memory_counts(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable:    8000000 kB\n")
-    assert machine.free_memory(tmp_path, meminfo) == 8_000_000 * 1024
-    (tmp_path / "memory.max").write_text("3000000000\n")
-    (tmp_path / "memory.current").write_text("1000000000\n")
-    assert machine.free_memory(tmp_path, meminfo) == 2_000_000_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.free_memory(tmp_path, meminfo) == 8_000_000 * 1024
-    assert machine.free_memory(tmp_path / "none", tmp_path / "none") is None
-
-
 def test_there_is_always_one_worker() -> None:
     assert machine.cpu_workers(16, 2, None) == 1
     assert machine.cpu_workers(1, 8, 100_000_000) == 1

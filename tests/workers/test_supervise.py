@@ -38,6 +38,9 @@ class Pretended:
     def ended(self) -> str | None:
         return self.end
 
+    def starved(self) -> bool:
+        return False
+
     def ask_to_stop(self) -> None:
         self.told.append("stop")
         self.end = "ended"

@@ -53,24 +53,26 @@ class Follower:
             StoreError: the store fails.
         """
         counts = reads.counts(self.store, self.study)
+        running = [self._running(each) for each in reads.progress(self.store, self.study)]
         ended: list[TrialRecord] = []
         if counts.ended != self._summary.counts.ended:
-            self.study = find_study(self.store, self.study.name) or self.study  # its budget
-            self._summary = load_summary(self.store, self.study)
-            self._mean = mean_seconds(self.store, self.study)
+            study = find_study(self.store, self.study.name) or self.study  # its budget
+            summary, mean = load_summary(self.store, study), mean_seconds(self.store, study)
             ended = self._newly_ended()
+            # Nothing is kept before all could be read: the store may be away in between.
+            self.study, self._summary, self._mean = study, summary, mean
         self._summary = dataclasses.replace(
             self._summary,
             counts=counts,
             seconds_left=seconds_left(counts, self.study.budget, self._mean),
         )
-        running = [self._running(each) for each in reads.progress(self.store, self.study)]
         return Look(self._summary, running, ended)
 
     def _newly_ended(self) -> list[TrialRecord]:
         new = [n for n in ended_numbers(self.store, self.study) if n not in self._seen]
+        found = [reads.trial(self.store, self.study, number) for number in new]
         self._seen.update(new)
-        return [reads.trial(self.store, self.study, number) for number in new]
+        return found
 
     def _running(self, progress: RunningTrial) -> Running:
         trial = self._known.get(progress.number)

@@ -13,8 +13,10 @@ from optuna_study.store.schema import own_studies, own_trials, studies
 from optuna_study.store.studies import ours, study_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from optuna_study.store.open import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import End, StudyRecord
 
 
 def in_turn(store: Store) -> list[StudyRecord]:
@@ -69,6 +71,21 @@ def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
     Raises:
         StoreError: the store fails.
     """
+    return _settle(store, owner, lambda study: queue.give_back_owner(store, study, owner))
+
+
+def end_lost(store: Store, owner: str, end: End) -> list[tuple[str, int]]:
+    """End whatever a worker holds that died of it: names of studies and numbers.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    return _settle(store, owner, lambda study: queue.end_owner(store, study, owner, end))
+
+
+def _settle(
+    store: Store, owner: str, settle: Callable[[StudyRecord], list[int]]
+) -> list[tuple[str, int]]:
     query = (
         select(studies.c.study_id, studies.c.study_name, own_studies)
         .select_from(ours())
@@ -83,14 +100,14 @@ def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
     )
     with store.read() as connection:
         held = [study_record(row) for row in connection.execute(query)]
-    returned = []
+    settled = []
     for study in held:
         try:
-            numbers = queue.give_back_owner(store, study, owner)
+            numbers = settle(study)
         except NotFoundError:  # deleted in this very moment
             continue
-        returned += [(study.name, number) for number in numbers]
-    return returned
+        settled += [(study.name, number) for number in numbers]
+    return settled
 
 
 def progress(store: Store, study: StudyRecord | None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UsageError
-from optuna_study.workers import machine
+from optuna_study.workers import machine, memory
 
 if TYPE_CHECKING:
     from optuna_study.workers.checks import Facts
@@ -33,7 +33,7 @@ def worker_count(asked: str | int, threads: int, facts: Facts, allowed_cores: in
         return asked
     if facts.device != "cpu":
         return facts.cuda_devices if facts.chosen_freely else 1
-    return machine.cpu_workers(threads, allowed_cores, machine.free_memory())
+    return machine.cpu_workers(threads, allowed_cores, memory.free())
 
 
 def deal(order: Order, facts: Facts, count: int) -> tuple[Order, ...]:

@@ -23,7 +23,7 @@ from optuna_study.store.studies import find_study, load_study
 from optuna_study.store.urls import SQLiteFile, masked, parse
 from optuna_study.training.catalogue import dataset_names
 from optuna_study.training.places import is_here, way_to_get
-from optuna_study.workers import checks, machine
+from optuna_study.workers import checks, machine, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,8 +197,8 @@ def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
 def _machine(
     workspace: Workspace, driver: Path, look: Callable[[str], checks.Facts]
 ) -> Iterator[Line]:
-    memory = machine.free_memory()
-    free = "" if memory is None else f", {memory / 1e9:.1f} GB of memory free"
+    left = memory.free()
+    free = "" if left is None else f", {left / 1e9:.1f} GB of memory free"
     yield Line("machine", f"{words.count(machine.cores(), 'core')}{free}")
     yield _space(workspace)
     if not driver.exists():

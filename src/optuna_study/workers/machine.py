@@ -19,18 +19,6 @@ def cores(group: Path = _GROUP) -> int:
     return max(1, min(limits))
 
 
-def free_memory(group: Path = _GROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that can still be taken, or None where the system does not say."""
-    found = []
-    for line in _text(meminfo).splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    limit, used = _text(group / "memory.max").strip(), _text(group / "memory.current").strip()
-    if limit.isdecimal() and used.isdecimal():
-        found.append(int(limit) - int(used))
-    return min(found) if found else None
-
-
 def cpu_workers(threads: int, allowed_cores: int, memory: int | None) -> int:
     """Workers that keep the cores busy with `threads` each and fit in memory, at least one.
 

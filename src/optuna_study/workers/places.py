@@ -31,6 +31,9 @@ class WorkerProcess(Protocol):
     def ended(self) -> str | None:
         """How it ended, such as "was killed by SIGKILL"; None while it is there."""
 
+    def starved(self) -> bool:
+        """Whether it ended because the kernel killed it for want of memory; asked once."""
+
     def ask_to_stop(self) -> None:
         """Tell it to give its trial back and to leave."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from optuna_study.workers import checks, machine, packing
 from optuna_study.workers.dealing import worker_count
+from optuna_study.workers.memory import KernelKills
 from optuna_study.workers.orders import Message, Word, context, enter_worker, warm
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class LocalProcess:
     """A worker process forked from the server that has imported torch."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, kills: KernelKills) -> None:
         ours, theirs = connection.Pipe()
         self.process: ForkServerProcess = context().Process(
             target=enter_worker, args=(order, theirs), name=order.name
@@ -35,6 +36,8 @@ class LocalProcess:
         theirs.close()
         self.control: Connection[Message, Message] | None = ours
         self.closed = False
+        self._kills = kills
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -60,6 +63,11 @@ class LocalProcess:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
+    def starved(self) -> bool:
+        """Whether the kernel killed it for want of memory."""
+        killed = self.process.exitcode == -signal.SIGKILL and not self._killed
+        return killed and self._kills.take()
+
     def ask_to_stop(self) -> None:
         """Send the word."""
         if self.control is None:
@@ -71,6 +79,7 @@ class LocalProcess:
 
     def kill(self) -> None:
         """SIGKILL."""
+        self._killed = True
         self.process.kill()
         self.process.join()
 
@@ -92,6 +101,7 @@ class ThisMachine:
 
     def __init__(self) -> None:
         self._started: list[LocalProcess] = []
+        self._kills = KernelKills()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +147,7 @@ class ThisMachine:
 
     def start(self, order: Order) -> LocalProcess:
         """Fork a worker."""
-        process = LocalProcess(order)
+        process = LocalProcess(order, self._kills)
         self._started.append(process)
         return process
 
@@ -151,6 +161,7 @@ class ThisMachine:
             if each.control is not None:
                 watched.append(each.control)
         connection.wait(watched, timeout=seconds)
+        self._kills.look()
 
     def room(self) -> None:
         """It has the room it was prepared for."""

@@ -55,6 +55,10 @@ class ActorProcess:
                 self._end = cause_of_death(str(error))
         return self._end
 
+    def starved(self) -> bool:
+        """Not known: the kernel of another machine counts whom it killed."""
+        return False
+
     def ask_to_stop(self) -> None:
         """Ask; one that has not begun is not waited for."""
         if self.pid is None:

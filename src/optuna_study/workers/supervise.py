@@ -13,10 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.errors import DataError, FruitlessError, InterruptedBySignalError
+from optuna_study.errors import (
+    DataError,
+    FruitlessError,
+    InterruptedBySignalError,
+    UnreachableError,
+)
 from optuna_study.report import words
 from optuna_study.store import turns
-from optuna_study.store.records import NoTrialReason
+from optuna_study.store.outage import PATIENCE, Backoff, patiently
+from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.workers.orders import Word, numbered, rebuilt
 from optuna_study.workers.verdict import require_fruit
 
@@ -77,6 +83,14 @@ class Tick:
     messages: tuple[str, ...]  # sentences for people, each once
 
 
+@dataclass(frozen=True)
+class _Death:
+    """How a worker process ended that had not said goodbye."""
+
+    how: str
+    starved: bool
+
+
 @dataclass
 class _Slot:
     """A place for one worker process, refilled when it dies."""
@@ -84,10 +98,11 @@ class _Slot:
     order: Order
     process: WorkerProcess | None = None
     outcome: str | None = None
+    death: _Death | None = None  # whose trial was not given back yet: the store is away
 
     @property
     def alive(self) -> bool:
-        return self.process is not None
+        return self.process is not None or self.death is not None
 
     def view(self) -> WorkerView:
         pid = self.process.pid if self.process else None
@@ -109,6 +124,7 @@ class _Crew:
     last_error: OptunaStudyError | None = None
     stopping: str | None = None  # why, once they have been told
     stop_before: float = 0.0  # monotonic time at which patience ends
+    backoff: Backoff = field(default_factory=Backoff)  # of a store that is away
 
 
 def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
@@ -184,6 +200,9 @@ def _care(crew: _Crew, received: list[int], elapsed: float) -> None:
         how = slot.process.ended() if slot.process is not None else None
         if how is not None:
             _bury(crew, slot, how)
+        elif slot.death is not None and crew.backoff.due:
+            hurried = len(received) > 1 or time.monotonic() > crew.stop_before
+            _settle(crew, slot, slot.death, last=crew.stopping is not None and hurried)
     _fit(crew)
 
 
@@ -201,23 +220,54 @@ def _kill(crew: _Crew) -> None:
             slot.process.kill()
 
 
-def _bury(crew: _Crew, slot: _Slot, how: str) -> None:
-    """Take leave of an ended process; when it died, give its trial back and start another."""
+def _bury(crew: _Crew, slot: _Slot, how: str, *, last: bool = False) -> None:
+    """Take leave of an ended process; when it died, see to its trial and start another."""
     assert slot.process is not None
     _hear(crew, slot)
+    starved = slot.process.starved()
     slot.process.close()
     slot.process = None
-    if slot.outcome is not None:
-        return
-    task = crew.task
-    returned = turns.give_back_lost(task.store, slot.order.name)
-    numbers = ", ".join(
-        f"{number}" if task.study else f"{number} of {name}" for name, number in returned
-    )
-    trial = f", trial {numbers} goes back" if returned else ""
-    crew.messages.append(f"{slot.order.name} {how}{trial}; log: {task.log(slot.order)}")
-    if crew.stopping is None and _may_restart(crew):
+    if slot.outcome is None:
+        _settle(crew, slot, _Death(how, starved), last=last)
+
+
+def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
+    """Give a dead worker's trial back, or end it if it took all memory, and start another worker.
+
+    While the store is away this is put off, unless it is the `last` moment to do so or the
+    store has been away for too long: then the lease will run out.
+    """
+    task, name = crew.task, slot.order.name
+    slot.death = None
+    try:
+        restart = crew.stopping is None and _may_restart(crew)
+        what = _leave_trial(task, name, death)
+    except UnreachableError as error:
+        crew.backoff.failed()
+        if not last and task.store.outage.seconds < PATIENCE:
+            slot.death = death
+            return
+        crew.last_error = error
+        restart, what = False, f"; a trial of it goes back when its lease has run out: {error}"
+    else:
+        crew.backoff.worked()
+    crew.messages.append(f"{name} {death.how}{what}; log: {task.log(slot.order)}")
+    if restart:
         _start(crew, slot)
+
+
+def _leave_trial(task: Task, name: str, death: _Death) -> str:
+    """End what a starved worker held, give back what another did; the words for it."""
+    if death.starved:
+        reason = f"out of memory: the system's was used up, and its kernel killed worker {name}"
+        done = turns.end_lost(task.store, name, End(EndKind.OUT_OF_MEMORY, reason))
+    else:
+        done = turns.give_back_lost(task.store, name)
+    numbers = ", ".join(f"{number}" if task.study else f"{number} of {of}" for of, number in done)
+    cause = " for want of memory" if death.starved else ""
+    if not done:
+        return cause
+    return f"{cause}, trial {numbers} {'ends as out_of_memory' if death.starved else 'goes back'}"
 
 
 def _fit(crew: _Crew) -> None:
@@ -276,7 +326,9 @@ def _dismiss(crew: _Crew) -> None:
     crew.stopping = crew.stopping or "ended early"
     for slot in crew.slots:
         if slot.process is not None:
-            _bury(crew, slot, slot.process.ended() or "was killed")
+            _bury(crew, slot, slot.process.ended() or "was killed", last=True)
+        elif slot.death is not None:
+            _settle(crew, slot, slot.death, last=True)
 
 
 def _at_work(slot: _Slot) -> bool:
@@ -317,8 +369,14 @@ def _judge(crew: _Crew) -> None:
             f"{crew.task.store.masked_url}: holds trials to run, none of which can be run here: "
             f"{'; '.join(sorted(crew.notes))}"
         )
-    if crew.task.study is not None:
-        require_fruit(crew.task.store, crew.task.study, outcomes)
+    if (study := crew.task.study) is not None:
+        patiently(lambda: require_fruit(crew.task.store, study, outcomes), _sleep)
+
+
+def _sleep(seconds: float) -> bool:
+    """Wait for the store where nothing but the user's signal can end it, by ending the process."""
+    time.sleep(seconds)
+    return False
 
 
 @contextmanager
