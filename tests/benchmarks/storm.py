@@ -112,13 +112,13 @@ def storm(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
             "kills": ran.kills,
             "failed_workers": ran.failed,
             "epochs_trained": (folder / TALLY).stat().st_size,
-            **counted(store, study, partial(_undisturbed, study)),
+            **counted(store, study, partial(undisturbed, study)),
         }
         store.close()
         return figures
 
 
-def _undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
+def undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
     """The curve of a trial's parameters and seed, trained here in one go."""
     definition = from_json(study.definition)
     config = build(definition.config, definition.space, trial.parameters, {})

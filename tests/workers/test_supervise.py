@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.store.records import NoTrialReason
+from optuna_study.errors import UnreachableError
+from optuna_study.store import queue, reads
+from optuna_study.store.open import Store
+from optuna_study.store.records import Claim, NoTrialReason, TrialState
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
 from optuna_study.workers.orders import Message, Word
 from optuna_study.workers.supervise import run
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from optuna_study.paths import Workspace
     from optuna_study.workers.orders import Order
@@ -91,6 +98,55 @@ def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[
     ready = prepare(request)
     yield ready
     ready.store.close()
+
+
+@dataclass(frozen=True)
+class Switched(Store):
+    """A store that a test switches off."""
+
+    off: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        if self.off.is_set():
+            error = UnreachableError("the store cannot be reached")
+            self.outage.failed(error)
+            raise error
+        with super().write(durable=durable) as connection:
+            yield connection
+
+
+def switched(prepared: Prepared) -> tuple[Prepared, threading.Event]:
+    store = prepared.store
+    ours = Switched(store.url, store.place, store.engine, store.reader, outage=store.outage)
+    return replace(prepared, store=ours), ours.off
+
+
+def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: Prepared) -> None:
+    task, off = switched(prepared)
+    place = Changing(None)
+    ticks = run(task, place)
+    next(ticks)
+    first = place.started[0]
+    first.pid = 1
+    claim = queue.claim(prepared.store, prepared.study, first.order.name)
+    assert isinstance(claim, Claim)
+    off.set()
+    first.end = "was killed by SIGKILL"
+    for _ in range(3):
+        assert next(ticks).messages == ()
+    assert len(place.started) == 2  # no other worker is started while it would find no store
+    assert prepared.store.outage.seconds > 0
+    off.clear()
+    said: list[str] = []
+    while not said:
+        said += next(ticks).messages
+    assert said[0].startswith(f"{first.order.name} was killed by SIGKILL, trial 0 goes back")
+    assert len(place.started) == 3
+    assert reads.trial(prepared.store, prepared.study, 0).state is TrialState.WAITING
+    for process in place.started[1:]:
+        process.finish()
+    list(ticks)
 
 
 def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:

