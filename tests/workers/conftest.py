@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import resolve
 from optuna_study.errors import OptunaStudyError
 from optuna_study.paths import Workspace
 from optuna_study.store import reads
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from optuna_study.definition.model import Definition
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
     from optuna_study.workers.supervise import Tick
@@ -210,3 +213,9 @@ def curves() -> Callable[[Path], dict[int, list[tuple[float, ...]]]]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "storage")
+
+
+@pytest.fixture
+def definition(tmp_path: Path, study_text: str) -> Definition:
+    (tmp_path / "tiny.toml").write_text(study_text.replace("epochs = 10", "epochs = 1"))
+    return resolve(read_study_file(tmp_path / "tiny.toml"), "cpu", threads=1)

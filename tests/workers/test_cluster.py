@@ -10,6 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -19,14 +20,17 @@ from optuna_study.paths import Workspace
 from optuna_study.store import reads
 from optuna_study.store.records import TrialState
 from optuna_study.store.studies import set_budget
-from optuna_study.workers import supervise
+from optuna_study.workers import actors, supervise
 from optuna_study.workers.cluster import Cluster, Need, require_one_machine, room_on
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
+from optuna_study.workers.orders import Message, Order, Word
+from optuna_study.workers.packing import Measured
 from optuna_study.workers.places import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from optuna_study.definition.model import Definition
     from optuna_study.store.records import TrialRecord
     from optuna_study.workers.supervise import Tick
 
@@ -265,3 +269,69 @@ def test_workers_per_node_follow_what_they_need() -> None:
     assert room_on({"CPU": 16.0, "memory": 64e9}, Need(1, 10**9, sharing=4)) == 0
     for sharing in range(1, 65):  # so many parts fit in one GPU
         assert sharing * Need(1, 1, sharing).gpus <= 1
+
+
+class PretendedRay:
+    """As much of Ray as a cluster with GPUs needs that only hands out actors."""
+
+    __spec__ = object()  # what tells that a package is there
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self._nodes = nodes
+        self.options: list[dict[str, Any]] = []
+
+    def init(self, **_: Any) -> None: ...
+    def shutdown(self) -> None: ...
+    def nodes(self) -> list[dict[str, Any]]:
+        here = {"Alive": True, "NodeManagerHostname": socket.gethostname()}
+        return [{**here, "NodeManagerAddress": "192.0.2.1", "Resources": n} for n in self._nodes]
+
+    def remote(self, **options: Any) -> Callable[[Any], Any]:
+        self.options.append(options)
+        return MagicMock()
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "workers", "share", "cpus"),
+    [
+        (4, "auto", 4, 1.0, 1),
+        (5, "auto", 5, 0.5, 1),
+        (12, "cuda", 12, 0.3333, 1),
+        ("auto", "cpu", 32, 0, 1),
+    ],
+)
+def test_gpus_are_shared_in_equal_parts(
+    monkeypatch: pytest.MonkeyPatch,
+    definition: Definition,
+    workspace: Workspace,
+    asked: int | str,
+    device: str,
+    workers: int,
+    share: float,
+    cpus: int,
+) -> None:
+    ray = PretendedRay(*[{"CPU": 16.0, "GPU": 2.0, "memory": 64e9}] * 2)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with Cluster("ray") as place:
+        place.get_ready(f"sqlite:///{workspace.database}")
+        facts = place.look_around(device)
+        assert place.crew(asked, definition, None, workspace, facts) == workers
+        assert place.room() == (workers if asked == "auto" else None)
+        order = Order("sqlite:///x.db", workspace.root, facts.device, "me-001")
+        place.start(order)
+    [options] = ray.options
+    assert (options["num_gpus"], options["num_cpus"]) == (share, cpus)
+    assert options["max_restarts"] == 0
+    assert options["resources"] == {"node:192.0.2.1": 0.001}  # where the file is
+
+
+def test_a_node_answers_with_what_it_measured_or_why_not(
+    definition: Definition, workspace: Workspace
+) -> None:
+    settings = {"definition": definition, "folder": None, "workspace": workspace}
+    found = actors.measure(1, {**settings, "device": "cpu"})
+    assert isinstance(found, Measured)
+    assert found.steps_per_second > 0
+    refused = actors.measure(1, {**settings, "device": "cuda:99"})
+    assert isinstance(refused, Message)
+    assert refused.word is Word.ERROR

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import resolve
 from optuna_study.errors import OptunaStudyError
 from optuna_study.training.data import load_data
 from optuna_study.training.device import pick_device
@@ -71,12 +69,6 @@ def test_a_tenth_more_is_enough() -> None:
     assert best([alone, Measured(2, 110.1, GIB, None)]) == 2
     assert best([alone, Measured(2, 109.9, GIB, None)]) == 1
     assert next_try([alone, Measured(2, 109.9, GIB, None)], 16) is None
-
-
-@pytest.fixture
-def definition(tmp_path: Path, study_text: str) -> Definition:
-    (tmp_path / "tiny.toml").write_text(study_text.replace("epochs = 10", "epochs = 1"))
-    return resolve(read_study_file(tmp_path / "tiny.toml"), "cpu", threads=1)
 
 
 def test_training_for_a_while_goes_on_where_a_short_run_ends(
