@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_OPEN = 2  # studies whose pictures a worker keeps: those of a flower study take 1 GB
+MOST_OPEN = 2  # studies whose pictures a worker keeps: on a GPU each takes memory of its own
 NOTE_SECONDS = 15.0  # between two notes on a study
 LOOK_AGAIN = 60.0  # seconds until a study is tried again that could not be worked on here
 OVER = (NoTrialReason.BUDGET_MET, NoTrialReason.STOPPING, NoTrialReason.PAUSED)
