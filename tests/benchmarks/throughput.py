@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
+    from optuna import Study
+
 EPOCHS = 20
 NO_BUDGET = 10**6
 START_SECONDS = 120.0  # that the last of 64 processes may take to open its store
@@ -45,6 +47,7 @@ class Race:
     ended: Synchronized[float] = field(default_factory=lambda: FORK.Value("d", 0.0))
     trials: Synchronized[int] = field(default_factory=lambda: FORK.Value("i", 0))
     raised: Synchronized[int] = field(default_factory=lambda: FORK.Value("i", 0))
+    shut_out: Synchronized[int] = field(default_factory=lambda: FORK.Value("i", 0))
 
     def start(self) -> float:
         """Wait for the others; the time at which no trial is begun any more."""
@@ -78,16 +81,26 @@ def run_ours(url: str, race: Race) -> None:
 
 
 def run_plain(url: str, race: Race) -> None:
-    study = load_plain(url)
+    study = open_plain(url, race)
     until = race.start()
     trials = raised = 0
-    while time.monotonic() < until:
+    while study is not None and time.monotonic() < until:
         try:
             plain_trial(study, EPOCHS)
             trials += 1
         except Exception:  # noqa: BLE001 - whatever it raises, this trial is lost
             raised += 1
     race.finish(trials, raised)
+
+
+def open_plain(url: str, race: Race) -> Study | None:
+    """The study, None where the store lets this process in no more."""
+    try:
+        return load_plain(url)
+    except Exception:  # noqa: BLE001 - whatever it raises, this process takes no part
+        with race.shut_out.get_lock():
+            race.shut_out.value += 1
+        return None
 
 
 def run(side: str, kind: str, processes: int, seconds: float) -> float:
@@ -105,6 +118,7 @@ def run(side: str, kind: str, processes: int, seconds: float) -> float:
         trials=race.trials.value,
         per_second=round(race.rate, 2),
         raised=race.raised.value,
+        shut_out=race.shut_out.value,
         failed_processes=ran.failed,
         load=load(),
     )
