@@ -34,7 +34,9 @@ class ActorProcess:
     @property
     def awaited(self) -> list[Any]:
         """Calls that have not been answered."""
-        return [] if self._end is not None else [self._work, self._news]
+        if self._end is not None:
+            return []
+        return [self._work] if self._news is None else [self._work, self._news]
 
     def hear(self) -> list[Message]:
         """What it has told; its log's warnings are told as well, other lines go to ours."""
@@ -50,7 +52,8 @@ class ActorProcess:
             try:
                 self._last.append(self._ray.get(self._work))
                 self._end = "ended"
-                self._is_there(self._news, LAST_WORDS)
+                if self._news is not None:
+                    self._is_there(self._news, LAST_WORDS)
             except self._ray.exceptions.RayError as error:
                 self._end = cause_of_death(str(error))
         return self._end
@@ -73,9 +76,8 @@ class ActorProcess:
         self._end = "was killed"
 
     def close(self) -> None:
-        """Let the process go: Ray keeps an idle actor."""
-        if self._end == "ended":
-            self._ray.kill(self._handle)
+        """Let the process go: idle actors stay, and one out of reach may not be dead."""
+        self._ray.kill(self._handle)
         self._news = None
 
     def _is_there(self, reference: Any, seconds: float = 0.0) -> bool:
