@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import UnreachableError
+from optuna_study.errors import InterruptedBySignalError, UnreachableError
 from optuna_study.store import queue, reads
 from optuna_study.store.open import Store
 from optuna_study.store.records import Claim, NoTrialReason, TrialState
@@ -147,6 +149,28 @@ def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: Pr
     for process in place.started[1:]:
         process.finish()
     list(ticks)
+
+
+def test_a_second_signal_ends_the_wait_for_a_store(prepared: Prepared) -> None:
+    task, off = switched(prepared)
+    place = Changing(None)
+    ticks = run(task, place)
+    next(ticks)
+    for number, process in enumerate(place.started, 1):
+        process.pid = number
+        claim = queue.claim(prepared.store, prepared.study, process.order.name)
+        assert isinstance(claim, Claim)
+    off.set()
+    place.started[0].end = "was killed by SIGKILL"
+    assert next(ticks).messages == ()
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    said: list[str] = []
+    with pytest.raises(InterruptedBySignalError):
+        said.extend(message for tick in ticks for message in tick.messages)
+    away = [line for line in said if "goes back when its lease has run out" in line]
+    assert len(away) == 2
+    assert len(place.started) == 2
 
 
 def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:

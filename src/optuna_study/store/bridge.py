@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from optuna_study.store.records import Claim, StudyRecord
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# Of a connection that is lost it tells in seven lines, with the statement; `Outage` does in one.
+logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.ERROR)
 
 
 def optuna_storage(store: Store) -> BaseStorage:

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from optuna_study.errors import (
@@ -78,6 +78,8 @@ def translation(url: str, error: BaseException) -> OptunaStudyError:
         return UnreachableError(
             f"{masked(url)}: another transaction was in the way ({text}); try again"
         )
+    if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
+        return UnreachableError(f"{masked(url)}: the connection was lost; try again")
     if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
         return UnreachableError(
             f"{masked(url)}: cannot be reached ({text}); is the server running?"

@@ -1,0 +1,65 @@
+"""Which failures of a database may pass; PostgreSQL's errors are psycopg's own classes."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from psycopg import errors as psycopg_errors
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, TimeoutError
+
+from optuna_study.errors import StoreError, StoreFullError, UnreachableError
+from optuna_study.store.failures import translation
+
+URL = "postgresql://ann:s3cret@db/x"
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        psycopg_errors.OperationalError("server closed the connection unexpectedly"),
+        psycopg_errors.AdminShutdown("terminating connection due to administrator command"),
+        psycopg_errors.CannotConnectNow("the database system is starting up"),
+        psycopg_errors.TooManyConnections("sorry, too many clients already"),
+        psycopg_errors.QueryCanceled("canceling statement due to statement timeout"),
+        psycopg_errors.DeadlockDetected("deadlock detected"),
+    ],
+)
+def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
+    error = translation(URL, OperationalError("SELECT 1", {}, cause))
+    assert type(error) is UnreachableError
+    assert error.exit_code == 5
+    assert "s3cret" not in str(error)
+
+
+@pytest.mark.parametrize("error", [PendingRollbackError("invalid"), TimeoutError("pool")])
+def test_so_is_what_a_lost_connection_leaves(error: Exception) -> None:
+    assert type(translation(URL, error)) is UnreachableError
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("database or disk is full", StoreFullError),
+        ("database is locked", UnreachableError),
+        ("disk I/O error", UnreachableError),
+        ("database disk image is malformed", StoreError),
+        ("no such table: trials", StoreError),
+    ],
+)
+def test_what_sqlite_says(said: str, kind: type[StoreError]) -> None:
+    error = translation(
+        "sqlite:////x.db", OperationalError("", {}, sqlite3.OperationalError(said))
+    )
+    assert type(error) is kind
+
+
+def test_what_will_not_pass_is_not_tried_again() -> None:
+    missing = psycopg_errors.UndefinedTable("no such relation")
+    assert type(translation(URL, DBAPIError("SELECT", {}, missing))) is StoreError
+
+
+def test_a_full_disk_of_a_server_is_a_full_store() -> None:
+    error = translation(URL, OperationalError("", {}, psycopg_errors.DiskFull("no space left")))
+    assert type(error) is StoreFullError
+    assert error.exit_code == 1
