@@ -117,6 +117,12 @@ settings = {activation = "tanh", lr = 0.1, dropout = 0.0}
 """
 
 
+@pytest.fixture
+def study_file() -> str:
+    """The text of a small study's file."""
+    return STUDY_FILE
+
+
 @dataclass
 class StoredStudy:
     """A study in a store of its own, worked on by the test instead of by workers."""
@@ -137,11 +143,12 @@ class StoredStudy:
         reason: str = "all 3 epochs",
         traceback: str | None = None,
         parameters: Mapping[str, Scalar] | None = None,
+        attributes: Mapping[str, float] | None = None,
     ) -> int:
         """Claim the next trial, report these validation accuracies and end it; its number."""
         claim = self.start(accuracies, parameters)
         value = accuracies[-1] if kind is EndKind.COMPLETED else None
-        queue.end(self.store, claim, End(kind, reason, value, traceback))
+        queue.end(self.store, claim, End(kind, reason, value, traceback, attributes or {}))
         return claim.number
 
     def start(
@@ -179,30 +186,43 @@ class StoredStudy:
 
 
 @pytest.fixture
-def stored_study(tmp_path: Path) -> Iterator[StoredStudy]:
-    """A study `small` of six trials with two baselines, `plain` and `wild`; nothing has run."""
+def store_file(tmp_path: Path) -> Iterator[Callable[..., StoredStudy]]:
+    """Make a study file's study in a store of its own; nothing has run."""
     from optuna_study.workers.launch import planned_trials
 
-    path = tmp_path / "files" / "small.toml"
-    path.parent.mkdir()
-    path.write_text(STUDY_FILE, encoding="utf-8")
-    definition = resolve(read_study_file(path), "full", threads=1)
-    store = open_store(f"sqlite:///{tmp_path / 'small.db'}", create=True)
-    new = NewStudy(
-        name=definition.name,
-        direction=definition.search.direction,
-        metric=definition.search.metric,
-        definition=to_json(definition),
-        definition_hash=definition_hash(definition),
-        fingerprint="f" * 16,
-        data_source="rendered",
-        environment={"torch": "2.14.1", "device": "cpu", "threads": 1},
-        seed=7,
-        budget=definition.search.trials,
-        planned=planned_trials(definition),
-    )
-    yield StoredStudy(store, create_study(store, new))
-    store.close()
+    stores = []
+
+    def make(text: str = STUDY_FILE, *, only: str | None = None, runs: int = 1) -> StoredStudy:
+        path = tmp_path / "files" / "small.toml"
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+        definition = resolve(read_study_file(path), "full", threads=1, only=only)
+        stores.append(open_store(f"sqlite:///{tmp_path / 'small.db'}", create=True))
+        planned = planned_trials(definition) * runs
+        new = NewStudy(
+            name=definition.name,
+            direction=definition.search.direction,
+            metric=definition.search.metric,
+            definition=to_json(definition),
+            definition_hash=definition_hash(definition),
+            fingerprint="f" * 16,
+            data_source="rendered",
+            environment={"torch": "2.14.1", "device": "cpu", "threads": 1},
+            seed=7,
+            budget=definition.search.trials if only is None else len(planned),
+            planned=planned,
+        )
+        return StoredStudy(stores[-1], create_study(stores[-1], new))
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def stored_study(store_file: Callable[..., StoredStudy]) -> StoredStudy:
+    """A study `small` of six trials with two baselines, `plain` and `wild`; nothing has run."""
+    return store_file()
 
 
 @dataclass

@@ -106,6 +106,37 @@ def test_show_names_best_baselines_reasons_and_importances(
     assert "lr       75.0 %" in result.out.replace("  75.0", " 75.0")
 
 
+def test_show_sets_a_comparison_beside_its_source(
+    store_file: Callable[..., Any], cli: Callable[..., Any], study_file: str
+) -> None:
+    source = 'reported = "Works."\nfigure = {test_accuracy = 0.9}'
+    text = study_file.replace('reported = "Works."', source)
+    stored = store_file(text, only="baselines", runs=2)
+    for accuracy in (0.8, 0.7):
+        stored.run([0.5, accuracy], attributes={"test_accuracy": accuracy + 0.1})
+        stored.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan at step 3")
+    result = cli("show", "small", "--storage", stored.url)
+    lines = result.out.splitlines()
+    assert lines[0] == "small@baselines"
+    start = lines.index("activation")
+    assert lines[start + 1 : start + 4] == [
+        "baseline  source          test    validation      training  runs  diverged  "
+        "source reported",
+        "plain       90 %  85.0 ± 7.1 %  75.0 ± 7.1 %  75.0 ± 7.1 %     2         0  Works.",
+        "The source gives no order.",
+    ]
+    assert ["wild", "-", "2", "2"] in [line.split() for line in lines]
+    assert "Runs that diverged are left out of the means." in lines
+    assert "4 of 4 trials ended: 2 completed, 2 diverged." in lines
+    assert "Best" not in result.out, "a comparison chooses nothing"
+    (group, _) = _json(cli("show", "small", "--storage", stored.url, "-f", "json").out)[
+        "comparison"
+    ]
+    assert (group["group"], group["order"], group["pairs"]) == ("activation", "none", [])
+    assert group["baselines"][0]["figure"] == {"test_accuracy": 0.9}
+    assert group["baselines"][0]["validation_accuracy"]["values"] == [0.8, 0.7]
+
+
 def test_show_json_is_strict_and_complete(worked: Any, cli: Callable[..., Any]) -> None:
     value = _json(cli("show", "small", "--storage", worked.url, "-f", "json").out)
     assert value["ends"] == {

@@ -20,6 +20,10 @@ def test_names_that_a_study_may_not_have(name: str) -> None:
         require_name(name)
 
 
+def test_what_a_study_is_restricted_to_is_part_of_its_name() -> None:
+    assert variant_name("cats", "cpu", "rendered", "baselines") == "cats@cpu-rendered-baselines"
+
+
 @pytest.mark.parametrize(
     ("profile", "stand_in", "name"),
     [

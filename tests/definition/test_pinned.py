@@ -121,6 +121,7 @@ def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
         ("trials = 30", "trials = 300\ntimeout = 60", []),
         ("A small study", "Another title", []),
         ('reported = "better"', 'reported = "worse"', []),
+        ('reported = "better"', "rank = 2\nfigure = {test_accuracy = 0.9}", []),
         ('name = "digits"', 'name = "digits"\nfolder = "elsewhere"', []),
     ],
 )

@@ -361,6 +361,26 @@ def test_entries_of_the_space_say_what_is_wrong(
             "baselines.a.outside: 'lr' is not searched, so it lies outside nothing",
         ),
         (
+            "name = 'a'\nrank = 0",
+            "baselines.a.rank: must be 1 for the best, or more, not 0",
+        ),
+        (
+            "name = 'a'\nfigure = {test_acuracy = 0.5}",
+            "baselines.a.figure.test_acuracy: unknown key, did you mean 'test_accuracy'?",
+        ),
+        (
+            "name = 'a'\nfigure = {test_accuracy = 87}",
+            "baselines.a.figure.test_accuracy: must be a fraction of 1, not 87",
+        ),
+        (
+            "name = 'a'\nfigure = {test_accuracy = 0.8, train_accuracy = 0.9}",
+            "baselines.a.figure: must hold one figure, test_accuracy or train_accuracy",
+        ),
+        (
+            "name = 'a'\nfigure = 0.9",
+            "baselines.a.figure: must be a table, not 0.9",
+        ),
+        (
             "name = 'a'\n[[baselines]]\nname = 'a'",
             "baselines[1]: a second baseline named 'a'; names are unique",
         ),

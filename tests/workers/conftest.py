@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -167,11 +167,17 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         workers: int = 2,
         timeout: float | None = None,
         watch: Callable[[Prepared, Tick], None] = lambda prepared, tick: None,
+        **options: Any,
     ) -> Said:
         file = tmp_path / "tiny.toml"
         file.write_text(text)
         request = LaunchRequest(
-            str(file), profile="cpu", workspace=Workspace(root), workers=workers, timeout=timeout
+            str(file),
+            profile="cpu",
+            workspace=Workspace(root),
+            workers=workers,
+            timeout=timeout,
+            **options,
         )
         said = Said(0, [], prepare(request))
         try:

@@ -97,6 +97,53 @@ def test_another_minor_version_is_refused_on_relaunch(request_of: LaunchRequest)
         prepare(request_of)
 
 
+def test_a_comparison_has_every_baseline_once_for_each_seed(request_of: LaunchRequest) -> None:
+    compared = replace(request_of, only="baselines", seeds=2)
+    first = prepare(compared)
+    assert (first.study.name, first.study.budget) == ("tiny@cpu-baselines", 4)
+    names = [each.baseline for each in reads.trials(first.store, first.study)]
+    assert names == ["plain", "wild"] * 2, "seed by seed, so that more can follow"
+    fewer = prepare(replace(compared, seeds=1))
+    assert fewer.study.budget == 2
+    assert prepare(replace(compared, seeds=None)).study.budget == 2, "as it was"
+    more = prepare(replace(compared, seeds=3))
+    assert more.study.budget == 6
+    trials = reads.trials(more.store, more.study)
+    assert [each.number for each in trials] == list(range(6))
+    assert [each.baseline for each in trials] == ["plain", "wild"] * 3
+    assert trials[4].parameters == trials[0].parameters
+
+
+def test_a_comparison_stands_beside_the_search(request_of: LaunchRequest) -> None:
+    search = prepare(request_of)
+    compared = prepare(replace(request_of, only="baselines"))
+    assert compared.study.budget == 6, "three seeds unless said otherwise"
+    assert compared.study.uuid != search.study.uuid
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"only": "baselines", "n_trials": 4}, "--seeds says how many"),
+        ({"seeds": 3}, "goes with --only baselines"),
+        ({"only": "baselines", "seeds": 0}, "a number from 1 to 100"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    request_of: LaunchRequest, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        prepare(replace(request_of, **options))
+
+
+def test_a_study_without_baselines_has_nothing_to_compare(
+    request_of: LaunchRequest, study_text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.toml").write_text(study_text[: study_text.index("[[baselines]]")])
+    with pytest.raises(StudyFileError, match="there are none to compare"):
+        prepare(replace(request_of, only="baselines"))
+
+
 def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchRequest) -> None:
     first = prepare(request_of)
     path = first.workspace.root.parent / "tiny.toml"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.cli.watching import closing
 from optuna_study.store import reads
+from optuna_study.store.aggregates import compared_runs
 from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.studies import delete_study, set_state
 
@@ -134,6 +136,28 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
         assert trial.user_attrs["reason"] in note
     assert "| plain | lr |" in get_note_from_system_attrs(attributes, None)["body"]
     storage.engine.dispose()
+
+
+def test_a_comparison_trains_each_baseline_on_its_seeds_and_looks_at_the_held_out_pictures(
+    run_here: Callable[..., Any], tmp_path: Path
+) -> None:
+    said = run_here(tmp_path / "storage", only="baselines", seeds=2)
+    assert said.code == 0
+    store, study = said.prepared.store, said.prepared.study
+    assert study.name == "tiny@cpu-baselines"
+    runs = compared_runs(store, study)
+    assert [run.baseline for run in runs] == ["plain", "wild"] * 2
+    assert [run.end for run in runs] == [EndKind.COMPLETED, EndKind.DIVERGED] * 2
+    first, _, second, _ = runs
+    assert first.test_accuracy is not None
+    assert 0.3 < first.test_accuracy < 1.0
+    assert (first.train_accuracy, first.test_accuracy) != (
+        second.train_accuracy,
+        second.test_accuracy,
+    ), "another seed"
+    page = closing(store, study)
+    assert "The source gives no order." in page
+    assert "A run that diverged counts as chance level" in page
 
 
 def test_time_over_ends_well_with_trials_given_back(

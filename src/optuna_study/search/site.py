@@ -316,7 +316,8 @@ def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = 
 
     def renew() -> None:
         kept.sweep(site.store, site.study, site.workspace)
-        if importance.due(site.store, site.study, last=last):
+        searched = site.definition.only is None
+        if searched and importance.due(site.store, site.study, last=last):
             importance.refresh(site.store, site.storage, site.study)
         _note_study(site)
 
