@@ -124,6 +124,12 @@ def test_a_table_has_the_sources_figure_beside_mean_and_spread() -> None:
         baseline("b"),
     ]
     headers, rows = columns(only_group(baselines, runs(a=[0.9, 0.92], b=[None])))
-    assert headers[:4] == ["baseline", "source", "test", "validation"]
-    assert rows[0] == ["a", "87 %", *["91.0 ± 1.4 %"] * 3, 2, 0, "what a gave"]
-    assert rows[1][:5] == ["b", "-", "25.0 %", "25.0 %", "25.0 %"]
+    assert headers[:5] == ["baseline", "source", "points off", "test", "validation"]
+    assert rows[0] == ["a", "87 %", "+4.0", *["91.0 ± 1.4 %"] * 3, 2, 0, "what a gave"]
+    assert rows[1][:6] == ["b", "-", "-", "25.0 %", "25.0 %", "25.0 %"]
+
+
+def test_without_figures_there_is_no_column_for_them() -> None:
+    headers, rows = columns(only_group([baseline("a")], runs(a=[0.9])))
+    assert headers[:2] == ["baseline", "test"]
+    assert rows[0][:2] == ["a", "90.0 %"]

@@ -54,13 +54,24 @@ def groups_block(study: StudyRecord, groups: Sequence[Group]) -> str:
 
 
 def columns(group: Group) -> tuple[list[str], list[list[Any]]]:
-    """A group's headers and cells; a measure that no run has is left out."""
+    """A group's headers and cells; a measure that no run has, or no figure, is left out.
+
+    `points off` is how far a mean lies from the source's figure.
+    """
     measures = [name for name in MEASURES if any(name in row.spreads for row in group.rows)]
-    headers = ["baseline", "source", *(MEASURES[name] for name in measures), "runs", "diverged"]
+    figures = any(row.figure for row in group.rows)
+    headers = [
+        "baseline",
+        *(["source", "points off"] if figures else []),
+        *(MEASURES[name] for name in measures),
+        "runs",
+        "diverged",
+        "source reported",
+    ]
     rows = [
         [
             row.baseline,
-            source_figure(row),
+            *([source_figure(row), points_off(row)] if figures else []),
             *(shown(row.spreads.get(name)) for name in measures),
             row.runs,
             row.diverged,
@@ -68,7 +79,7 @@ def columns(group: Group) -> tuple[list[str], list[list[Any]]]:
         ]
         for row in group.rows
     ]
-    return [*headers, "source reported"], rows
+    return headers, rows
 
 
 def source_figure(row: Row) -> str:
@@ -78,6 +89,13 @@ def source_figure(row: Row) -> str:
     measure, value = row.figure
     kind = "" if measure == TEST else f" {MEASURES[measure]}"
     return f"{100 * value:g} %{kind}"
+
+
+def points_off(row: Row) -> str:
+    """How far the mean lies from the source's figure, in points."""
+    if row.figure is None or row.figure[0] not in row.spreads:
+        return "-"
+    return f"{100 * (row.spreads[row.figure[0]].mean - row.figure[1]):+.1f}"
 
 
 def shown(spread: Spread | None) -> str:
