@@ -95,7 +95,8 @@ def points_off(row: Row) -> str:
     """How far the mean lies from the source's figure, in points."""
     if row.figure is None or row.figure[0] not in row.spreads:
         return "-"
-    return f"{100 * (row.spreads[row.figure[0]].mean - row.figure[1]):+.1f}"
+    points = 100 * (row.spreads[row.figure[0]].mean - row.figure[1])
+    return f"{round(points, 1) + 0.0:+.1f}"  # the sum makes +0.0 of -0.0
 
 
 def shown(spread: Spread | None) -> str:
