@@ -10,6 +10,7 @@ articles-notes.md.
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.report.comparison import TEST, Spread, Verdict, told_apart
+from optuna_study.report.comparison import TEST, TOLD_APART, Spread, Verdict, told_apart
 from optuna_study.report.comparison_page import (
     chance,
     columns,
@@ -33,7 +34,7 @@ from optuna_study.training.build import build_model
 from optuna_study.training.config import ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from optuna_study.report.comparison import Group
     from optuna_study.store.records import StudyRecord
@@ -91,22 +92,23 @@ NOTES = Path(__file__).with_name("articles-notes.md")
 def main(places: Sequence[str]) -> None:
     """Write the page from SQLite files or storage URLs."""
     found = {each.file: each for place in places for each in comparisons(place)}
-    notes = read_notes(NOTES.read_text(encoding="utf-8"))
+    PAGE.write_text(page(found, read_notes(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+def page(found: Mapping[str, Found], notes: Mapping[str, str]) -> str:
+    """The whole page: comparisons by study file, and what is said beside them."""
     today = f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
-    blocks = [each.replace("DATE", today) for each in notes.pop("introduction")]
+    blocks = [notes["introduction"].replace("DATE", today)]
     for title, studies in ARTICLES.items():
         blocks.append(f"## {title}")
         for name in studies:
-            blocks += study_blocks(name, found.get(name))
-            blocks += notes.pop(name, [])
+            blocks += [*study_blocks(name, found.get(name)), notes.get(name, "")]
         if title.startswith("C."):
             blocks += permutation_claims(found.get("mnist_fc"), found.get("mnist_cnn"))
         if title.startswith("D."):
             blocks += layer_blocks()
-        blocks += notes.pop(title[:1], [])
-    if notes:
-        raise SystemExit(f"{NOTES}: notes about nothing on the page: {', '.join(notes)}")
-    PAGE.write_text("\n\n".join(block.strip() for block in blocks) + "\n", encoding="utf-8")
+        blocks.append(notes.get(title[:1], ""))
+    return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
 
 def comparisons(place: str) -> Iterable[Found]:
@@ -118,10 +120,14 @@ def comparisons(place: str) -> Iterable[Found]:
             yield Found(study, load_groups(store, study))
 
 
-def read_notes(text: str) -> dict[str, list[str]]:
-    """What is said beside the tables, by study or article."""
-    parts = text.split("\n## ")[1:]
-    return {part.partition("\n")[0].strip(): [part.partition("\n")[2]] for part in parts}
+def read_notes(text: str) -> dict[str, str]:
+    r"""What is said beside the tables, by study or article.
+
+    >>> read_notes("About this file.\n## spiral\nTurns.\n## D\nDetails.")
+    {'spiral': 'Turns.', 'D': 'Details.'}
+    """
+    parts = re.split(r"^## (introduction|[a-z_0-9]+|[A-E])$", text, flags=re.MULTILINE)
+    return {name: said.strip() for name, said in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def study_blocks(name: str, found: Found | None) -> list[str]:
@@ -170,12 +176,12 @@ def permutation_claims(dense: Found | None, convolutional: Found | None) -> list
         [
             "the convolutional net is ahead on plain pictures",
             f"{shown(cnn[0])} against {shown(fc[0])}",
-            _verdict(ahead, told_apart(cnn[0], fc[0])),
+            judged(ahead, told_apart(cnn[0], fc[0])),
         ],
         [
             "it loses more by the permutation",
             f"{100 * lost[0]:.1f} against {100 * lost[1]:.1f} points",
-            _verdict(lost[0] - lost[1], told_apart(*losses)),
+            judged(lost[0] - lost[1], told_apart(*losses)),
         ],
     ]
     return [
@@ -213,8 +219,9 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _verdict(gain: float, p: float) -> str:
-    if p >= 0.05:
+def judged(gain: float, p: float) -> str:
+    """Whether a claim holds that the first of two is ahead, by how far it is."""
+    if p >= TOLD_APART:
         return f"left open (p = {p:.2g})"
     return "yes" if gain > 0 else "no"
 
