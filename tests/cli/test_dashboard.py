@@ -114,6 +114,19 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
     assert err.strip() == "Interrupted."
 
 
+def test_it_ends_on_sigterm_even_where_that_was_ignored(shown: Any, tmp_path: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as of a container's first process
+    try:
+        with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
+            assert '"study_name": "small"' in dashboard.get("/api/studies")
+            dashboard.process.terminate()
+            _, err = dashboard.process.communicate(timeout=30)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert dashboard.process.returncode == 143
+    assert err == ""
+
+
 def test_it_warns_when_other_machines_can_reach_it(shown: Any, tmp_path: Path) -> None:
     environment = {"OPTUNA_STORAGE": shown.url}
     with running("--host", "0.0.0.0", folder=tmp_path, environment=environment) as dashboard:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
+import sys
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -28,6 +30,17 @@ def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServe
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
     app = wsgi(optuna_storage(store), artifact_store=artifacts)
     return listening(app, host, port)
+
+
+def serve_until_told(server: WSGIServer) -> None:
+    """Answer requests until Ctrl-C, or until SIGTERM or SIGHUP end the program with code 143.
+
+    The first process of a container ignores a signal that it has no handler for.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with server:
+        server.serve_forever()
 
 
 def listening(app: Any, host: str, port: int) -> WSGIServer:

@@ -97,7 +97,8 @@ def _sqlite(url: str, text: str) -> OptunaStudyError:
     stuck = "disk I/O error" in text or "unable to open database file" in text
     if "disk is full" in text or (stuck and _is_full(url)):
         return StoreFullError(f"{masked(url)}: no space left; free some or move the store")
-    if "readonly database" in text:
+    # Without a log beside it, a file on a read-only mount does not even open for writing.
+    if "readonly database" in text or ("unable to open" in text and _is_read_only(url)):
         return FolderError(f"{masked(url)}: cannot be written; choose another --storage")
     for said, sentence in _SQLITE_PASSING.items():
         if said in text:
@@ -106,6 +107,14 @@ def _sqlite(url: str, text: str) -> OptunaStudyError:
         if said in text:
             return StoreError(f"{masked(url)}: {sentence} ({text})")
     return StoreError(f"{masked(url)}: {text}")
+
+
+def _is_read_only(url: str) -> bool:
+    """Whether the file is there, in a folder where SQLite cannot put its log."""
+    place = parse(url)
+    if not isinstance(place, SQLiteFile) or not place.path.is_file():
+        return False
+    return not os.access(place.path.parent, os.W_OK)
 
 
 def _is_full(url: str) -> bool:

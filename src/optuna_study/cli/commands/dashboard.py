@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def command(port: int, host: str, storage: str | None, workspace: Workspace) -> None:
     """Serve optuna-dashboard on the store, with this project's notes and pictures.
 
-    Prints its address when it listens; Ctrl-C ends it.
+    Prints its address when it listens; Ctrl-C or SIGTERM ends it.
     """
-    from optuna_study.cli.serving import address, is_loopback, serve
+    from optuna_study.cli.serving import address, is_loopback, serve, serve_until_told
     from optuna_study.store.open import open_store
 
     server = serve(open_store(storage_url(storage, workspace)), workspace, host, port)
@@ -33,5 +33,4 @@ def command(port: int, host: str, storage: str | None, workspace: Workspace) -> 
             err=True,
         )
     click.echo(address(server))
-    with server:
-        server.serve_forever()
+    serve_until_told(server)
