@@ -150,10 +150,10 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
         blocks.append(f"**{group.name}**\n\n{markdown(headers, rows)}")
         if group.verdict is not Verdict.NONE:
             blocks.append(verdict_sentence(group))
+    guessing = chance(study)
     if any(row.diverged for group in found.groups for row in group.rows):
         blocks.append(diverged_sentence(study))
-    guessing = chance(study)
-    if guessing is not None and blocks[-1] != diverged_sentence(study):
+    elif guessing is not None:
         blocks.append(f"Guessing the largest class gives {100 * guessing:.1f} %.")
     return blocks
 
