@@ -97,6 +97,7 @@ def _settle(
                 )
             )
         )
+        .order_by(studies.c.study_id)
     )
     with store.read() as connection:
         held = [study_record(row) for row in connection.execute(query)]
