@@ -249,6 +249,29 @@ def _heavy_modules(arguments: list[str], folder: Path) -> set[str]:
     return set(done.stdout.rpartition("HEAVY")[2].split())
 
 
+def test_commands_within_sentences_lead_to_the_same_store() -> None:
+    said = Invocation(place={"--storage": "sqlite:///my cats.db"})
+    place = " --storage 'sqlite:///my cats.db'"
+    assert said.pasteable("`optuna-study trials cats` lists them; `optuna-study resume cats`") == (
+        f"`optuna-study trials cats{place}` lists them; `optuna-study resume cats{place}`"
+    )
+    for other in (
+        "`optuna-study doctor --fix --storage sqlite:///own.db` upgrades it",
+        "`optuna-study train best.toml`, `optuna-study data fetch cats`",
+        "`optuna storage upgrade`, optuna-study show cats",
+    ):
+        assert said.pasteable(other) == other
+    assert Invocation().pasteable("`optuna-study trials cats`") == "`optuna-study trials cats`"
+
+
+def test_an_errors_next_step_leads_to_the_same_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'none.db'}"
+    assert run(["list", "--storage", url]) == 5
+    assert f"`optuna-study launch --storage {url}`" in capsys.readouterr().err
+
+
 def test_commands_to_type_next_lead_to_the_same_store(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command
     @storage_option

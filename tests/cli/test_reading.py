@@ -226,7 +226,7 @@ def test_export_without_a_completed_trial_says_what_to_do(
     assert result.code == 4
     assert result.err == (
         "Error: no trial of 'small' has completed; name one with --trial N, "
-        "`optuna-study trials small` lists them\n"
+        f"`optuna-study trials small --storage {stored_study.url}` lists them\n"
     )
 
 

@@ -133,7 +133,7 @@ def _tell(error: Exception, lines: Sequence[str], current: Invocation) -> None:
 
 
 def _said(line: str, current: Invocation) -> str:
-    return printable(current.without_secrets(line))
+    return current.pasteable(printable(current.without_secrets(line)))
 
 
 def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 STORAGE_VARIABLE = "OPTUNA_STORAGE"
 FORMATS = ("table", "json", "yaml", "csv")
+
+# One that takes a place and names none; studies' files and data have nothing to do with a store.
+_COMMAND = re.compile(
+    r"`(optuna-study (?!data|init|predict|train|validate)(?![^`]* --storage )[^`]+)`"
+)
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
@@ -44,12 +50,29 @@ class Invocation:
     verbosity: int = 0
     storage: str | None = None
     secrets: tuple[str, ...] = ()  # of URLs on the command line, never to be shown
+    place: dict[str, str] = field(default_factory=dict)  # --storage, --artifacts as typed, masked
 
     def without_secrets(self, text: str) -> str:
         """The text with the secrets replaced by `***`."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+    @property
+    def place_options(self) -> str:
+        """`--storage` and `--artifacts` as typed, for commands to paste; a password is left out.
+
+        What the environment gives, it gives to the next command too.
+        """
+        return "".join(f" {option} {shlex.quote(text)}" for option, text in self.place.items())
+
+    def pasteable(self, text: str) -> str:
+        """The text with the place in every command that it gives between backticks."""
+        return _COMMAND.sub(lambda found: f"`{found[1]}{self.place_options}`", text)
+
+    def say(self, text: str, form: str = "table") -> None:
+        """Print a text; in one for people, which is a table, commands are ready to paste."""
+        click.echo(self.pasteable(text) if form == "table" else text)
 
     @property
     def quiet(self) -> bool:
@@ -178,22 +201,8 @@ def storage_url(storage: str | None, workspace: Workspace) -> str:
 
 
 def place_options() -> str:
-    """`--storage` and `--artifacts` as typed, for commands to paste; a password is left out.
-
-    What the environment gives, it gives to the next command too.
-    """
-    from optuna_study.store.urls import masked
-
-    current: click.Context | None = click.get_current_context()
-    typed: dict[str, str] = {}
-    while current is not None:
-        for name, option in (("storage", "--storage"), ("workspace", "--artifacts")):
-            if current.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                value = current.params[name]
-                text = masked(value) if name == "storage" else str(value.root)
-                typed.setdefault(option, text)
-        current = current.parent
-    return "".join(f" {option} {shlex.quote(text)}" for option, text in typed.items())
+    """The running invocation's `place_options`."""
+    return invocation().place_options
 
 
 def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | int:
@@ -228,10 +237,17 @@ def _storage(context: click.Context, _: click.Parameter, value: str | None) -> s
         current.storage = value
     # A URL before the command's name wins over the environment, not over one after the name.
     given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
+    if given_here and value:
+        from optuna_study.store.urls import masked
+
+        current.place["--storage"] = masked(value)
     return value if given_here else current.storage or value
 
 
-def _workspace(_context: click.Context, _: click.Parameter, value: str | None) -> Workspace:
+def _workspace(context: click.Context, _: click.Parameter, value: str | None) -> Workspace:
     from optuna_study.paths import Workspace
 
-    return Workspace.locate(value)
+    found = Workspace.locate(value)
+    if value is not None:
+        context.ensure_object(Invocation).place["--artifacts"] = str(found.root)
+    return found

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import place_options
 from optuna_study.errors import UsageError
 from optuna_study.report.words import count
 from optuna_study.store import reads
@@ -32,7 +31,7 @@ def steer(name: str, url: str, state: StudyState) -> str:
     study = load_study(store, name)
     set_state(store, study, state)
     counts = reads.counts(store, study)
-    pasted = shlex.quote(study.name) + place_options()
+    pasted = shlex.quote(study.name)
     if counts.ended >= study.budget:
         more = f"`optuna-study launch --n-trials N` with more than {study.budget} gives it more"
         return f"{study.name} has ended all of its {count(study.budget, 'trial')}; {more}."

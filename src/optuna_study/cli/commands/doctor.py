@@ -10,6 +10,7 @@ from optuna_study.cli.options import (
     artifacts_option,
     example,
     format_option,
+    invocation,
     storage_option,
     storage_url,
 )
@@ -43,6 +44,6 @@ def command(
 
     url, given = storage_url(storage, workspace), storage is not None
     checkup = examine(Request(url, workspace, study, fix, given))
-    click.echo(render(checkup, form))
+    invocation().say(render(checkup, form), form)
     if checkup.findings:
         raise CheckFailedError(checkup.verdict)

@@ -10,6 +10,7 @@ from optuna_study.cli.options import (
     artifacts_option,
     example,
     format_option,
+    invocation,
     storage_option,
     storage_url,
 )
@@ -43,6 +44,7 @@ def command(
     store = open_store(storage_url(storage, workspace))
     record = load_study(store, study)
     if trial is None:
-        click.echo(show_study(store, record, form))
+        text = show_study(store, record, form)
     else:
-        click.echo(show_trial(store, record, trial, workspace, form))
+        text = show_trial(store, record, trial, workspace, form)
+    invocation().say(text, form)

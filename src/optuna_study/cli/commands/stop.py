@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+from optuna_study.cli.options import (
+    artifacts_option,
+    example,
+    invocation,
+    storage_option,
+    storage_url,
+)
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -24,4 +30,4 @@ def command(study: str, storage: str | None, workspace: Workspace) -> None:
     from optuna_study.cli.steering import steer
     from optuna_study.store.records import StudyState
 
-    click.echo(steer(study, storage_url(storage, workspace), StudyState.STOPPING))
+    invocation().say(steer(study, storage_url(storage, workspace), StudyState.STOPPING))
