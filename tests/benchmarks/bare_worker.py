@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.definition.resolve import from_json
@@ -19,6 +19,7 @@ from optuna_study.search.patience import PatientLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide
 from optuna_study.store import bridge, queue, reads
+from optuna_study.store.clock import Jumps, LeaseClock
 from optuna_study.store.open import open_store, optuna_storage
 from optuna_study.store.records import NoTrialReason
 from optuna_study.store.studies import load_study
@@ -53,9 +54,11 @@ class Desk:
     begin: Begin
     lease: float = 60.0
     decide: Decide = decide
+    wall: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self.store = open_store(self.url)
+        self.store = replace(open_store(self.url), lease_clock=LeaseClock(wall=self.wall))
+        self.jumps = Jumps(self.wall)
         self.study: StudyRecord = load_study(self.store, self.name)
         self.definition = from_json(self.study.definition)
         self.storage = optuna_storage(self.store)
@@ -91,7 +94,12 @@ class Desk:
             )
             return Started(training, rules, self._reported(claim, after))
 
-        with beating(lambda: queue.renew(self.store, claim, self.lease), brake, self.lease):
+        with beating(
+            lambda: queue.renew(self.store, claim, self.lease),
+            brake,
+            self.lease,
+            jumps=self.jumps,
+        ):
             tools = Tools(start, _nothing)
             ledger = PatientLedger(
                 StoreLedger(self.store, self.study, claim), brake.wait, tools.clock

@@ -4,14 +4,16 @@
 started again; its connections are cut at random moments; the disk of a SQLite store is full for
 20 s; the clock of one of four workers jumps an hour ahead. The first three with real workers, and
 the same study is run again in peace, to compare the curves to the last bit. Prints one line of
-JSON about the machine and one for each; `evidence.py` says what the figures are, `lines_away` and
-`lines_back` count what all processes logged of it. `full` needs root, for a file system to fill.
+JSON about the machine and one for each; `evidence.py` says what the figures are, `lines_away`,
+`lines_back`, `lines_cut` and `lines_jumped` count what all processes logged of it. `full` needs
+root, for a file system to fill.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 import random
 import subprocess
 import sys
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 FULL_DISK = "6m"  # the whole file system; a store of a dozen trials takes half of it
-LINES = ("is away, trying again", "is back after")
+LINES = ("is away, trying again", "is back after", "was cut; there is a new one")
 
 
 class Trouble:
@@ -220,7 +222,7 @@ def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
         peaceful.store.close()
         prepared.store.close()
     logging.getLogger("optuna_study").removeHandler(said)
-    away, back = (sum(part in line for line in lines) for part in LINES)
+    away, back, cut = (sum(part in line for line in lines) for part in LINES)
     return {
         "what": what,
         "times": trouble.times,
@@ -228,6 +230,7 @@ def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "calm_seconds": round(calm_seconds, 1),
         "lines_away": away,
         "lines_back": back,
+        "lines_cut": cut,
         **figures,
     }
 
@@ -243,22 +246,26 @@ def clock(arguments: argparse.Namespace) -> dict[str, Any]:
         start = partial(storm.begin, workspace=Workspace(folder), epoch_seconds=0.03)
 
         def work(place: int) -> None:
-            desk = Desk(url, study.name, start, lease=3.0, decide=never)
-            if place == 0:
-                jump = time.time() + 1
-                desk.store = open_store(
-                    url, clock=lambda: time.time() + (HOUR if time.time() > jump else 0)
-                )
-            desk.work()
+            log = logging.FileHandler(folder / f"{place}.log", "a", "utf-8")
+            logging.getLogger("optuna_study").addHandler(log)
+            jump = time.time() + 1 if place == 0 else math.inf
+            Desk(
+                *(url, study.name, start),
+                lease=3.0,
+                decide=never,
+                wall=lambda: time.time() + (HOUR if time.time() > jump else 0),
+            ).work()
 
         ran = run_crew(4, work)
         figures = counted(store, study, partial(storm.undisturbed, study))
+        lines = [line for log in folder.glob("?.log") for line in log.read_text().splitlines()]
         store.close()
     return {
         "what": "clock",
         "times": 1,
         "seconds": round(ran.seconds, 1),
         "failed_workers": ran.failed,
+        "lines_jumped": sum("clock jumped 1 h 0 min ahead" in line for line in lines),
         **figures,
     }
 

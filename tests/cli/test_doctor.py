@@ -103,7 +103,7 @@ def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., An
     page = cli("show", "small", "--storage", worked.url).out
     assert (
         "Loss curves: 1 poor initialisation, 1 diverging, 1 dead, 1 healthy; "
-        "`optuna-study doctor small` says why.\n"
+        f"`optuna-study doctor small --storage {worked.url}` says why.\n"
     ) in page
     value = json.loads(cli("show", "small", "--storage", worked.url, "-f", "json").out)
     assert value["curves"] == {"poor_initialisation": 1, "diverging": 1, "dead": 1, "healthy": 1}
@@ -123,7 +123,8 @@ def test_show_leaves_a_large_studys_curves_to_doctor(
 
     monkeypatch.setattr(curves, "QUICK_EPOCHS", 5)
     page = cli("show", "small", "--storage", worked.url).out
-    assert "Loss curves: `optuna-study doctor small` reads them.\n" in page
+    doctor = f"`optuna-study doctor small --storage {worked.url}`"
+    assert f"Loss curves: {doctor} reads them.\n" in page
 
 
 def test_a_healthy_study_ends_with_0(
@@ -282,21 +283,25 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
 ) -> None:
     with sqlite3.connect(tmp_path / "small.db") as connection:
         connection.execute("UPDATE optuna_study_schema SET version = 1")
-        for column in ("priority", "claimed"):
-            connection.execute(f"ALTER TABLE optuna_study_studies DROP COLUMN {column}")
+        for table, columns in (
+            ("studies", ("priority", "claimed")),
+            ("schema", ("boot", "origin")),
+        ):
+            for column in columns:
+                connection.execute(f"ALTER TABLE optuna_study_{table} DROP COLUMN {column}")
     connection.close()
     url = stored_study.url
     refused = cli("list", "--storage", url)
     assert (refused.code, refused.out) == (5, "")
     assert refused.err == (
         f"Error: {url}: made by an older optuna-study (version 1 of its tables, this one needs "
-        f"2); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
+        f"3); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
         "next launch\n"
     )
     found = cli("doctor", "small", "--storage", url)
     assert found.code == 1
     assert "upgrades it in place" in found.out
-    assert "own tables 2" in cli("doctor", "small", "--fix", "--storage", url).out
+    assert "own tables 3" in cli("doctor", "small", "--fix", "--storage", url).out
     assert cli("list", "--storage", url).code == 0
 
 

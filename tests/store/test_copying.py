@@ -26,6 +26,7 @@ from optuna_study.store.schema import (
     own_trials,
     trial_system_attributes,
 )
+from optuna_study.store.tally import SETTLE_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -275,7 +276,7 @@ def test_the_copy_runs_exactly_the_rest_of_the_budget(
     within: Places, make_study: Any, definition: Any
 ) -> None:
     """The original's count of settled trials goes by ids that mean others in the copy."""
-    ended = queue.SETTLE_AFTER + 2
+    ended = SETTLE_AFTER + 2
     study = make_study(within.source, name="cats", budget=ended + 3, definition=definition)
     for _ in range(ended):
         queue.end(within.source, take(within.source, study), End(EndKind.COMPLETED, "done", 0.5))

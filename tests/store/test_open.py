@@ -23,7 +23,7 @@ from optuna_study.errors import (
 from optuna_study.store import queue, reads, studies
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim
-from optuna_study.store.schema import alembic_version, own_schema
+from optuna_study.store.schema import OWN_VERSION, alembic_version, own_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +152,7 @@ def test_another_version_of_optuna_is_refused(
 @pytest.mark.parametrize("create", [False, True])
 def test_a_newer_version_of_ours_is_refused(sqlite_store: Store, *, create: bool) -> None:
     with sqlite_store.write() as connection:
-        connection.execute(update(own_schema).values(version=3))
+        connection.execute(update(own_schema).values(version=OWN_VERSION + 1))
     with pytest.raises(StoreError, match="made by a newer optuna-study"):
         open_store(sqlite_store.url, create=create)
 
@@ -307,7 +307,9 @@ def test_a_database_that_does_not_exist(postgres_url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_cut_connection_is_made_again(postgres_url: str, make_study: Any) -> None:
+def test_a_cut_connection_is_made_again_and_said(
+    postgres_url: str, make_study: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     store = open_store(postgres_url)
     study = make_study(store)
     other = open_store(postgres_url)
@@ -319,6 +321,7 @@ def test_a_cut_connection_is_made_again(postgres_url: str, make_study: Any) -> N
             )
         )
     assert isinstance(queue.claim(store, study, "w1"), Claim)
+    assert caplog.messages == ["the connection to the store was cut; there is a new one"]
     store.close()
     other.close()
 

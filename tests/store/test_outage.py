@@ -45,6 +45,29 @@ def test_an_outage_is_two_lines_however_often_it_is_met(
     ]
 
 
+def test_a_connection_that_was_cut_between_two_uses_is_one_line(
+    clock: Any, said: Callable[[], list[str]]
+) -> None:
+    outage = Outage("the store", clock)
+    outage.connected()
+    outage.worked()
+    outage.connected()
+    outage.worked()
+    assert said() == ["the connection to the store was cut; there is a new one"]
+
+
+def test_a_new_connection_at_the_end_of_an_outage_is_no_further_line(
+    clock: Any, said: Callable[[], list[str]]
+) -> None:
+    outage = Outage("the store", clock)
+    outage.connected()
+    outage.worked()
+    outage.failed(AWAY)
+    outage.connected()
+    outage.worked()
+    assert len(said()) == 2
+
+
 def test_what_was_never_there_is_not_away(clock: Any, said: Callable[[], list[str]]) -> None:
     outage = Outage("the store", clock)
     outage.failed(AWAY)

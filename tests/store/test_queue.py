@@ -19,6 +19,7 @@ from optuna_study.store.records import (
     StudyState,
     TrialState,
 )
+from optuna_study.store.tally import SETTLE_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ class Deaf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.now = store.now
+        self.times = store.times
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
@@ -371,7 +373,7 @@ class TestContract:
         self, store: Store, make_study: Any
     ) -> None:
         """Claims stop counting what has ended long ago; a trial that has not must hold that up."""
-        many = 2 * queue.SETTLE_AFTER + 5
+        many = 2 * SETTLE_AFTER + 5
         study = make_study(store, budget=many + 1)
         early = [take(store, study, "slow") for _ in range(10)]
         queue.end(store, early[0], OK)

@@ -6,6 +6,7 @@ import pytest
 
 from optuna_study.errors import StaleClaimError, StoreError, UnreachableError
 from optuna_study.search.brake import Brake, Cause
+from optuna_study.store.clock import Jumps
 from optuna_study.workers.heartbeat import beating
 from optuna_study.workers.worker import Leaving
 
@@ -35,6 +36,29 @@ def test_a_lost_lease_pulls_the_brake() -> None:
     with beating(renew, brake, lease=0.02):
         assert brake.event.wait(PATIENCE)
     assert (brake.cause, brake.reason) == (Cause.STALE, "trial 7 is no longer this worker's")
+
+
+@pytest.mark.parametrize(
+    ("jump", "said"), [(3600.0, "jumped 1 h 0 min ahead"), (-90.0, "jumped 1 min 30 s back")]
+)
+def test_a_clock_that_was_set_is_said_in_one_line(
+    caplog: pytest.LogCaptureFixture, jump: float, said: str
+) -> None:
+    beats, enough = [], threading.Event()
+    wall = [1_800_000_000.0]
+
+    def renew() -> None:
+        beats.append(True)
+        if len(beats) == 1:
+            wall[0] += jump
+        if len(beats) == 4:
+            enough.set()
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02, jumps=Jumps(lambda: wall[0], lambda: 0.0)):
+        assert enough.wait(PATIENCE)
+    assert brake.cause is None
+    assert caplog.messages == [f"this machine's clock {said}: it was set, or the machine slept"]
 
 
 @pytest.mark.parametrize("kind", [UnreachableError, StoreError])

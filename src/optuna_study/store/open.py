@@ -22,6 +22,7 @@ from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
+from optuna_study.store.clock import LeaseClock, Times
 from optuna_study.store.failures import translated
 from optuna_study.store.outage import Outage
 from optuna_study.store.schema import (
@@ -56,8 +57,8 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 class Store:
     """An open store; threads may share it, forked processes may not.
 
-    `clock` gives UTC seconds and is None for the store's own: the server's on PostgreSQL, this
-    machine's for a file.
+    `clock` gives the seconds of both `Times` and is None for the store's own clocks: the server's
+    on PostgreSQL, this machine's for a file.
     """
 
     url: str
@@ -66,6 +67,7 @@ class Store:
     reader: Engine
     clock: Callable[[], float] | None = field(default=None, repr=False)
     outage: Outage = field(default_factory=lambda: Outage("the store"), repr=False)
+    lease_clock: LeaseClock = field(default_factory=LeaseClock, repr=False)
 
     @property
     def masked_url(self) -> str:
@@ -126,7 +128,7 @@ class Store:
             yield
 
     def now(self, connection: Connection) -> float:
-        """UTC seconds by the one clock that all workers of this store share."""
+        """UTC seconds, by the server's clock or this machine's."""
         if self.clock is not None:
             return self.clock()
         if self.is_sqlite:
@@ -134,6 +136,14 @@ class Store:
         return float(
             connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
         )
+
+    def times(self, connection: Connection) -> Times:
+        """UTC seconds, and those of the one clock that all workers' leases go by."""
+        now = self.now(connection)
+        if self.clock is not None or not self.is_sqlite:
+            return Times(now, now)
+        writes = connection.engine is self.engine
+        return Times(now, self.lease_clock.now(connection, writes=writes))
 
     @cached_property
     def is_ours(self) -> bool:
@@ -189,8 +199,10 @@ def connect(
         writer = _sqlite_engine(place.path, open_writer)
         return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
     engine = create_engine(place.url, **postgresql_options())
+    store = Store(url, place, engine, engine, clock)
     event.listen(engine, "connect", _prepare_postgresql)
-    return Store(url, place, engine, engine, clock)
+    event.listen(engine, "connect", lambda *_: store.outage.connected())
+    return store
 
 
 def require(store: Store, *, older: bool = False) -> None:

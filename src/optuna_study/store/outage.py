@@ -43,6 +43,7 @@ class Outage:
         self._reached = reached
         self._since: float | None = None
         self._writing = False
+        self._connected = False
 
     @property
     def seconds(self) -> float:
@@ -70,6 +71,14 @@ class Outage:
             seconds = self._clock() - self._since
             self._since, self._writing = None, False
         log.warning("%s is back after %.0f s", self._what, seconds)
+
+    def connected(self) -> None:
+        """A connection was made; a further one while nothing is away replaces one that was cut."""
+        with self._lock:
+            cut = self._connected and self._since is None
+            self._connected = True
+        if cut:
+            log.warning("the connection to %s was cut; there is a new one", self._what)
 
     @contextmanager
     def watched(self, *, writing: bool) -> Iterator[None]:

@@ -12,7 +12,7 @@ The contract, which `tests/store/test_queue.py` states again as one class over e
    write: `renew`, `report`, `checkpointed`, `annotate`, `give_back`, `end` check it in the
    transaction that writes and raise StaleClaimError, with nothing of the write kept, once the
    trial is another's, has ended, or its study is gone. A lease that has run out takes nothing away
-   until somebody reaps.
+   until somebody reaps. It goes by a clock that all share and nobody sets (see `clock`).
 4. A trial that is given back waits again with its number, parameters, attributes, reports,
    checkpoint and first start.
 5. A death is a strike unless a checkpoint was written since the claim; a checkpoint clears the
@@ -33,7 +33,6 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
@@ -41,21 +40,21 @@ from sqlalchemy import func, select, update
 from optuna_study.errors import StaleClaimError
 from optuna_study.store.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
 from optuna_study.store.fence import fenced, lock, lock_study
-from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
+from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
 from optuna_study.store.rows import insert_trial, storable, utc, write_attributes, write_epochs
 from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
 from optuna_study.store.seeds import trial_seed
+from optuna_study.store.tally import count, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import Connection, Row
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import End, EpochRecord, StudyRecord
 
 LEASE_SECONDS = 60.0
-SETTLE_AFTER = 50  # ended trials that claims count again before they are settled
 
 
 def new_token() -> str:
@@ -81,22 +80,24 @@ def claim(
     """
     with store.write(durable=True) as connection:
         settings = lock_study(connection, study)
-        now = store.now(connection)
+        times = store.times(connection)
         if token is not None:
-            mine = _held_already(connection, study, token, now + lease)
+            mine = _held_already(connection, study, token, times.lease + lease)
             if mine is not None:
                 return mine
-        bury_lost(connection, study, lambda held: held.lease_until < now, now)
-        tally = _tally(connection, study, settings)
-        refusal = _refusal(connection, settings, tally)
+        bury_lost(connection, study, lambda held: held.lease_until < times.lease, times.utc)
+        tally = count(connection, study, settings)
+        refusal = refuse(connection, settings, tally)
         if refusal is not None:
             return refusal
         number = tally.lowest_waiting
         if number is None:
             number = tally.next_number
-            trial_id = insert_trial(connection, study.study_id, number, TrialState.RUNNING, now)
+            trial_id = insert_trial(
+                connection, study.study_id, number, TrialState.RUNNING, times.utc
+            )
         else:
-            trial_id = _start_waiting(connection, settings, study.study_id, number, now)
+            trial_id = _start_waiting(connection, settings, study.study_id, number, times.utc)
         _hold(
             connection,
             study,
@@ -104,8 +105,8 @@ def claim(
             trial_id,
             token=token or new_token(),
             owner=owner,
-            now=now,
-            lease=lease,
+            now=times.utc,
+            lease_until=times.lease + lease,
         )
         return _claimed(connection, study, number)
 
@@ -121,69 +122,6 @@ def _held_already(
         .returning(own_trials.c.number)
     ).scalar()
     return None if number is None else _claimed(connection, study, number)
-
-
-@dataclass(frozen=True)
-class _Tally:
-    ended: int
-    running: int
-    waiting: int
-    lowest_waiting: int | None
-
-    @property
-    def next_number(self) -> int:
-        return self.ended + self.running + self.waiting
-
-
-def _tally(connection: Connection, study: StudyRecord, settings: Row[Any]) -> _Tally:
-    """Count a study's trials; those known to have ended for good are not looked at again."""
-    table = trials.c
-    fresh = (table.study_id == study.study_id) & (table.trial_id > settings.settled_id)
-    rows = connection.execute(
-        select(table.state, func.count(), func.min(table.number), func.min(table.trial_id))
-        .where(fresh)
-        .group_by(table.state)
-    )
-    found = {TrialState(state): tuple(rest) for state, *rest in rows}
-    running = found.pop(TrialState.RUNNING, (0, None, None))
-    waiting = found.pop(TrialState.WAITING, (0, None, None))
-    ended = sum(count for count, _, _ in found.values())
-    if ended >= SETTLE_AFTER:
-        open_ids = [first for _, _, first in (running, waiting) if first is not None]
-        _settle(connection, settings, fresh, min(open_ids, default=None))
-    return _Tally(settings.settled + ended, running[0], waiting[0], waiting[1])
-
-
-def _settle(
-    connection: Connection, settings: Row[Any], fresh: ColumnElement[bool], first_open: int | None
-) -> None:
-    """Remember how many trials have ended before the first that has not."""
-    before = fresh if first_open is None else fresh & (trials.c.trial_id < first_open)
-    count, last = connection.execute(
-        select(func.count(), func.max(trials.c.trial_id)).where(before)
-    ).one()
-    if count:
-        connection.execute(
-            update(own_studies)
-            .where(own_studies.c.uuid == settings.uuid)
-            .values(settled=settings.settled + count, settled_id=last)
-        )
-
-
-def _refusal(connection: Connection, settings: Row[Any], tally: _Tally) -> NoTrialReason | None:
-    if tally.ended >= settings.budget:
-        return NoTrialReason.BUDGET_MET
-    if settings.state != StudyState.ACTIVE:
-        paused = settings.state == StudyState.PAUSED
-        return NoTrialReason.PAUSED if paused else NoTrialReason.STOPPING
-    failures = connection.execute(  # reaping may just have added one
-        select(own_studies.c.failures_in_a_row).where(own_studies.c.uuid == settings.uuid)
-    ).scalar_one()
-    if failures >= settings.stop_after_failures:
-        return NoTrialReason.TOO_MANY_FAILURES
-    if tally.ended + tally.running >= settings.budget:
-        return NoTrialReason.BUDGET_TAKEN
-    return None
 
 
 def _start_waiting(
@@ -214,7 +152,7 @@ def _hold(
     token: str,
     owner: str,
     now: float,
-    lease: float,
+    lease_until: float,
 ) -> None:
     connection.execute(
         update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
@@ -223,7 +161,7 @@ def _hold(
     held = {
         "token": token,
         "owner": owner,
-        "lease_until": now + lease,
+        "lease_until": lease_until,
         "claims": own_trials.c.claims + 1,
         "progressed": False,
         "started": func.coalesce(own_trials.c.started, now),
@@ -261,8 +199,8 @@ def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
         StaleClaimError: the trial is no longer the caller's.
     """
     with store.write() as connection:
-        now = store.now(connection)
-        fenced(connection, claim, lease_until=now + lease, touched=now)
+        times = store.times(connection)
+        fenced(connection, claim, lease_until=times.lease + lease, touched=times.utc)
 
 
 def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
@@ -375,8 +313,8 @@ def reap(store: Store, study: StudyRecord) -> list[int]:
     """
     with store.write(durable=True) as connection:
         lock_study(connection, study)
-        now = store.now(connection)
-        return bury_lost(connection, study, lambda held: held.lease_until < now, now)
+        times = store.times(connection)
+        return bury_lost(connection, study, lambda held: held.lease_until < times.lease, times.utc)
 
 
 def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list[int]:

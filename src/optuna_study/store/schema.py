@@ -49,7 +49,7 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 2  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 3  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
@@ -164,6 +164,10 @@ own_schema = Table(
     own_tables,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
+    # Of a SQLite file: the boot of its machine in which leases were last written, and the UTC
+    # seconds of that boot by which they go.
+    Column("boot", String(36)),
+    Column("origin", Double),
 )
 own_studies = Table(
     "optuna_study_studies",
@@ -235,7 +239,10 @@ own_epochs = Table(
 )
 
 # What each version of our tables added to the one before it.
-ADDED = {2: (own_studies.c.priority, own_studies.c.claimed)}
+ADDED = {
+    2: (own_studies.c.priority, own_studies.c.claimed),
+    3: (own_schema.c.boot, own_schema.c.origin),
+}
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.
 VALUE: ColumnElement[float] = case(

@@ -38,7 +38,7 @@ def in_turn(store: Store) -> list[StudyRecord]:
             .where(
                 own_trials.c.uuid == own.uuid,
                 own_trials.c.token.is_not(None),
-                own_trials.c.lease_until >= store.now(connection),
+                own_trials.c.lease_until >= store.times(connection).lease,
             )
             .scalar_subquery()
         )
@@ -60,7 +60,7 @@ def at_work(store: Store, study: StudyRecord) -> int:
         query = select(func.count()).where(
             own_trials.c.uuid == study.uuid,
             own_trials.c.token.is_not(None),
-            own_trials.c.lease_until >= store.now(connection),
+            own_trials.c.lease_until >= store.times(connection).lease,
         )
         return int(connection.execute(query).scalar_one())
 

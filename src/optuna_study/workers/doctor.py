@@ -125,7 +125,7 @@ def _store(store: Store) -> Iterator[Line]:
 def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
     """Trials whose leases have run out; with `fix` they are given back."""
     with store.read() as connection:
-        now = store.now(connection)
+        now = store.times(connection).lease
     lost = [
         each
         for each in reads.progress(store, study)

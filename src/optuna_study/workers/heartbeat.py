@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import OptunaStudyError, StaleClaimError, UnreachableError
+from optuna_study.report.words import duration
 from optuna_study.search.brake import Brake, Cause
+from optuna_study.store.clock import Jumps
 from optuna_study.store.outage import Backoff
 
 if TYPE_CHECKING:
@@ -22,16 +24,26 @@ BEATS_PER_LEASE = 4  # two in a row may be lost before the lease is
 
 @contextmanager
 def beating(
-    renew: Callable[[], None], brake: Brake, lease: float, timeout: float | None = None
+    renew: Callable[[], None],
+    brake: Brake,
+    lease: float,
+    timeout: float | None = None,
+    jumps: Jumps | None = None,
 ) -> Iterator[None]:
     """Renew a lease of `lease` seconds while the block runs; `timeout` pulls the brake after it.
+
+    A jump of the wall clock is said in one line. A caller that keeps `jumps` from one block to
+    the next also hears of those between them.
 
     A store that is away costs no trial: the lease is renewed as soon as it is back, before
     somebody else can think that it ran out.
     """
     done = threading.Event()
     thread = threading.Thread(
-        target=_beat, args=(renew, brake, lease, timeout, done), name="heartbeat", daemon=True
+        target=_beat,
+        args=(renew, brake, lease, timeout, jumps or Jumps(), done),
+        name="heartbeat",
+        daemon=True,
     )
     thread.start()
     try:
@@ -46,6 +58,7 @@ def _beat(
     brake: Brake,
     lease: float,
     timeout: float | None,
+    jumps: Jumps,
     done: threading.Event,
 ) -> None:
     began = time.monotonic()
@@ -55,6 +68,7 @@ def _beat(
         if timeout is not None and time.monotonic() - began >= timeout:
             brake.pull(Cause.TIMEOUT, f"{timeout:g} s of training were allowed")
             timeout = None
+        _say(jumps.look())
         pause = beat
         try:
             renew()
@@ -67,6 +81,15 @@ def _beat(
             log.warning("lease not renewed: %s", error)
         else:
             backoff.worked()
+
+
+def _say(jump: float) -> None:
+    if jump:
+        where = "ahead" if jump > 0 else "back"
+        log.warning(
+            "this machine's clock jumped %s %s: it was set, or the machine slept",
+            *(duration(abs(jump)), where),
+        )
 
 
 def _until(pause: float, timeout: float | None, began: float) -> float:

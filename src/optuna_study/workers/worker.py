@@ -19,6 +19,7 @@ from optuna_study.search import site as sites
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.objective import Left
 from optuna_study.store import queue, studies
+from optuna_study.store.clock import Jumps
 from optuna_study.store.outage import patiently
 from optuna_study.store.records import NoTrialReason, StudyState
 from optuna_study.workers.bench import open_bench
@@ -157,13 +158,14 @@ def work(
 
 
 def _work_through(bench: Bench, leave: Leaving, lease: float, *, forever: bool) -> str:
+    jumps = Jumps()
     while not leave.told:
         found = _patiently(lambda: bench.claim(lease, leave.wait), leave)
         if found is None:
             break
         if not isinstance(found, NoTrialReason):
             site, claim = found
-            _work_on(site, claim, leave, lease)
+            _work_on(site, claim, leave, lease, jumps)
             bench.finished(site, leave.wait)
         elif found is NoTrialReason.BUDGET_TAKEN or (
             forever and found is not NoTrialReason.DELETED
@@ -184,7 +186,7 @@ def _patiently(call: Callable[[], T], leave: Leaving) -> T | None:
         raise
 
 
-def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float) -> None:
+def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float, jumps: Jumps) -> None:
     log.info("trial %d%s claimed", claim.number, f" ({claim.baseline})" if claim.baseline else "")
     brake = Brake()
     with (
@@ -194,6 +196,7 @@ def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float) -> None:
             brake,
             lease,
             site.definition.search.trial_timeout,
+            jumps,
         ),
     ):
         outcome = sites.work_on(site, claim, brake)

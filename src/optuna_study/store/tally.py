@@ -1,0 +1,85 @@
+"""How far a study's budget goes: its trials counted, and why a claim is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, update
+
+from optuna_study.store.records import NoTrialReason, StudyState, TrialState
+from optuna_study.store.schema import own_studies, trials
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Row
+
+    from optuna_study.store.records import StudyRecord
+
+SETTLE_AFTER = 50  # ended trials that claims count again before they are settled
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many trials of a study have ended, run and wait, plain Optuna's among them."""
+
+    ended: int
+    running: int
+    waiting: int
+    lowest_waiting: int | None
+
+    @property
+    def next_number(self) -> int:
+        """The number of a new trial: they run from 0 without a gap."""
+        return self.ended + self.running + self.waiting
+
+
+def count(connection: Connection, study: StudyRecord, settings: Row[Any]) -> Tally:
+    """Count a study's trials; those known to have ended for good are not looked at again."""
+    table = trials.c
+    fresh = (table.study_id == study.study_id) & (table.trial_id > settings.settled_id)
+    rows = connection.execute(
+        select(table.state, func.count(), func.min(table.number), func.min(table.trial_id))
+        .where(fresh)
+        .group_by(table.state)
+    )
+    found = {TrialState(state): tuple(rest) for state, *rest in rows}
+    running = found.pop(TrialState.RUNNING, (0, None, None))
+    waiting = found.pop(TrialState.WAITING, (0, None, None))
+    ended = sum(count for count, _, _ in found.values())
+    if ended >= SETTLE_AFTER:
+        open_ids = [first for _, _, first in (running, waiting) if first is not None]
+        _settle(connection, settings, fresh, min(open_ids, default=None))
+    return Tally(settings.settled + ended, running[0], waiting[0], waiting[1])
+
+
+def _settle(
+    connection: Connection, settings: Row[Any], fresh: ColumnElement[bool], first_open: int | None
+) -> None:
+    """Remember how many trials have ended before the first that has not."""
+    before = fresh if first_open is None else fresh & (trials.c.trial_id < first_open)
+    count, last = connection.execute(
+        select(func.count(), func.max(trials.c.trial_id)).where(before)
+    ).one()
+    if count:
+        connection.execute(
+            update(own_studies)
+            .where(own_studies.c.uuid == settings.uuid)
+            .values(settled=settings.settled + count, settled_id=last)
+        )
+
+
+def refuse(connection: Connection, settings: Row[Any], tally: Tally) -> NoTrialReason | None:
+    """Why a study hands out no trial now, or None when it does."""
+    if tally.ended >= settings.budget:
+        return NoTrialReason.BUDGET_MET
+    if settings.state != StudyState.ACTIVE:
+        paused = settings.state == StudyState.PAUSED
+        return NoTrialReason.PAUSED if paused else NoTrialReason.STOPPING
+    failures = connection.execute(  # reaping may just have added one
+        select(own_studies.c.failures_in_a_row).where(own_studies.c.uuid == settings.uuid)
+    ).scalar_one()
+    if failures >= settings.stop_after_failures:
+        return NoTrialReason.TOO_MANY_FAILURES
+    if tally.ended + tally.running >= settings.budget:
+        return NoTrialReason.BUDGET_TAKEN
+    return None
