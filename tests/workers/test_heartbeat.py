@@ -61,6 +61,17 @@ def test_a_clock_that_was_set_is_said_in_one_line(
     assert caplog.messages == [f"this machine's clock {said}: it was set, or the machine slept"]
 
 
+def test_a_clock_that_was_set_before_a_block_without_a_beat_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wall = [0.0]
+    jumps = Jumps(lambda: wall[0], lambda: 0.0)
+    wall[0] = 60.0
+    with beating(lambda: None, Brake(), lease=1000.0, jumps=jumps):
+        pass
+    assert len(caplog.messages) == 1
+
+
 @pytest.mark.parametrize("kind", [UnreachableError, StoreError])
 def test_a_store_that_is_away_for_a_moment_does_not(kind: type[StoreError]) -> None:
     tries, back = [], threading.Event()

@@ -32,16 +32,18 @@ def beating(
 ) -> Iterator[None]:
     """Renew a lease of `lease` seconds while the block runs; `timeout` pulls the brake after it.
 
-    A jump of the wall clock is said in one line. A caller that keeps `jumps` from one block to
-    the next also hears of those between them.
+    A jump of the wall clock is said in one line; `jumps` are kept from one block to the next, so
+    that one between them, or in a block shorter than a beat, is said, too.
 
     A store that is away costs no trial: the lease is renewed as soon as it is back, before
     somebody else can think that it ran out.
     """
+    jumps = jumps or Jumps()
+    _say(jumps.look())
     done = threading.Event()
     thread = threading.Thread(
         target=_beat,
-        args=(renew, brake, lease, timeout, jumps or Jumps(), done),
+        args=(renew, brake, lease, timeout, jumps, done),
         name="heartbeat",
         daemon=True,
     )
