@@ -21,7 +21,7 @@ from optuna_study.errors import (
     StoreFullError,
 )
 from optuna_study.store import queue, reads, studies
-from optuna_study.store.open import open_store
+from optuna_study.store.open import open_store, optuna_storage
 from optuna_study.store.records import Claim
 from optuna_study.store.schema import OWN_VERSION, alembic_version, own_schema
 
@@ -369,3 +369,15 @@ def test_a_lock_by_another_process_is_said(
 def test_nothing_but_the_store_and_its_lock_is_left(tmp_path: Path) -> None:
     open_store(f"sqlite:///{tmp_path / 'studies.db'}", create=True).close()
     assert {path.name for path in tmp_path.iterdir()} <= {"studies.db", "studies.db.lock"}
+
+
+@pytest.mark.postgres
+def test_connections_that_we_close_are_not_called_cut(
+    postgres_url: str, make_study: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(postgres_url)
+    study = make_study(store)
+    optuna_storage(store)
+    assert isinstance(queue.claim(store, study, "w1"), Claim)
+    store.close()
+    assert caplog.messages == []

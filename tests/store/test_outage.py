@@ -49,21 +49,23 @@ def test_a_connection_that_was_cut_between_two_uses_is_one_line(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.connected()
     outage.worked()
-    outage.connected()
+    outage.cut()
+    outage.worked(writing=False)
     outage.worked()
     assert said() == ["the connection to the store was cut; there is a new one"]
 
 
-def test_a_new_connection_at_the_end_of_an_outage_is_no_further_line(
+def test_a_connection_that_was_cut_by_an_outage_is_no_further_line(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.connected()
     outage.worked()
-    outage.failed(AWAY)
-    outage.connected()
+    for _ in range(2):
+        outage.cut()
+        outage.failed(AWAY)
+    outage.worked(writing=False)
+    outage.cut()
     outage.worked()
     assert len(said()) == 2
 

@@ -201,7 +201,7 @@ def connect(
     engine = create_engine(place.url, **postgresql_options())
     store = Store(url, place, engine, engine, clock)
     event.listen(engine, "connect", _prepare_postgresql)
-    event.listen(engine, "connect", lambda *_: store.outage.connected())
+    event.listen(engine, "invalidate", lambda *_: store.outage.cut())
     return store
 
 

@@ -43,7 +43,7 @@ class Outage:
         self._reached = reached
         self._since: float | None = None
         self._writing = False
-        self._connected = False
+        self._cut = False
 
     @property
     def seconds(self) -> float:
@@ -56,7 +56,7 @@ class Outage:
         with self._lock:
             if not self._reached:
                 return
-            self._writing = self._writing or writing
+            self._writing, self._cut = self._writing or writing, False
             if self._since is not None:
                 return
             self._since = self._clock()
@@ -66,19 +66,21 @@ class Outage:
         """It just answered."""
         with self._lock:
             self._reached = True
-            if self._since is None or (self._writing and not writing):
-                return
-            seconds = self._clock() - self._since
-            self._since, self._writing = None, False
-        log.warning("%s is back after %.0f s", self._what, seconds)
-
-    def connected(self) -> None:
-        """A connection was made; a further one while nothing is away replaces one that was cut."""
-        with self._lock:
-            cut = self._connected and self._since is None
-            self._connected = True
-        if cut:
+            cut, self._cut = self._cut, False
+            seconds = self.seconds
+            away = self._since is not None
+            back = away and (writing or not self._writing)
+            if back:
+                self._since, self._writing = None, False
+        if back:
+            log.warning("%s is back after %.0f s", self._what, seconds)
+        elif cut and not away:
             log.warning("the connection to %s was cut; there is a new one", self._what)
+
+    def cut(self) -> None:
+        """A connection was found dead; that is said if a new one works at once."""
+        with self._lock:
+            self._cut = True
 
     @contextmanager
     def watched(self, *, writing: bool) -> Iterator[None]:
