@@ -153,5 +153,9 @@ def test_the_outline_says_what_a_file_holds(small: str) -> None:
         "7 dimensions; 3 baselines; profile full: 30 trials of 150 epochs at 32 px; "
         "profile cpu: 30 trials of 15 epochs at 32 px"
     )
+    compared = small.replace('group = "lr"', 'group = "lr"\nin_search = false')
+    assert "3 baselines, 1 of them for comparisons alone; " in outline(
+        parse_study_file(compared, "small")
+    )
     without = small.replace("[profile.cpu.train]\nepochs = 15\n", "")
     assert outline(parse_study_file(without, "small")).endswith("; no profile cpu")

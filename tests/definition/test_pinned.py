@@ -57,7 +57,14 @@ def _definitions(draw: st.DrawFn) -> Definition:
         pruner=draw(st.sampled_from(sorted(PRUNERS))),
     )
     baselines = [
-        Baseline(f"b{index}", draw(TEXT), draw(SETTINGS), draw(TEXT), ("breakpoints",))
+        Baseline(
+            f"b{index}",
+            draw(TEXT),
+            draw(SETTINGS),
+            draw(TEXT),
+            ("breakpoints",),
+            in_search=draw(st.booleans()),
+        )
         for index in range(draw(st.integers(0, 3)))
     ]
     return Definition(
@@ -117,6 +124,11 @@ def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
             '{activation = "relu", batch_size = 8}',
             '{activation = "relu"}',
             ["baselines.plain.settings.batch_size: 8 -> nothing"],
+        ),
+        (
+            'reported = "better"',
+            'reported = "better"\nin_search = false',
+            ["baselines.stepped.in_search: nothing -> false"],
         ),
         ("trials = 30", "trials = 300\ntimeout = 60", []),
         ("A small study", "Another title", []),

@@ -361,6 +361,10 @@ def test_entries_of_the_space_say_what_is_wrong(
             "baselines.a.outside: 'lr' is not searched, so it lies outside nothing",
         ),
         (
+            "name = 'a'\nin_search = 'no'",
+            "baselines.a.in_search: must be true or false, not 'no'",
+        ),
+        (
             "name = 'a'\nrank = 0",
             "baselines.a.rank: must be 1 for the best, or more, not 0",
         ),

@@ -75,6 +75,14 @@ def test_no_stand_in_and_bad_names_are_refused(small_file: StudyFile) -> None:
         resolve(small_file, "full", name="a/b")
 
 
+def test_a_baseline_that_waits_for_comparisons_is_not_planned_for_a_search(small: str) -> None:
+    text = small.replace('reported = "better"', 'reported = "better"\nin_search = false')
+    file = parse_study_file(text, "small")
+    assert [each.name for each in resolve(file, "full").planned] == ["plain", "reverse"]
+    compared = resolve(file, "full", only="baselines")
+    assert [each.name for each in compared.planned] == ["plain", "stepped", "reverse"]
+
+
 def test_threads_of_the_file_win(small: str) -> None:
     file = parse_study_file(small.replace("lr = 0.01", "lr = 0.01\nthreads = 3", 1), "small")
     assert resolve(file, "full", threads=8).config.train.threads == 3

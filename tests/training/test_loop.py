@@ -325,6 +325,28 @@ class TestRandomness:
         assert torch.rand(2).equal(expected)
         assert [first for first, _ in together] == [second for _, second in together] == alone
 
+    @pytest.mark.parametrize(("shuffle", "different"), [("every_epoch", 3), ("once", 1)])
+    def test_pictures_are_shuffled_as_the_setting_says(
+        self, tiny_data: DeviceData, config: Config, shuffle: str, different: int
+    ) -> None:
+        """By the first layer's weights after one step of each epoch on nine of ten pictures."""
+        run = loop.prepare(config(epochs=3, shuffle=shuffle, batch_size=81), tiny_data, CPU)
+        taken: list[tuple[int, ...]] = []
+        whole = run.data.train_images.flatten(1).float()
+
+        def look(_module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            if run.model.training:
+                images = given[0] * run.data.std.view(1, 3, 1, 1)
+                images = (images + run.data.mean.view(1, 3, 1, 1)) * 255
+                pairs = torch.cdist(images.flatten(1), whole)
+                taken.append(tuple(pairs.argmin(dim=1).tolist()))
+
+        run.model.register_forward_pre_hook(look)
+        list(loop.epochs(run))
+        assert len(taken) == 3
+        assert all(len(set(each)) == 81 for each in taken)
+        assert len(set(taken)) == different
+
     def test_epochs_differ_in_order_and_noise(self) -> None:
         seeds = {
             loop.stream_seed(seed, stream, epoch)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from optuna_study.errors import UsageError
 from optuna_study.training.config import ModelSettings
@@ -86,6 +87,29 @@ def test_order(changes: dict[str, Any], expected: list[str]) -> None:
     made.flatten()
     made.dense(4)
     assert kinds(made) == expected
+
+
+@pytest.mark.parametrize("own", ["plain", "overlapping"])
+@pytest.mark.parametrize(("pooling", "window"), [("plain", 2), ("overlapping", 3)])
+def test_pooling_is_a_setting_and_that_of_torch(own: str, pooling: str, window: int) -> None:
+    values = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    chosen = Stack(ModelSettings(pooling=pooling), 3, 9, own_pooling=own)
+    chosen.pool()
+    (pool,) = chosen.layers
+    expected = functional.max_pool2d(values, window, stride=2)
+    assert pool(values).equal(expected)
+    assert expected.shape == (2, 3, chosen.size, chosen.size)
+    by_default = Stack(ModelSettings(), 3, 9, own_pooling=pooling)
+    by_default.pool()
+    assert by_default.layers[0](values).equal(expected)
+
+
+@pytest.mark.parametrize(("pooling", "least"), [("plain", 2), ("overlapping", 3)])
+def test_a_map_smaller_than_the_window_is_not_pooled(pooling: str, least: int) -> None:
+    for size, layers in ((least - 1, 0), (least, 1)):
+        made = stack(size=size, pooling=pooling)
+        made.pool()
+        assert len(made.layers) == layers
 
 
 def test_the_models_own_normalisation_stands_for_default_alone() -> None:

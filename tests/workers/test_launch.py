@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,6 @@ from optuna_study.store import queue, reads
 from optuna_study.store.records import Claim, StudyState, TrialState
 from optuna_study.store.studies import set_state
 from optuna_study.workers.launch import LaunchRequest, prepare
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -112,6 +110,17 @@ def test_a_comparison_has_every_baseline_once_for_each_seed(request_of: LaunchRe
     assert [each.number for each in trials] == list(range(6))
     assert [each.baseline for each in trials] == ["plain", "wild"] * 3
     assert trials[4].parameters == trials[0].parameters
+
+
+def test_a_baseline_of_comparisons_alone_waits_in_no_search(request_of: LaunchRequest) -> None:
+    path = Path(request_of.study)
+    text = path.read_text().replace('name = "wild"', 'name = "wild"\nin_search = false')
+    path.write_text(text)
+    search = prepare(request_of)
+    assert [each.baseline for each in reads.trials(search.store, search.study)] == ["plain"]
+    compared = prepare(replace(request_of, only="baselines", seeds=1))
+    names = [each.baseline for each in reads.trials(compared.store, compared.study)]
+    assert names == ["plain", "wild"]
 
 
 def test_a_comparison_stands_beside_the_search(request_of: LaunchRequest) -> None:

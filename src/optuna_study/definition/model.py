@@ -58,6 +58,8 @@ BASELINE_KEYS: Mapping[str, str] = {
     "not told apart. Without any, figures rank.",
     "outside": "Settings that lie outside the space on purpose; such a baseline is run and shown, "
     "but teaches the sampler nothing.",
+    "in_search": "Whether the search starts from it, as it does by default; one that does not is "
+    "trained by `--only baselines` alone.",
 }
 """What a `[[baselines]]` table may hold, each with the sentence that documents it."""
 
@@ -145,7 +147,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A hand-chosen configuration that every study runs first.
+    """A hand-chosen configuration, which a search runs first if it is `in_search`.
 
     `settings` may name any setting but pinned ones. Those in `outside` lie outside the space on
     purpose: the whole trial is then stored without parameters, so that no sampler learns from it.
@@ -158,6 +160,7 @@ class Baseline:
     outside: tuple[str, ...] = ()
     figure: Figure | None = None
     rank: int | None = None
+    in_search: bool = True
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,11 @@ class Definition:
     space: Space
     baselines: tuple[Baseline, ...]
     only: str | None = None
+
+    @property
+    def planned(self) -> tuple[Baseline, ...]:
+        """The baselines that are trained: all for a comparison, else those in the search."""
+        return tuple(each for each in self.baselines if self.only or each.in_search)
 
 
 def section_fields(section: str) -> dict[str, dataclasses.Field[Any]]:

@@ -15,11 +15,17 @@ def outline(file: StudyFile) -> str:
     full, cpu = resolve(file, "full"), resolve(file, "cpu")
     parts = [
         _counted(len(full.space.dimensions), "dimension"),
-        _counted(len(full.baselines), "baseline"),
+        _baselines(full),
         f"profile full: {_length(full)}",
         f"profile cpu: {_length(cpu)}" if "cpu" in file.profiles else "no profile cpu",
     ]
     return "; ".join(parts)
+
+
+def _baselines(full: Definition) -> str:
+    compared = len(full.baselines) - len(full.planned)
+    named = _counted(len(full.baselines), "baseline")
+    return f"{named}, {compared} of them for comparisons alone" if compared else named
 
 
 def _length(definition: Definition) -> str:

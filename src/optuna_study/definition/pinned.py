@@ -156,6 +156,8 @@ def _baseline_to_json(baseline: Baseline) -> dict[str, Any]:
         "outside": list(baseline.outside),
         "figure": None if baseline.figure is None else dataclasses.asdict(baseline.figure),
         "rank": baseline.rank,
+        # Left out where it says nothing, as `only` is.
+        **({} if baseline.in_search else {"in_search": False}),
     }
 
 
@@ -170,4 +172,5 @@ def _baseline_from_json(plain: Mapping[str, Any]) -> Baseline:
         outside=tuple(plain["outside"]),
         figure=Figure(**figure) if figure else None,
         rank=plain.get("rank"),
+        in_search=plain.get("in_search", True),
     )

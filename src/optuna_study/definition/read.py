@@ -237,6 +237,7 @@ def _read_baseline(table: dict[str, Any], path: str, problems: Problems) -> Base
         outside=_read_outside(table.get("outside", []), path, problems),
         figure=_read_figure(table["figure"], path, problems) if "figure" in table else None,
         rank=_read_rank(table["rank"], path, problems) if "rank" in table else None,
+        in_search=_read_in_search(table.get("in_search", True), path, problems),
     )
 
 
@@ -264,6 +265,12 @@ def _read_rank(raw: Any, path: str, problems: Problems) -> int | None:
         problems.add(f"{path}.rank", f"must be 1 for the best, or more, not {describe(raw)}")
         return None
     return None if value is None else int(value)
+
+
+def _read_in_search(raw: Any, path: str, problems: Problems) -> bool:
+    if not isinstance(raw, bool):
+        problems.add(f"{path}.in_search", f"must be true or false, not {describe(raw)}")
+    return raw is not False
 
 
 def _read_baseline_settings(

@@ -209,7 +209,8 @@ _BASELINES = """
 ## [[baselines]]
 
 Configurations chosen by hand. They run before anything is searched, to the end unless they
-diverge, and stand beside the best in every table.
+diverge, and stand beside the best in every table; those with `in_search = false` wait for a
+comparison of the baselines.
 
 ```toml
 [[baselines]]

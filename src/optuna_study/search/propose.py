@@ -54,7 +54,7 @@ def _draw(
     sampler = make(
         study.seed,
         claim.number,
-        baselines=len(definition.baselines),
+        baselines=len(definition.planned),
         startup=definition.search.startup_trials,
         names=[leaf.name for leaf in definition.space.leaves()],
     )

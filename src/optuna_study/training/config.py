@@ -114,6 +114,12 @@ class ModelSettings:
         "the variant's own.",
         choices=("default", "before", "after"),
     )
+    pooling: str = setting(
+        "default",
+        "Windows of the max-pools, whose steps are two pixels: plain, 2x2, or overlapping, 3x3; "
+        "`default` is the model's own, overlapping in alexnet.",
+        choices=("default", "plain", "overlapping"),
+    )
     initialisation: str = setting(
         "he",
         "Distribution of initial weights; biases start at zero.",
@@ -190,6 +196,12 @@ class TrainSettings:
         "Seed of weights, order, augmentation and dropout; a search derives one per trial.",
         low=0,
         high=2**63 - 1,
+    )
+    shuffle: str = setting(
+        "every_epoch",
+        "When training pictures are shuffled: before every epoch, or once, so that all epochs "
+        "take them in one order and never those that whole batches leave over at its end.",
+        choices=("every_epoch", "once"),
     )
     threads: int = setting(
         0,

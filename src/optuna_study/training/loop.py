@@ -240,7 +240,8 @@ def _epoch(run: Run) -> EpochResult | None:
 def _train(run: Run, epoch: int) -> _Figures | None:
     """The steps of an epoch; ends early at a divergence, None when stopped."""
     seed, steps, size = run.config.train.seed, run.steps_per_epoch, run.pictures_per_step
-    order = _order(len(run.data.train_labels), stream_seed(seed, "order", epoch))
+    once = run.config.train.shuffle == "once"
+    order = _order(len(run.data.train_labels), stream_seed(seed, "order", 1 if once else epoch))
     batches = order[: steps * size].view(steps, size).to(run.device)
     noise = torch.Generator(run.device).manual_seed(stream_seed(seed, "augmentation", epoch))
     # Loss, gradient norm and right answers of the steps since the last look, on the device.

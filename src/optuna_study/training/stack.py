@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from optuna_study.training.config import ModelSettings
 
 
+POOL_WINDOWS = {"plain": 2, "overlapping": 3}
+POOL_STRIDE = 2
+
+
 def require_variant(settings: ModelSettings, variants: Sequence[str]) -> None:
     """Refuse a variant that a model does not have.
 
@@ -56,8 +60,8 @@ def scaled(count: int, width: float, multiple: int = 1) -> int:
 class Stack:
     """A chain of layers over (N, channels, size, size).
 
-    `own_normalisation` and `own_place` are the model's own, which the settings' `default` stands
-    for.
+    `own_normalisation`, `own_place` and `own_pooling` are the model's own, which the settings'
+    `default` stands for.
     """
 
     def __init__(
@@ -68,12 +72,14 @@ class Stack:
         *,
         own_normalisation: str = "none",
         own_place: str = "before",
+        own_pooling: str = "plain",
     ) -> None:
         self.settings, self.channels, self.size = settings, channels, size
         self.layers: list[nn.Module] = []
         name, place = settings.normalisation, settings.normalisation_place
         self.normalisation = own_normalisation if name == "default" else name
         self.place = own_place if place == "default" else place
+        self.pooling = own_pooling if settings.pooling == "default" else settings.pooling
 
     def convolution(
         self,
@@ -99,11 +105,12 @@ class Stack:
         self.layers += self.activated(channels, response=response)
         self.channels = channels
 
-    def pool(self, window: int = 2, stride: int = 2) -> None:
+    def pool(self) -> None:
         """A max-pool, left out where the map is smaller than its window."""
+        window = POOL_WINDOWS[self.pooling]
         if self.size >= window:
-            self.layers.append(nn.MaxPool2d(window, stride))
-            self.size = (self.size - window) // stride + 1
+            self.layers.append(nn.MaxPool2d(window, POOL_STRIDE))
+            self.size = (self.size - window) // POOL_STRIDE + 1
 
     def flatten(self, largest: int | None = None) -> None:
         """From maps to one row a picture; maps above `largest` are averaged to that size."""

@@ -316,11 +316,11 @@ def _new_study(
 
 
 def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
-    """The baselines as waiting trials; one outside the space on purpose has no parameters."""
+    """The planned baselines as waiting trials; one outside the space has no parameters."""
     from optuna_study.search.suggest import to_store
 
     planned = []
-    for baseline in definition.baselines:
+    for baseline in definition.planned:
         parameters, fixed = baseline_parameters(definition, baseline)
         rows = to_store(definition.space, parameters) if parameters else ()
         planned.append(PlannedTrial(baseline.name, baseline.group, rows, fixed))

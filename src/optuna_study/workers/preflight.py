@@ -67,7 +67,7 @@ def look_around(name: str) -> Facts:
 def prove(
     definition: Definition, folder: Path | None, workspace: Workspace, device: str
 ) -> Proven:
-    """Read and split the data; build every baseline's model without memory for its weights.
+    """Read and split the data; build the baselines' models without memory for their weights.
 
     Also one for each activation of somebody's own that is searched.
     """
@@ -77,7 +77,7 @@ def prove(
         split(pictures, config.data.subset, config.data.picture_limit).train
     ]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
-    configs = [config, *(baseline_config(definition, each) for each in definition.baselines)]
+    configs = [config, *(baseline_config(definition, each) for each in definition.planned)]
     searched = own_activations(definition)
     for model in dict.fromkeys([*(one.model for one in configs), *searched]):
         check_model(

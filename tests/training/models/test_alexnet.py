@@ -244,6 +244,14 @@ def test_no_dropout_layers_without_dropout() -> None:
     assert "Dropout" not in kinds(on_meta(64, dropout=0.0))
 
 
+def test_plain_pools_leave_the_rest_as_it_is() -> None:
+    plain = on_meta(48, pooling="plain")
+    assert kinds(plain) == kinds(on_meta(48))
+    pools = [layer for layer in plain if isinstance(layer, nn.MaxPool2d)]
+    assert [(pool.kernel_size, pool.stride) for pool in pools] == [(2, 2)] * 3
+    assert plain(torch.empty(2, 3, 48, 48, device="meta")).shape == (2, 5)
+
+
 def test_unknown_variant_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"variant 'orignal': .* did you mean 'original'\?"):
         on_meta(64, variant="orignal")

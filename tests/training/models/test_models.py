@@ -192,6 +192,12 @@ def test_the_three_stage_net(
     ]
 
 
+def test_the_three_stage_net_without_a_stage_is_one_layer(on_meta: OnMeta) -> None:
+    model = on_meta("convnet", 32, variant="one_layer", dropout=0.0)
+    assert [type(layer).__name__ for layer in model.children()] == ["Flatten", "Linear"]
+    assert counts(model) == [32 * 32 * 3 * 10 + 10]
+
+
 def test_the_small_vgg_leaves_out_the_last_pool(on_meta: OnMeta, shapes: Shapes) -> None:
     model = on_meta("vgg", 32, dropout=0.0)
     block = ["Conv2d", "BatchNorm2d", "ReLU"]
@@ -310,6 +316,27 @@ def test_residual_nets_have_as_many_layers_as_their_names_say(on_meta: OnMeta) -
         shortcuts = [m for m in weighted if getattr(m, "kernel_size", None) == (1, 1)]
         assert len(shortcuts) == 2
         assert len(weighted) - len(shortcuts) == depth
+
+
+@pytest.mark.parametrize("depth", [8, 20, 32])
+def test_a_plain_net_is_a_residual_one_without_its_shortcuts(on_meta: OnMeta, depth: int) -> None:
+    def layers(variant: str) -> list[tuple[int, ...]]:
+        return [
+            (layer.in_channels, layer.out_channels, layer.stride[0])
+            for layer in on_meta("residual", 32, variant=variant).modules()
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
+        ]
+
+    assert len(layers(f"plain{depth}")) == depth - 1
+    assert layers(f"plain{depth}") == layers(f"resnet{depth}")
+    plain = on_meta("residual", 32, variant=f"plain{depth}", dropout=0.0)
+    stage = ["Conv2d", "BatchNorm2d", "ReLU"]
+    assert [type(layer).__name__ for layer in plain.children()] == [
+        *(stage * (depth - 1)),
+        "AdaptiveAvgPool2d",
+        "Flatten",
+        "Linear",
+    ]
 
 
 def _features(batch_norm: bool, generator: torch.Generator) -> nn.Module:

@@ -16,9 +16,9 @@ article's table.
 
 Smaller pictures: the first layer's kernel and stride shrink with the picture (11 and 4 from 128
 pixels on, 5 and 2 from 48 on, 3 and 1 below), the smaller two padded by half the kernel, so that a
-useful map is left behind the three pools. A pool is left out where the map is smaller than its
-window. Above 227 pixels the last map is averaged to 6 by 6, so that the dense layers keep their
-size.
+useful map is left behind the three pools. Pools overlap by default, 3x3 windows two pixels apart;
+one is left out where the map is smaller than its window. Above 227 pixels the last map is averaged
+to 6 by 6, so that the dense layers keep their size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 VARIANTS = ("default", "single_tower", "original", "batch_norm", "torchvision")
 
-POOL_SIZE, POOL_STRIDE = 3, 2
 LARGEST_MAP = 6
 DENSE_UNITS = 4096
 
@@ -65,11 +64,12 @@ def build(
         image_size,
         own_normalisation=_NORMALISATION.get(settings.variant, "none"),
         own_place="after" if single_gpu else "before",
+        own_pooling="overlapping",
     )
     for layer in range(len(_CHANNELS)):
         _convolution(stack, layer, image_size)
         if layer in _POOLED:
-            stack.pool(POOL_SIZE, POOL_STRIDE)
+            stack.pool()
         if layer in _RESPONSE and stack.normalisation == "lrn":
             stack.layers.append(LocalResponseNorm(size=5, alpha=1e-4, k=2.0))
         if layer in _POOLED and single_gpu:

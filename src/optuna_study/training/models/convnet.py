@@ -1,8 +1,9 @@
 """A plain net for CIFAR-10: three stages of 3x3 "same" convolutions of 32 channels and a 2x2 pool.
 
 `default` has two convolutions a stage; `batch_norm` has three, with batch norm between each and
-its activation by default. Dropout, where there is any, falls on the features before the last
-layer, the only dense one. A pool is left out where a map is a single pixel.
+its activation by default. `one_layer` has no stage at all: its one dense layer, which all of them
+end with, looks at the pixels. Dropout, where there is any, falls on what that layer sees. A pool
+is left out where a map is a single pixel.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
     from optuna_study.training.config import ModelSettings
 
-VARIANTS = ("default", "batch_norm")
+VARIANTS = ("default", "batch_norm", "one_layer")
 
-STAGES = 3
 CHANNELS = 32
+_STAGES = {"default": (2, 2, 2), "batch_norm": (3, 3, 3), "one_layer": ()}  # convolutions in each
 
 
 def build(
@@ -31,12 +32,10 @@ def build(
         UsageError: an unknown variant or activation.
     """
     require_variant(settings, VARIANTS)
-    normalised = settings.variant == "batch_norm"
-    stack = Stack(
-        settings, channels, image_size, own_normalisation="batch" if normalised else "none"
-    )
-    for _ in range(STAGES):
-        for _ in range(3 if normalised else 2):
+    own = "batch" if settings.variant == "batch_norm" else "none"
+    stack = Stack(settings, channels, image_size, own_normalisation=own)
+    for convolutions in _STAGES[settings.variant]:
+        for _ in range(convolutions):
             stack.convolution(scaled(CHANNELS, settings.width), 3)
         stack.pool()
     stack.flatten()

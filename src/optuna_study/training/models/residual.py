@@ -3,8 +3,8 @@
 A first convolution of 16 channels, then three stages of 16, 32 and 64. The first block of the
 second and third stage halves the map; there the shortcut is a 1x1 convolution with stride 2. The
 last map is averaged. `default`, also called `resnet8`, has one block a stage, `resnet20` three,
-`resnet32` five. Batch norm by default. Dropout, where there is any, falls on the averaged
-features.
+`resnet32` five; `plain8`, `plain20` and `plain32` are the same convolutions without shortcuts.
+Batch norm by default. Dropout, where there is any, falls on the averaged features.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from optuna_study.training.config import ModelSettings
 
-VARIANTS = ("default", "resnet8", "resnet20", "resnet32")
+VARIANTS = ("default", "resnet8", "resnet20", "resnet32", "plain8", "plain20", "plain32")
 
-_BLOCKS = {"default": 1, "resnet8": 1, "resnet20": 3, "resnet32": 5}
+_PLAIN = {"plain8": 1, "plain20": 3, "plain32": 5}  # blocks a stage
+_BLOCKS = {"default": 1, "resnet8": 1, "resnet20": 3, "resnet32": 5, **_PLAIN}
 _CHANNELS = (16, 32, 64)
 
 
@@ -57,7 +58,12 @@ def build(
     stack.convolution(counts[0], 3)
     for stage, count in enumerate(counts):
         for block in range(_BLOCKS[settings.variant]):
-            _append(stack, count, stride=2 if stage > 0 and block == 0 else 1)
+            stride = 2 if stage > 0 and block == 0 else 1
+            if settings.variant in _PLAIN:
+                stack.convolution(count, 3, stride=stride)
+                stack.convolution(count, 3)
+            else:
+                _append(stack, count, stride)
     stack.flatten(largest=1)
     stack.drop()
     return stack.classify(classes)
