@@ -145,6 +145,9 @@ def test_a_comparison_trains_each_baseline_on_its_seeds_and_looks_at_the_held_ou
     assert said.code == 0
     store, study = said.prepared.store, said.prepared.study
     assert study.name == "tiny@cpu-baselines"
+    sides = study.environment["side_counts"]
+    assert sides["train"] == sum(study.environment["class_counts"])
+    assert sides["test"] > sides["validation"] > 0
     runs = compared_runs(store, study)
     assert [run.baseline for run in runs] == ["plain", "wild"] * 2
     assert [run.end for run in runs] == [EndKind.COMPLETED, EndKind.DIVERGED] * 2

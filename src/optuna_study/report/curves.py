@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 CLASS_COUNTS = "class_counts"
 """The key of a study's environment that holds its training pictures per class."""
 
+SIDE_COUNTS = "side_counts"
+"""The key of a study's environment that holds how many pictures each side of its split has."""
+
 QUICK_EPOCHS = 5000
 """Epochs that are read and judged in a tenth of a second, the most that `show` spends on them."""
 

@@ -12,7 +12,7 @@ import torch
 
 from optuna_study.definition.resolve import baseline_config
 from optuna_study.errors import OptunaStudyError, in_one_line
-from optuna_study.report.curves import CLASS_COUNTS
+from optuna_study.report.curves import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.space.dimensions import Choice
 from optuna_study.training.build import check_model
 from optuna_study.training.catalogue import is_reference
@@ -73,9 +73,8 @@ def prove(
     """
     config = definition.config
     pictures = open_pictures(config.data, folder, workspace)
-    training = pictures.labels[
-        split(pictures, config.data.subset, config.data.picture_limit).train
-    ]
+    sides = split(pictures, config.data.subset, config.data.picture_limit)
+    training = pictures.labels[sides.train]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.planned)]
     searched = own_activations(definition)
@@ -91,6 +90,11 @@ def prove(
         {
             **environment(pick_device(device), config.train.threads),
             CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
+            SIDE_COUNTS: {  # how far figures of so many pictures can be trusted
+                "train": len(sides.train),
+                "validation": len(sides.validation),
+                "test": len(sides.test),
+            },
         },
         pictures.notes,
     )
