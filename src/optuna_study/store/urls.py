@@ -13,9 +13,10 @@ from sqlalchemy.exc import ArgumentError
 from optuna_study.errors import StorageUrlError
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
-# To the last @ of the whole URL: a password may hold any unescaped character, and too much hidden
-# harms nobody.
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
+# To the last @ of the whole URL: a name and a password may hold any unescaped character (a name
+# with @ is usual in some clouds), and too much hidden harms nobody. Without // it is no URL, but
+# perhaps one that was mistyped.
+_PASSWORD = re.compile(r"^((?:[\w+.-]*:/+|(?![\w+.-]*:/))[^:]*):(.*)@", re.DOTALL)
 # Optuna's proxy has no URLs of its own; these are the spellings that people try.
 _GRPC = re.compile(r"grpcs?([+:]|$)", re.IGNORECASE)
 _NETWORK_FILE_SYSTEMS = frozenset(
