@@ -77,6 +77,7 @@ class Cluster:
         self._need = Need(1, machine.WORKER_BYTES)
         self._grows = False  # --workers auto follows the nodes
         self._here_only = False  # a SQLite store: this machine's nodes alone
+        self._here = ""  # the resource that stands for them
         self._processes: list[ActorProcess] = []
         self._counted = (0.0, 0)  # when, and how many workers there was room for
         self._open = contextlib.ExitStack()
@@ -100,6 +101,7 @@ class Cluster:
         hosts = [str(node["NodeManagerHostname"]) for node in self._nodes()]
         require_one_machine(url, hosts, socket.gethostname())
         self._here_only = True
+        self._bound_to()
 
     def look_around(self, device: str) -> Facts:
         """Which kind of device the workers get.
@@ -199,7 +201,9 @@ class Cluster:
         """The resource that keeps workers on this machine, where they have to be."""
         if not self._here_only:
             return {}
-        return {f"node:{self._nodes()[0]['NodeManagerAddress']}": 0.001}
+        if nodes := self._nodes():
+            self._here = f"node:{nodes[0]['NodeManagerAddress']}"
+        return {self._here: 0.001}  # Ray waits for a node that is gone, should it come back
 
     def _sharing(
         self,

@@ -13,6 +13,7 @@ from optuna_study.store.urls import SQLiteFile, parse
 from optuna_study.workers import checks, machine
 from optuna_study.workers.dealing import check_crew, deal, worker_count
 from optuna_study.workers.orders import Order, warm
+from optuna_study.workers.processes import ThisMachine
 from optuna_study.workers.versions import pinned_definition, require_same_version
 
 if TYPE_CHECKING:
@@ -79,10 +80,13 @@ def join(request: JoinRequest) -> Joined:
     warm()
     workspace.require_writable()
     folder = request.data.absolute() if request.data is not None else None
-    if study is not None:
-        folder = checks.locate(study, pinned_definition(study), folder, workspace)
     facts = checks.look_around(request.device)
-    count = worker_count(request.workers, _threads(store, study), facts, machine.cores())
+    if study is None:
+        count = worker_count(request.workers, _threads(store), facts, machine.cores())
+    else:
+        definition = pinned_definition(study)
+        folder = checks.locate(study, definition, folder, workspace)
+        count = ThisMachine().crew(request.workers, definition, folder, workspace, facts)
     order = Order(
         url=store.url,
         workspace=workspace.root,
@@ -94,7 +98,7 @@ def join(request: JoinRequest) -> Joined:
     return Joined(study, store, workspace, deal(order, facts, count), request.timeout)
 
 
-def _threads(store: Store, study: StudyRecord | None) -> int:
-    """The most threads that a trial of the studies to be served computes with."""
-    served = turns.in_turn(store) if study is None else [study]
+def _threads(store: Store) -> int:
+    """The most threads that a trial of the active studies computes with."""
+    served = turns.in_turn(store)
     return max((each.definition["config"]["train"]["threads"] for each in served), default=1)

@@ -29,6 +29,7 @@ class ActorProcess:
         self._news: Any = handle.news.remote(0.0)
         self._last: list[Message] = []
         self._end: str | None = None
+        self._starved = False
         self.pid: int | None = None
 
     @property
@@ -56,11 +57,15 @@ class ActorProcess:
                     self._is_there(self._news, LAST_WORDS)
             except self._ray.exceptions.RayError as error:
                 self._end = cause_of_death(str(error))
+                self._starved = is_for_want_of_memory(str(error))
         return self._end
 
     def starved(self) -> bool:
-        """Not known: the kernel of another machine counts whom it killed."""
-        return False
+        """Whether Ray ended it for its node's want of memory.
+
+        Whom a node's kernel killed for it is not known here.
+        """
+        return self._starved
 
     def ask_to_stop(self) -> None:
         """Ask; one that has not begun is not waited for."""
@@ -111,3 +116,14 @@ def cause_of_death(text: str) -> str:
         return "died with its node"
     found = re.search(r"Worker exit type: (\w+)", text)
     return f"died ({found[1]})" if found else f"died: {' '.join(text.split())[:200]}"
+
+
+def is_for_want_of_memory(text: str) -> bool:
+    """Whether Ray's memory monitor ended an actor.
+
+    >>> is_for_want_of_memory("Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail: ...")
+    True
+    >>> is_for_want_of_memory("Worker exit type: SYSTEM_ERROR Worker exit detail: ...")
+    False
+    """
+    return "NODE_OUT_OF_MEMORY" in text or "running low on memory" in text
