@@ -13,6 +13,7 @@ OptunaStudyError (1)
 ├── StoreError (5): store unreachable, or of another version
 │   ├── OtherVersionError: a study that another version of this package made
 │   └── UnreachableError: the store does not answer right now; later it may
+│       ├── InTheWayError: another transaction was in the way
 │       └── StoreFullError (1): no space left where the store is kept
 ├── CheckFailedError (1): a verification or check that found something
 ├── DeviceLostError (1): a GPU's error after which this process can train no more
@@ -105,6 +106,10 @@ class OtherVersionError(StoreError):
 
 class UnreachableError(StoreError):
     """The store does not answer right now; trying again later makes sense."""
+
+
+class InTheWayError(UnreachableError):
+    """Another transaction was in the way; the store is there, and trying again at once helps."""
 
 
 class StoreFullError(UnreachableError):

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors as psycopg_errors
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, TimeoutError
 
-from optuna_study.errors import StoreError, StoreFullError, UnreachableError
+from optuna_study.errors import InTheWayError, StoreError, StoreFullError, UnreachableError
 from optuna_study.store.failures import translation
 
 URL = "postgresql://ann:s3cret@db/x"
@@ -22,7 +22,6 @@ URL = "postgresql://ann:s3cret@db/x"
         psycopg_errors.CannotConnectNow("the database system is starting up"),
         psycopg_errors.TooManyConnections("sorry, too many clients already"),
         psycopg_errors.QueryCanceled("canceling statement due to statement timeout"),
-        psycopg_errors.DeadlockDetected("deadlock detected"),
     ],
 )
 def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
@@ -30,6 +29,20 @@ def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
     assert type(error) is UnreachableError
     assert error.exit_code == 5
     assert "s3cret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        psycopg_errors.DeadlockDetected("deadlock detected"),
+        psycopg_errors.SerializationFailure("could not serialize access"),
+        psycopg_errors.LockNotAvailable("canceling statement due to lock timeout"),
+    ],
+)
+def test_another_transaction_in_the_way_is_tried_again(cause: Exception) -> None:
+    error = translation(URL, OperationalError("UPDATE", {}, cause))
+    assert type(error) is InTheWayError
+    assert isinstance(error, UnreachableError)
 
 
 @pytest.mark.parametrize("error", [PendingRollbackError("invalid"), TimeoutError("pool")])

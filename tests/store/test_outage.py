@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import StoreError, StoreFullError, UnreachableError
+from optuna_study.errors import InTheWayError, StoreError, StoreFullError, UnreachableError
 from optuna_study.store.outage import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -68,6 +68,17 @@ def test_a_connection_that_was_cut_by_an_outage_is_no_further_line(
     outage.cut()
     outage.worked()
     assert len(said()) == 2
+
+
+def test_another_transaction_in_the_way_is_no_outage(
+    clock: Any, said: Callable[[], list[str]]
+) -> None:
+    outage = Outage("the store", clock)
+    outage.worked()
+    with pytest.raises(InTheWayError), outage.watched(writing=True):
+        raise InTheWayError("postgresql://db/x: another transaction was in the way")
+    assert outage.seconds == 0
+    assert said() == []
 
 
 def test_what_was_never_there_is_not_away(clock: Any, said: Callable[[], list[str]]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from optuna_study.errors import (
     FolderError,
+    InTheWayError,
     OptunaStudyError,
     StoreError,
     StoreFullError,
@@ -75,7 +76,7 @@ def translation(url: str, error: BaseException) -> OptunaStudyError:
     if state == "57014":
         return UnreachableError(f"{masked(url)}: a statement took too long ({text}); try again")
     if state in _IN_THE_WAY_STATES:
-        return UnreachableError(
+        return InTheWayError(
             f"{masked(url)}: another transaction was in the way ({text}); try again"
         )
     if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from optuna_study.errors import OptunaStudyError, UnreachableError
+from optuna_study.errors import InTheWayError, OptunaStudyError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +87,8 @@ class Outage:
         """Notice how the block ends."""
         try:
             yield
+        except InTheWayError:
+            raise
         except UnreachableError as error:
             self.failed(error, writing=writing)
             raise
