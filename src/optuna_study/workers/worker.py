@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from optuna_study.errors import NotFoundError, OptunaStudyError, UnreachableError, in_one_line
@@ -47,8 +48,7 @@ class Leaving:
 
     def __init__(self) -> None:
         self._told = threading.Event()
-        # A signal may interrupt the very code that holds the lock.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._brake: Brake | None = None
         self.reason = ""
 
@@ -86,9 +86,13 @@ class Leaving:
 def serve(order: Order, control: Connection[Message, Message]) -> None:
     """Be a worker process; says on the pipe how it went."""
     leave = Leaving()
+    # A handler may interrupt code that holds a lock of `leave` or of what it tells: another thread
+    # does the telling, and this kind of queue is the one that a handler may put into.
+    signals: SimpleQueue[int] = SimpleQueue()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda got, _: leave(f"stopped by {signal.Signals(got).name}"))
+        signal.signal(number, lambda got, _: signals.put(got))
+    threading.Thread(target=_heed, args=(signals, leave), daemon=True).start()
     threading.Thread(target=_listen, args=(control, leave), daemon=True).start()
     last = last_word(order, leave, lambda message: _say(control, message))
     _say(control, last)
@@ -104,6 +108,11 @@ def last_word(order: Order, leave: Leaving, say: Callable[[Message], None]) -> M
         return Message(Word.ERROR, str(error), type(error).__name__)
     except Exception as error:  # noqa: BLE001 - `work` has written its traceback to the log
         return Message(Word.ERROR, in_one_line(error), OptunaStudyError.__name__)
+
+
+def _heed(signals: SimpleQueue[int], leave: Leaving) -> None:
+    """Leave at the first signal."""
+    leave(f"stopped by {signal.Signals(signals.get()).name}")
 
 
 def _listen(control: Connection[Message, Message], leave: Leaving) -> None:
