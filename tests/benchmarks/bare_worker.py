@@ -85,6 +85,8 @@ class Desk:
         def start() -> Started:
             config = propose(self.store, self.storage, self.study, self.definition, claim)
             training, after = self.begin(config, claim, brake.event)
+            if claim.resumed:
+                queue.rewind(self.store, claim, after)
             rules = Rules(
                 metric=self.definition.search.metric,
                 direction=self.definition.search.direction,

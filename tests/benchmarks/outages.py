@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import threading
 import time
 import warnings
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -90,6 +90,24 @@ class Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+@dataclass
+class Clock:
+    """A wall clock that jumps an hour ahead once a worker has ended its first trial."""
+
+    ahead: float = 0.0
+    looks: int = 0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+    def jump_at_second_look(self) -> bool:
+        """Asked before each trial whether to leave; no."""
+        self.looks += 1
+        if self.looks == 2:
+            self.ahead = HOUR
+        return False
 
 
 @contextmanager
@@ -248,13 +266,9 @@ def clock(arguments: argparse.Namespace) -> dict[str, Any]:
         def work(place: int) -> None:
             log = logging.FileHandler(folder / f"{place}.log", "a", "utf-8")
             logging.getLogger("optuna_study").addHandler(log)
-            jump = time.time() + 1 if place == 0 else math.inf
-            Desk(
-                *(url, study.name, start),
-                lease=3.0,
-                decide=never,
-                wall=lambda: time.time() + (HOUR if time.time() > jump else 0),
-            ).work()
+            clock = Clock()
+            desk = Desk(url, study.name, start, lease=3.0, decide=never, wall=clock)
+            desk.work(clock.jump_at_second_look if place == 0 else lambda: False)
 
         ran = run_crew(4, work)
         figures = counted(store, study, partial(storm.undisturbed, study))

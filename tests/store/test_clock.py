@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from optuna_study.store import queue, reads
-from optuna_study.store.clock import Jumps, LeaseClock, boot_id
+from optuna_study.store.clock import Jumps, LeaseClock, boot_id, server_times
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim
 from optuna_study.store.schema import own_schema
@@ -86,14 +86,17 @@ def test_a_laptop_that_slept_takes_no_trial_from_a_living_worker(
     assert queue.reap(second, study) == []
 
 
-@pytest.mark.parametrize("asleep", [1.0, HOUR])
-def test_what_was_held_before_a_reboot_goes_back(
-    sqlite_store: Store, make_study: Any, machine: Machine, asleep: float
+@pytest.mark.parametrize("passed", [HOUR, 1.0, -HOUR])
+def test_what_was_held_before_a_reboot_goes_back_at_once(
+    sqlite_store: Store, make_study: Any, machine: Machine, passed: float
 ) -> None:
     study = make_study(sqlite_store)
     claim(machine.process(sqlite_store), study, "w1")
-    machine.reboot(wall=machine.wall + 60 + asleep)
-    assert claim(machine.process(sqlite_store), study, "w2").number == 0
+    machine.reboot(wall=machine.wall + passed)  # a machine without a clock of its own goes back
+    store = machine.process(sqlite_store)
+    assert claim(store, study, "w2").number == 0
+    machine.pass_by(59)
+    assert queue.reap(machine.process(sqlite_store), study) == []
 
 
 def test_reading_before_the_first_write_of_a_boot_goes_by_the_wall_clock(
@@ -140,7 +143,17 @@ def test_a_servers_leases_go_by_its_clock(postgres_url: str, machine: Machine) -
     with store.write() as connection:
         times = store.times(connection)
         assert times.lease == times.utc
+        assert server_times(connection, grace=0.0).lost > times.utc - HOUR
         assert connection.execute(select(own_schema.c.boot)).scalar() is None
+    store.close()
+
+
+@pytest.mark.postgres
+def test_while_a_server_was_down_no_lease_ran_out(postgres_url: str) -> None:
+    """Whoever comes first after its start must not take the trials of those who come second."""
+    store = open_store(postgres_url)
+    with store.read() as connection:
+        assert server_times(connection, grace=1e9).lost == 0.0
     store.close()
 
 

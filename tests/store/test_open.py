@@ -21,9 +21,10 @@ from optuna_study.errors import (
     StoreFullError,
 )
 from optuna_study.store import queue, reads, studies
-from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.store.open import open_store, optuna_storage, postgresql_options
 from optuna_study.store.records import Claim
 from optuna_study.store.schema import OWN_VERSION, alembic_version, own_schema
+from optuna_study.store.urls import PostgreSQL, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -381,3 +382,11 @@ def test_connections_that_we_close_are_not_called_cut(
     assert isinstance(queue.claim(store, study, "w1"), Claim)
     store.close()
     assert caplog.messages == []
+
+
+def test_what_a_url_says_of_its_connections_goes_before_our_own() -> None:
+    place = parse("postgresql://db/x?connect_timeout=30&application_name=mine")
+    assert isinstance(place, PostgreSQL)
+    arguments = postgresql_options(place)["connect_args"]
+    assert {"connect_timeout", "application_name"}.isdisjoint(arguments)
+    assert "keepalives" in " ".join(arguments)

@@ -201,6 +201,7 @@ class TestContract:
         before = None if how == "gone" else reads.trial(store, study, 0)
         writes: list[Callable[[], None]] = [
             lambda: queue.renew(store, zombie),
+            lambda: queue.rewind(store, zombie, 0),
             lambda: queue.report(store, zombie, [epoch(1, 0.9)]),
             lambda: queue.checkpointed(store, zombie, 1),
             lambda: queue.annotate(store, zombie, {"x": 1}),
@@ -241,6 +242,47 @@ class TestContract:
             queue.reap(store, study)
         assert reads.trial(store, study, 0).strikes == 2
 
+    def test_a_checkpoint_that_goes_no_further_than_another_does_not(
+        self, store: Store, make_study: Any, clock: Any
+    ) -> None:
+        """Workers that begin anew each time, since none sees the others' files, get nowhere."""
+        study = make_study(store)
+        queue.checkpointed(store, take(store, study, lease=10), 2)
+        for _ in range(3):
+            clock.now += 11
+            assert reads.trial(store, study, 0).state is TrialState.RUNNING
+            queue.checkpointed(store, take(store, study, lease=10), 1)
+        assert reads.trial(store, study, 0).strikes == 2
+        assert reads.trial(store, study, 0).checkpoint_epoch == 2
+        clock.now += 11
+        queue.reap(store, study)
+        assert reads.trial(store, study, 0).end is EndKind.FAILED
+
+    @pytest.mark.parametrize("point", [0, 2])
+    def test_no_curve_is_of_two_runs(
+        self,
+        store: Store,
+        make_study: Any,
+        plain: Any,
+        epoch: Callable[..., EpochRecord],
+        point: int,
+    ) -> None:
+        """A trial goes on from an earlier epoch than was reported, and ends sooner."""
+        study = make_study(store)
+        claim = take(store, study, "w1")
+        queue.report(store, claim, [epoch(n, n / 10, seconds=1.0) for n in range(1, 6)])
+        queue.give_back(store, claim, "SIGTERM")
+        again = take(store, study, "w2")
+        queue.rewind(store, again, point)
+        found = reads.trial(store, study, 0)
+        assert (found.epochs, found.worked) == (point, point)
+        end = End(EndKind.PRUNED, "rungs: too low", 0.05)
+        queue.end(store, again, end, [epoch(point + 1, 0.05, seconds=1.0)])
+        assert [each.epoch for each in reads.epochs(store, study, 0)] == [*range(1, point + 2)]
+        trial = reads.trial(store, study, 0)
+        assert (trial.value, trial.epochs, trial.worked) == (0.05, point + 1, point + 1)
+        assert list(plain(study.name).trials[0].intermediate_values) == [*range(1, point + 2)]
+
     def test_giving_back_on_a_signal_is_no_strike(self, store: Store, make_study: Any) -> None:
         study = make_study(store)
         for _ in range(5):
@@ -248,6 +290,15 @@ class TestContract:
         found = reads.trial(store, study, 0)
         assert (found.state, found.strikes, found.claims) == (TrialState.WAITING, 0, 5)
         assert found.reason == "SIGTERM"
+
+    def test_a_worker_killed_from_outside_is_no_strike(
+        self, store: Store, make_study: Any
+    ) -> None:
+        study = make_study(store)
+        take(store, study, "host-1-a")
+        assert queue.give_back_owner(store, study, "host-1-a", strike=False) == [0]
+        found = reads.trial(store, study, 0)
+        assert (found.state, found.strikes) == (TrialState.WAITING, 0)
 
     @pytest.mark.parametrize("prefix", ["host-1", "host-1-"])
     def test_a_supervisor_gives_back_at_once_and_it_counts(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 from sqlalchemy import func, select
 
-from optuna_study.errors import DefinitionChangedError, NotFoundError
+from optuna_study.errors import DefinitionChangedError, NotFoundError, StaleClaimError
 from optuna_study.store import queue, reads, studies
 from optuna_study.store.open import open_store
-from optuna_study.store.records import Claim, StudyState, TrialState
+from optuna_study.store.records import Claim, End, EndKind, StudyState, TrialState
 from optuna_study.store.schema import own_studies, own_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from optuna_study.store.open import Store
-    from optuna_study.store.records import NewStudy
+    from optuna_study.store.records import EpochRecord, NewStudy, StudyRecord
 
 
 def test_a_study_is_read_as_it_was_made(
@@ -204,3 +206,38 @@ def test_hostile_names_are_names(store: Store, make_study: Any, name: str) -> No
     assert studies.load_study(store, name) == study
     with store.read() as connection:
         assert connection.execute(select(func.count()).select_from(own_studies)).scalar() == 1
+
+
+def _work(url: str, study: StudyRecord, owner: str, epochs: Sequence[EpochRecord]) -> int:
+    """End trials until the study is gone; how many."""
+    store, ended = open_store(url), 0
+    try:
+        while True:
+            claim = queue.claim(store, study, owner)
+            assert isinstance(claim, Claim)
+            for each in epochs:
+                queue.report(store, claim, [each])
+            queue.end(store, claim, End(EndKind.COMPLETED, "all epochs", 0.5))
+            ended += 1
+    except (NotFoundError, StaleClaimError):
+        return ended
+    finally:
+        store.close()
+
+
+def test_a_study_is_deleted_while_workers_write_to_it(
+    url: str, make_study: Any, epoch: Callable[..., EpochRecord]
+) -> None:
+    """None of them waits in a circle with the deletion, or meets half of the study."""
+    store = open_store(url)
+    epochs = [epoch(number, 0.5) for number in (1, 2, 3)]
+    for _ in range(4):
+        study = make_study(store, budget=10_000)
+        with ThreadPoolExecutor(3) as pool:
+            at_work = [pool.submit(_work, url, study, f"w{n}", epochs) for n in range(3)]
+            while reads.counts(store, study).ended < 6:
+                time.sleep(0.01)
+            studies.delete_study(store, study)
+            assert sum(each.result() for each in at_work) >= 6
+        assert studies.find_study(store, study.name) is None
+    store.close()

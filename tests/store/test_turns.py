@@ -118,6 +118,18 @@ class TestContract:
         ]
         assert turns.give_back_lost(store, "host-1-001") == []
 
+    @pytest.mark.parametrize("state", [StudyState.PAUSED, StudyState.STOPPING])
+    def test_lost_trials_go_back_in_studies_that_hand_out_none(
+        self, store: Store, three: list[StudyRecord], clock: Any, state: StudyState
+    ) -> None:
+        queue.claim(store, three[0], "alive", lease=1000)
+        queue.claim(store, three[1], "lost", lease=10)
+        studies.set_state(store, three[1], state)
+        clock.now += 11
+        turns.reap_all(store)
+        found = [reads.trial(store, study, 0).state for study in three[:2]]
+        assert found == [TrialState.RUNNING, TrialState.WAITING]
+
     def test_a_deleted_study_has_no_turn_and_nothing_to_give_back(
         self, store: Store, three: list[StudyRecord]
     ) -> None:

@@ -39,6 +39,7 @@ class Pretended:
         self.end: str | None = None
         self.said: list[Message] = []
         self.told: list[str] = []
+        self.stubborn = False  # in the middle of a very long step
 
     def hear(self) -> list[Message]:
         said, self.said = self.said, []
@@ -52,7 +53,7 @@ class Pretended:
 
     def ask_to_stop(self) -> None:
         self.told.append("stop")
-        self.end = "ended"
+        self.end = None if self.stubborn else "ended"
 
     def kill(self) -> None:
         self.told.append("kill")
@@ -171,6 +172,24 @@ def test_a_second_signal_ends_the_wait_for_a_store(prepared: Prepared) -> None:
     away = [line for line in said if "goes back when its lease has run out" in line]
     assert len(away) == 2
     assert len(place.started) == 2
+
+
+def test_a_worker_killed_for_being_slow_to_stop_costs_its_trial_no_strike(
+    prepared: Prepared,
+) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    slow = place.started[0]
+    slow.pid, slow.stubborn = 1, True
+    assert isinstance(queue.claim(prepared.store, prepared.study, slow.order.name), Claim)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedBySignalError):
+        list(ticks)
+    assert "kill" in slow.told
+    trial = reads.trial(prepared.store, prepared.study, 0)
+    assert (trial.state, trial.strikes) == (TrialState.WAITING, 0)
 
 
 def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:

@@ -124,6 +124,9 @@ class _Work:
         if claim.resumed:
             reported = self._insist(lambda: reads.epochs(site.store, site.study, claim.number))
         point = find_point(path, claim, reported, site.environment)
+        after = point.epoch if point else 0
+        if claim.resumed:
+            self._insist(lambda: queue.rewind(site.store, claim, after))
         if point is not None and point.elsewhere:
             text = "; ".join(point.elsewhere)
             log.warning("goes on elsewhere: %s", text)
@@ -138,7 +141,7 @@ class _Work:
             self.brake.event,
             None if point is None else point.state,
         )
-        log.info("begins after epoch %d", point.epoch if point else 0)
+        log.info("begins after epoch %d", after)
         search = site.definition.search
         rules = Rules(
             metric=search.metric,

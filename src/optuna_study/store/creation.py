@@ -157,7 +157,7 @@ def _advisory_lock(url: str, place: PostgreSQL) -> Iterator[None]:
     Who does not get it lets the connection go and asks again: a few that wait inside transactions
     would take all of PgBouncer's connections from the one that makes the store.
     """
-    engine = create_engine(place.url, **postgresql_options())
+    engine = create_engine(place.url, **postgresql_options(place))
     take = text("SELECT pg_try_advisory_xact_lock(:key)").bindparams(key=_CREATION_LOCK)
     deadline = time.monotonic() + BUSY_SECONDS
     try:

@@ -111,11 +111,16 @@ def is_ended_by(connection: Connection, claim: Claim, end: End) -> bool:
     )
 
 
-def bury_lost(connection: Connection, study: StudyRecord, lost: Lost, now: float) -> list[int]:
-    """Give back every held trial that `lost` says is lost; their numbers."""
+def bury_lost(
+    connection: Connection, study: StudyRecord, lost: Lost, now: float, *, strike: bool = True
+) -> list[int]:
+    """Give back every held trial that `lost` says is lost; their numbers.
+
+    `strike` says that the trial may be what its worker died of.
+    """
     dead = [row for row in _held(connection, study) if lost(row)]
     for row in dead:
-        _bury(connection, row, now)
+        _bury(connection, row, now, strike=strike)
     return [row.number for row in dead]
 
 
@@ -134,6 +139,7 @@ def _held(connection: Connection, study: StudyRecord) -> Sequence[Row[Any]]:
         select(own_trials)
         .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
         .order_by(own_trials.c.number)
+        .with_for_update()  # else a lease renewed just now would be overrun
     ).all()
 
 
@@ -145,9 +151,9 @@ def _runs(connection: Connection, row: Row[Any]) -> bool:
     return state == TrialState.RUNNING
 
 
-def _bury(connection: Connection, row: Row[Any], now: float) -> None:
+def _bury(connection: Connection, row: Row[Any], now: float, *, strike: bool) -> None:
     """Make a dead worker's trial wait again, or end it at its third strike."""
-    strikes = 0 if row.progressed else row.strikes + 1
+    strikes = 0 if row.progressed else row.strikes + strike
     values: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}
     connection.execute(
         update(own_trials)

@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
-from optuna_study.store.clock import LeaseClock, Times
+from optuna_study.store.clock import LeaseClock, Times, server_times
 from optuna_study.store.failures import translated
 from optuna_study.store.outage import Outage
 from optuna_study.store.schema import (
@@ -139,11 +139,12 @@ class Store:
 
     def times(self, connection: Connection) -> Times:
         """UTC seconds, and those of the one clock that all workers' leases go by."""
-        now = self.now(connection)
-        if self.clock is not None or not self.is_sqlite:
-            return Times(now, now)
-        writes = connection.engine is self.engine
-        return Times(now, self.lease_clock.now(connection, writes=writes))
+        if self.clock is None and not self.is_sqlite:
+            return server_times(connection)
+        now = lease = self.now(connection)
+        if self.clock is None:
+            lease = self.lease_clock.now(connection, writes=connection.engine is self.engine)
+        return Times(now, lease, lease)
 
     @cached_property
     def is_ours(self) -> bool:
@@ -198,7 +199,7 @@ def connect(
     if isinstance(place, SQLiteFile):
         writer = _sqlite_engine(place.path, open_writer)
         return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
-    engine = create_engine(place.url, **postgresql_options())
+    engine = create_engine(place.url, **postgresql_options(place))
     store = Store(url, place, engine, engine, clock)
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "invalidate", lambda *_: store.outage.cut())
@@ -271,19 +272,22 @@ def optuna_storage(store: Store) -> BaseStorage:
     return bridge.optuna_storage(store)
 
 
-def postgresql_options() -> dict[str, Any]:
-    """How every PostgreSQL engine of ours connects."""
+def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
+    """How every PostgreSQL engine of ours connects; what its URL says itself goes before."""
+    connecting = {
+        "connect_timeout": CONNECT_SECONDS,
+        "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
+        "application_name": "optuna-study",
+        "tcp_user_timeout": SILENT_SECONDS * 1000,
+        **_KEEPALIVE,
+    }
     return {
         "pool_size": 1,
         "max_overflow": 0,
         "pool_pre_ping": True,
         "pool_timeout": STATEMENT_SECONDS,
         "connect_args": {
-            "connect_timeout": CONNECT_SECONDS,
-            "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
-            "application_name": "optuna-study",
-            "tcp_user_timeout": SILENT_SECONDS * 1000,
-            **_KEEPALIVE,
+            name: value for name, value in connecting.items() if name not in place.url.query
         },
     }
 

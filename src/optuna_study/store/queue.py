@@ -9,14 +9,16 @@ The contract, which `tests/store/test_queue.py` states again as one class over e
    study count; nothing here ever gives them back or ends them. Trials that it enqueues are claimed
    like returned ones.
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
-   write: `renew`, `report`, `checkpointed`, `annotate`, `give_back`, `end` check it in the
-   transaction that writes and raise StaleClaimError, with nothing of the write kept, once the
-   trial is another's, has ended, or its study is gone. A lease that has run out takes nothing away
-   until somebody reaps. It goes by a clock that all share and nobody sets (see `clock`).
+   write: `renew`, `rewind`, `report`, `checkpointed`, `annotate`, `give_back` and `end` check it
+   in the transaction that writes and raise StaleClaimError, with nothing of the write kept, once
+   the trial is another's, has ended, or its study is gone. A lease that has run out takes nothing
+   away until somebody reaps. It goes by a clock that all share and nobody sets (see `clock`).
 4. A trial that is given back waits again with its number, parameters, attributes, reports,
-   checkpoint and first start.
-5. A death is a strike unless a checkpoint was written since the claim; a checkpoint clears the
-   strikes; the third in a row ends the trial as failed. Giving back on a signal is no strike.
+   checkpoint and first start. Its next owner drops the reports after the epoch it goes on from
+   (`rewind`), so that no curve is of two runs.
+5. A death is a strike unless a checkpoint was written since the claim that goes further than any
+   before it; such a checkpoint clears the strikes; the third in a row ends the trial as failed.
+   Giving back on a signal is no strike.
 6. An end writes state, value, times, attributes, constraint and the last epochs in one
    transaction, and nothing changes the trial after it. A pruned trial's value is the last it
    reported, as with Optuna's own `tell`.
@@ -33,15 +35,23 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from optuna_study.errors import StaleClaimError
 from optuna_study.store.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
 from optuna_study.store.fence import fenced, lock, lock_study
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
-from optuna_study.store.rows import insert_trial, storable, utc, write_attributes, write_epochs
+from optuna_study.store.rows import (
+    drop_epochs,
+    insert_trial,
+    storable,
+    utc,
+    write_attributes,
+    write_epochs,
+)
 from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
 from optuna_study.store.seeds import trial_seed
 from optuna_study.store.tally import count, refuse
@@ -85,7 +95,7 @@ def claim(
             mine = _held_already(connection, study, token, times.lease + lease)
             if mine is not None:
                 return mine
-        bury_lost(connection, study, lambda held: held.lease_until < times.lease, times.utc)
+        bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
         tally = count(connection, study, settings)
         refusal = refuse(connection, settings, tally)
         if refusal is not None:
@@ -220,28 +230,50 @@ def _write_epochs(
     if not epochs:
         return
     write_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epochs)
+    _sum_up(connection, claim)
+
+
+def _sum_up(connection: Connection, claim: Claim) -> None:
+    """Note how far the epochs written go, and what they took."""
     is_it = (own_epochs.c.uuid == claim.study_uuid) & (own_epochs.c.number == claim.number)
     last, seconds = connection.execute(
         select(func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds)).where(is_it)
     ).one()
-    fenced(connection, claim, epochs=last, worked=seconds or 0.0)
+    fenced(connection, claim, epochs=last or 0, worked=seconds or 0.0)
 
 
 def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
     """Say that a checkpoint after `epoch` lies on disk; flush the reports up to it first.
 
+    It counts as progress when the trial never was as far before: workers that each begin anew,
+    since none sees the others' checkpoints, get nowhere.
+
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
+    own = own_trials.c
+    further = own.checkpoint_epoch < epoch
     with store.write() as connection:
         fenced(
             connection,
             claim,
-            checkpoint_epoch=epoch,
-            progressed=True,
-            strikes=0,
+            checkpoint_epoch=case((further, epoch), else_=own.checkpoint_epoch),
+            progressed=case((further, True), else_=own.progressed),
+            strikes=case((further, 0), else_=own.strikes),
             touched=store.now(connection),
         )
+
+
+def rewind(store: Store, claim: Claim, epoch: int) -> None:
+    """Say that the trial goes on after `epoch`: what its former owner reported later is dropped.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        fenced(connection, claim, touched=store.now(connection))
+        drop_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epoch)
+        _sum_up(connection, claim)
 
 
 def annotate(
@@ -314,11 +346,15 @@ def reap(store: Store, study: StudyRecord) -> list[int]:
     with store.write(durable=True) as connection:
         lock_study(connection, study)
         times = store.times(connection)
-        return bury_lost(connection, study, lambda held: held.lease_until < times.lease, times.utc)
+        return bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
 
 
-def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list[int]:
-    """Give back at once the trials of a worker known to be dead, as deaths; their numbers.
+def give_back_owner(
+    store: Store, study: StudyRecord, owner_prefix: str, *, strike: bool = True
+) -> list[int]:
+    """Give back at once the trials of a worker known to be dead; their numbers.
+
+    `strike` says that the worker was not killed from outside.
 
     Raises:
         NotFoundError: the study is gone.
@@ -326,7 +362,8 @@ def give_back_owner(store: Store, study: StudyRecord, owner_prefix: str) -> list
     with store.write(durable=True) as connection:
         lock_study(connection, study)
         now = store.now(connection)
-        return bury_lost(connection, study, lambda held: _is_of(held.owner, owner_prefix), now)
+        is_its = partial(_is_of, owner_prefix)
+        return bury_lost(connection, study, is_its, now, strike=strike)
 
 
 def end_owner(store: Store, study: StudyRecord, owner_prefix: str, end: End) -> list[int]:
@@ -338,12 +375,12 @@ def end_owner(store: Store, study: StudyRecord, owner_prefix: str, end: End) -> 
     with store.write(durable=True) as connection:
         lock_study(connection, study)
         now = store.now(connection)
-        return end_lost(connection, study, lambda held: _is_of(held.owner, owner_prefix), end, now)
+        return end_lost(connection, study, partial(_is_of, owner_prefix), end, now)
 
 
-def _is_of(owner: str, prefix: str) -> bool:
-    """Whether a name begins with the prefix as a whole: `host-1` does not begin `host-10`."""
-    if not owner.startswith(prefix):
+def _is_of(prefix: str, held: Row[Any]) -> bool:
+    """Whether an owner begins with the prefix as a whole: `host-1` does not begin `host-10`."""
+    if not held.owner.startswith(prefix):
         return False
-    rest = owner[len(prefix) :]
+    rest = held.owner[len(prefix) :]
     return not (prefix[-1:].isalnum() and rest[:1].isalnum())

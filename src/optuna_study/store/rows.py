@@ -140,6 +140,16 @@ def write_epochs(
     upsert(connection, trial_intermediate_values, ("trial_id", "step"), reports)
 
 
+def drop_epochs(connection: Connection, uuid: str, number: int, trial_id: int, after: int) -> None:
+    """Remove a trial's epochs after one from our table and from Optuna's."""
+    own, reports = own_epochs.c, trial_intermediate_values.c
+    is_its = (own.uuid == uuid) & (own.number == number)
+    connection.execute(delete(own_epochs).where(is_its, own.epoch > after))
+    connection.execute(
+        delete(trial_intermediate_values).where(reports.trial_id == trial_id, reports.step > after)
+    )
+
+
 def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 

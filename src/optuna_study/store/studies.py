@@ -21,7 +21,7 @@ from optuna_study.errors import (
     did_you_mean,
 )
 from optuna_study.store.failures import is_clash
-from optuna_study.store.fence import lock_study
+from optuna_study.store.fence import lock, lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, storable, strict_json, write_attributes
 from optuna_study.store.schema import (
@@ -363,11 +363,16 @@ def _change(
 def delete_study(store: Store, study: StudyRecord) -> None:
     """Remove a study's rows, Optuna's and ours; its files are the caller's.
 
+    Its workers may be writing: they are locked out in the order in which they lock (the study, a
+    trial of ours, Optuna's), so that nobody waits in a circle, and find their claims gone.
+
     Raises:
         StoreError: the store fails.
     """
     attribute = study_system_attributes
     with store.write(durable=True) as connection:
+        lock(connection, study.study_id)
+        connection.execute(delete(own_trials).where(own_trials.c.uuid == study.uuid))
         same = connection.execute(
             select(attribute.c.study_id).where(
                 attribute.c.study_id == study.study_id,
@@ -377,11 +382,12 @@ def delete_study(store: Store, study: StudyRecord) -> None:
         ).scalar()
         if same is not None:  # else it is gone already, and its id may be another's
             its_trials = select(trials.c.trial_id).where(trials.c.study_id == study.study_id)
+            connection.execute(its_trials.with_for_update())
             for table in TRIAL_TABLES:
                 connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
             for table in (trials, study_directions, study_user_attributes, attribute, studies):
                 connection.execute(delete(table).where(table.c.study_id == study.study_id))
-        for table in (own_epochs, own_trials, own_studies):
+        for table in (own_epochs, own_studies):
             connection.execute(delete(table).where(table.c.uuid == study.uuid))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -14,6 +15,8 @@ from optuna_study.store.studies import ours, study_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement, Connection
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import End, StudyRecord
@@ -38,7 +41,7 @@ def in_turn(store: Store) -> list[StudyRecord]:
             .where(
                 own_trials.c.uuid == own.uuid,
                 own_trials.c.token.is_not(None),
-                own_trials.c.lease_until >= store.times(connection).lease,
+                own_trials.c.lease_until >= store.times(connection).lost,
             )
             .scalar_subquery()
         )
@@ -54,24 +57,44 @@ def in_turn(store: Store) -> list[StudyRecord]:
     return [study_record(row) for row in rows]
 
 
+def reap_all(store: Store) -> None:
+    """Give back what lost workers held in any study, also in one that hands out no trials.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if not store.is_ours:
+        return
+    with store.read() as connection:
+        lost = own_trials.c.lease_until < store.times(connection).lost
+        held = _holding(connection, lost)
+    for study in held:
+        with suppress(NotFoundError):  # deleted in this very moment
+            queue.reap(store, study)
+
+
 def at_work(store: Store, study: StudyRecord) -> int:
     """How many trials of a study are held by workers that are not lost."""
     with store.read() as connection:
         query = select(func.count()).where(
             own_trials.c.uuid == study.uuid,
             own_trials.c.token.is_not(None),
-            own_trials.c.lease_until >= store.times(connection).lease,
+            own_trials.c.lease_until >= store.times(connection).lost,
         )
         return int(connection.execute(query).scalar_one())
 
 
-def give_back_lost(store: Store, owner: str) -> list[tuple[str, int]]:
+def give_back_lost(store: Store, owner: str, *, strike: bool = True) -> list[tuple[str, int]]:
     """Give back at once whatever a worker known to be dead holds: names of studies and numbers.
+
+    `strike` says that the worker was not killed from outside.
 
     Raises:
         StoreError: the store fails.
     """
-    return _settle(store, owner, lambda study: queue.give_back_owner(store, study, owner))
+    return _settle(
+        store, owner, lambda study: queue.give_back_owner(store, study, owner, strike=strike)
+    )
 
 
 def end_lost(store: Store, owner: str, end: End) -> list[tuple[str, int]]:
@@ -86,21 +109,8 @@ def end_lost(store: Store, owner: str, end: End) -> list[tuple[str, int]]:
 def _settle(
     store: Store, owner: str, settle: Callable[[StudyRecord], list[int]]
 ) -> list[tuple[str, int]]:
-    query = (
-        select(studies.c.study_id, studies.c.study_name, own_studies)
-        .select_from(ours())
-        .where(
-            own_studies.c.uuid.in_(
-                select(own_trials.c.uuid).where(
-                    own_trials.c.token.is_not(None),
-                    own_trials.c.owner.startswith(owner, autoescape=True),
-                )
-            )
-        )
-        .order_by(studies.c.study_id)
-    )
     with store.read() as connection:
-        held = [study_record(row) for row in connection.execute(query)]
+        held = _holding(connection, own_trials.c.owner.startswith(owner, autoescape=True))
     settled = []
     for study in held:
         try:
@@ -109,6 +119,18 @@ def _settle(
             continue
         settled += [(study.name, number) for number in numbers]
     return settled
+
+
+def _holding(connection: Connection, which: ColumnElement[bool]) -> list[StudyRecord]:
+    """The studies with such held trials, oldest first."""
+    uuids = select(own_trials.c.uuid).where(own_trials.c.token.is_not(None), which)
+    query = (
+        select(studies.c.study_id, studies.c.study_name, own_studies)
+        .select_from(ours())
+        .where(own_studies.c.uuid.in_(uuids))
+        .order_by(studies.c.study_id)
+    )
+    return [study_record(row) for row in connection.execute(query)]
 
 
 def progress(store: Store, study: StudyRecord | None) -> int:

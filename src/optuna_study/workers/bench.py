@@ -101,6 +101,7 @@ class Bench:
         """
         if self._only is not None:
             return self._claim_of(self._only, lease, wait)
+        turns.reap_all(self.store)  # a claim looks at its own study alone
         refusals = set()
         for study in turns.in_turn(self.store):
             found = self._claim_if_usable(study, lease, wait)

@@ -125,16 +125,16 @@ def _store(store: Store) -> Iterator[Line]:
 def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
     """Trials whose leases have run out; with `fix` they are given back."""
     with store.read() as connection:
-        now = store.times(connection).lease
+        times = store.times(connection)
     lost = [
         each
         for each in reads.progress(store, study)
-        if each.lease_until is not None and each.lease_until < now
+        if each.lease_until is not None and each.lease_until < times.lost
     ]
     returned = queue.reap(store, study) if fix and lost else []
     name = shlex.quote(study.name)
     for each in lost:
-        silent = words.duration(now - (each.lease_until or now))
+        silent = words.duration(times.lease - (each.lease_until or times.lease))
         what = (
             f"{study.name}, trial {each.number}: its worker {each.owner} is lost, the lease ran "
             f"out {silent} ago"

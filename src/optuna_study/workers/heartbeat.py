@@ -35,8 +35,8 @@ def beating(
     A jump of the wall clock is said in one line; `jumps` are kept from one block to the next, so
     that one between them, or in a block shorter than a beat, is said, too.
 
-    A store that is away costs no trial: the lease is renewed as soon as it is back, before
-    somebody else can think that it ran out.
+    A store that is away does not end the beating: the lease is renewed as soon as it is back,
+    unless it ran out meanwhile and somebody has claimed the trial since.
     """
     jumps = jumps or Jumps()
     _say(jumps.look())

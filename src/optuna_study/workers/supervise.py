@@ -89,6 +89,7 @@ class _Death:
 
     how: str
     starved: bool
+    ordered: bool  # killed by its own command, since it took too long to stop
 
 
 @dataclass
@@ -124,6 +125,7 @@ class _Crew:
     last_error: OptunaStudyError | None = None
     stopping: str | None = None  # why, once they have been told
     stop_before: float = 0.0  # monotonic time at which patience ends
+    killed: bool = False  # those that were still at work then
     backoff: Backoff = field(default_factory=Backoff)  # of a store that is away
 
 
@@ -215,6 +217,7 @@ def _ask_to_stop(crew: _Crew, why: str) -> None:
 
 
 def _kill(crew: _Crew) -> None:
+    crew.killed = True
     for slot in crew.slots:
         if slot.process is not None and _at_work(slot):
             slot.process.kill()
@@ -228,7 +231,7 @@ def _bury(crew: _Crew, slot: _Slot, how: str, *, last: bool = False) -> None:
     slot.process.close()
     slot.process = None
     if slot.outcome is None:
-        _settle(crew, slot, _Death(how, starved), last=last)
+        _settle(crew, slot, _Death(how, starved, ordered=crew.killed), last=last)
 
 
 def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
@@ -263,7 +266,7 @@ def _leave_trial(task: Task, name: str, death: _Death) -> str:
         reason = f"out of memory: the system's was used up, and its kernel killed worker {name}"
         done = turns.end_lost(task.store, name, End(EndKind.OUT_OF_MEMORY, reason))
     else:
-        done = turns.give_back_lost(task.store, name)
+        done = turns.give_back_lost(task.store, name, strike=not death.ordered)
     numbers = ", ".join(f"{number}" if task.study else f"{number} of {of}" for of, number in done)
     cause = " for want of memory" if death.starved else ""
     if not done:
