@@ -12,6 +12,7 @@ from optuna_study.definition.model import (
     PRUNERS,
     SAMPLERS,
     Baseline,
+    Claim,
     Definition,
     SearchSettings,
 )
@@ -79,6 +80,7 @@ def _definitions(draw: st.DrawFn) -> Definition:
         search=search,
         space=Space.of(draw(st.permutations(searched)), config),
         baselines=tuple(baselines),
+        claims=draw(st.just(()) | st.just((Claim(draw(TEXT), "b0", "b1", within=0.1),))),
     )
 
 
@@ -134,6 +136,11 @@ def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
         ("A small study", "Another title", []),
         ('reported = "better"', 'reported = "worse"', []),
         ('reported = "better"', "rank = 2\nfigure = {test_accuracy = 0.9}", []),
+        (
+            "[profile.cpu.train]",
+            '[[claims]]\ntext = "so"\nbetter = "plain"\nworse = "stepped"\n[profile.cpu.train]',
+            [],
+        ),
         ('name = "digits"', 'name = "digits"\nfolder = "elsewhere"', []),
     ],
 )

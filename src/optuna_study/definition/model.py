@@ -63,6 +63,16 @@ BASELINE_KEYS: Mapping[str, str] = {
 }
 """What a `[[baselines]]` table may hold, each with the sentence that documents it."""
 
+CLAIM_KEYS: Mapping[str, str] = {
+    "text": "What the source claims, in words.",
+    "better": "The baseline that it has ahead, of any group.",
+    "worse": "The one that it has behind.",
+    "measure": "What they are compared by: `test_accuracy`, or `train_accuracy`.",
+    "within": "For a claim that the two hardly differ: how far apart they may be, a fraction of "
+    "pictures such as 0.02.",
+}
+"""What a `[[claims]]` table may hold, each with the sentence that documents it."""
+
 TOP_LEVEL_KEYS: Mapping[str, str] = {
     "title": "What the study is called where there is room.",
     "source": "Where its idea comes from.",
@@ -72,6 +82,7 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
     "search": "What is optimised, by what, for how long.",
     "space": "What is searched: an entry a setting.",
     "baselines": "Configurations chosen by hand, which run first and must be beaten.",
+    "claims": "What the source says of two baselines, for a comparison to test.",
     "profile": "A smaller version of the study: [profile.cpu], for machines without a GPU.",
 }
 """What a study file may hold, each with the sentence that documents it."""
@@ -164,6 +175,20 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a source says of two baselines: that `better` is ahead by a measure of MEASURES.
+
+    With `within` it says that they hardly differ: by less than that, a fraction of pictures.
+    """
+
+    text: str
+    better: str
+    worse: str
+    measure: str = MEASURES[0]
+    within: float | None = None
+
+
+@dataclass(frozen=True)
 class Profile:
     """What a profile changes: settings and search settings by name, and whole dimensions."""
 
@@ -186,6 +211,7 @@ class StudyFile:
     search: SearchSettings
     space: tuple[Dimension, ...]
     baselines: tuple[Baseline, ...]
+    claims: tuple[Claim, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
 
 
@@ -210,6 +236,7 @@ class Definition:
     space: Space
     baselines: tuple[Baseline, ...]
     only: str | None = None
+    claims: tuple[Claim, ...] = ()
 
     @property
     def planned(self) -> tuple[Baseline, ...]:

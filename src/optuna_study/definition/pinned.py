@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.model import (
     FREE_SEARCH_KEYS,
     Baseline,
+    Claim,
     Definition,
     Figure,
     SearchSettings,
@@ -31,7 +32,7 @@ _KINDS: Mapping[str, type[Choice | IntRange | FloatRange | Breakpoints]] = {
     "breakpoints": Breakpoints,
 }
 
-_PROSE = frozenset({"title", "source", "folder", "reported", "figure", "rank"})
+_PROSE = frozenset({"title", "source", "folder", "reported", "figure", "rank", "claims"})
 """What may change freely: what a source says, and where the pictures lie (their fingerprint
 counts)."""
 
@@ -53,6 +54,11 @@ def to_json(definition: Definition) -> dict[str, Any]:
         "baselines": [_baseline_to_json(each) for each in definition.baselines],
         # Left out where it says nothing, so that studies made before it keep their hash.
         **({"only": definition.only} if definition.only else {}),
+        **(
+            {"claims": [dataclasses.asdict(each) for each in definition.claims]}
+            if definition.claims
+            else {}
+        ),
     }
 
 
@@ -72,6 +78,7 @@ def from_json(plain: Mapping[str, Any]) -> Definition:
         space=Space.of([_dimension_from_json(each) for each in plain["space"]], config),
         baselines=tuple(_baseline_from_json(each) for each in plain["baselines"]),
         only=plain.get("only"),
+        claims=tuple(Claim(**each) for each in plain.get("claims", ())),
     )
 
 

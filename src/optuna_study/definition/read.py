@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.definition.claims import read_claims
 from optuna_study.definition.entries import read_space
 from optuna_study.definition.model import (
     BASELINE_KEYS,
@@ -166,6 +167,7 @@ def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems)
     space = read_space(raw.get("space", {}), "space", problems)
     if not space and not problems.at("space"):
         problems.add("space", "is empty: name at least one setting to search")
+    baselines = _read_baselines(raw.get("baselines", []), problems)
     return StudyFile(
         name=name,
         path=path,
@@ -176,7 +178,8 @@ def _read(raw: dict[str, Any], name: str, path: Path | None, problems: Problems)
         config=config,
         search=SearchSettings(**search),
         space=space,
-        baselines=_read_baselines(raw.get("baselines", []), problems),
+        baselines=baselines,
+        claims=read_claims(raw.get("claims", []), [each.name for each in baselines], problems),
         profiles=_read_profiles(raw.get("profile", {}), problems),
     )
 

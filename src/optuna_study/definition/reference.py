@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.entries import NOT_SEARCHED
 from optuna_study.definition.model import (
     BASELINE_KEYS,
+    CLAIM_KEYS,
     DATA_KEYS,
     PINNED,
     TOP_LEVEL_KEYS,
@@ -51,7 +52,7 @@ def page() -> str:
     blocks += [_section("train", _TRAIN, _readers()), _section("search", _SEARCH)]
     blocks.append(_SPACE.format(unsearched=_code(sorted(NOT_SEARCHED))))
     blocks.append(_BASELINES.format(keys=_keys(BASELINE_KEYS), pinned=_code(sorted(PINNED))))
-    blocks += [_PROFILE, _CHANGES]
+    blocks += [_CLAIMS.format(keys=_keys(CLAIM_KEYS)), _PROFILE, _CHANGES]
     return "\n".join(block.strip() + "\n" for block in blocks)
 
 
@@ -233,6 +234,22 @@ study of its own (`NAME@baselines`), and sets what the source saw beside mean, s
 on the held-out pictures; `figure` and `rank` let it say whether the source's order holds.
 """
 
+_CLAIMS = """
+## [[claims]]
+
+What the source says of two baselines that no order within a group says. A comparison prints
+each claim and whether it holds.
+
+```toml
+[[claims]]
+text = "trained a third longer, batches of 16 beat batches of 8"
+better = "longer"
+worse = "strategy-3"
+```
+
+{keys}
+"""
+
 _PROFILE = """
 ## [profile.cpu]
 
@@ -265,9 +282,9 @@ _CHANGES = """
 The profile and stand-in data are part of a study's name, so that results never mix:
 `alexnet_pokemon`, `alexnet_pokemon@cpu`, `alexnet_pokemon@cpu-rendered`. A study keeps the
 definition it was made with. `trials` and `timeout` may change at any time, and so may `title`,
-`source`, `reported`, `figure`, `rank` and the place of the folder; with any other change `launch`
-says what differs, such as `space.lr.high: 0.1 -> 0.3`, and `launch --name OTHER` makes a further
-study.
+`source`, `reported`, `figure`, `rank`, `claims` and the place of the folder; with any other
+change `launch` says what differs, such as `space.lr.high: 0.1 -> 0.3`, and `launch --name OTHER`
+makes a further study.
 """
 
 if __name__ == "__main__":

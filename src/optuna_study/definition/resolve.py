@@ -97,6 +97,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
         search=_search(file, overrides),
         space=Space.of(usable, config),
         baselines=baselines,
+        claims=file.claims,
     )
     for baseline in baselines:
         _check_baseline(definition, baseline, problems)
