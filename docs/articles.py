@@ -50,6 +50,7 @@ ARTICLES = {
         "mnist_cnn",
         "lenet_cifar10",
         "vgg_cifar10",
+        "residual_cifar10",
     ),
     "D. AlexNet in detail": (),
     "E. An MNIST network improved one piece at a time": ("mnist_mlp",),

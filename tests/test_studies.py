@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -15,8 +16,161 @@ from optuna_study.definition.resolve import (
     to_json,
 )
 from optuna_study.space.build import build
+from optuna_study.training.config import SECTION_OF, get_setting
+
+if TYPE_CHECKING:
+    from optuna_study.training.config import Setting
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
+
+# What the articles say of their other rows, and what is a control of one; by study, group and row,
+# in the order in which they stand. A row names what it must have; what it does not name it has in
+# common with the rows of its group.
+Facts: TypeAlias = "dict[str, dict[str, dict[str, Setting]]]"
+FLOWERS = "alexnet_flower"  # it has the first article's ten rows, too
+
+CONVNET: Facts = {
+    "optimizer": {
+        "adam": {"optimizer": "adam", "lr": 1e-3},
+        "sgd": {"optimizer": "sgd", "lr": 1e-4},
+        "momentum": {"optimizer": "momentum", "lr": 1e-4, "momentum": 0.9},
+        "adagrad": {"optimizer": "adagrad", "lr": 0.01},
+        "rmsprop": {"optimizer": "rmsprop", "lr": 1e-3, "momentum": 0.0},
+    },
+    "pictures-a-step": {
+        "one-picture": {"optimizer": "sgd", "batch_size": 1, "lr": 1e-3},
+        "mini-batch": {"optimizer": "sgd", "batch_size": 20, "lr": 0.01},
+        # A step of gd is an epoch, so only epochs of its own show anything.
+        "full-batch": {"optimizer": "gd", "batch_size": 100, "lr": 0.05, "epochs": 100},
+    },
+    "activation": {
+        "sigmoid": {"activation": "sigmoid"},
+        "tanh": {"activation": "tanh"},
+        "relu": {"activation": "relu"},
+        "leaky-relu": {"activation": "leaky_relu"},
+        "elu": {"activation": "elu"},
+        "maxout": {"activation": "maxout"},
+    },
+    "initial-weights": {
+        "zeros": {"initialisation": "zeros"},
+        "normal": {"initialisation": "normal", "initialisation_std": 0.02},
+        "truncated-normal": {"initialisation": "truncated_normal", "initialisation_std": 0.02},
+        "glorot": {"initialisation": "xavier"},
+        "he": {"initialisation": "he"},
+        "one-layer-zeros": {"variant": "one_layer", "initialisation": "zeros"},
+        "one-layer-glorot": {"variant": "one_layer", "initialisation": "xavier"},
+    },
+    "batch-norm": {
+        "batch-norm": {"variant": "batch_norm", "normalisation": "batch"},
+        "without-batch-norm": {"variant": "batch_norm", "normalisation": "none"},
+    },
+    "advice": {
+        "half-the-pictures": {"subset": 0.5},
+        "all-pictures": {"subset": 1.0},
+        "twice-the-steps": {"epochs": 10},
+    },
+}
+
+LENET: Facts = {
+    "transform": {
+        "lenet": {"augmentation": "none"},
+        "flip": {"augmentation": "flip"},
+        "crop-and-flip": {"augmentation": "crop+flip"},
+    },
+    "shuffle": {
+        "shuffled": {"shuffle": "every_epoch"},
+        "shuffled-once": {"shuffle": "once"},
+    },
+}
+
+VGG: Facts = {
+    "transform": {
+        "vgg": {"augmentation": "crop+flip"},
+        "no-transform": {"augmentation": "none"},
+        "flip": {"augmentation": "flip"},
+    },
+    "width-or-depth": {
+        "narrow": {"variant": "small", "width": 0.0625},
+        "wide": {"variant": "small", "width": 0.125},
+        "deep": {"variant": "vgg16", "width": 0.0625},
+    },
+}
+
+RESIDUAL: Facts = {
+    "residual-or-plain": {
+        "residual-8": {"variant": "resnet8"},
+        "plain-8": {"variant": "plain8"},
+        "residual-20": {"variant": "resnet20"},
+        "plain-20": {"variant": "plain20"},
+    },
+}
+
+PERMUTED: Facts = {
+    "permuted": {
+        "plain": {"pixels": "plain"},
+        "permuted": {"pixels": "permuted"},
+    },
+}
+
+# Of the flower study: what the first article asks, and the rows of the fourth.
+FLOWER: Facts = {
+    "subset": {
+        "subset-25": {"subset": 0.25},
+        "subset-50": {"subset": 0.5},
+        "subset-100": {"subset": 1.0},
+    },
+    "augmentation": {
+        "augmentation-off": {"augmentation": "none"},
+        "augmentation-on": {"augmentation": "crop+flip"},
+        "augmentation-colours": {"augmentation": "crop+flip+pca_jitter"},
+        "ten-crop": {"augmentation": "crop+flip+pca_jitter", "evaluation": "ten_crop"},
+    },
+    "towers": {
+        "two-towers": {"variant": "original"},
+        "one-tower": {"variant": "single_tower"},
+        "single-gpu": {
+            "variant": "batch_norm",
+            "normalisation": "batch",
+            "dropout": 0.25,
+            "weight_decay": 4e-4,  # 2 x 2e-4, since the article squares without a half
+        },
+    },
+    "pooling": {
+        "overlapping": {"pooling": "overlapping"},
+        "plain-pools": {"pooling": "plain"},
+    },
+}
+
+FACTS = {
+    FLOWERS: FLOWER,
+    "convnet_cifar10": CONVNET,
+    "lenet_cifar10": LENET,
+    "mnist_cnn": PERMUTED,
+    "mnist_fc": PERMUTED,
+    "residual_cifar10": RESIDUAL,
+    "vgg_cifar10": VGG,
+}
+
+# What all rows of a study have besides: the nets of the articles and how they were trained.
+BASES: dict[str, dict[str, Setting]] = {
+    "alexnet_flower": {"optimizer": "sgd", "lr": 0.01, "batch_size": 16, "initialisation": "he"},
+    "convnet_cifar10": {"width": 1.0, "image_size": 32, "memory_format": "channels_last"},
+    "lenet_cifar10": {"activation": "relu", "normalisation": "none", "optimizer": "adam"},
+    "mnist_cnn": {"variant": "default", "activation": "relu", "normalisation": "none"},
+    "mnist_fc": {"variant": "8-8", "activation": "relu", "normalisation": "none"},
+    "residual_cifar10": {"activation": "relu", "normalisation": "batch"},
+    "vgg_cifar10": {"activation": "relu", "normalisation": "batch"},
+}
+
+MODELS = {
+    "alexnet_flower": "alexnet",
+    "convnet_cifar10": "convnet",
+    "lenet_cifar10": "lenet",
+    "mnist_cnn": "cnn",
+    "mnist_fc": "mlp",
+    "residual_cifar10": "residual",
+    "vgg_cifar10": "vgg",
+}
 
 ARTICLE = {  # activation, lr, breakpoints, batch, epochs of the ten of the first article
     "sigmoid": ("sigmoid", 0.01, (), 8, 150),
@@ -101,6 +255,7 @@ def test_the_studies_of_the_articles_are_here() -> None:
         "mnist_cnn",
         "mnist_fc",
         "mnist_mlp",
+        "residual_cifar10",
         "spiral",
         "vgg_cifar10",
     ]
@@ -120,7 +275,7 @@ def test_every_study_runs_without_a_download_and_cites_its_source(path: Path) ->
 def test_a_cpu_profile_pins_one_thread_and_still_searches(path: Path) -> None:
     definition = resolve(read_study_file(path), "cpu", threads=2)
     assert definition.config.train.threads == 1
-    assert definition.search.trials > len(definition.baselines)
+    assert definition.search.trials >= 2 * len(definition.planned), "half of them is searched"
 
 
 @pytest.mark.parametrize("profile", ["full", "cpu"])
@@ -132,12 +287,44 @@ def test_the_flower_study_has_the_space_and_the_baselines_of_the_first(profile: 
         assert flower.space.dimensions == pokemon.space.dimensions
         assert shared == list(pokemon.baselines)
     assert [each.name for each in shared] == [each.name for each in pokemon.baselines]
-    groups: dict[str, list[object]] = {each.group: [] for each in flower.baselines}
-    for each in flower.baselines:
-        config = baseline_config(flower, each)
-        groups[each.group].append((config.data.subset, config.data.augmentation))
-    assert groups["subset"] == [(0.25, "none"), (0.5, "none"), (1.0, "none")]
-    assert groups["augmentation"] == [(1.0, "none"), (1.0, "crop+flip+pca_jitter")]
+    assert flower.planned == tuple(shared), "a search starts from the article's own ten"
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_rows_of_the_articles_are_their_own(name: str) -> None:
+    definition = resolve(read_study_file(_study(name)), "full")
+    assert definition.config.model.name == MODELS[name]
+    own = [each for each in definition.baselines if each.name not in ARTICLE or name != FLOWERS]
+    rows = {row: (group, facts) for group, of in FACTS[name].items() for row, facts in of.items()}
+    assert [(each.name, each.group) for each in own] == [(row, rows[row][0]) for row in rows]
+    for baseline in own:
+        config = baseline_config(definition, baseline)
+        wanted = {**BASES[name], **rows[baseline.name][1]}
+        assert {key: get_setting(config, key) for key in wanted} == wanted, baseline.name
+
+
+@pytest.mark.parametrize("profile", ["full", "cpu"])
+@pytest.mark.parametrize("name", FACTS)
+def test_the_rows_of_a_group_differ_in_what_they_are_about(name: str, profile: str) -> None:
+    """All but what a row names is the same in its group, so that a table compares one thing."""
+    definition = resolve(read_study_file(_study(name)), profile)
+    for group, rows in FACTS[name].items():
+        about = {key for facts in rows.values() for key in facts}
+        configs = [
+            baseline_config(definition, each)
+            for each in definition.baselines
+            if each.group == group
+        ]
+        for key in SECTION_OF.keys() - about:
+            assert len({get_setting(config, key) for config in configs}) == 1, (group, key)
+
+
+@pytest.mark.parametrize(("profile", "steps", "every"), [("full", 5000, 1000), ("cpu", 500, 100)])
+def test_the_second_articles_steps_are_counted(profile: str, steps: int, every: int) -> None:
+    """Of the full study where the file has enough pictures, as all of CIFAR-10 has."""
+    config = resolve(read_study_file(_study("convnet_cifar10")), profile).config
+    assert config.data.picture_limit / config.train.batch_size == every
+    assert every * config.train.epochs == steps
 
 
 @pytest.mark.parametrize("profile", ["full", "cpu"])
