@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from optuna_study.errors import StoreError
 from optuna_study.store import reads, studies
 from optuna_study.store.open import STATEMENT_SECONDS, open_store, optuna_storage
 from optuna_study.store.records import EndKind
@@ -39,13 +40,26 @@ PASSWORD = "pooled-s3cret"
 
 
 @pytest.fixture
-def pooled_url(empty_postgres: str, unused_port: int) -> Iterator[str]:
-    """The URL of an empty database behind PgBouncer, which has four connections to it."""
+def folder() -> Iterator[Path]:
+    """A folder for PgBouncer's files: not pytest's own, which is for the tests' user alone."""
     if PROGRAM is None:
         pytest.skip("no pgbouncer: Debian's package of that name is not installed")
-    server = make_url(empty_postgres)
-    # Not pytest's own folder, which is for the user that runs the tests alone.
-    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    made = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def pooled_url(empty_postgres: str, unused_port: int, folder: Path) -> Iterator[str]:
+    """The URL of an empty database behind PgBouncer, which has four connections to it."""
+    with pgbouncer(empty_postgres, unused_port, folder, {}) as url:
+        yield url
+
+
+@contextmanager
+def pgbouncer(server_url: str, port: int, folder: Path, changes: dict[str, str]) -> Iterator[str]:
+    """A PgBouncer on a port of this machine, in front of a server's database."""
+    server = make_url(server_url)
     settings = the_manual_s_file()
     line = dict(pair.split("=", 1) for pair in shlex.split(settings["databases"]["optuna"]))
     line |= {
@@ -58,19 +72,58 @@ def pooled_url(empty_postgres: str, unused_port: int) -> Iterator[str]:
     settings["pgbouncer"].update(
         {
             "listen_addr": "127.0.0.1",
-            "listen_port": str(unused_port),
+            "listen_port": str(port),
             "auth_file": str(folder / "userlist.txt"),
             "default_pool_size": str(SERVER_CONNECTIONS),
             "unix_socket_dir": "",
         }
+        | changes
     )
     (folder / "userlist.txt").write_text(f'"worker" "{PASSWORD}"\n')
     process = start(folder, settings, socket_owner(line["host"]))
-    wait_for(process, unused_port, folder / "said")
-    yield f"postgresql://worker:{PASSWORD}@127.0.0.1:{unused_port}/optuna"
-    process.terminate()
-    process.wait()
-    shutil.rmtree(folder)
+    wait_for(process, port, folder / "said")
+    try:
+        yield f"postgresql://worker:{PASSWORD}@127.0.0.1:{port}/optuna"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A certificate for 127.0.0.1 that vouches for itself; its key lies beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    made = folder / f"{name}.crt"
+    command = "openssl req -x509 -nodes -newkey rsa:2048 -days 2 -subj /CN=127.0.0.1"
+    files: list[str | Path] = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        made.with_suffix(".key"),
+    ]
+    subprocess.run([*command.split(), *files, "-out", made], check=True, capture_output=True)
+    return made
+
+
+def test_tls_parameters_of_the_url_are_heeded(
+    empty_postgres: str, unused_port: int, folder: Path
+) -> None:
+    server, other = certificate(folder, "server"), certificate(folder, "other")
+    encrypted = {
+        "client_tls_sslmode": "require",
+        "client_tls_cert_file": str(server),
+        "client_tls_key_file": str(server.with_suffix(".key")),
+    }
+    with pgbouncer(empty_postgres, unused_port, folder, encrypted) as url:
+        store = open_store(f"{url}?sslmode=verify-full&sslrootcert={server}", create=True)
+        with store.write() as connection:
+            driver: Any = connection.connection.driver_connection
+            assert driver.pgconn.ssl_in_use
+        store.close()
+        with pytest.raises(StoreError, match="certificate verify failed"):
+            open_store(f"{url}?sslmode=verify-full&sslrootcert={other}")
+        with pytest.raises(StoreError, match="SSL required"):
+            open_store(f"{url}?sslmode=disable")
 
 
 def the_manual_s_file() -> configparser.RawConfigParser:
