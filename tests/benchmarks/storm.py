@@ -22,7 +22,7 @@ from stand import KINDS, fresh_store, machine, make_study, say
 from optuna_study.definition.resolve import from_json
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
-from optuna_study.search.pruner import never
+from optuna_study.search.pruner import decide, never
 from optuna_study.space.build import build
 from optuna_study.store.open import open_store
 from optuna_study.training.config import with_settings
@@ -101,7 +101,8 @@ def storm(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         start = partial(begin, workspace=Workspace(folder), epoch_seconds=arguments.epoch_seconds)
 
         def work(_place: int) -> None:
-            Desk(url, study.name, start, arguments.lease, never).work()
+            decides = decide if arguments.prune else never
+            Desk(url, study.name, start, arguments.lease, decides).work()
 
         ran = run_crew(
             arguments.workers, work, kill_every=arguments.kill_every, seed=arguments.seed
@@ -136,6 +137,7 @@ def main() -> int:
     parser.add_argument("--epoch-seconds", type=float, default=0.03)
     parser.add_argument("--kill-every", type=float, default=2.0, help="seconds")
     parser.add_argument("--lease", type=float, default=3.0, help="seconds")
+    parser.add_argument("--prune", action="store_true", help="give trials up at the rungs")
     parser.add_argument("--seed", type=int, default=1, help="of who is killed")
     arguments = parser.parse_args()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "store"})
