@@ -50,7 +50,7 @@ def counted(
     """What became of a study; `undisturbed` gives the curve that a trial has without a storm.
 
     `ends_written` counts changes to an ended state, `strikes` deaths without a new checkpoint;
-    a pruned trial is as undisturbed when it is so as far as it got.
+    a trial that was pruned or diverged is as undisturbed when it is so as far as it got.
     """
     trials = reads.trials(store, study)
     with store.read() as connection:
@@ -61,13 +61,14 @@ def counted(
     as_undisturbed = {
         trial.number
         for trial in trials
-        if trial.end in (EndKind.COMPLETED, EndKind.PRUNED)
+        if trial.end in (EndKind.COMPLETED, EndKind.PRUNED, EndKind.DIVERGED)
         and _figures(curves[trial.number]) == _figures(undisturbed(trial)[: trial.epochs])
     }
     return {
         "ended": sum(trial.end is not None for trial in trials),
         "completed": sum(trial.end is EndKind.COMPLETED for trial in trials),
         "pruned": sum(trial.end is EndKind.PRUNED for trial in trials),
+        "diverged": sum(trial.end is EndKind.DIVERGED for trial in trials),
         "running": sum(trial.state is TrialState.RUNNING for trial in trials),
         "waiting": sum(trial.state is TrialState.WAITING for trial in trials),
         "missing": len(set(range(study.budget)) - {trial.number for trial in trials}),
