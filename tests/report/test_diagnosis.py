@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ import pytest
 import torch
 
 from optuna_study.paths import Workspace
+from optuna_study.report.curves import expected
 from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose
 from optuna_study.search.objective import recorded
 from optuna_study.store.records import EpochRecord
 from optuna_study.training import loop
-from optuna_study.training.chance import chance_gradient, chance_loss
-from optuna_study.training.config import DataSettings, TrainConfig, with_settings
+from optuna_study.training.chance import bias_gradient
+from optuna_study.training.config import DataSettings, TrainConfig, get_setting, with_settings
 from optuna_study.training.data import load_data
 from optuna_study.training.divergence import Guessing
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
 
 LEVEL = math.log(5)
-EXPECTED = Expected(Guessing(LEVEL, 0.2), chance_gradient("cross_entropy", [9] * 5, 8), 10)
+BIASES = partial(bias_gradient, "cross_entropy", [9] * 5, 8)
+EXPECTED = Expected(Guessing(LEVEL, 0.2), BIASES, 10)
 HEALTHY = [1.5, 1.1, 0.8, 0.6, 0.5, 0.42, 0.36, 0.32, 0.3, 0.29]
 
 
@@ -78,6 +81,10 @@ HAND_MADE = {
         Pattern.LR_TOO_LARGE,
     ),
     "flat, then a drop": (make([1.61] * 4 + [1.5, 0.9, 0.6, 0.4]), Pattern.POOR_INITIALISATION),
+    "down, flat, then a drop": (
+        make([3.4, 2.2, 1.62, 1.61, 1.61, 1.61, 0.9, 0.6]),  # from outputs of zero, of bce
+        Pattern.POOR_INITIALISATION,
+    ),
     "flat without a gradient": (make([1.61] * 6, norm=0.3), Pattern.POOR_INITIALISATION),
     "rises from the start": (make([1.7, 2.0, 2.4, 2.9, 3.6, 4.4]), Pattern.DIVERGING),
     "thrown up, then flat": (make([40.0, 1.7, 1.66, 1.64, 1.65]), Pattern.DIVERGING),
@@ -112,9 +119,8 @@ def test_the_scale_of_the_loss_does_not_matter(name: str, scale: float) -> None:
         for epoch in curve
     ]
     level = Guessing(LEVEL * scale, 0.2)
-    assert (
-        diagnose(scaled, replace(EXPECTED, guessing=level, epochs=len(curve))).pattern is pattern
-    )
+    held_against = Expected(level, lambda loss: BIASES(loss=loss / scale), len(curve))
+    assert diagnose(scaled, held_against).pattern is pattern
 
 
 def test_the_sentences_carry_the_figures() -> None:
@@ -187,19 +193,38 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         run = loop.prepare(config, digits, torch.device("cpu"))
         curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
         counts = torch.bincount(run.data.train_labels).tolist()
-        loss, epochs = config.train.loss, config.train.epochs
-        batch = run.pictures_per_step
-        guessing = Guessing(chance_loss(loss, counts), max(counts) / sum(counts))
-        return diagnose(curve, Expected(guessing, chance_gradient(loss, counts, batch), epochs))
+        return diagnose(curve, expected(partial(get_setting, config), counts))
 
     yield train
     torch.set_num_threads(threads)
 
 
+LOSSES = {
+    "cross_entropy": {},
+    "bce": {"loss": "bce"},
+    "mse": {"loss": "mse"},
+    "mse of the activation": {"loss": "mse", "mse_of": "activation", "activation": "leaky_relu"},
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_of_zero_are_told_whatever_the_loss(trained: Any, loss: str) -> None:
+    """Output biases start at zero and may be on their way to chance when the run is given up."""
+    found = trained(**LOSSES[loss], initialisation="zeros")
+    assert found.pattern is Pattern.POOR_INITIALISATION, found
+
+
+@pytest.mark.parametrize(
+    ("loss", "lr"), [("cross_entropy", 0.01), ("cross_entropy", 0.1), ("bce", 0.01), ("mse", 0.01)]
+)
+def test_saturated_units_are_dead_whatever_the_loss(trained: Any, loss: str, lr: float) -> None:
+    found = trained(loss=loss, activation="sigmoid", lr=lr)
+    assert found.pattern is Pattern.DEAD, found
+
+
 @pytest.mark.parametrize(
     ("settings", "pattern"),
     [
-        ({"initialisation": "zeros"}, Pattern.POOR_INITIALISATION),
         ({"initialisation": "normal", "initialisation_std": 0.01}, Pattern.POOR_INITIALISATION),
         (
             {
@@ -209,7 +234,6 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             },
             Pattern.POOR_INITIALISATION,  # flat for eight epochs, then a drop
         ),
-        ({"activation": "sigmoid"}, Pattern.DEAD),
         ({"lr": 0.8}, Pattern.DIVERGING),
         ({"breakpoints": ((3, 0.8),)}, Pattern.DIVERGING),
         ({"lr": 1e-4, "epochs": 5}, Pattern.TOO_SLOW),

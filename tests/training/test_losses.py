@@ -9,7 +9,7 @@ import torch
 
 from optuna_study.errors import UsageError
 from optuna_study.training import losses
-from optuna_study.training.chance import chance_gradient, chance_loss
+from optuna_study.training.chance import bias_gradient, chance_loss
 from optuna_study.training.config import TrainConfig, with_settings
 
 if TYPE_CHECKING:
@@ -87,23 +87,51 @@ def test_chance_of_even_classes() -> None:
     assert chance_loss("mse", [9] * 5) == pytest.approx(0.16)
 
 
+def gradient_of_biases(
+    loss: Callable[..., torch.Tensor], row: torch.Tensor, shares: torch.Tensor
+) -> float:
+    """The root mean square of the gradient norm of a row of outputs, over batches of eight."""
+    draws, draw = 3000, torch.Generator().manual_seed(1)
+    biases = row.repeat(draws, 1).requires_grad_()
+    labels = torch.multinomial(shares, 8 * draws, replacement=True, generator=draw)
+    torch.autograd.backward(loss(biases.repeat_interleave(8, dim=0), labels) * draws)
+    assert biases.grad is not None
+    return biases.grad.square().sum(dim=1).mean().sqrt().item()
+
+
+def at_chance(name: str, shares: torch.Tensor) -> torch.Tensor:
+    return shares.log() if name == "cross_entropy" else torch.logit(shares)
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "mse", "bce"])
 @pytest.mark.parametrize("counts", [[10, 10, 10], [25, 4, 1]])
 def test_the_gradient_at_chance_level_is_that_of_the_output_biases(
     name: str, counts: list[int]
 ) -> None:
     shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
-    logits = shares.log() if name == "cross_entropy" else torch.logit(shares)
-    draw = torch.Generator().manual_seed(1)
-    squares = []
-    for _ in range(3000):
-        biases = logits.clone().requires_grad_()
-        labels = torch.multinomial(shares, 8, replacement=True, generator=draw)
-        torch.autograd.backward(get_loss(name)(biases.expand(8, 3), labels))
-        assert biases.grad is not None
-        squares.append(biases.grad.square().sum().item())
-    root = math.sqrt(sum(squares) / len(squares))
-    assert chance_gradient(name, counts, 8) == pytest.approx(root, rel=0.05)
+    root = gradient_of_biases(get_loss(name), at_chance(name, shares), shares)
+    told = bias_gradient(name, counts, 8, chance_loss(name, counts))
+    assert told == pytest.approx(root, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "bce", "mse of the activation"])
+@pytest.mark.parametrize("counts", [[10, 10, 10], [3] * 10, [25, 4, 1]])
+@pytest.mark.parametrize("way", [0.0, 0.3, 0.7])
+def test_on_their_way_to_chance_the_output_biases_have_no_more_than_their_loss_tells(
+    name: str, counts: list[int], way: float
+) -> None:
+    """They start at zero, which is chance level for cross entropy and even classes alone."""
+    shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+    of_activation = name == "mse of the activation"
+    name = name.partition(" ")[0]
+    settings = {"mse_of": "activation", "activation": "elu"} if of_activation else {}
+    loss = get_loss(name, **settings)
+    row = way * (shares if of_activation else at_chance(name, shares))
+    every = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    reached = loss(row.expand(len(every), len(counts)), every).item()
+    root = gradient_of_biases(loss, row, shares)
+    told = bias_gradient(name, counts, 8, reached, sigmoid=not of_activation)
+    assert 0.5 * told < root < 1.1 * told
 
 
 def test_unknown_loss() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose, lower_rate
@@ -12,12 +13,12 @@ from optuna_study.store import reads
 from optuna_study.store.aggregates import recorded_epochs
 from optuna_study.store.records import EndKind
 from optuna_study.training.catalogue import FULL_BATCH
-from optuna_study.training.chance import chance_gradient, chance_loss
-from optuna_study.training.config import SECTION_OF, DivergenceKind
+from optuna_study.training.chance import bias_gradient, chance_loss
+from optuna_study.training.config import SECTION_OF, SECTIONS, DivergenceKind
 from optuna_study.training.divergence import Guessing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
@@ -49,10 +50,10 @@ def read_trial(
 
     The epoch in which a trial diverges has no figures and is not stored: its end speaks for it.
     """
-    expected = _expected(study, trial)
-    if expected is None or not (curve or trial.end is EndKind.DIVERGED):
+    counts: Sequence[int] | None = study.environment.get(CLASS_COUNTS)
+    if not counts or not (curve or trial.end is EndKind.DIVERGED):
         return None
-    found = diagnose(curve, expected)
+    found = diagnose(curve, expected(partial(_setting, study, trial), counts))
     if trial.end is not EndKind.DIVERGED or not trial.reason:
         return found
     kind, _, message = trial.reason.partition(": ")
@@ -64,6 +65,19 @@ def read_trial(
         return found
     pattern = Pattern.DEAD if kind == DivergenceKind.DEAD else Pattern.LR_TOO_LARGE
     return replace(found, pattern=pattern, cause=message, advice=_ADVICE[pattern])
+
+
+def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
+    """What the curve of a run with such settings, on so many pictures a class, is held against."""
+    loss, pictures = str(setting("loss")), sum(counts)
+    full_batch = setting("optimizer") in FULL_BATCH
+    batch_size = pictures if full_batch else min(int(setting("batch_size")), pictures)
+    sigmoid = "sigmoid" in (setting("mse_of"), setting("activation"))
+    return Expected(
+        guessing=Guessing(chance_loss(loss, counts), max(counts) / pictures),
+        bias_gradient=partial(bias_gradient, loss, counts, batch_size, sigmoid=sigmoid),
+        epochs=int(setting("epochs")),
+    )
 
 
 def read_study(store: Store, study: StudyRecord) -> list[Reading]:
@@ -106,22 +120,9 @@ _ADVICE = {
 }
 
 
-def _expected(study: StudyRecord, trial: TrialRecord) -> Expected | None:
-    counts: Sequence[int] | None = study.environment.get(CLASS_COUNTS)
-    if not counts:
-        return None
-    loss = str(_setting(study, trial, "loss"))
-    batch_size = min(int(_setting(study, trial, "batch_size")), sum(counts))
-    if _setting(study, trial, "optimizer") in FULL_BATCH:
-        batch_size = sum(counts)
-    return Expected(
-        guessing=Guessing(chance_loss(loss, counts), max(counts) / sum(counts)),
-        bias_gradient=chance_gradient(loss, counts, batch_size),
-        epochs=int(_setting(study, trial, "epochs")),
-    )
-
-
 def _setting(study: StudyRecord, trial: TrialRecord, name: str) -> Any:
     """A setting of a trial, without building its whole configuration."""
-    default = study.definition["config"][SECTION_OF[name]][name]
-    return trial.fixed.get(name, trial.parameters.get(name, default))
+    section = SECTION_OF[name]
+    # A study may have been made before there was such a setting.
+    base = study.definition["config"][section].get(name, getattr(SECTIONS[section], name))
+    return trial.fixed.get(name, trial.parameters.get(name, base))

@@ -50,12 +50,12 @@ class Pattern(StrEnum):
 class Expected:
     """What a curve is held against.
 
-    `bias_gradient` is the gradient norm that the output biases alone have at chance level,
-    `epochs` how many the run was to have.
+    `bias_gradient` gives the gradient norm that the output biases alone have at a loss, where a
+    model answers the same for every picture; `epochs` is how many the run was to have.
     """
 
     guessing: Guessing
-    bias_gradient: float
+    bias_gradient: Callable[[float], float]
     epochs: int
 
 
@@ -202,21 +202,23 @@ def _never_learned(curve: _Curve) -> Diagnosis | None:
     if count < len(curve.epochs) or count < FEWEST:
         return None
     norms = [epoch.gradient_norm for epoch in curve.epochs]
-    silence = SILENT * curve.expected.bias_gradient
-    later = median(norms[1:])
+    biases = [curve.expected.bias_gradient(loss) for loss in curve.losses]
+    silent = [norm < SILENT * bias for norm, bias in zip(norms, biases, strict=True)]
+    later, own = median(norms[1:]), median(biases[1:])
     where = (
         f"At chance level for all {count} epochs: training loss {last.train_loss:.4g} and "
         f"accuracy {last.train_accuracy:.0%}, where guessing gives {curve.level:.4g}"
     )
-    if max(norms[0], later) < silence:
+    still = sum(silent[1:]) > len(silent[1:]) / 2
+    if silent[0] and still:
         return Diagnosis(
             Pattern.POOR_INITIALISATION,
             f"{where}; the gradient norm of {later:.2g} is what the output biases alone have "
-            f"({curve.expected.bias_gradient:.2g}), so none reaches the weights.",
+            f"({own:.2g}), so none reaches the weights.",
             "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
             "layers: weights of zero, or far too small, pass nothing on.",
         )
-    if later < silence:
+    if still:
         return Diagnosis(
             Pattern.DEAD,
             f"{where}; the gradient norm fell from {norms[0]:.2g} in epoch 1 to {later:.2g}, "
@@ -237,16 +239,19 @@ def _never_learned(curve: _Curve) -> Diagnosis | None:
 def _plateau(curve: _Curve) -> Diagnosis | None:
     """Flat at first, then a sudden drop."""
     count = curve.chance_epochs
-    if count < max(FEWEST, len(curve.epochs) // 10) or count == len(curve.epochs):
+    if count == len(curve.epochs):
         return None
-    if max(curve.losses[:count]) > FLAT * curve.level:
-        return None  # not flat: it came down from above
-    soon = curve.epochs[count : count + max(2, count // 2)]
+    # Outputs of zero cost more than guessing by mse and bce: the way down from there is not flat.
+    falling = [index for index in range(count) if curve.losses[index] > FLAT * curve.level]
+    flat = count - (falling[-1] + 1 if falling else 0)
+    if flat < max(FEWEST, len(curve.epochs) // 10):
+        return None
+    soon = curve.epochs[count : count + max(2, flat // 2)]
     if min(epoch.train_loss for epoch in soon) > DROP * curve.level:
         return None
     return Diagnosis(
         Pattern.POOR_INITIALISATION,
-        f"The training loss stayed at {curve.epochs[count - 1].train_loss:.4g} for {count} epochs "
+        f"The training loss stayed at {curve.epochs[count - 1].train_loss:.4g} for {flat} epochs "
         f"and then fell to {soon[-1].train_loss:.4g} by epoch {soon[-1].epoch}.",
         "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
         f"layers: that saves the first {count} epochs.",
