@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
 from optuna_study.training import loop, losses
+from optuna_study.training.config import TrainConfig, with_settings
 from optuna_study.training.data import to_input
 from optuna_study.training.evaluation import answers, averaged, ten_crops
 from optuna_study.training.predict import predict, save_model
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optuna_study.training.config import TrainConfig
     from optuna_study.training.data import DeviceData
 
 CPU = torch.device("cpu")
+
+
+def with_loss(loss: str, **settings: Any) -> TrainConfig:
+    return with_settings(TrainConfig(), {"loss": loss, **settings})
 
 
 def plain_crops(images: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
@@ -62,24 +66,32 @@ def test_probabilities_are_averaged_not_logits(loss: str) -> None:
     if loss == "cross_entropy":
         powers = np.exp(raw - raw.max(axis=2, keepdims=True))
         expected = (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0)
-        got = averaged(loss, logits).softmax(1)
+        got = averaged(with_loss(loss), logits).softmax(1)
     else:
         expected = (1 / (1 + np.exp(-raw))).mean(axis=0)
-        got = averaged(loss, logits).sigmoid()
+        got = averaged(with_loss(loss), logits).sigmoid()
     torch.testing.assert_close(got.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
 def test_one_answer_is_its_own_average(loss: str) -> None:
     logits = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(4))
-    own = losses.probabilities(loss, logits[0])
-    torch.testing.assert_close(losses.probabilities(loss, averaged(loss, logits)), own)
+    config = with_loss(loss)
+    own = losses.probabilities(config, logits[0])
+    torch.testing.assert_close(losses.probabilities(config, averaged(config, logits)), own)
+
+
+def test_outputs_that_mse_takes_through_the_activation_are_averaged_as_they_are() -> None:
+    """They are compared with the targets as they are, so no sigmoid belongs to them."""
+    config = with_loss("mse", mse_of="activation", activation="leaky_relu")
+    crops = torch.tensor([[[1.2, 0.0]], [[-0.2, 1.0]]])
+    torch.testing.assert_close(averaged(config, crops), torch.tensor([[0.5, 0.5]]))
 
 
 def test_extreme_answers_stay_finite() -> None:
     logits = torch.tensor([[[300.0, -300.0]], [[-300.0, 300.0]]])
     for loss in ("cross_entropy", "mse", "bce"):
-        assert averaged(loss, logits).isfinite().all()
+        assert averaged(with_loss(loss), logits).isfinite().all()
 
 
 @pytest.fixture

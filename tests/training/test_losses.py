@@ -19,8 +19,12 @@ LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
 LABELS = torch.tensor([0, 2])
 
 
+def with_loss(name: str, **settings: Any) -> TrainConfig:
+    return with_settings(TrainConfig(), {"loss": name, **settings})
+
+
 def get_loss(name: str, **settings: Any) -> Callable[..., torch.Tensor]:
-    return losses.get_loss(with_settings(TrainConfig(), {"loss": name, **settings}))
+    return losses.get_loss(with_loss(name, **settings))
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -56,12 +60,52 @@ def test_outputs_have_no_place_for_weights_of_an_activation(name: str) -> None:
 
 
 def test_probabilities_sum_to_one() -> None:
-    torch.testing.assert_close(losses.probabilities("cross_entropy", LOGITS), LOGITS.softmax(1))
+    softmax = losses.probabilities(with_loss("cross_entropy"), LOGITS)
+    torch.testing.assert_close(softmax, LOGITS.softmax(1))
     scaled = LOGITS.sigmoid() / LOGITS.sigmoid().sum(1, keepdim=True)
     for name in ("mse", "bce"):
-        torch.testing.assert_close(losses.probabilities(name, LOGITS), scaled)
-    drowned = losses.probabilities("bce", torch.tensor([[-400.0, -401.0]]))
+        torch.testing.assert_close(losses.probabilities(with_loss(name), LOGITS), scaled)
+    drowned = losses.probabilities(with_loss("bce"), torch.tensor([[-400.0, -401.0]]))
     torch.testing.assert_close(drowned, torch.tensor([[-400.0, -401.0]]).softmax(1))
+
+
+OF_IDENTITY = {"mse_of": "activation", "activation": "leaky_relu", "slope": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),  # the targets themselves are a certain answer
+        ([0.2, 0.5, 0.3], [0.2, 0.5, 0.3]),  # probabilities stay what they are
+        ([1.4, 0.8, -0.5], [0.8, 0.2, 0.0]),
+        ([0.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]),
+        ([-0.1, -0.3, -9.0], [0.6, 0.4, 0.0]),
+    ],
+)
+def test_activations_that_mse_compares_give_the_nearest_probabilities(
+    outputs: list[float], expected: list[float]
+) -> None:
+    found = losses.probabilities(with_loss("mse", **OF_IDENTITY), torch.tensor([outputs]))
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_the_nearest_probabilities_are_those_that_a_search_finds() -> None:
+    outputs = torch.randn(40, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    found = losses.probabilities(with_loss("mse", **OF_IDENTITY), outputs)
+    torch.testing.assert_close(found.sum(1), torch.ones(40, dtype=torch.float64))
+    assert (found >= 0).all()
+    assert found.argmax(1).equal(outputs.argmax(1))
+    others = np.random.RandomState(3).dirichlet(np.full(5, 0.3), 20_000)
+    distances = ((outputs.numpy()[:, None] - others) ** 2).sum(axis=2).min(axis=1)
+    assert ((found - outputs).square().sum(1).numpy() <= distances).all()
+
+
+def test_outputs_that_are_no_numbers_give_no_probabilities_and_no_error() -> None:
+    """On a GPU an index out of bounds would cost the process its device."""
+    lost = torch.tensor([[math.nan, 1.0], [0.5, 0.5]])
+    found = losses.probabilities(with_loss("mse", **OF_IDENTITY), lost)
+    assert found[0].isnan().any()
+    assert found[1].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "mse", "bce"])

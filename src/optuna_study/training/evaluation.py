@@ -1,8 +1,8 @@
 """What a trained model makes of pictures: by their centre, or by ten crops of each.
 
 Ten crops are the four corners and the centre, each also mirrored (Krizhevsky et al. 2012); the
-probabilities of all are averaged. Where pictures have no margin to crop from, the picture and its
-mirror image are left.
+probabilities of all are averaged, or the outputs where mse looks at their activation. Where
+pictures have no margin to crop from, the picture and its mirror image are left.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def answers(
     model.eval()
     with torch.inference_mode():
         found = [
-            losses.probabilities(config.train.loss, judge(model, config, data, batch))
+            losses.probabilities(config, judge(model, config, data, batch))
             for batch in torch.split(images, config.train.evaluation_batch_size)
         ]
     model.train(was_training)
@@ -101,7 +101,7 @@ def judge(
     if config.data.evaluation == "centre":
         return torch.as_tensor(model(to_input(images, data)))
     logits = [model(seen(crop, data)) for crop in ten_crops(images, data.image_size)]
-    return averaged(config.train.loss, torch.stack(logits))
+    return averaged(config, torch.stack(logits))
 
 
 def ten_crops(images: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
@@ -114,13 +114,16 @@ def ten_crops(images: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
         yield crop.flip(-1)
 
 
-def averaged(name: str, logits: torch.Tensor) -> torch.Tensor:
-    """The logits (B, classes) of the mean probabilities of several (crops, B, classes) logits.
+def averaged(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
+    """The logits (B, classes) of the mean answer of several (crops, B, classes) logits.
 
-    Probabilities are those of the loss: the softmax, or each class's sigmoid.
+    Answers are those of the loss: the softmax, or each class's sigmoid. Where mse looks at the
+    activation, outputs are on the scale of the answers already and are averaged as they are.
     """
+    if losses.of_activation(config):
+        return logits.mean(dim=0)
     count = math.log(len(logits))
-    if name == "cross_entropy":
+    if config.train.loss == "cross_entropy":
         return logits.log_softmax(dim=2).logsumexp(dim=0) - count
     present = functional.logsigmoid(logits).logsumexp(dim=0)
     return present - functional.logsigmoid(-logits).logsumexp(dim=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from optuna_study.errors import UsageError, did_you_mean
@@ -13,7 +14,7 @@ from optuna_study.training import layers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
+    from torch import nn
 
     from optuna_study.training.config import ModelSettings, TrainConfig
 
@@ -45,22 +46,52 @@ def get_loss(config: TrainConfig) -> Loss:
         UsageError: an unknown name, or mse of an activation that outputs cannot have.
     """
     name = config.train.loss
-    if name == "mse" and config.train.mse_of == "activation":
+    if of_activation(config):
         return _mse_of_activation(config.model)
     if name not in _LOSSES:
         raise UsageError(f"loss '{name}': unknown, {did_you_mean(name, _LOSSES)}")
     return _LOSSES[name]
 
 
+def of_activation(config: TrainConfig) -> bool:
+    """Whether the loss looks at the outputs through the model's own activation."""
+    return config.train.loss == "mse" and config.train.mse_of == "activation"
+
+
+def probabilities(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
+    """(N, classes) probabilities from logits, as the configuration's loss has them meant.
+
+    The softmax; for mse and bce the sigmoids, scaled to sum to one. Activations that mse compares
+    with zeros and ones need not lie between these: then it is the probabilities nearest to them,
+    in squared error too.
+    """
+    if config.train.loss == "cross_entropy":
+        return logits.softmax(dim=1)
+    if of_activation(config):
+        return _nearest_probabilities(_output_activation(config.model)(logits))
+    # In logarithms, since all the sigmoids of a picture may underflow.
+    return functional.logsigmoid(logits).softmax(dim=1)
+
+
+def _nearest_probabilities(values: torch.Tensor) -> torch.Tensor:
+    """The non-negative rows that sum to one and are nearest to (N, classes) values.
+
+    All that stay above zero are shifted by the same; how many do is where the sorted values no
+    longer lie above that shift (Held, Wolfe and Crowder 1974).
+    """
+    falling = values.sort(dim=1, descending=True).values
+    excess = falling.cumsum(dim=1) - 1
+    counts = torch.arange(1, values.shape[1] + 1, device=values.device)
+    # At least one stays; without this, NaN would count none and index out of bounds.
+    kept = (falling * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
+    shift = excess.gather(1, kept - 1) / kept
+    return (values - shift).clamp(min=0)
+
+
 @functools.lru_cache(maxsize=8)  # asked for at every step
 def _mse_of_activation(settings: ModelSettings) -> Loss:
     """Mean squared error of the activation against one-hot targets, over pictures and classes."""
-    activation = layers.activation(settings)
-    if layers.widening(settings) > 1 or any(True for _ in activation.parameters()):
-        raise UsageError(
-            f"mse_of 'activation': {settings.activation} has weights of its own, which outputs "
-            'have no place for; use mse_of = "sigmoid" or another activation'
-        )
+    activation = _output_activation(settings)
 
     def mse_of_activation(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.mse_loss(activation(logits), _one_hot(logits, labels))
@@ -68,12 +99,14 @@ def _mse_of_activation(settings: ModelSettings) -> Loss:
     return mse_of_activation
 
 
-def probabilities(name: str, logits: torch.Tensor) -> torch.Tensor:
-    """(N, classes) probabilities: softmax; for mse and bce the sigmoids, scaled to sum to one."""
-    if name == "cross_entropy":
-        return logits.softmax(dim=1)
-    # In logarithms, since all the sigmoids of a picture may underflow.
-    return functional.logsigmoid(logits).softmax(dim=1)
+def _output_activation(settings: ModelSettings) -> nn.Module:
+    activation = layers.activation(settings)
+    if layers.widening(settings) > 1 or any(True for _ in activation.parameters()):
+        raise UsageError(
+            f"mse_of 'activation': {settings.activation} has weights of its own, which outputs "
+            'have no place for; use mse_of = "sigmoid" or another activation'
+        )
+    return activation
 
 
 def _one_hot(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
