@@ -156,3 +156,29 @@ def test_the_order_of_the_file_does_not_matter(small_file: StudyFile) -> None:
     definition = resolve(small_file, "full")
     turned = dataclasses.replace(small_file, space=small_file.space[::-1])
     assert definition_hash(resolve(turned, "full")) == definition_hash(definition)
+
+
+def test_a_setting_that_came_later_does_not_set_studies_apart() -> None:
+    """The hash is what this package gave the file before there was mse_of, pooling or shuffle."""
+    text = """
+data = {name = "digits", image_size = 16}
+model = {name = "alexnet", width = 0.1}
+train = {epochs = 10, threads = 1}
+search = {trials = 4}
+[space]
+lr = {low = 1e-3, high = 0.1, log = true}
+[[baselines]]
+name = "plain"
+settings = {lr = 0.01}
+"""
+    definition = resolve(parse_study_file(text, "tiny"), "full")
+    before = "417859c4f65856e172294d4d25bd4bd29cb24902f16a6b2b798c93f3c656bb32"
+    assert definition_hash(definition) == before
+    stored = to_json(definition)
+    del stored["config"]["train"]["mse_of"]
+    assert definition_hash(stored) == definition_hash(from_json(stored)) == before
+    changed = dataclasses.replace(
+        definition, config=with_settings(definition.config, {"shuffle": "once"})
+    )
+    assert definition_hash(changed) != before
+    assert diff(stored, changed) == ["train.shuffle: nothing -> once"]

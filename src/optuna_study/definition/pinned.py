@@ -18,7 +18,7 @@ from optuna_study.definition.model import (
 from optuna_study.space.build import frozen
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange
 from optuna_study.space.space import Space
-from optuna_study.training.config import config_from_dict, config_to_dict
+from optuna_study.training.config import SECTIONS, config_from_dict, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +107,7 @@ def _compared(definition: Definition | Mapping[str, Any]) -> dict[str, Any]:
     plain = to_json(definition) if isinstance(definition, Definition) else definition
     named = {
         **{key: value for key, value in plain.items() if key not in _PROSE},
-        **plain["config"],
+        **{section: _telling(section, settings) for section, settings in plain["config"].items()},
         "search": {k: v for k, v in plain["search"].items() if k not in FREE_SEARCH_KEYS},
         "space": {each["setting"]: each for each in plain["space"]},
         "baselines": {
@@ -117,6 +117,16 @@ def _compared(definition: Definition | Mapping[str, Any]) -> dict[str, Any]:
     }
     del named["config"]
     return dict(_flat(named, ""))
+
+
+def _telling(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's settings without the late ones that have their defaults."""
+    untold = {
+        entry.name: entry.default
+        for entry in dataclasses.fields(SECTIONS[section])
+        if entry.metadata["late"]
+    }
+    return {key: value for key, value in settings.items() if untold.get(key, ...) != value}
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -26,13 +26,15 @@ def setting(
     choices: str | tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    late: bool = False,
 ) -> Any:
     """Declare a setting: its default, the sentence that documents it, and its legal values.
 
     `choices` is a tuple of names, or the name of a table in `training.catalogue`; `low` and `high`
-    are inclusive.
+    are inclusive. `late` is for one that came when studies had been made without it: its default
+    is what they did, and does not set later ones apart from them.
     """
-    metadata = {"doc": doc, "choices": choices, "low": low, "high": high}
+    metadata = {"doc": doc, "choices": choices, "low": low, "high": high, "late": late}
     return field(default=default, metadata=metadata)
 
 
@@ -119,6 +121,7 @@ class ModelSettings:
         "Windows of the max-pools, whose steps are two pixels: plain, 2x2, or overlapping, 3x3; "
         "`default` is the model's own, overlapping in alexnet.",
         choices=("default", "plain", "overlapping"),
+        late=True,
     )
     initialisation: str = setting(
         "he",
@@ -157,6 +160,7 @@ class TrainSettings:
         "What mse compares with the targets: the outputs' sigmoid, or their activation, the "
         "model's own; only mse reads it.",
         choices=("sigmoid", "activation"),
+        late=True,
     )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
@@ -202,6 +206,7 @@ class TrainSettings:
         "When training pictures are shuffled: before every epoch, or once, so that all epochs "
         "take them in one order and never those that whole batches leave over at its end.",
         choices=("every_epoch", "once"),
+        late=True,
     )
     threads: int = setting(
         0,
