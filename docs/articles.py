@@ -9,6 +9,7 @@ articles-notes.md.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 import sys
@@ -18,16 +19,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.report.comparison import TEST, TOLD_APART, Spread, Verdict, told_apart
+from optuna_study.definition.read import read_study_file
+from optuna_study.report.comparison import TEST, Verdict, verdict_of
 from optuna_study.report.comparison_page import (
     chance,
+    claim_columns,
     columns,
-    diverged_sentence,
+    footnotes,
     is_comparison,
-    load_groups,
+    load_comparison,
     shown,
     verdict_sentence,
+    verdict_words,
 )
+from optuna_study.report.contrast import Spread, contrast
+from optuna_study.report.curves import read_study
 from optuna_study.store.open import open_store
 from optuna_study.store.studies import find_study, study_names
 from optuna_study.training.build import build_model
@@ -36,10 +42,11 @@ from optuna_study.training.config import ModelSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from optuna_study.report.comparison import Group
+    from optuna_study.report.comparison import Comparison
     from optuna_study.store.records import StudyRecord
 
 PAGE = Path(__file__).with_name("articles.md")
+STUDIES = Path(__file__).parents[1] / "studies"
 
 ARTICLES = {
     "A. AlexNet on Pokémon and flowers": ("alexnet_pokemon", "alexnet_flower"),
@@ -55,6 +62,8 @@ ARTICLES = {
     "D. AlexNet in detail": (),
     "E. An MNIST network improved one piece at a time": ("mnist_mlp",),
 }
+
+PERMUTED = ("mnist_fc", "mnist_cnn")  # the two studies of which an exercise compares the losses
 
 # Of AlexNet's layers: parameters with bias, and what the article prints where that differs.
 LAYERS = {
@@ -74,17 +83,18 @@ class Found:
     """A comparison in a store."""
 
     study: StudyRecord
-    groups: tuple[Group, ...]
+    comparison: Comparison
 
     @property
     def file(self) -> str:
         """The name of its study file."""
         return str(self.study.definition["study"])
 
-    def spread(self, baseline: str) -> Spread | None:
-        """What a baseline reached on held-out pictures."""
-        rows = [row for group in self.groups for row in group.rows if row.baseline == baseline]
-        return rows[0].spreads.get(TEST) if rows else None
+    @property
+    def tested(self) -> dict[str, Spread]:
+        """What the baselines reached on held-out pictures."""
+        rows = self.comparison.rows
+        return {row.baseline: row.spreads[TEST] for row in rows if TEST in row.spreads}
 
 
 NOTES = Path(__file__).with_name("articles-notes.md")
@@ -105,20 +115,42 @@ def page(found: Mapping[str, Found], notes: Mapping[str, str]) -> str:
         for name in studies:
             blocks += [*study_blocks(name, found.get(name)), notes.get(name, "")]
         if title.startswith("C."):
-            blocks += permutation_claims(found.get("mnist_fc"), found.get("mnist_cnn"))
+            nets = [found[name].tested if name in found else {} for name in PERMUTED]
+            blocks += permutation_claims(*nets)
         if title.startswith("D."):
             blocks += layer_blocks()
         blocks.append(notes.get(title[:1], ""))
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
 
-def comparisons(place: str) -> Iterable[Found]:
-    """The comparisons of a store."""
+def comparisons(place: str, studies: Path = STUDIES) -> Iterable[Found]:
+    """The comparisons of a store, whose study files lie in a folder."""
     store = open_store(place if "://" in place else f"sqlite:///{place}")
     for name in study_names(store):
         study = find_study(store, name)
         if study is not None and is_comparison(study):
-            yield Found(study, load_groups(store, study))
+            study = in_todays_words(study, studies)
+            yield Found(study, load_comparison(store, study, read_study(store, study)))
+
+
+def in_todays_words(study: StudyRecord, studies: Path) -> StudyRecord:
+    """A study with what its file says of its source by now: that may change after the runs."""
+    file = read_study_file(studies / f"{study.definition['study']}.toml")
+    words = {
+        each.name: {
+            "reported": each.reported,
+            "rank": each.rank,
+            "figure": each.figure and dataclasses.asdict(each.figure),
+        }
+        for each in file.baselines
+    }
+    baselines = [each | words.get(each["name"], {}) for each in study.definition["baselines"]]
+    names = {each["name"] for each in baselines}
+    claims = [
+        dataclasses.asdict(each) for each in file.claims if {each.better, each.worse} <= names
+    ]
+    definition = {**study.definition, "baselines": baselines, "claims": claims}
+    return dataclasses.replace(study, definition=definition)
 
 
 def read_notes(text: str) -> dict[str, str]:
@@ -137,7 +169,7 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
         return [f"### {name}", "Not measured yet."]
     study, config = found.study, found.study.definition["config"]
     environment = study.environment
-    runs = max((row.runs for group in found.groups for row in group.rows), default=0)
+    runs = max((row.asked // (1 + len(row.same)) for row in found.comparison.rows), default=0)
     made = datetime.datetime.fromtimestamp(study.created, tz=datetime.UTC)
     facts = (
         f"`{study.name}`: {config['data']['name']} at size {config['data']['image_size']}, "
@@ -146,48 +178,44 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
         f"{environment['device']}, torch {environment['torch']}, {made:%Y-%m-%d}."
     )
     blocks = [f"### {name}", facts]
-    for group in found.groups:
+    for group in found.comparison.groups:
         headers, rows = columns(group)
         blocks.append(f"**{group.name}**\n\n{markdown(headers, rows)}")
         if group.verdict is not Verdict.NONE:
             blocks.append(verdict_sentence(group))
+    if found.comparison.claims:
+        blocks.append(markdown(*claim_columns(found.comparison)))
     guessing = chance(study)
-    if any(row.diverged for group in found.groups for row in group.rows):
-        blocks.append(diverged_sentence(study))
-    elif guessing is not None:
+    if guessing is not None:
         blocks.append(f"Guessing the largest class gives {100 * guessing:.1f} %.")
-    return blocks
+    return [*blocks, *(note.replace("*", "\\*") for note in footnotes(study, found.comparison))]
 
 
-def permutation_claims(dense: Found | None, convolutional: Found | None) -> list[str]:
+def permutation_claims(
+    dense: Mapping[str, Spread], convolutional: Mapping[str, Spread]
+) -> list[str]:
     """The exercise's two claims, which compare one study with another."""
-    if dense is None or convolutional is None:
+    if not dense.keys() & convolutional.keys() >= {"plain", "permuted"}:
         return []
-    fc, cnn = ((each.spread("plain"), each.spread("permuted")) for each in (dense, convolutional))
-    if fc[0] is None or fc[1] is None or cnn[0] is None or cnn[1] is None:
-        return []
-    ahead = cnn[0].mean - fc[0].mean
-    lost = cnn[0].mean - cnn[1].mean, fc[0].mean - fc[1].mean
-    # Losses of runs that share nothing: every plain run less the mean of the permuted ones.
-    losses = [
-        Spread(tuple(value - permuted.mean for value in plain.values))
-        for plain, permuted in ((cnn[0], cnn[1]), (fc[0], fc[1]))
-    ]
+    fc, cnn = ((each["plain"], each["permuted"]) for each in (dense, convolutional))
+    ahead = contrast([(1, cnn[0]), (-1, fc[0])])
+    lost = contrast([(1, cnn[0]), (-1, cnn[1])]), contrast([(1, fc[0]), (-1, fc[1])])
+    more = contrast([(1, cnn[0]), (-1, cnn[1]), (-1, fc[0]), (1, fc[1])])
     rows = [
         [
             "the convolutional net is ahead on plain pictures",
             f"{shown(cnn[0])} against {shown(fc[0])}",
-            judged(ahead, told_apart(cnn[0], fc[0])),
+            verdict_words(verdict_of(ahead.gain, ahead.p()), ahead.p()),
         ],
         [
             "it loses more by the permutation",
-            f"{100 * lost[0]:.1f} against {100 * lost[1]:.1f} points",
-            judged(lost[0] - lost[1], told_apart(*losses)),
+            f"{100 * lost[0].gain:.1f} against {100 * lost[1].gain:.1f} points",
+            verdict_words(verdict_of(more.gain, more.p()), more.p()),
         ],
     ]
     return [
         "### mnist_cnn against mnist_fc",
-        markdown(["the exercise says", "here, held-out pictures", "holds"], rows),
+        markdown(["the exercise says", "held-out pictures", "here"], rows),
     ]
 
 
@@ -218,13 +246,6 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [headers, ["---"] * len(headers), *rows]
     cells = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def judged(gain: float, p: float) -> str:
-    """Whether a claim holds that the first of two is ahead, by how far it is."""
-    if p >= TOLD_APART:
-        return f"left open (p = {p:.2g})"
-    return "yes" if gain > 0 else "no"
 
 
 if __name__ == "__main__":

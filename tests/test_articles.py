@@ -9,6 +9,7 @@ import articles
 import pytest
 
 from optuna_study.definition.read import read_study_file
+from optuna_study.report.contrast import Spread
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ def test_the_page_has_a_place_for_every_study_and_every_note() -> None:
     assert NOTES.keys() <= {"introduction", *placed, *letters}
 
 
-def test_a_page_is_what_the_stores_hold(store_file: Callable[..., Any], study_file: str) -> None:
-    text = study_file.replace(
+def test_a_page_is_what_the_stores_hold(
+    store_file: Callable[..., Any], study_file: str, tmp_path: Path
+) -> None:
+    stored = store_file(study_file, only="baselines", runs=2)
+    (path,) = tmp_path.glob("files/*.toml")
+    later = study_file.replace(
         'reported = "Works."', 'reported = "Works."\nfigure = {test_accuracy = 0.9}'
     )
-    stored = store_file(text, only="baselines", runs=2)
+    claim = '[[claims]]\ntext = "It learns"\nbetter = "plain"\nworse = "wild"\n'
+    path.write_text(later + claim, encoding="utf-8")
     with stored.store.write() as connection:
         connection.exec_driver_sql(
             "UPDATE optuna_study_studies SET environment = "
@@ -47,19 +53,26 @@ def test_a_page_is_what_the_stores_hold(store_file: Callable[..., Any], study_fi
     for accuracy in (0.8, 0.7):
         stored.run([accuracy], attributes={"test_accuracy": accuracy + 0.1})
         stored.run([], EndKind.DIVERGED, reason="dead: at chance level")
-    (found,) = articles.comparisons(stored.url)
+    (found,) = articles.comparisons(stored.url, path.parent)
     lines = articles.page({"spiral": found}, NOTES).splitlines()
-    assert (
-        "| plain | 90 % | -5.0 | 85.0 ± 7.1 % | 75.0 ± 7.1 % | 75.0 ± 7.1 % | 2 | 0 | Works. |"
-        in lines
-    )
-    assert "A run that diverged counts as chance level, 60.0 %." in lines
+    figures = "85.0 ± 7.1 % | 75.0 ± 7.1 % | 75.0 ± 7.1 %"
+    assert f"| plain | 90 % | -5.0 | {figures} | 2 | 2 too short | Works. |" in lines
+    assert "| wild | 60.0 %* | 60.0 %* | 60.0 %* | 2 | 2 dead | 2 dead |" in lines
+    told = "plain: 85.0 ± 7.1 % | wild: 60.0 %*"
+    assert f"| It learns | {told} | left open (p = 0.13) |" in lines
+    assert "\\* A run that was given up without this figure counts as chance, 60.0 %." in lines
     assert lines.count("Not measured yet.") == len(STUDIES) - 1
     assert "| c2 | 307,456 |  | 307,456 | yes |" in lines
     assert not any("| NO |" in line for line in lines)
 
 
-def test_claims_across_studies_are_judged_by_the_runs() -> None:
-    assert articles.judged(0.1, 0.01) == "yes"
-    assert articles.judged(-0.1, 0.01) == "no"
-    assert articles.judged(0.1, 0.3) == "left open (p = 0.3)"
+def test_claims_across_studies_take_the_runs_of_all_four_rows_into_account() -> None:
+    dense = {"plain": Spread((0.905, 0.906, 0.904)), "permuted": Spread((0.90, 0.90, 0.90))}
+    plain = Spread((0.974, 0.975, 0.973))
+    odd = {"plain": plain, "permuted": Spread((0.99, 0.80, 0.97))}
+    table = articles.permutation_claims(dense, odd)[1].splitlines()
+    assert table[2].endswith("| 97.4 ± 0.1 % against 90.5 ± 0.1 % | holds (p = 1.2e-07) |")
+    assert table[3].endswith("| 5.4 against 0.5 points | left open (p = 0.5) |")
+    steady = {"plain": plain, "permuted": Spread((0.88, 0.89, 0.87))}
+    assert "| holds (p = " in articles.permutation_claims(dense, steady)[1].splitlines()[3]
+    assert articles.permutation_claims(dense, {"plain": plain}) == []

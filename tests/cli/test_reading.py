@@ -110,7 +110,8 @@ def test_show_sets_a_comparison_beside_its_source(
     store_file: Callable[..., Any], cli: Callable[..., Any], study_file: str
 ) -> None:
     source = 'reported = "Works."\nfigure = {test_accuracy = 0.9}'
-    text = study_file.replace('reported = "Works."', source)
+    claim = '[[claims]]\ntext = "It learns"\nbetter = "plain"\nworse = "wild"\n'
+    text = study_file.replace('reported = "Works."', source) + claim
     stored = store_file(text, only="baselines", runs=2)
     for accuracy in (0.8, 0.7):
         stored.run([0.5, accuracy], attributes={"test_accuracy": accuracy + 0.1})
@@ -120,22 +121,29 @@ def test_show_sets_a_comparison_beside_its_source(
     assert lines[0] == "small@baselines"
     start = lines.index("activation")
     assert lines[start + 1 : start + 4] == [
-        "baseline  source  points off          test    validation      training  runs  diverged"
+        "baseline  source  points off          test    validation      training  runs"
         "  source reported",
-        "plain       90 %  -5.0        85.0 ± 7.1 %  75.0 ± 7.1 %  75.0 ± 7.1 %     2         0"
-        "  Works.",
+        "plain       90 %  -5.0        85.0 ± 7.1 %  75.0 ± 7.1 %  75.0 ± 7.1 %     2  Works.",
         "The source gives no order.",
     ]
-    assert ["wild", "2", "2"] in [line.split() for line in lines]
-    assert "Runs that diverged are left out of the means." in lines
+    assert ["wild", "2", "2", "non", "finite"] in [line.split() for line in lines]
+    assert "Runs that were given up without a figure are left out of its mean." in lines
+    start = lines.index("claims")
+    assert lines[start + 1 : start + 3] == [
+        "the source says  of this              against  here",
+        "It learns        plain: 85.0 ± 7.1 %  wild: -  "
+        "left open, runs are missing: wild has 0 of 2",
+    ]
     assert "4 of 4 trials ended: 2 completed, 2 diverged." in lines
     assert "Best" not in result.out, "a comparison chooses nothing"
-    (group, _) = _json(cli("show", "small", "--storage", stored.url, "-f", "json").out)[
-        "comparison"
-    ]
+    shown = _json(cli("show", "small", "--storage", stored.url, "-f", "json").out)
+    (group, other) = shown["comparison"]
     assert (group["group"], group["order"], group["pairs"]) == ("activation", "none", [])
     assert group["baselines"][0]["figure"] == {"test_accuracy": 0.9}
     assert group["baselines"][0]["validation_accuracy"]["values"] == [0.8, 0.7]
+    assert other["baselines"][0]["given_up"] == {"non_finite": 2}
+    (claimed,) = shown["claims"]
+    assert (claimed["verdict"], claimed["missing"]) == ("open", ["wild"])
 
 
 def test_show_json_is_strict_and_complete(worked: Any, cli: Callable[..., Any]) -> None:

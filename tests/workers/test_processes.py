@@ -160,7 +160,7 @@ def test_a_comparison_trains_each_baseline_on_its_seeds_and_looks_at_the_held_ou
     ), "another seed"
     page = closing(store, study)
     assert "The source gives no order." in page
-    assert "A run that diverged counts as chance level" in page
+    assert "* A run that was given up without this figure counts as chance" in page
 
 
 def test_time_over_ends_well_with_trials_given_back(

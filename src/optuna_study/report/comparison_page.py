@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report.comparison import TEST, TRAIN, VALIDATION, Verdict, compare
-from optuna_study.report.curves import CLASS_COUNTS
+from optuna_study.report.comparison import TEST, TRAIN, VALIDATION, Known, Verdict, compare
+from optuna_study.report.curves import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.report.tables import heading, table
 from optuna_study.store.aggregates import compared_runs
+from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from optuna_study.report.comparison import Group, Pair, Row, Spread
+    from optuna_study.report.comparison import Claim, Comparison, Group, Pair, Row
+    from optuna_study.report.contrast import Spread
+    from optuna_study.report.curves import Reading
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
 MEASURES = {TEST: "test", VALIDATION: "validation", TRAIN: "training"}
-NAMED_PAIRS = 3  # a sentence names no more
+WITHOUT = {
+    EndKind.FAILED: "failed",
+    EndKind.OUT_OF_MEMORY: "out of memory",
+    EndKind.PRUNED: "out of time",  # nothing else ends a baseline early
+}
+NAMED = 3  # a sentence names no more
 
 
 def is_comparison(study: StudyRecord) -> bool:
@@ -25,13 +33,18 @@ def is_comparison(study: StudyRecord) -> bool:
     return study.definition.get("only") is not None
 
 
-def load_groups(store: Store, study: StudyRecord) -> tuple[Group, ...]:
-    """The groups of a study's baselines with what their runs came to.
+def load_comparison(store: Store, study: StudyRecord, readings: Sequence[Reading]) -> Comparison:
+    """What a study's baselines came to; `readings` are what its curves say, as far as known.
 
     Raises:
         StoreError: the store fails.
     """
-    return compare(study.definition["baselines"], compared_runs(store, study), chance(study))
+    known = Known(
+        chance(study),
+        study.environment.get(SIDE_COUNTS, {}),
+        {each.trial.number: each.diagnosis.pattern.value for each in readings},
+    )
+    return compare(study.definition, compared_runs(store, study), known)
 
 
 def chance(study: StudyRecord) -> float | None:
@@ -40,46 +53,45 @@ def chance(study: StudyRecord) -> float | None:
     return max(counts) / sum(counts) if counts else None
 
 
-def groups_block(study: StudyRecord, groups: Sequence[Group]) -> str:
-    """Every group as a table, and whether its source's order holds."""
+def comparison_blocks(study: StudyRecord, comparison: Comparison) -> list[str]:
+    """Every group as a table with whether its source's order holds, the claims, and footnotes."""
     blocks = []
-    for group in groups:
+    for group in comparison.groups:
         headers, rows = columns(group)
-        prose = ("source reported",)
-        blocks.append(f"{heading(group.name or 'baselines')}\n{table(headers, rows, prose=prose)}")
-        blocks[-1] += f"\n{verdict_sentence(group)}"
-    if any(row.diverged for group in groups for row in group.rows):
-        blocks.append(diverged_sentence(study))
-    return "\n\n".join(blocks)
+        drawn = table(headers, rows, prose=("curves", "source reported"))
+        blocks.append(f"{heading(group.name or 'baselines')}\n{drawn}\n{verdict_sentence(group)}")
+    if comparison.claims:
+        headers, rows = claim_columns(comparison)
+        drawn = table(headers, rows, prose=("the source says",))
+        blocks.append(f"{heading('claims')}\n{drawn}")
+    return [*blocks, *footnotes(study, comparison)]
 
 
 def columns(group: Group) -> tuple[list[str], list[list[Any]]]:
-    """A group's headers and cells; a measure that no run has, or no figure, is left out.
+    """A group's headers and cells; what no row has is left out.
 
     `points off` is how far a mean lies from the source's figure.
     """
-    measures = [name for name in MEASURES if any(name in row.spreads for row in group.rows)]
-    figures = any(row.figure for row in group.rows)
-    headers = [
-        "baseline",
-        *(["source", "points off"] if figures else []),
-        *(MEASURES[name] for name in measures),
-        "runs",
-        "diverged",
-        "source reported",
-    ]
-    rows = [
+    cells = [_cells(row) for row in group.rows]
+    told = {name for row in cells for name, cell in row.items() if cell != "-"}
+    headers = [name for name in cells[0] if name in told or name in ("baseline", "runs")]
+    if "source" in headers and "points off" not in headers:
+        headers.insert(headers.index("source") + 1, "points off")
+    return headers, [[row[name] for name in headers] for row in cells]
+
+
+def claim_columns(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """The headers and cells of what the source says of two baselines."""
+    rows = {row.baseline: row for row in comparison.rows}
+    cells = [
         [
-            row.baseline,
-            *([source_figure(row), points_off(row)] if figures else []),
-            *(shown(row.spreads.get(name)) for name in measures),
-            row.runs,
-            row.diverged,
-            row.reported,
+            claim.text,
+            *(_beside(rows[name], claim.measure) for name in (claim.better, claim.worse)),
+            claim_verdict(claim),
         ]
-        for row in group.rows
+        for claim in comparison.claims
     ]
-    return headers, rows
+    return ["the source says", "of this", "against", "here"], cells
 
 
 def source_figure(row: Row) -> str:
@@ -100,16 +112,20 @@ def points_off(row: Row) -> str:
 
 
 def shown(spread: Spread | None) -> str:
-    """Mean and standard deviation in per cent.
+    """Mean and standard deviation in per cent; a star where chance level stands for a figure.
 
-    >>> from optuna_study.report.comparison import Spread
+    >>> from optuna_study.report.contrast import Spread
     >>> shown(Spread((0.9, 0.92))), shown(Spread((0.9,))), shown(None)
     ('91.0 ± 1.4 %', '90.0 %', '-')
+    >>> shown(Spread((0.2, 0.9), assumed=1)), shown(Spread((0.2, 0.2), assumed=2))
+    ('55.0 ± 49.5 %*', '20.0 %*')
     """
     if spread is None:
         return "-"
-    around = "" if spread.deviation is None else f" ± {100 * spread.deviation:.1f}"
-    return f"{100 * spread.mean:.1f}{around} %"
+    around = ""
+    if spread.deviation is not None and spread.assumed < len(spread.values):
+        around = f" ± {100 * spread.deviation:.1f}"
+    return f"{100 * spread.mean:.1f}{around} %{'*' if spread.assumed else ''}"
 
 
 def verdict_sentence(group: Group) -> str:
@@ -120,6 +136,8 @@ def verdict_sentence(group: Group) -> str:
         return "The source's order holds."
     if group.verdict is Verdict.BROKEN:
         return f"The source's order does not hold: {_named(group.reversed, 'is behind')}."
+    if group.missing:
+        return f"The source's order is left open, {_missing(group.missing, group.measure)}."
     ahead = all(pair.gain >= 0 for pair in group.undecided)
     means = "the means stand in it" if ahead else "the means do not all stand in it"
     return (
@@ -128,29 +146,88 @@ def verdict_sentence(group: Group) -> str:
     )
 
 
-def diverged_sentence(study: StudyRecord) -> str:
-    """What a run that diverged counts as."""
+def claim_verdict(claim: Claim) -> str:
+    """Whether a claim holds, in words."""
+    if claim.missing:
+        return f"left open, {_missing(claim.missing, claim.measure)}"
+    return verdict_words(claim.verdict, claim.p)
+
+
+def verdict_words(verdict: Verdict, p: float) -> str:
+    """A verdict with the p it rests on.
+
+    >>> verdict_words(Verdict.OPEN, 0.731)
+    'left open (p = 0.73)'
+    """
+    return f"{'left open' if verdict is Verdict.OPEN else verdict} (p = {p:.2g})"
+
+
+def footnotes(study: StudyRecord, comparison: Comparison) -> list[str]:
+    """What a reader has to know of the figures: which are no measurements, which stand twice."""
+    notes = []
+    alike = {tuple(sorted((row.baseline, *row.same))) for row in comparison.rows if row.same}
+    for names in sorted(alike):
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+        notes.append(f"{listed} are one configuration; each row is of the runs of all of them.")
     guessing = chance(study)
-    if guessing is None:
-        return "Runs that diverged are left out of the means."
-    return f"A run that diverged counts as chance level, {100 * guessing:.1f} %."
+    if guessing is None and any(row.given_up for row in comparison.rows):
+        notes.append("Runs that were given up without a figure are left out of its mean.")
+    elif guessing is not None and any(
+        spread.assumed for row in comparison.rows for spread in row.spreads.values()
+    ):
+        level = f"{100 * guessing:.1f} %"
+        notes.append(f"* A run that was given up without this figure counts as chance, {level}.")
+    return notes
 
 
-def comparison_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def group_rows(comparison: Comparison | None) -> list[dict[str, Any]]:
     """Everything of the groups, for programs."""
     return [
         {
             "group": group.name,
             "measure": group.measure,
             "order": group.verdict,
+            "missing": [row.baseline for row in group.missing],
             "pairs": [
                 {"better": pair.better, "worse": pair.worse, "gain": pair.gain, "p": pair.p}
                 for pair in group.pairs
             ],
             "baselines": [_row(row) for row in group.rows],
         }
-        for group in groups
+        for group in (comparison.groups if comparison else ())
     ]
+
+
+def claim_rows(comparison: Comparison | None) -> list[dict[str, Any]]:
+    """Everything of the claims, for programs."""
+    return [
+        {
+            "text": claim.text,
+            "better": claim.better,
+            "worse": claim.worse,
+            "measure": claim.measure,
+            "within": claim.within,
+            "verdict": claim.verdict,
+            "missing": [row.baseline for row in claim.missing],
+            "gain": claim.gain,
+            "p": claim.p,
+        }
+        for claim in (comparison.claims if comparison else ())
+    ]
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    return {
+        "baseline": row.baseline,
+        "source": source_figure(row),
+        "points off": points_off(row),
+        **{name: shown(row.spreads.get(measure)) for measure, name in MEASURES.items()},
+        "runs": row.runs if row.runs == row.asked else f"{row.runs} of {row.asked}",
+        "given up": _counted(row.given_up),
+        "without figures": _counted({WITHOUT[end]: n for end, n in row.without.items()}),
+        "curves": _counted(row.patterns),
+        "source reported": row.reported or "-",
+    }
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -159,8 +236,12 @@ def _row(row: Row) -> dict[str, Any]:
         "reported": row.reported,
         "figure": None if row.figure is None else {row.figure[0]: row.figure[1]},
         "rank": row.rank,
+        "same": list(row.same),
+        "asked": row.asked,
         "runs": row.runs,
-        "diverged": row.diverged,
+        "given_up": dict(row.given_up),
+        "without_figures": {end.value: amount for end, amount in row.without.items()},
+        "curves": dict(row.patterns),
         **{
             name: None
             if name not in row.spreads
@@ -168,16 +249,39 @@ def _row(row: Row) -> dict[str, Any]:
                 "mean": row.spreads[name].mean,
                 "deviation": row.spreads[name].deviation,
                 "values": list(row.spreads[name].values),
+                "assumed": row.spreads[name].assumed,
             }
             for name in MEASURES
         },
     }
 
 
+def _beside(row: Row, measure: str) -> str:
+    kind = "" if measure == TEST else f" {MEASURES[measure]}"
+    return f"{row.baseline}: {shown(row.spreads.get(measure))}{kind}"
+
+
+def _counted(amounts: Mapping[str, int]) -> str:
+    ordered = sorted(amounts.items(), key=lambda each: (-each[1], each[0]))
+    parts = [f"{amount} {name.replace('_', ' ')}" for name, amount in ordered]
+    return ", ".join(parts) or "-"
+
+
+def _missing(rows: Sequence[Row], measure: str) -> str:
+    """Which rows lack runs: that are still to come, or that will not."""
+    word = "not finished" if any(row.waiting for row in rows) else "runs are missing"
+    listed = [f"{row.baseline} has {row.reached(measure)} of {row.asked}" for row in rows[:NAMED]]
+    return f"{word}: {_listed(listed, len(rows))}"
+
+
 def _named(pairs: Sequence[Pair], word: str) -> str:
     listed = [
         f"{pair.better} {word} {pair.worse} ({100 * pair.gain:+.1f} points, p = {pair.p:.2g})"
-        for pair in pairs[:NAMED_PAIRS]
+        for pair in pairs[:NAMED]
     ]
-    more = len(pairs) - len(listed)
-    return "; ".join([*listed, *([f"and {more} more pairs"] if more else [])])
+    return _listed(listed, len(pairs))
+
+
+def _listed(parts: Sequence[str], whole: int) -> str:
+    more = whole - len(parts)
+    return "; ".join([*parts, *([f"and {more} more"] if more else [])])

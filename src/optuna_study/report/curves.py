@@ -103,15 +103,15 @@ def tally(readings: Sequence[Reading]) -> dict[str, int]:
     return {pattern.value: counted[pattern] for pattern in Pattern if counted[pattern]}
 
 
-def quick_tally(store: Store, study: StudyRecord) -> dict[str, int] | None:
-    """`tally` of a whole study; None when reading it would take long.
+def quick_readings(store: Store, study: StudyRecord) -> list[Reading] | None:
+    """`read_study`; None when it would take long.
 
     Raises:
         StoreError: the store fails.
     """
     if recorded_epochs(store, study) > QUICK_EPOCHS:
         return None
-    return tally(read_study(store, study))
+    return read_study(store, study)
 
 
 _ADVICE = {

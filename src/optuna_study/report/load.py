@@ -6,12 +6,15 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from optuna_study.report.comparison_page import is_comparison, load_groups
+from optuna_study.report.comparison_page import is_comparison, load_comparison
 from optuna_study.report.summary import Summary, summarise
 from optuna_study.store import aggregates, reads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna_study.paths import Workspace
+    from optuna_study.report.curves import Reading
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
@@ -19,8 +22,8 @@ LOG_LINES = 20
 _CLAIMED = re.compile(r" trial (\d+)( \(.*\))? claimed$")
 
 
-def load_summary(store: Store, study: StudyRecord) -> Summary:
-    """What a study has come to by now.
+def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] = ()) -> Summary:
+    """What a study has come to by now; `readings` are what its curves say, where that is wanted.
 
     Raises:
         StoreError: the store fails.
@@ -32,7 +35,7 @@ def load_summary(store: Store, study: StudyRecord) -> Summary:
         reads.best(store, study),
         [] if compared else aggregates.baselines(store, study),
         aggregates.mean_seconds(store, study),
-        load_groups(store, study) if compared else (),
+        load_comparison(store, study, readings) if compared else None,
     )
 
 

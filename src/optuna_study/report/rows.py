@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
-from optuna_study.report.comparison_page import comparison_rows
+from optuna_study.report.comparison_page import claim_rows, group_rows
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
 
@@ -92,7 +92,8 @@ def summary_row(summary: Summary) -> dict[str, Any]:
             | trial_row(trial)
             for trial in summary.baselines
         ],
-        "comparison": comparison_rows(summary.groups),
+        "comparison": group_rows(summary.comparison),
+        "claims": claim_rows(summary.comparison),
         "importances": study.importances,
         "importances_at": words.moment(study.importances_at),
         "importances_trials": study.importances_trials,

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def show_study(store: Store, study: StudyRecord, form: str) -> str:
     """One study as text, JSON or YAML."""
-    summary = load.load_summary(store, study)
-    counted = curves.quick_tally(store, study)
+    readings = curves.quick_readings(store, study)
+    summary = load.load_summary(store, study, readings or ())
+    counted = None if readings is None else curves.tally(readings)
     row = rows.summary_row(summary) | {"curves": counted}
     return formats.render(form, row, text.study_page(summary, load.now(), counted))
 

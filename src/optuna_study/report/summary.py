@@ -10,7 +10,7 @@ from optuna_study.store.records import EndKind, TrialState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.report.comparison import Group
+    from optuna_study.report.comparison import Comparison
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Summary:
     """One study at one moment.
 
-    `baselines` stand in the study file's order; `reported` is what the source saw, by name. Of a
-    comparison, `groups` stand in their place: several runs a baseline.
+    `baselines` stand in the study file's order; `reported` is what the source saw, by name. Where
+    baselines are compared, `comparison` stands in their place: several runs a baseline.
     """
 
     study: StudyRecord
@@ -34,7 +34,7 @@ class Summary:
     baselines: tuple[TrialRecord, ...]
     reported: Mapping[str, str]
     seconds_left: float | None
-    groups: tuple[Group, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def stand_in(self) -> str | None:
@@ -61,7 +61,7 @@ def summarise(
     best: TrialRecord | None,
     baselines: Sequence[TrialRecord],
     mean_seconds: float | None,
-    groups: tuple[Group, ...] = (),
+    comparison: Comparison | None = None,
 ) -> Summary:
     """Put a study's records together; `mean_seconds` is what an ended trial took on average."""
     ordered = tuple(sorted(baselines, key=lambda trial: trial.number))
@@ -73,7 +73,7 @@ def summarise(
         baselines=ordered,
         reported={each["name"]: each["reported"] for each in study.definition["baselines"]},
         seconds_left=seconds_left(counts, study.budget, mean_seconds),
-        groups=groups,
+        comparison=comparison,
     )
 
 

@@ -118,7 +118,9 @@ def _is_numeric(values: Sequence[Any]) -> bool:
 
 
 def _is_percentage(value: Any) -> bool:
-    return isinstance(value, str) and (value.endswith(" %") or value == "-")
+    return isinstance(value, str) and (
+        value == "-" or (value[:1].isdigit() and value.endswith((" %", " %*")))
+    )
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
-from optuna_study.report.comparison_page import groups_block
+from optuna_study.report.comparison_page import comparison_blocks
 from optuna_study.report.summary import ending, ends_by_reason, reason, why
 from optuna_study.report.tables import heading, pairs, table
 from optuna_study.training.config import get_setting
@@ -93,9 +93,9 @@ def closing_page(
 
 
 def _results(summary: Summary, configuration: str = "") -> list[str]:
-    """What was found: of a search its best beside the baselines, of a comparison its groups."""
-    if summary.groups:
-        return [groups_block(summary.study, summary.groups)]
+    """What was found: of a search its best beside the baselines, of a comparison its tables."""
+    if summary.comparison is not None:
+        return comparison_blocks(summary.study, summary.comparison)
     blocks = [best_block(summary), configuration]
     return [*blocks, baselines_block(summary)] if summary.baselines else blocks
 

@@ -35,7 +35,7 @@ def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
 
 
 def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
-    """The ended runs of all baselines, by number; one statement."""
+    """The runs of all baselines, by number; one statement."""
     own, last, attribute = own_trials.c, own_epochs.c, trial_user_attributes.c
     of_last = and_(last.uuid == own.uuid, last.number == own.number, last.epoch == own.epochs)
     of_test = and_(attribute.trial_id == own.trial_id, attribute.key == TEST_ACCURACY)
@@ -44,6 +44,7 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
             own.number,
             own.baseline,
             own.end_kind,
+            own.reason,
             last.train_accuracy,
             last.validation_accuracy,
             attribute.value_json,
@@ -51,7 +52,7 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
         .select_from(
             own_trials.outerjoin(own_epochs, of_last).outerjoin(trial_user_attributes, of_test)
         )
-        .where(own.uuid == study.uuid, own.baseline.is_not(None), own.end_kind.is_not(None))
+        .where(own.uuid == study.uuid, own.baseline.is_not(None))
         .order_by(own.number)
     )
     with store.read() as connection:
@@ -59,7 +60,8 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
             ComparedRun(
                 number=row.number,
                 baseline=row.baseline,
-                end=EndKind(row.end_kind),
+                end=None if row.end_kind is None else EndKind(row.end_kind),
+                reason=row.reason,
                 train_accuracy=row.train_accuracy,
                 validation_accuracy=row.validation_accuracy,
                 test_accuracy=None if row.value_json is None else json.loads(row.value_json),

@@ -192,14 +192,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """An ended run of a baseline; accuracies are fractions of its last epoch, None where unknown.
+    """A run of a baseline; accuracies are fractions of its last epoch, None where unknown.
 
-    `test_accuracy` is there only in a comparison, which chooses nothing.
+    `end` is None before it has ended, `reason` the sentence stored with it. `test_accuracy` is
+    there only in a comparison, which chooses nothing.
     """
 
     number: int
     baseline: str
-    end: EndKind
+    end: EndKind | None
+    reason: str | None
     train_accuracy: float | None
     validation_accuracy: float | None
     test_accuracy: float | None
