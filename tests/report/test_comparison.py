@@ -20,6 +20,7 @@ from optuna_study.report.comparison_page import (
     verdict_sentence,
 )
 from optuna_study.store.records import ComparedRun, EndKind
+from optuna_study.training.config import TrainConfig, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ def compared(
     known: Known = KNOWN,
 ) -> Comparison:
     definition = {
-        "config": {"data": {"name": "digits"}, "train": {"lr": 0.0, "optimizer": "sgd"}},
+        "config": config_to_dict(TrainConfig()),
         "baselines": baselines,
         "claims": claims or [],
     }

@@ -15,7 +15,6 @@ of other pictures.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,14 +22,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.contrast import TOLD_APART, Spread, contrast
+from optuna_study.space.build import frozen
 from optuna_study.store.records import EndKind
-from optuna_study.training.config import DivergenceKind
+from optuna_study.training.config import DivergenceKind, config_from_dict, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from optuna_study.report.contrast import Contrast
     from optuna_study.store.records import ComparedRun
+    from optuna_study.training.config import TrainConfig
 
 TEST, TRAIN, VALIDATION = "test_accuracy", "train_accuracy", "validation_accuracy"
 SIDES = {TEST: "test", TRAIN: "train", VALIDATION: "validation"}
@@ -164,7 +165,7 @@ def compare(
 ) -> Comparison:
     """The baselines of a definition as the store pins it, in the order in which groups begin."""
     alike = configurations(definition)
-    pooled: dict[str, list[ComparedRun]] = {each: [] for each in alike.values()}
+    pooled: dict[TrainConfig, list[ComparedRun]] = {each: [] for each in alike.values()}
     for run in runs:
         pooled[alike[run.baseline]].append(run)
     rows: dict[str, list[Row]] = {}
@@ -179,13 +180,13 @@ def compare(
     return Comparison(groups, claims)
 
 
-def configurations(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Baselines by name, each with a text that those of the same settings share."""
-    common = {
-        name: value for section in definition["config"].values() for name, value in section.items()
-    }
+def configurations(definition: Mapping[str, Any]) -> dict[str, TrainConfig]:
+    """What each baseline is trained with, by name."""
+    common = config_from_dict(definition["config"])
     return {
-        each["name"]: json.dumps(common | dict(each["settings"]), sort_keys=True)
+        each["name"]: with_settings(
+            common, {name: frozen(value) for name, value in each["settings"].items()}
+        )
         for each in definition["baselines"]
     }
 
