@@ -329,7 +329,7 @@ class TestRandomness:
     def test_pictures_are_shuffled_as_the_setting_says(
         self, tiny_data: DeviceData, config: Config, shuffle: str, different: int
     ) -> None:
-        """By the first layer's weights after one step of each epoch on nine of ten pictures."""
+        """By what the model is given: one step an epoch, of nine in ten pictures."""
         run = loop.prepare(config(epochs=3, shuffle=shuffle, batch_size=81), tiny_data, CPU)
         taken: list[tuple[int, ...]] = []
         whole = run.data.train_images.flatten(1).float()
