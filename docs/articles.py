@@ -181,7 +181,7 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
     for group in found.comparison.groups:
         headers, rows = columns(group)
         blocks.append(f"**{group.name}**\n\n{markdown(headers, rows)}")
-        if group.verdict is not Verdict.NONE:
+        if group.pairs or group.verdict is not Verdict.NONE:
             blocks.append(verdict_sentence(group))
     if found.comparison.claims:
         blocks.append(markdown(*claim_columns(found.comparison)))

@@ -19,6 +19,7 @@ from optuna_study.report.comparison_page import (
     load_comparison,
     verdict_sentence,
 )
+from optuna_study.report.contrast import contrast
 from optuna_study.store.records import ComparedRun, EndKind
 from optuna_study.training.config import TrainConfig, config_to_dict
 
@@ -220,6 +221,30 @@ def test_baselines_of_one_configuration_share_their_runs() -> None:
     assert (a.same, a.runs, a.spreads["test_accuracy"].values) == (("b",), 3, (0.8, 0.84, 0.81))
     assert other.rows[0].spreads == a.spreads
     assert (c.same, c.runs) == ((), 2)
+
+
+def test_without_an_order_every_two_are_looked_at_and_p_is_taken_as_often() -> None:
+    settings = {"optimizer": "adam"}
+    baselines = [*map(baseline, "abc"), baseline("d", "other"), baseline("e", settings=settings)]
+    baselines.append(baseline("same", settings=settings))
+    found = runs(
+        a=[0.7, 0.71, 0.72], b=[0.9, 0.91, 0.92], c=[0.9, 0.92, 0.94], e=[0.6], same=[0.95]
+    )
+    group, _ = compared(baselines, found).groups
+    assert verdict_sentence(group) == (
+        "The source gives no order. Told apart here: c is ahead of a (+21.0 points, p = 0.002); "
+        "b is ahead of a (+20.0 points, p = 0.0033)."
+    )
+    alone = contrast(
+        [(sign, group.rows[row].spreads["test_accuracy"]) for sign, row in ((1, 2), (-1, 0))]
+    )
+    pairs = {(pair.better, pair.worse): pair for pair in group.pairs}
+    assert pairs["c", "a"].p == pytest.approx(9 * alone.p())
+    assert len(pairs) == 9, "the two of one configuration are not told apart"
+    one_less = compared(baselines, [*found[:-1], run("same", None, None)]).groups[0]
+    assert verdict_sentence(one_less) == "The source gives no order."
+    level = only_group([baseline("a"), baseline("b")], runs(a=[0.7, 0.8], b=[0.7, 0.81]))
+    assert verdict_sentence(level) == "The source gives no order. Told apart here: no two."
 
 
 def test_curves_are_counted_by_what_they_say() -> None:

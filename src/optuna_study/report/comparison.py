@@ -95,7 +95,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two baselines of which the source has the first before the second."""
+    """Two baselines of which the source has the first before the second.
+
+    Where the source gives no order, every two, the one that is ahead here first; any of them might
+    stand out by chance, so p is then multiplied by their number (C. E. Bonferroni, 1936).
+    """
 
     better: str
     worse: str
@@ -107,6 +111,8 @@ class Pair:
 class Group:
     """The baselines that belong together, and what became of their order; `measure` ranks them.
 
+    Without an order there are pairs only when all runs are there.
+
     `missing` are those in the order that do not have a figure of every run yet.
     """
 
@@ -116,6 +122,12 @@ class Group:
     verdict: Verdict
     pairs: tuple[Pair, ...]
     missing: tuple[Row, ...] = ()
+
+    @property
+    def told(self) -> tuple[Pair, ...]:
+        """Pairs that are told apart, the most different ones first."""
+        found = (pair for pair in self.pairs if pair.p < TOLD_APART)
+        return tuple(sorted(found, key=lambda pair: -abs(pair.gain)))
 
     @property
     def undecided(self) -> tuple[Pair, ...]:
@@ -238,13 +250,15 @@ def _group(name: str, rows: Sequence[Row]) -> Group:
     measures = {row.figure[0] for row in rows if row.figure is not None}
     measure = measures.pop() if len(measures) == 1 else TEST
     ordered = list(_ordered(rows, measure))
+    if not ordered:
+        return Group(name, measure, tuple(rows), Verdict.NONE, tuple(_any_order(rows, measure)))
     missing = tuple(_missing(itertools.chain.from_iterable(ordered), measure))
     pairs = tuple(
         Pair(better.baseline, worse.baseline, found.gain, found.p())
         for better, worse in ordered
         if (found := _difference(better, worse, measure)) is not None
     )
-    verdict = Verdict.HOLDS if ordered else Verdict.NONE
+    verdict = Verdict.HOLDS
     if missing or any(pair.p >= TOLD_APART for pair in pairs):
         verdict = Verdict.OPEN
     if not missing and any(pair.p < TOLD_APART and pair.gain < 0 for pair in pairs):
@@ -259,6 +273,23 @@ def _ordered(rows: Sequence[Row], measure: str) -> Iterable[tuple[Row, Row]]:
         (place, better), (other, worse) = sorted((first, second), key=lambda each: each[0])
         if place != other:
             yield better, worse
+
+
+def _any_order(rows: Sequence[Row], measure: str) -> Iterable[Pair]:
+    """Every two of different configurations, when no run is missing."""
+    if any(_missing(rows, measure)):
+        return
+    pairs = [
+        (first, second)
+        for first, second in itertools.combinations(rows, 2)
+        if second.baseline not in first.same
+    ]
+    for pair in pairs:
+        first, second = sorted(pair, key=lambda row: -row.spreads[measure].mean)
+        found = _difference(first, second, measure)
+        assert found is not None
+        p = min(1.0, found.p() * len(pairs))
+        yield Pair(first.baseline, second.baseline, found.gain, p)
 
 
 def _place(row: Row, rows: Sequence[Row], measure: str) -> float | None:

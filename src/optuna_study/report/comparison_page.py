@@ -131,7 +131,7 @@ def shown(spread: Spread | None) -> str:
 def verdict_sentence(group: Group) -> str:
     """Whether the order that the source gives is found again, in a sentence."""
     if group.verdict is Verdict.NONE:
-        return "The source gives no order."
+        return f"The source gives no order.{_told(group)}"
     if group.verdict is Verdict.HOLDS:
         return "The source's order holds."
     if group.verdict is Verdict.BROKEN:
@@ -265,6 +265,14 @@ def _counted(amounts: Mapping[str, int]) -> str:
     ordered = sorted(amounts.items(), key=lambda each: (-each[1], each[0]))
     parts = [f"{amount} {name.replace('_', ' ')}" for name, amount in ordered]
     return ", ".join(parts) or "-"
+
+
+def _told(group: Group) -> str:
+    """Which baselines differ, where the source does not say which should."""
+    if not group.pairs:
+        return ""
+    told = _named(group.told, "is ahead of") if group.told else "no two"
+    return f" Told apart here: {told}."
 
 
 def _missing(rows: Sequence[Row], measure: str) -> str:
