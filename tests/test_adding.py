@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMES = ["mine/activations.py", "mine/models.py", "mine/data.py", "mine.toml"]
+MODULES = [f"mine/{name}.py" for name in ("activations", "models", "data", "objectives")]
 
 
 def blocks() -> dict[str, str]:
@@ -49,8 +49,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_section_holds_one_function_and_one_test_each() -> None:
     found = blocks()
-    assert list(found) == NAMES
-    for name in NAMES[:3]:
+    assert list(found) == [*MODULES, "mine.toml"]
+    for name in MODULES:
         functions = re.findall(r"^def (\w+)", found[name], re.MULTILINE)
         assert functions == [functions[0], f"test_{functions[0]}"]
 
@@ -59,8 +59,8 @@ def test_the_section_holds_one_function_and_one_test_each() -> None:
 def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_again(
     folder: Path,
 ) -> None:
-    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", *NAMES[:3])
-    assert "3 passed" in done.stdout, done.stdout
+    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", *MODULES)
+    assert "4 passed" in done.stdout, done.stdout
     study = (folder / "mine.toml").read_text(encoding="utf-8")
     named = 'settings = {activation = "mine.activations:squared_relu", lr = 0.02}'
     study += f'[[baselines]]\nname = "own"\n{named}\n'  # the search may not come to it by itself
@@ -76,6 +76,7 @@ def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_aga
     assert own["value"] > 0.9
     arguments = ("export", "mine", "--trial", str(own["number"]), "-o", "own.toml")
     assert run(folder, "optuna_study", *arguments).returncode == 0
+    assert 'objective = "mine.objectives:smoothed"' in (folder / "own.toml").read_text("utf-8")
     done = run(folder, "optuna_study", "train", "own.toml", "-o", "again", "--verify")
     assert done.returncode == 0, done.stderr
     assert "agree to the last bit" in done.stdout
@@ -87,6 +88,7 @@ import torch
 from torch import nn
 from optuna_study.training.pictures import Pictures, computed
 
+def epochless(run): return {}
 def halved(values): return values[:, ::2]
 def needy(values, more): return values
 def narrow(settings, *, channels, image_size, classes): return nn.Flatten()
@@ -142,6 +144,17 @@ def third(request): return _pictures(BYTES, np.arange(40) % 3)
             "mine.wrong:no_sizes",
             "model 'mine.wrong:no_sizes' cannot be used: TypeError: no_sizes() got an unexpected "
             "keyword argument 'channels'; it is called as function(settings, channels=,",
+        ),
+        (
+            "mine.objectives:smoothed",
+            "mine.wrong:epochless",
+            "objective 'mine.wrong:epochless' cannot be used: TypeError: too many positional "
+            "arguments; it is called as function(run, epoch) and gives a dictionary with",
+        ),
+        (
+            "mine.objectives:smoothed",
+            "mine.objective:smoothed",
+            "module 'mine.objective' cannot be imported",
         ),
         ("mine.models:perceptron", "mine.broken:model", "cannot be imported (SyntaxError: "),
         ("mine.data:stripes", "mine.wrong:numbers", "gave list, not Pictures; see"),

@@ -181,7 +181,7 @@ def known_names(section: str, entry: dataclasses.Field[Any]) -> list[str]:
 
 def takes_reference(entry: dataclasses.Field[Any]) -> bool:
     """Whether a setting may name a function of one's own."""
-    return entry.name == "name" or entry.metadata["choices"] == "ACTIVATIONS"
+    return entry.name in ("name", "objective") or entry.metadata["choices"] == "ACTIVATIONS"
 
 
 def _literal(node: ast.expr | None) -> tuple[str, ...]:

@@ -143,6 +143,13 @@ class ModelSettings:
 class TrainSettings:
     """How the weights are found."""
 
+    objective: str = setting(
+        "default",
+        "What trains an epoch: `default` is the loop here, with the settings below; or a function "
+        "of one's own as package.module:function.",
+        choices=("default",),
+        late=True,
+    )
     epochs: int = setting(10, "Passes over the training pictures.", low=1, high=100_000)
     batch_size: int = setting(
         32,

@@ -24,10 +24,10 @@ from torch import nn
 
 from optuna_study.errors import DataError, UsageError
 from optuna_study.training import device as devices
-from optuna_study.training import divergence, evaluation, losses
+from optuna_study.training import divergence, evaluation, losses, own
 from optuna_study.training.augment import augment
 from optuna_study.training.build import initialised_model
-from optuna_study.training.catalogue import FULL_BATCH, augmentation_names
+from optuna_study.training.catalogue import FULL_BATCH, augmentation_names, is_reference
 from optuna_study.training.chance import chance_loss
 from optuna_study.training.config import Divergence, EpochResult, TrainConfig
 from optuna_study.training.data import DeviceData, view
@@ -194,6 +194,7 @@ class _Figures:
     correct: float = 0.0
     lr: float = math.nan
     divergence: Divergence | None = None
+    validation: Mapping[str, float] = field(default_factory=dict)  # told by an own objective
 
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -204,7 +205,8 @@ def _epoch(run: Run) -> EpochResult | None:
     start = time.perf_counter()
     epoch = run.epoch + 1
     run.validation = None
-    figures = _train(run, epoch)
+    own_objective = is_reference(run.config.train.objective)
+    figures = _train_by_objective(run, epoch) if own_objective else _train(run, epoch)
     if figures is None:
         run.interrupted = True
         return None
@@ -214,14 +216,14 @@ def _epoch(run: Run) -> EpochResult | None:
     validation_loss = validation_accuracy = math.nan
     found = figures.divergence
     if found is None:
-        data = run.data
-        run.validation = evaluate(run, data.validation_images, data.validation_labels)
-        validation_loss, validation_accuracy = run.validation.loss, run.validation.accuracy
+        validation_loss, validation_accuracy = _validate(run, figures.validation)
         found = run.watch.epoch(
             epoch,
             epoch * run.steps_per_epoch,
             divergence.Figures(train_loss, train_accuracy, pictures),
-            divergence.Figures(validation_loss, validation_accuracy, len(data.validation_labels)),
+            divergence.Figures(
+                validation_loss, validation_accuracy, len(run.data.validation_labels)
+            ),
         )
     run.epoch, run.ended = epoch, found is not None
     return EpochResult(
@@ -235,6 +237,37 @@ def _epoch(run: Run) -> EpochResult | None:
         seconds=time.perf_counter() - start,
         divergence=found,
     )
+
+
+def _validate(run: Run, told: Mapping[str, float]) -> tuple[float, float]:
+    """Loss and accuracy on the validation pictures, but for what an objective has told."""
+    if own.VALIDATION[0] in told and own.VALIDATION[1] in told:
+        return told[own.VALIDATION[0]], told[own.VALIDATION[1]]
+    data = run.data
+    run.validation = evaluate(run, data.validation_images, data.validation_labels)
+    ours = {"validation_loss": run.validation.loss, "validation_accuracy": run.validation.accuracy}
+    found = {**ours, **told}
+    return found["validation_loss"], found["validation_accuracy"]
+
+
+def _train_by_objective(run: Run, epoch: int) -> _Figures | None:
+    """An epoch by somebody's own function; its figures count as those of a single step."""
+    figures, steps = _Figures(), run.steps_per_epoch
+    _set_lr(run, figures, (epoch - 1) * steps)
+    run.model.train()
+    seed = stream_seed(run.config.train.seed, "objective", epoch)
+    with devices.random_stream(run.device, seed):
+        told = own.train_epoch(run, epoch)
+    if told is None:
+        return None
+    loss, norm = told["train_loss"], told["gradient_norm"]
+    figures.losses, figures.norms = [loss], [norm]
+    figures.correct = told["train_accuracy"] * run.pictures_per_step
+    figures.lr = told.get("lr", figures.lr)
+    figures.validation = {name: told[name] for name in own.VALIDATION if name in told}
+    watched = 0.0 if math.isnan(norm) else norm  # a norm that is not told is no divergence
+    figures.divergence = run.watch.steps(epoch, epoch * steps, figures.lr, [loss], [watched])
+    return figures
 
 
 def _train(run: Run, epoch: int) -> _Figures | None:

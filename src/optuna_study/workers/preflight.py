@@ -17,6 +17,7 @@ from optuna_study.space.dimensions import Choice
 from optuna_study.training.build import check_model
 from optuna_study.training.catalogue import is_reference
 from optuna_study.training.device import environment, pick_device
+from optuna_study.training.own import check_objective
 from optuna_study.training.sources import open_pictures
 from optuna_study.training.split import split
 from optuna_study.workers.checks import Facts, Proven
@@ -85,6 +86,9 @@ def prove(
             image_size=config.data.image_size,
             classes=len(pictures.classes),
         )
+    named = [each.train.objective for each in configs]
+    for objective in dict.fromkeys(own_choices(definition, "objective", *named)):
+        check_objective(objective)
     return Proven(
         pictures.fingerprint,
         {
@@ -102,10 +106,16 @@ def prove(
 
 def own_activations(definition: Definition) -> list[ModelSettings]:
     """The base model with each activation of somebody's own that the space holds."""
-    return [
-        replace(definition.config.model, activation=str(choice))
+    names = own_choices(definition, "activation")
+    return [replace(definition.config.model, activation=name) for name in names]
+
+
+def own_choices(definition: Definition, setting: str, *fixed: str) -> list[str]:
+    """The functions of somebody's own that a setting may name, in the space or `fixed`."""
+    searched = [
+        str(choice)
         for dimension in definition.space.dimensions
-        if dimension.setting == "activation" and isinstance(dimension, Choice)
+        if dimension.setting == setting and isinstance(dimension, Choice)
         for choice in dimension.choices
-        if is_reference(str(choice))
     ]
+    return [name for name in (*fixed, *searched) if is_reference(name)]
