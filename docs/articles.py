@@ -33,7 +33,7 @@ from optuna_study.report.comparison_page import (
     verdict_words,
 )
 from optuna_study.report.contrast import Spread, contrast
-from optuna_study.report.curves import read_study
+from optuna_study.report.curves import SIDE_COUNTS, read_study
 from optuna_study.store.open import open_store
 from optuna_study.store.studies import find_study, study_names
 from optuna_study.training.build import build_model
@@ -170,12 +170,14 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
     study, config = found.study, found.study.definition["config"]
     environment = study.environment
     runs = max((row.asked // (1 + len(row.same)) for row in found.comparison.rows), default=0)
+    sides = environment.get(SIDE_COUNTS)
+    held_out = f" and {sides['test']:,} held-out ones" if sides else ""
     made = datetime.datetime.fromtimestamp(study.created, tz=datetime.UTC)
     facts = (
         f"`{study.name}`: {config['data']['name']} at size {config['data']['image_size']}, "
-        f"{sum(environment['class_counts']):,} training pictures, {config['train']['epochs']} "
-        f"epochs, profile {study.definition['profile']}; {runs} seeds; "
-        f"{environment['device']}, torch {environment['torch']}, {made:%Y-%m-%d}."
+        f"{sum(environment['class_counts']):,} training pictures{held_out}, "
+        f"{config['train']['epochs']} epochs, profile {study.definition['profile']}; "
+        f"{runs} seeds; {environment['device']}, torch {environment['torch']}, {made:%Y-%m-%d}."
     )
     blocks = [f"### {name}", facts]
     for group in found.comparison.groups:

@@ -223,6 +223,15 @@ def test_baselines_of_one_configuration_share_their_runs() -> None:
     assert (c.same, c.runs) == ((), 2)
 
 
+def test_a_definition_of_another_version_is_read_for_what_it_has() -> None:
+    sections = config_to_dict(TrainConfig())
+    del sections["train"]["shuffle"]
+    sections["train"]["new_one"] = 3
+    baselines = [baseline("a", settings={}), baseline("b", settings={"shuffle": "every_epoch"})]
+    found = compare({"config": sections, "baselines": baselines}, runs(a=[0.8], b=[0.9]), KNOWN)
+    assert [row.same for row in found.rows] == [("b",), ("a",)]
+
+
 def test_without_an_order_every_two_are_looked_at_and_p_is_taken_as_often() -> None:
     settings = {"optimizer": "adam"}
     baselines = [*map(baseline, "abc"), baseline("d", "other"), baseline("e", settings=settings)]

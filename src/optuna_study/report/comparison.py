@@ -15,6 +15,7 @@ of other pictures.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,16 +23,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.contrast import TOLD_APART, Spread, contrast
-from optuna_study.space.build import frozen
 from optuna_study.store.records import EndKind
-from optuna_study.training.config import DivergenceKind, config_from_dict, with_settings
+from optuna_study.training.config import DivergenceKind, TrainConfig, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from optuna_study.report.contrast import Contrast
     from optuna_study.store.records import ComparedRun
-    from optuna_study.training.config import TrainConfig
 
 TEST, TRAIN, VALIDATION = "test_accuracy", "train_accuracy", "validation_accuracy"
 SIDES = {TEST: "test", TRAIN: "train", VALIDATION: "validation"}
@@ -177,7 +176,7 @@ def compare(
 ) -> Comparison:
     """The baselines of a definition as the store pins it, in the order in which groups begin."""
     alike = configurations(definition)
-    pooled: dict[TrainConfig, list[ComparedRun]] = {each: [] for each in alike.values()}
+    pooled: dict[str, list[ComparedRun]] = {each: [] for each in alike.values()}
     for run in runs:
         pooled[alike[run.baseline]].append(run)
     rows: dict[str, list[Row]] = {}
@@ -192,13 +191,16 @@ def compare(
     return Comparison(groups, claims)
 
 
-def configurations(definition: Mapping[str, Any]) -> dict[str, TrainConfig]:
-    """What each baseline is trained with, by name."""
-    common = config_from_dict(definition["config"])
+def configurations(definition: Mapping[str, Any]) -> dict[str, str]:
+    """What each baseline is trained with, by name, as text.
+
+    Text and no configuration: what another version pinned may lack settings, which then have their
+    defaults, or know some that are not known here.
+    """
+    sections = [*config_to_dict(TrainConfig()).values(), *definition["config"].values()]
+    common = {name: value for section in sections for name, value in section.items()}
     return {
-        each["name"]: with_settings(
-            common, {name: frozen(value) for name, value in each["settings"].items()}
-        )
+        each["name"]: json.dumps(common | each["settings"], sort_keys=True)
         for each in definition["baselines"]
     }
 
