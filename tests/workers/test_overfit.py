@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
 
 from optuna_study.cli.main import run
+from optuna_study.paths import Workspace
 from optuna_study.workers.overfit import check_wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from optuna_study.paths import Workspace
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
 MODELS = """
 import torch
@@ -133,6 +135,57 @@ def test_the_command_says_it_and_ends_with_1_for_a_broken_model(
     captured = capfd.readouterr()
     assert captured.err.startswith("Error: small@cpu: 10 pictures could not be learned by heart")
     assert "is valid" in captured.out
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., str]:
+    """A folder of ten pictures in two classes, each picture of one shade; its path."""
+
+    def write(name: str, *, alike: bool) -> str:
+        for label, base in (("dark", 40), ("light", 40 if alike else 180)):
+            path = tmp_path / name / label
+            path.mkdir(parents=True)
+            for number in range(5):
+                shade = base + 2 * number
+                Image.new("RGB", (16, 16), (shade, shade, shade)).save(path / f"{number}.png")
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_pictures_of_ones_own_are_those_checked(
+    study: Callable[..., str], folder: Callable[..., str], tmp_path: Path, capfd: Any
+) -> None:
+    """The same shades in both classes cannot be told apart, however sound the model is."""
+    arguments = ["validate", study("name = 'wired:seeing'"), "--overfit", "--device", "cpu"]
+    arguments += ["--artifacts", str(tmp_path / "storage"), "--data"]
+    assert run([*arguments, folder("apart", alike=False)]) == 0
+    assert "small@cpu: the wiring is sound" in capfd.readouterr().out
+    assert run([*arguments, folder("alike", alike=True)]) == 1
+    assert "could not be learned by heart" in capfd.readouterr().err
+
+
+def test_the_profile_asked_for_is_the_one_checked(
+    study: Callable[..., str], tmp_path: Path, capfd: Any
+) -> None:
+    arguments = ["validate", study("name = 'wired:seeing'"), "--overfit", "--device", "cpu"]
+    arguments += ["--artifacts", str(tmp_path / "storage")]
+    for profile, name in (("full", "small"), ("cpu", "small@cpu"), ("auto", "small@cpu")):
+        assert run([*arguments, "--profile", profile]) == 0
+        assert capfd.readouterr().out.splitlines()[-1].startswith(f"{name}: the wiring is sound")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose decoded pictures serve every study of the package."""
+    return Workspace(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_of_the_package_is_sound(path: Path, shared: Workspace) -> None:
+    found = check_wiring(str(path), shared, device="cpu")
+    assert found.sound, found.sentence
 
 
 def test_pictures_that_are_absent_are_stood_in_for(workspace: Workspace) -> None:

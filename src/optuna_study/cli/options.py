@@ -159,27 +159,45 @@ def artifacts_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def data_option(command: Decorated) -> Decorated:
+    """`--data DIR`: handed over as `data`, or None for what the study says."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Pictures, a folder a class. [default: what the study says]",
+    )(command)
+
+
+def device_option(command: Decorated) -> Decorated:
+    """`--device`: handed over as `device`."""
+    return click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]"
+    )(command)
+
+
+def profile_option(command: Decorated) -> Decorated:
+    """`--profile`: handed over as `profile`."""
+    return click.option(
+        "--profile",
+        type=click.Choice(["auto", "full", "cpu"]),
+        default="auto",
+        show_default=True,
+        help="The whole study, or its smaller version for machines without a GPU.",
+    )(command)
+
+
 def crew_options(command: Decorated) -> Decorated:
     """`--data`, `--workers` and `--device`: what worker processes of this machine get."""
-    for option in (
-        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]"),
-        click.option(
-            "--workers",
-            default="auto",
-            show_default=True,
-            metavar="N|auto",
-            callback=_workers,
-            help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
-        ),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Pictures, a folder a class. [default: what the study says]",
-        ),
-    ):
-        command = option(command)
-    return command
+    workers = click.option(
+        "--workers",
+        default="auto",
+        show_default=True,
+        metavar="N|auto",
+        callback=_workers,
+        help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
+    )
+    return data_option(workers(device_option(command)))
 
 
 def format_option(*formats: str) -> Callable[[Decorated], Decorated]:

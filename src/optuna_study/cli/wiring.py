@@ -11,18 +11,22 @@ from optuna_study.errors import CheckFailedError
 from optuna_study.workers.overfit import check_wiring
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna_study.paths import Workspace
 
 log = logging.getLogger(__name__)
 
 
-def report_wiring(study: str, workspace: Workspace, device: str) -> None:
+def report_wiring(
+    study: str, workspace: Workspace, *, data: Path | None, profile: str, device: str
+) -> None:
     """Check a study's wiring and print what was found.
 
     Raises:
         CheckFailedError: the wiring is not sound.
     """
-    found = check_wiring(study, workspace, device=device)
+    found = check_wiring(study, workspace, data=data, profile=profile, device=device)
     for note in found.notes:
         log.info("%s", note)
     if not found.sound:

@@ -49,7 +49,7 @@ from optuna_study.workers.versions import require_same_version, versions
 if TYPE_CHECKING:
     from optuna_study.definition.model import Definition, StudyFile
     from optuna_study.store.open import Store
-    from optuna_study.workers.checks import Facts, Proven
+    from optuna_study.workers.checks import Proven
     from optuna_study.workers.places import Place
 
 
@@ -125,7 +125,7 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     place.get_ready(url)
     importlib.import_module("optuna_study.store.bridge")  # a second, while the server starts
     facts = place.look_around(request.device)
-    profile = _profile(request.profile, facts)
+    profile = choose_profile(request.profile, facts.device)
     folder, stand_in, notes = choose_data(request.data, file, workspace)
     resolved = partial(
         resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
@@ -238,10 +238,11 @@ def _event_folder(folder: Path | None) -> Path | None:
     return folder.absolute()
 
 
-def _profile(asked: str, facts: Facts) -> str:
+def choose_profile(asked: str, device: str) -> str:
+    """The profile that is asked for, or by the device, whose name this is."""
     if asked != "auto":
         return asked
-    return "cpu" if facts.device == "cpu" else "full"
+    return "cpu" if device == "cpu" else "full"
 
 
 def choose_data(

@@ -24,9 +24,11 @@ from optuna_study.training.config import TrainConfig, with_settings
 from optuna_study.training.data import load_data, to_input
 from optuna_study.training.device import pick_device
 from optuna_study.workers import machine
-from optuna_study.workers.launch import choose_data
+from optuna_study.workers.launch import choose_data, choose_profile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna_study.paths import Workspace
     from optuna_study.training.data import DeviceData
 
@@ -68,11 +70,15 @@ def check_wiring(
     study: str,
     workspace: Workspace,
     *,
+    data: Path | None = None,
+    profile: str = "auto",
     device: str = "auto",
     steps: int = STEPS,
     seconds: float = SECONDS,
 ) -> Wiring:
     """Train a study's base model on a handful of its pictures, at most so long.
+
+    `data`, `profile` and `device` are those of a launch.
 
     Raises:
         NotFoundError: no such study file.
@@ -82,12 +88,11 @@ def check_wiring(
     """
     file = read_study_file(find_study_file(study))
     place = pick_device(device)
-    folder, stand_in, notes = choose_data(None, file, workspace)
-    profile = "cpu" if place.type == "cpu" else "full"
-    definition = resolve(file, profile, stand_in=stand_in, threads=machine.cores())
+    folder, stand_in, notes = choose_data(data, file, workspace)
+    chosen = choose_profile(profile, str(place))
+    definition = resolve(file, chosen, stand_in=stand_in, threads=machine.cores())
     config = _bare(definition.config, steps)
-    data = load_data(config.data, folder, workspace, place, config.train.memory_format)
-    few = _handful(data)
+    few = _handful(load_data(config.data, folder, workspace, place, config.train.memory_format))
     before = time.monotonic()
     best: Attempt | None = None
     for rate in RATES:

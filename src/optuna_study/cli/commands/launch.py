@@ -13,6 +13,7 @@ from optuna_study.cli.options import (
     example,
     invocation,
     place_options,
+    profile_option,
     storage_option,
 )
 
@@ -29,13 +30,7 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("study")
-@click.option(
-    "--profile",
-    type=click.Choice(["auto", "full", "cpu"]),
-    default="auto",
-    show_default=True,
-    help="The whole study, or its smaller version for machines without a GPU.",
-)
+@profile_option
 @click.option("--name", metavar="NAME", help="Make a further study of the same file.")
 @click.option("--n-trials", type=int, metavar="N", help="Trials in all, over every launch.")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this launch.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from optuna_study.cli.options import example, format_option
+from optuna_study.cli.options import device_option, example, format_option
 
 
 @click.command(
@@ -17,7 +17,7 @@ from optuna_study.cli.options import example, format_option
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@device_option
 @format_option("table", "json")
 def command(checkpoint: Path, images: tuple[Path, ...], device: str, form: str) -> None:
     """Classify pictures with a trained model: classes and their probabilities."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example
+from optuna_study.cli.options import artifacts_option, device_option, example
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--data", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Other pictures."
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", required=True)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@device_option
 @click.option("--verify", is_flag=True, help="Compare with what the search recorded.")
 @artifacts_option
 def command(

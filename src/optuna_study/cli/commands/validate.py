@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example
+from optuna_study.cli.options import (
+    artifacts_option,
+    data_option,
+    device_option,
+    example,
+    profile_option,
+)
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -15,18 +21,21 @@ if TYPE_CHECKING:
 @click.command(
     epilog=example(
         "optuna-study validate alexnet_pokemon",
-        "optuna-study validate my/study.toml --overfit",
+        "optuna-study validate my/study.toml --overfit --data ~/pictures",
     )
 )
 @click.argument("study", metavar="STUDY|FILE")
 @click.option("--overfit", is_flag=True, help="Train its base model on a handful of pictures.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@data_option
+@profile_option
+@device_option
 @artifacts_option
-def command(study: str, overfit: bool, device: str, workspace: Workspace) -> None:
+def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> None:
     """Tell every problem of a study file at once, without training.
 
     With --overfit the base model must then learn a handful of pictures by heart, within minutes:
-    one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1.
+    one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1. Only
+    this reads --data, --profile and --device, which mean what they mean to launch.
     """
     from optuna_study.definition.outline import outline
     from optuna_study.definition.read import find_study_file, read_study_file
@@ -36,4 +45,4 @@ def command(study: str, overfit: bool, device: str, workspace: Workspace) -> Non
     if overfit:
         from optuna_study.cli.wiring import report_wiring
 
-        report_wiring(study, workspace, device)
+        report_wiring(study, workspace, **options)
