@@ -18,6 +18,7 @@ from sqlalchemy import insert, text
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve, to_json
+from optuna_study.report.curves import CLASS_COUNTS
 from optuna_study.store.open import open_store
 from optuna_study.store.records import EndKind, NewStudy, StoredParameter
 from optuna_study.store.rows import utc
@@ -195,7 +196,7 @@ def make(url: str, count: int, epochs: int, name: str = "large") -> None:
         definition_hash="large",
         fingerprint="none",
         data_source="none",
-        environment={},
+        environment={CLASS_COUNTS: [26] * 5},
         seed=1,
         budget=count,
         planned=(),

@@ -116,15 +116,55 @@ def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., An
     assert value["diagnosis"]["pattern"] == "diverging"
 
 
-def test_show_leaves_a_large_studys_curves_to_doctor(
+@pytest.mark.parametrize(
+    ("limit", "most", "line"),
+    [
+        (
+            "QUICK_TRIALS",
+            3,
+            "of the newest 3 trials (4 have one): 1 poor initialisation, 1 diverg",
+        ),
+        ("QUICK_EPOCHS", 5, "of the newest 1 trial (4 have one): 1 dead; "),
+    ],
+)
+def test_show_reads_the_newest_curves_of_a_large_study_and_says_so(
+    worked: Any,
+    cli: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    most: int,
+    line: str,
+) -> None:
+    from optuna_study.report import curves
+
+    monkeypatch.setattr(curves, limit, most)
+    page = cli("show", "small", "--storage", worked.url).out
+    assert f"\nLoss curves {line}" in page
+    assert f"; `optuna-study doctor small --storage {worked.url}` reads all.\n" in page
+    value = json.loads(cli("show", "small", "--storage", worked.url, "-f", "json").out)
+    assert value["curves_read"] == sum(value["curves"].values())
+    assert value["curves_recorded"] == 4
+
+
+def test_show_leaves_curves_too_long_for_it_to_doctor(
     worked: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from optuna_study.report import curves
 
-    monkeypatch.setattr(curves, "QUICK_EPOCHS", 5)
+    monkeypatch.setattr(curves, "QUICK_EPOCHS", 2)
     page = cli("show", "small", "--storage", worked.url).out
     doctor = f"`optuna-study doctor small --storage {worked.url}`"
     assert f"Loss curves: {doctor} reads them.\n" in page
+
+
+def test_show_reads_the_curves_of_a_study_of_long_trials(
+    judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    """As the spiral's are, a thousand epochs and more each."""
+    for _ in range(4):
+        judged([1.5 * 0.995**epoch for epoch in range(1500)])
+    page = cli("show", "small", "--storage", stored_study.url).out
+    assert "Loss curves: 4 healthy; `optuna-study doctor small " in page
 
 
 def test_a_healthy_study_ends_with_0(

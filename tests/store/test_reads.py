@@ -11,15 +11,16 @@ import pytest
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store import queue, reads
+from optuna_study.store.aggregates import newest_curves
 from optuna_study.store.parameters import external_parameter
-from optuna_study.store.records import Claim, End, EndKind, TrialState
+from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
 from optuna_study.store.schema import own_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna_study.store.open import Store
-    from optuna_study.store.records import EpochRecord, StudyRecord
+    from optuna_study.store.records import StudyRecord
 
 Epoch = "Callable[..., EpochRecord]"
 
@@ -211,6 +212,43 @@ def test_parameters_may_be_left_out(store: Store, make_study: Any, planned: Any)
     assert [trial.parameters for trial in reads.trials(store, study)] == [{"lr": 0.01}]
     without = reads.trials(store, study, with_parameters=False)
     assert [trial.parameters for trial in without] == [{}]
+
+
+def test_trials_and_curves_may_be_read_from_a_number_on(store: Store, make_study: Any) -> None:
+    study = make_study(store)
+    for number in range(3):
+        curve = [EpochRecord(e, 0.1, 1.0, 0.2, 1.1, 0.1, 0.01, 3.0, 1.0) for e in (1, 2)]
+        claim = take(store, study)
+        queue.end(store, claim, End(EndKind.COMPLETED, "done", 0.1), curve[: number + 1])
+    assert [trial.number for trial in reads.trials(store, study, first=1)] == [1, 2]
+    found = reads.curves(store, study, first=1)
+    assert {number: len(curve) for number, curve in found.items()} == {1: 2, 2: 2}
+    assert found[2] == reads.epochs(store, study, 2)
+
+
+def test_baselines_are_read_with_their_parameters(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = make_study(store, planned=(planned(), planned()))
+    for _ in range(3):
+        complete(store, study, 0.5)
+    found = reads.baselines(store, study)
+    assert found == [reads.trial(store, study, number) for number in (0, 1)]
+
+
+def test_the_newest_curves_are_those_of_trials_that_have_one(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = make_study(store, planned=(planned(), planned()))
+    assert newest_curves(store, study, 2) == ([], 0)
+    curve = [EpochRecord(e, 0.1, 1.0, 0.2, 1.1, 0.1, 0.01, 3.0, 1.0) for e in (1, 2)]
+    queue.end(store, take(store, study), End(EndKind.COMPLETED, "done", 0.1), curve)
+    diverged = End(EndKind.DIVERGED, "non_finite: in its first epoch", None)
+    queue.end(store, take(store, study), diverged)
+    queue.report(store, take(store, study), curve[:1])
+    take(store, study)  # has not reported yet
+    assert newest_curves(store, study, 5) == ([(2, 1), (1, 0), (0, 2)], 3)
+    assert newest_curves(store, study, 2) == ([(2, 1), (1, 0)], 3)
 
 
 def test_parameters_are_read_as_optuna_reads_them() -> None:

@@ -15,7 +15,7 @@ import click
 from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
 from optuna_study.report import live, text, words
 from optuna_study.report.comparison_page import is_comparison
-from optuna_study.report.curves import quick_readings
+from optuna_study.report.curves import read_study
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower, StoreFollower
 from optuna_study.report.load import load_summary
@@ -124,8 +124,8 @@ def _say_notes(followed: Followed) -> None:
 
 def closing(store: Store, study: StudyRecord, place: str = "") -> str:
     """The page a launch ends with; `place` are its options that later commands need as well."""
-    readings = quick_readings(store, study) if is_comparison(study) else None
-    summary = load_summary(store, study, readings or ())
+    readings = read_study(store, study) if is_comparison(study) else ()
+    summary = load_summary(store, study, readings)
     if summary.best is None or summary.comparison:
         return text.closing_page(summary, None, None, [], place)
     best = trial_config(study, summary.best)

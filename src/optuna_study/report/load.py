@@ -33,7 +33,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         study,
         reads.counts(store, study),
         reads.best(store, study),
-        [] if compared else aggregates.baselines(store, study),
+        [] if compared else reads.baselines(store, study),
         aggregates.mean_seconds(store, study),
         load_comparison(store, study, readings) if compared else None,
     )

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 def show_study(store: Store, study: StudyRecord, form: str) -> str:
     """One study as text, JSON or YAML."""
-    readings = curves.quick_readings(store, study)
-    summary = load.load_summary(store, study, readings or ())
-    counted = None if readings is None else curves.tally(readings)
-    row = rows.summary_row(summary) | {"curves": counted}
-    return formats.render(form, row, text.study_page(summary, load.now(), counted))
+    newest = curves.read_newest(store, study)
+    # A comparison counts patterns by row: a part of them would look like the whole.
+    summary = load.load_summary(store, study, newest.readings if newest.complete else ())
+    row = rows.summary_row(summary) | {
+        "curves": newest.tally(),
+        "curves_read": newest.read,
+        "curves_recorded": newest.recorded,
+    }
+    return formats.render(form, row, text.study_page(summary, load.now(), newest))
 
 
 def show_trial(

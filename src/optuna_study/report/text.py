@@ -15,6 +15,7 @@ from optuna_study.training.config import get_setting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optuna_study.report.curves import Newest
     from optuna_study.report.diagnosis import Diagnosis
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
@@ -64,11 +65,8 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     return table(headers, rows, prose=("configuration", "why"), width=width)
 
 
-def study_page(summary: Summary, now: float, curves: Mapping[str, int] | None = None) -> str:
-    """One study: state, best, baselines, ends by reason, curves, what mattered, time left.
-
-    `curves` counts the patterns of its trials' loss curves, None for too many to look at.
-    """
+def study_page(summary: Summary, now: float, curves: Newest) -> str:
+    """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
     blocks = [_facts(summary), stand_in_sentence(summary), *_results(summary)]
     blocks += [ends_line(summary), curves_line(summary, curves)]
     blocks.append(_importances(summary.study, now))
@@ -183,15 +181,19 @@ def ends_line(summary: Summary) -> str:
     return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
 
 
-def curves_line(summary: Summary, curves: Mapping[str, int] | None) -> str:
+def curves_line(summary: Summary, curves: Newest) -> str:
     """How many loss curves show which pattern, and who says what to do about it."""
     doctor = f"`optuna-study doctor {shlex.quote(summary.study.name)}`"
-    if curves is None:
+    if curves.recorded and not curves.read:
         return f"Loss curves: {doctor} reads them."
-    if not curves:
+    if not curves.readings:
         return ""
-    counted = [f"{amount} {pattern.replace('_', ' ')}" for pattern, amount in curves.items()]
-    return f"Loss curves: {', '.join(counted)}; {doctor} says why."
+    tally = curves.tally().items()
+    counted = ", ".join(f"{amount} {pattern.replace('_', ' ')}" for pattern, amount in tally)
+    if curves.complete:
+        return f"Loss curves: {counted}; {doctor} says why."
+    newest = f"of the newest {words.count(curves.read, 'trial')}"
+    return f"Loss curves {newest} ({curves.recorded:,} have one): {counted}; {doctor} reads all."
 
 
 def next_commands(summary: Summary, place: str = "") -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
-from optuna_study.store import reads
 from optuna_study.store.records import ComparedRun, EndKind
 from optuna_study.store.schema import (
     TEST_ACCURACY,
@@ -18,20 +17,7 @@ from optuna_study.store.schema import (
 
 if TYPE_CHECKING:
     from optuna_study.store.open import Store
-    from optuna_study.store.records import StudyRecord, TrialRecord
-
-
-def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
-    """The study's baselines, by number."""
-    own = own_trials
-    query = (
-        select(own.c.number)
-        .where(own.c.uuid == study.uuid, own.c.baseline.is_not(None))
-        .order_by(own.c.number)
-    )
-    with store.read() as connection:
-        numbers = list(connection.execute(query).scalars())
-    return [reads.trial(store, study, number) for number in numbers]
+    from optuna_study.store.records import StudyRecord
 
 
 def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
@@ -92,8 +78,20 @@ def ended_numbers(store: Store, study: StudyRecord) -> list[int]:
         return list(connection.execute(query).scalars())
 
 
-def recorded_epochs(store: Store, study: StudyRecord) -> int:
-    """How many epochs the study's trials have reported together."""
-    query = select(func.sum(own_trials.c.epochs)).where(own_trials.c.uuid == study.uuid)
+def newest_curves(
+    store: Store, study: StudyRecord, most: int
+) -> tuple[list[tuple[int, int]], int]:
+    """The numbers and epochs of the newest trials that have a curve; how many have one in all.
+
+    A trial has one when it has recorded an epoch, or has ended: it may have diverged in its first.
+    """
+    own = own_trials.c
+    query = (
+        select(own.number, own.epochs, func.count().over())
+        .where(own.uuid == study.uuid, or_(own.epochs > 0, own.end_kind.is_not(None)))
+        .order_by(own.number.desc())
+        .limit(most)
+    )
     with store.read() as connection:
-        return int(connection.execute(query).scalar() or 0)
+        rows = connection.execute(query).all()
+    return [(number, epochs) for number, epochs, _ in rows], rows[0][2] if rows else 0

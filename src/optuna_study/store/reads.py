@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
@@ -25,7 +26,7 @@ from optuna_study.store.records import (
     TrialRecord,
     TrialState,
 )
-from optuna_study.store.rows import FIGURES, utc_seconds
+from optuna_study.store.rows import utc_seconds
 from optuna_study.store.schema import (
     VALUE,
     own_epochs,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 SPARKLINE = 24  # values of a running trial that the live table draws
 MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
+_EPOCH_COLUMNS = (own_epochs.c.number, *(own_epochs.c[each.name] for each in fields(EpochRecord)))
 _OWN_COLUMNS = tuple(
     column for column in own_trials.c if column.name not in ("number", "trial_id", "token")
 )
@@ -64,18 +66,36 @@ def _select_trials(study: StudyRecord) -> Select[Any]:
     )
 
 
-def trials(store: Store, study: StudyRecord, *, with_parameters: bool = True) -> list[TrialRecord]:
-    """All trials of a study, by number; without parameters in about half the time.
+def trials(
+    store: Store, study: StudyRecord, *, with_parameters: bool = True, first: int = 0
+) -> list[TrialRecord]:
+    """The trials of a study from number `first` on; without parameters in about half the time.
 
     Raises:
         StoreError: the store fails.
     """
+    which = trial_table.c.number >= first
+    return _several(store, study, which, with_parameters=with_parameters)
+
+
+def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """The study's baselines, by number."""
+    own = own_trials
+    named = select(own.c.number).where(own.c.uuid == study.uuid, own.c.baseline.is_not(None))
+    return _several(store, study, trial_table.c.number.in_(named))
+
+
+def _several(
+    store: Store, study: StudyRecord, which: ColumnElement[bool], *, with_parameters: bool = True
+) -> list[TrialRecord]:
+    """The trials of a study that a condition on Optuna's table names, by number."""
+    query = _select_trials(study).where(which).order_by(trial_table.c.number)
     with store.read() as connection:
-        rows = connection.execute(_select_trials(study).order_by(trial_table.c.number)).all()
+        rows = connection.execute(query).all()
         parameters: dict[int, dict[str, Any]] = {}
         if with_parameters:
             its_trials = trial_table.c.study_id == study.study_id
-            parameters = _parameters(connection, its_trials)
+            parameters = _parameters(connection, and_(its_trials, which))
     return [_record(row, parameters.get(row.trial_id, {})) for row in rows]
 
 
@@ -185,7 +205,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
 def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
     """The epochs of one trial, in order."""
     query = (
-        select(own_epochs)
+        select(*_EPOCH_COLUMNS)
         .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number == number)
         .order_by(own_epochs.c.epoch)
     )
@@ -193,11 +213,11 @@ def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
         return [_epoch(row) for row in connection.execute(query)]
 
 
-def curves(store: Store, study: StudyRecord) -> dict[int, list[EpochRecord]]:
-    """The epochs of all trials by number, in order; one statement."""
+def curves(store: Store, study: StudyRecord, *, first: int = 0) -> dict[int, list[EpochRecord]]:
+    """The epochs of all trials from number `first` on, by number, in order; one statement."""
     query = (
-        select(own_epochs)
-        .where(own_epochs.c.uuid == study.uuid)
+        select(*_EPOCH_COLUMNS)
+        .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number >= first)
         .order_by(own_epochs.c.number, own_epochs.c.epoch)
     )
     found: dict[int, list[EpochRecord]] = defaultdict(list)
@@ -208,11 +228,9 @@ def curves(store: Store, study: StudyRecord) -> dict[int, list[EpochRecord]]:
 
 
 def _epoch(row: Row[Any]) -> EpochRecord:
-    figures = {name: getattr(row, name) for name in FIGURES}
-    return EpochRecord(
-        epoch=row.epoch,
-        **{name: math.nan if figure is None else figure for name, figure in figures.items()},
-    )
+    """An epoch from the values of `_EPOCH_COLUMNS`; by position, since there may be thousands."""
+    _number, epoch, *figures = tuple(row)
+    return EpochRecord(epoch, *[math.nan if figure is None else figure for figure in figures])
 
 
 def values_at(
@@ -287,7 +305,7 @@ def _recent_epochs(
 ) -> dict[int, Sequence[EpochRecord]]:
     found: dict[int, list[EpochRecord]] = defaultdict(list)
     query = (
-        select(own_epochs)
+        select(*_EPOCH_COLUMNS)
         .where(
             own_epochs.c.uuid == study.uuid,
             own_epochs.c.number.in_([row.number for row in running]),
