@@ -64,6 +64,10 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ("data = {image_sise = 3}", "data.image_sise: unknown key, did you mean 'image_size'?"),
         ("data = {lr = 3}", "data.lr: unknown key, it belongs in [train]"),
         ("data = {image_size = 0}", "data.image_size: must be between 1 and 1,024, not 0"),
+        (  # truncated_normal divides by it, and weights of zero have a name of their own
+            "model = {initialisation_std = 0}",
+            "model.initialisation_std: must be between 1e-08 and 1, not 0",
+        ),
         ("data = {image_size = 32.0}", "data.image_size: must be a whole number, not 32.0"),
         ("data = {image_size = true}", "data.image_size: must be a whole number, not true"),
         ("data = {name = 'digit'}", "data.name: unknown name 'digit', did you mean 'digits'?"),

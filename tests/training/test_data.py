@@ -142,6 +142,7 @@ def test_a_subset_is_the_beginning_of_the_training_side(
         {"picture_limit": 70},
         {"subset": 0.5, "picture_limit": 500, "pixels": "permuted"},
         {"scaling": "unit"},
+        {"scaling": "imagenet"},
     ],
 )
 def test_a_view_is_what_loading_by_its_settings_gives(
@@ -204,6 +205,25 @@ def test_unit_scaling_leaves_pixels_from_0_to_1(rendered: DeviceData) -> None:
     data = view(rendered, DataSettings(scaling="unit"))
     found = to_input(data.test_images[:3], data)
     torch.testing.assert_close(found, data.test_images[:3, :, 2:34, 2:34].float() / 255)
+
+
+def test_imagenets_scaling_is_that_of_torchvisions_weights(rendered: DeviceData) -> None:
+    from torchvision.models import AlexNet_Weights, VGG16_Weights
+    from torchvision.transforms.functional import normalize
+
+    data = view(rendered, DataSettings(scaling="imagenet"))
+    found = to_input(data.test_images[:3], data)
+    for weights in (AlexNet_Weights.IMAGENET1K_V1, VGG16_Weights.IMAGENET1K_V1):
+        theirs = weights.transforms()
+        plain = data.test_images[:3, :, 2:34, 2:34].float() / 255
+        torch.testing.assert_close(found, normalize(plain, theirs.mean, theirs.std))
+
+
+def test_grey_pictures_have_the_mean_of_imagenets_colours(workspace: Workspace) -> None:
+    settings = DataSettings(name="digits", image_size=16, scaling="imagenet")
+    grey = load_data(settings, None, workspace, CPU)
+    assert (grey.channels, grey.mean.shape) == (1, (1,))
+    assert (grey.mean.item(), grey.std.item()) == pytest.approx((0.449, 0.226), abs=1e-6)
 
 
 def test_sizes_do_not_change_the_split(rendered: DeviceData, workspace: Workspace) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import nn
 
 from optuna_study.errors import UsageError
+from optuna_study.training.config import ModelSettings
 from optuna_study.training.initialise import initialise
 
 Layers = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Linear]
@@ -36,6 +39,14 @@ def test_truncated_normal_is_cut_at_two_deviations() -> None:
     assert 0.0399 < weight.abs().max().item() <= 0.04
     # The deviation of a normal cut at two deviations is 0.8796 of the whole one's.
     assert weight.std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["normal", "truncated_normal"])
+def test_the_least_deviation_that_a_study_file_may_have_draws_weights(name: str) -> None:
+    (least,) = (e.metadata["low"] for e in fields(ModelSettings) if e.name == "initialisation_std")
+    weight = drawn(name, std=least)[2].weight
+    assert weight.isfinite().all()
+    assert 0.8 * least < weight.std().item() < 1.1 * least
 
 
 def test_zeros() -> None:

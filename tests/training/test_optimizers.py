@@ -78,6 +78,16 @@ def test_twenty_steps_are_those_of_torch(name: str) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_rmsprop_without_momentum_is_torchs_own() -> None:
+    """The article's; its setting's default is that of momentum and nesterov."""
+    ours, theirs = small_model(), small_model()
+    chosen = TrainSettings(optimizer="rmsprop", lr=LR, momentum=0.0)
+    train(ours, build_optimizer(chosen, ours))
+    train(theirs, torch.optim.RMSprop(theirs.parameters(), LR))
+    for got, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_weight_decay_falls_on_weights_alone() -> None:
     model = small_model()
     decayed, rest = build_optimizer(settings("sgd"), model).param_groups

@@ -74,8 +74,8 @@ class DataSettings:
     scaling: str = setting(
         "standardised",
         "Pixel values a model sees: standardised by the training pictures' mean and deviation per "
-        "channel, or unit, from 0 to 1.",
-        choices=("standardised", "unit"),
+        "channel, imagenet, by those of ImageNet, or unit, from 0 to 1.",
+        choices=("standardised", "imagenet", "unit"),
     )
     evaluation: str = setting(
         "centre",
@@ -94,7 +94,8 @@ class ModelSettings:
     pretrained: str = setting(
         "none",
         "Weights to start from: none, imagenet (torchvision's, from torch's cache) or a file of "
-        "them; for alexnet's torchvision variant and vgg11 to vgg19.",
+        "them; for alexnet's torchvision variant and vgg11 to vgg19. They expect pictures scaled "
+        'as theirs were: set `scaling = "imagenet"` too.',
     )
     width: float = setting(1.0, "Factor on every hidden channel count.", low=0.01, high=8.0)
     activation: str = setting(
@@ -131,7 +132,7 @@ class ModelSettings:
     initialisation_std: float = setting(
         0.02,
         "Standard deviation of normal and truncated_normal; only they read it.",
-        low=0.0,
+        low=1e-8,
         high=1.0,
     )
     dropout: float = setting(
@@ -188,7 +189,11 @@ class TrainSettings:
         high=1000.0,
     )
     momentum: float = setting(
-        0.9, "Momentum of momentum, nesterov and rmsprop; only they read it.", low=0.0, high=0.9999
+        0.9,
+        "Momentum of momentum, nesterov and rmsprop; only they read it. RMSProp as it was "
+        "published, and torch's own default, has none: that is momentum 0.",
+        low=0.0,
+        high=0.9999,
     )
     beta1: float = setting(
         0.9, "First-moment decay of adam and adamw; only they read it.", low=0.0, high=0.9999

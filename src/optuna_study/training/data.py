@@ -129,12 +129,20 @@ def view(data: DeviceData, settings: DataSettings) -> DeviceData:
     changes: dict[str, Any] = {}
     if settings.subset < 1 or settings.picture_limit:
         changes |= _narrowed(whole, settings.subset, settings.picture_limit)
-    if settings.scaling == "unit":
-        changes |= {"mean": torch.zeros_like(whole.mean), "std": torch.ones_like(whole.std)}
+    if settings.scaling in _SCALES:
+        mean, std = _SCALES[settings.scaling]
+        changes |= {"mean": _by_channel(mean, whole), "std": _by_channel(std, whole)}
     if settings.pixels == "permuted":
         order = torch.from_numpy(pixel_permutation(whole.fingerprint, whole.image_size**2))
         changes["permutation"] = order.to(whole.device)
     return dataclasses.replace(whole, **changes, viewed=wanted, source=whole)
+
+
+def _by_channel(values: tuple[float, ...], data: DeviceData) -> torch.Tensor:
+    """Values per colour for the data's channels; grey pictures have the colours' mean."""
+    if data.channels != len(values):
+        return torch.full_like(data.mean, sum(values) / len(values))
+    return torch.tensor(values, dtype=data.mean.dtype, device=data.device)
 
 
 def pixel_permutation(fingerprint: str, pixels: int) -> NDArray[np.int64]:
@@ -241,4 +249,9 @@ def _taken(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.
     return images[indices]
 
 
+# Mean and deviation per channel where they are not those of the pictures.
+_SCALES = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # as torchvision's models were
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

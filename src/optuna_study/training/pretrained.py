@@ -3,7 +3,8 @@
 They are taken from torch's own cache (`TORCH_HOME`, else `~/.cache/torch`), where torchvision puts
 what it downloads, or from a file. Nothing is downloaded here. Convolutions and their norms must
 all fit. A dense layer that does not, such as the last one or the first one behind smaller
-pictures, keeps its drawn weights.
+pictures, keeps its drawn weights. The weights expect pictures scaled as ImageNet's were, which is
+a setting of the data.
 """
 
 from __future__ import annotations
