@@ -167,6 +167,21 @@ def test_show_reads_the_curves_of_a_study_of_long_trials(
     assert "Loss curves: 4 healthy; `optuna-study doctor small " in page
 
 
+def test_curves_of_a_study_made_before_a_setting_are_read(
+    worked: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    before = cli("show", "small", "--storage", worked.url).out
+    with sqlite3.connect(tmp_path / "small.db") as connection:
+        (text,) = connection.execute("SELECT definition FROM optuna_study_studies").fetchone()
+        definition = json.loads(text)
+        del definition["config"]["train"]["mse_of"]
+        changed = json.dumps(definition)
+        connection.execute("UPDATE optuna_study_studies SET definition = ?", [changed])
+    connection.close()
+    assert "Loss curves: 1 poor initialisation" in before
+    assert cli("show", "small", "--storage", worked.url).out == before
+
+
 def test_a_healthy_study_ends_with_0(
     judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
 ) -> None:
