@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from optuna_study.report.curves import QUICK_TRIALS
 from optuna_study.store.records import EndKind
 from optuna_study.store.studies import save_importances
 
@@ -144,6 +145,23 @@ def test_show_sets_a_comparison_beside_its_source(
     assert other["baselines"][0]["given_up"] == {"non_finite": 2}
     (claimed,) = shown["claims"]
     assert (claimed["verdict"], claimed["missing"]) == ("open", ["wild"])
+
+
+def test_a_comparisons_rows_count_the_curves_of_all_their_runs(
+    store_file: Callable[..., Any], cli: Callable[..., Any], study_file: str
+) -> None:
+    stored = store_file(study_file, only="baselines", runs=QUICK_TRIALS // 2 + 1)
+    with stored.store.write() as connection:
+        counts = '{"class_counts": [6, 4], "device": "cpu"}'
+        connection.exec_driver_sql("UPDATE optuna_study_studies SET environment = ?", (counts,))
+    for _ in range(QUICK_TRIALS + 2):
+        stored.run([0.8], EndKind.DIVERGED, reason="non_finite: the loss is nan at step 3")
+    rows = [
+        line.split() for line in cli("show", "small", "--storage", stored.url).out.splitlines()
+    ]
+    (row,) = (row for row in rows if row[:1] == ["plain"])
+    given_up = f"{QUICK_TRIALS // 2 + 1}"
+    assert row[-6:] == [given_up, "non", "finite", given_up, "diverging", "Works."]
 
 
 def test_show_json_is_strict_and_complete(worked: Any, cli: Callable[..., Any]) -> None:

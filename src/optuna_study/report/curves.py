@@ -128,7 +128,9 @@ def read_newest(store: Store, study: StudyRecord) -> Newest:
     """
     if not study.environment.get(CLASS_COUNTS):
         return Newest((), 0, 0)
-    newest, recorded = newest_curves(store, study, QUICK_TRIALS)
+    # A comparison's rows count the patterns of all their runs, which are some dozens.
+    most = study.budget if study.definition.get("only") else QUICK_TRIALS
+    newest, recorded = newest_curves(store, study, most)
     through = accumulate(epochs for _, epochs in newest)
     chosen = [
         number
