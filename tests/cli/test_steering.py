@@ -101,11 +101,16 @@ def test_watching_ends_with_ctrl_c(stored_study: Any, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        # Whoever starts the tests in the background has their processes ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert watching.stderr is not None
-    assert "small goes on: 0 of 6 trials ended, 1 running" in watching.stderr.readline()
-    watching.send_signal(signal.SIGINT)
-    out, err = watching.communicate(timeout=60)
+    try:
+        assert watching.stderr is not None
+        assert "small goes on: 0 of 6 trials ended, 1 running" in watching.stderr.readline()
+        watching.send_signal(signal.SIGINT)
+        out, err = watching.communicate(timeout=60)
+    finally:
+        watching.kill()
     assert (watching.returncode, out) == (130, ""), err
     assert err.splitlines()[-1] == "Interrupted."
 
