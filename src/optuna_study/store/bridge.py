@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
-from optuna_study.errors import InTheWayError, NotFoundError, UnreachableError
+from optuna_study.errors import NotFoundError, UnreachableError
 from optuna_study.store.failures import translated, translation
 from optuna_study.store.open import open_writer, postgresql_options
 from optuna_study.store.urls import PostgreSQL
@@ -103,8 +103,6 @@ def optuna_failures(store: Store) -> Iterator[None]:
     try:
         with _understood(store.url):
             yield
-    except InTheWayError:
-        raise
     except UnreachableError as error:
         store.outage.failed(error)
         raise

@@ -52,9 +52,9 @@ class Outage:
         return 0.0 if since is None else self._clock() - since
 
     def failed(self, error: OptunaStudyError, *, writing: bool = True) -> None:
-        """It just did not answer."""
+        """It just did not answer; another transaction in the way is an answer."""
         with self._lock:
-            if not self._reached:
+            if not self._reached or isinstance(error, InTheWayError):
                 return
             self._writing, self._cut = self._writing or writing, False
             if self._since is not None:
@@ -87,8 +87,6 @@ class Outage:
         """Notice how the block ends."""
         try:
             yield
-        except InTheWayError:
-            raise
         except UnreachableError as error:
             self.failed(error, writing=writing)
             raise
