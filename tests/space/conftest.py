@@ -91,7 +91,7 @@ def _drawn(leaf: Leaf, source: random.Random) -> Scalar:
     if leaf.log:
         low, high = math.log(leaf.low), math.log(leaf.high)
         return min(max(math.exp(low + position * (high - low)), leaf.low), leaf.high)
-    return leaf.low + position * (leaf.high - leaf.low)
+    return min(leaf.low + position * (leaf.high - leaf.low), leaf.high)
 
 
 @pytest.fixture(scope="session")
