@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -67,6 +68,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "false")  # as docs/clusters.md says, and why
         pytest.importorskip("ray", reason="Ray is not installed: extra ray")
         started = Nodes(importlib.import_module("ray.cluster_utils"))
         patch.setenv("RAY_ADDRESS", started.cluster.address)
@@ -276,11 +278,16 @@ class PretendedRay:
 
     __spec__ = object()  # what tells that a package is there
 
-    def __init__(self, *nodes: dict[str, float]) -> None:
+    def __init__(self, *nodes: dict[str, float], refusals: int = 0) -> None:
         self._nodes = nodes
+        self._refusals = refusals
         self.options: list[dict[str, Any]] = []
 
-    def init(self, **_: Any) -> None: ...
+    def init(self, **_: Any) -> None:
+        self._refusals -= 1
+        if self._refusals >= 0:
+            raise RuntimeError("Traceback\n  of the server\nRuntimeError: server failed")
+
     def shutdown(self) -> None: ...
     def nodes(self) -> list[dict[str, Any]]:
         here = {"Alive": True, "NodeManagerHostname": socket.gethostname()}
@@ -289,6 +296,23 @@ class PretendedRay:
     def remote(self, **options: Any) -> Callable[[Any], Any]:
         self.options.append(options)
         return MagicMock()
+
+
+@pytest.mark.parametrize(("refusals", "fails"), [(2, False), (3, True)])
+def test_a_client_server_that_fails_to_start_a_process_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, refusals: int, fails: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", PretendedRay(refusals=refusals))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        on = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        expected = (
+            pytest.raises(UsageError, match="cannot connect: RuntimeError: server failed")
+            if fails
+            else contextlib.nullcontext()
+        )
+        with Cluster(on) as place, expected:
+            place.get_ready("postgresql://ann@db/studies")
 
 
 @pytest.mark.parametrize(

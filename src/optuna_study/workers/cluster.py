@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0  # seconds after which people hear what is waited for
 RECOUNT = 2.0  # seconds between two looks at which nodes there are
 CONNECT = 5.0  # seconds
+# A client server forks a process for each client beside gRPC's threads: 2 of 43 died at once (Ray
+# issue 63202); none of 200 did where GRPC_ENABLE_FORK_SUPPORT=false was set.
+ATTEMPTS = 3
 STORE_BYTES = 80_000_000  # of Ray's object store on a cluster of our own: orders are small
 
 
@@ -273,7 +276,10 @@ def connected(on: str, until: contextlib.ExitStack) -> Any:
     until.callback(ray.shutdown)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address="auto" if on == "ray" else on, **quiet)
+        if on == "ray":
+            ray.init(address="auto", **quiet)
+        else:
+            _connect(ray, on, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         nobody = isinstance(error, ConnectionError) and "RAY_ADDRESS" not in os.environ
         if on != "ray" or not nobody:
@@ -281,6 +287,25 @@ def connected(on: str, until: contextlib.ExitStack) -> Any:
         own = {"num_cpus": machine.cores(), "object_store_memory": STORE_BYTES}
         ray.init(address="local", include_dashboard=False, **own, **quiet)
     return ray
+
+
+def _connect(ray: Any, on: str, **options: object) -> None:
+    """Connect to a client server, again when it could not start this client's process.
+
+    Raises:
+        RuntimeError: nor the last time.
+        ConnectionError: it does not answer at all.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(address=on, **options)
+        except RuntimeError as error:
+            if attempt == ATTEMPTS:
+                raise
+            log.info("--on %s: %s; trying again", on, _last_line(error))
+            time.sleep(attempt)
+        else:
+            return
 
 
 def _require_server(on: str) -> None:
