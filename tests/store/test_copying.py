@@ -16,6 +16,7 @@ from optuna_study.definition.pinned import from_json
 from optuna_study.definition.resolve import definition_hash
 from optuna_study.errors import NotFoundError, StaleClaimError, StoreError, UsageError
 from optuna_study.store import copying, queue, reads, studies
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
 from optuna_study.store.schema import (
@@ -351,7 +352,7 @@ def test_nothing_is_left_of_a_copy_that_fails(
 
 def test_a_study_deleted_meanwhile_is_not_found(within: Places, fill: Any) -> None:
     study = fill(within.source)
-    studies.delete_study(within.source, study)
+    delete_study(within.source, study)
     new = copying.new_identity(study, within.name)
     with pytest.raises(NotFoundError, match="was deleted"):
         copying.copy_rows(within.source, study, within.target, new)

@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store import bridge, queue, reads
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.open import optuna_storage
 from optuna_study.store.records import Claim, End, EndKind
-from optuna_study.store.studies import delete_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,6 +11,7 @@ import pytest
 
 from optuna_study.errors import NotFoundError, StaleClaimError, UnreachableError
 from optuna_study.store import queue, reads, studies
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.records import (
     Claim,
     End,
@@ -413,7 +414,7 @@ class TestContract:
 
     def test_a_deleted_study_hands_nothing_out(self, store: Store, make_study: Any) -> None:
         study = make_study(store)
-        studies.delete_study(store, study)
+        delete_study(store, study)
         make_study(store, name="other")  # which has the same id on SQLite
         with pytest.raises(NotFoundError, match="'cats@cpu' was deleted"):
             queue.claim(store, study, "w1")
@@ -564,4 +565,4 @@ def lose(store: Store, study: StudyRecord, claim: Claim, clock: Any, how: str, p
     if how == "told":  # by plain Optuna, which asks nobody
         plain(study.name).tell(claim.number, 0.25)
     if how == "gone":
-        studies.delete_study(store, study)
+        delete_study(store, study)

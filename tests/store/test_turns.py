@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.store import queue, reads, studies, turns
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, StudyState, TrialState
 
@@ -134,7 +135,7 @@ class TestContract:
         self, store: Store, three: list[StudyRecord]
     ) -> None:
         queue.claim(store, three[0], "host-1-001")
-        studies.delete_study(store, three[0])
+        delete_study(store, three[0])
         assert names(store) == ["b", "c"]
         assert turns.give_back_lost(store, "host-1-001") == []
 

@@ -11,8 +11,9 @@ import pytest
 
 from optuna_study.errors import DataError, OtherVersionError
 from optuna_study.store import queue, reads
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.records import Claim, NoTrialReason, StudyState, TrialState
-from optuna_study.store.studies import delete_study, find_study, set_state
+from optuna_study.store.studies import find_study, set_state
 from optuna_study.workers.bench import open_bench
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
 from optuna_study.workers.worker import Leaving, work

@@ -12,8 +12,9 @@ import pytest
 from optuna_study.cli.watching import closing
 from optuna_study.store import reads
 from optuna_study.store.aggregates import compared_runs
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.records import EndKind, StudyState, TrialState
-from optuna_study.store.studies import delete_study, set_state
+from optuna_study.store.studies import set_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

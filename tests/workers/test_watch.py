@@ -9,8 +9,9 @@ import pytest
 
 from optuna_study.errors import FruitlessError, NotFoundError, UnreachableError
 from optuna_study.store import queue
+from optuna_study.store.deletion import delete_study
 from optuna_study.store.records import EndKind, StudyState
-from optuna_study.store.studies import delete_study, set_budget, set_state
+from optuna_study.store.studies import set_budget, set_state
 from optuna_study.workers.watch import Watched, watch
 
 if TYPE_CHECKING:

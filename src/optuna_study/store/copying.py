@@ -18,12 +18,14 @@ from sqlalchemy import insert, select
 from optuna_study.definition.names import renamed
 from optuna_study.definition.resolve import definition_hash
 from optuna_study.errors import NotFoundError, StoreError, UsageError
+from optuna_study.store.deletion import collect_orphans
 from optuna_study.store.failures import is_clash, translated
 from optuna_study.store.records import TrialState
 from optuna_study.store.schema import (
     ARTIFACT_KEY,
     ENDED_BY_KEY,
     OF_A_TRIAL,
+    TRIAL_TABLES,
     UUID_KEY,
     own_epochs,
     own_studies,
@@ -36,7 +38,7 @@ from optuna_study.store.schema import (
     trial_system_attributes,
     trials,
 )
-from optuna_study.store.studies import TRIAL_TABLES, collect_orphans, find_study, is_taken
+from optuna_study.store.studies import find_study, is_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -158,6 +158,14 @@ trial_heartbeats = Table(
     Column("trial_id", Integer),
     Column("heartbeat", DateTime),
 )
+TRIAL_TABLES = (  # what a trial consists of beside its row
+    trial_user_attributes,
+    trial_system_attributes,
+    trial_params,
+    trial_values,
+    trial_intermediate_values,
+    trial_heartbeats,
+)
 
 own_schema = Table(
     "optuna_study_schema",
@@ -250,3 +258,8 @@ VALUE: ColumnElement[float] = case(
     (trial_values.c.value_type == "INF_NEG", literal(-math.inf, Double)),
     else_=trial_values.c.value,
 )
+
+
+def quoted(column: ColumnElement[str]) -> ColumnElement[str]:
+    """A text as Optuna's attributes hold it: as JSON."""
+    return literal('"') + column + literal('"')

@@ -11,7 +11,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, literal, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from optuna_study.definition.names import bare_name
 from optuna_study.errors import (
@@ -20,32 +20,27 @@ from optuna_study.errors import (
     StoreError,
     did_you_mean,
 )
+from optuna_study.store.deletion import collect_orphans
 from optuna_study.store.failures import is_clash
-from optuna_study.store.fence import lock, lock_study
+from optuna_study.store.fence import lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, storable, strict_json, write_attributes
 from optuna_study.store.schema import (
     UUID_KEY,
-    own_epochs,
     own_studies,
     own_trials,
+    quoted,
     studies,
     study_directions,
     study_system_attributes,
-    study_user_attributes,
-    trial_heartbeats,
-    trial_intermediate_values,
     trial_params,
-    trial_system_attributes,
-    trial_user_attributes,
-    trial_values,
     trials,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Row
+    from sqlalchemy import Connection, FromClause, Row
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import PlannedTrial
@@ -53,14 +48,6 @@ if TYPE_CHECKING:
     Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
 
 _MAKING_LOCK = 0x6F707475_6E610002
-TRIAL_TABLES = (
-    trial_user_attributes,
-    trial_system_attributes,
-    trial_params,
-    trial_values,
-    trial_intermediate_values,
-    trial_heartbeats,
-)
 
 
 def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None) -> StudyRecord:
@@ -223,11 +210,7 @@ def ours() -> FromClause:
     attribute = study_system_attributes
     return studies.join(
         attribute, (attribute.c.study_id == studies.c.study_id) & (attribute.c.key == UUID_KEY)
-    ).join(own_studies, attribute.c.value_json == _quoted(own_studies.c.uuid))
-
-
-def _quoted(column: ColumnElement[str]) -> ColumnElement[str]:
-    return literal('"') + column + literal('"')
+    ).join(own_studies, attribute.c.value_json == quoted(own_studies.c.uuid))
 
 
 def find_study(store: Store, name: str) -> StudyRecord | None:
@@ -358,47 +341,3 @@ def _change(
         ).rowcount
     if not changed:
         raise NotFoundError(f"study '{study.name}' was deleted from {store.masked_url}")
-
-
-def delete_study(store: Store, study: StudyRecord) -> None:
-    """Remove a study's rows, Optuna's and ours; its files are the caller's.
-
-    Its workers may be writing: they are locked out in the order in which they lock (the study, a
-    trial of ours, Optuna's), so that nobody waits in a circle, and find their claims gone.
-
-    Raises:
-        StoreError: the store fails.
-    """
-    attribute = study_system_attributes
-    with store.write(durable=True) as connection:
-        lock(connection, study.study_id)
-        connection.execute(delete(own_trials).where(own_trials.c.uuid == study.uuid))
-        same = connection.execute(
-            select(attribute.c.study_id).where(
-                attribute.c.study_id == study.study_id,
-                attribute.c.key == UUID_KEY,
-                attribute.c.value_json == json.dumps(study.uuid),
-            )
-        ).scalar()
-        if same is not None:  # else it is gone already, and its id may be another's
-            its_trials = select(trials.c.trial_id).where(trials.c.study_id == study.study_id)
-            connection.execute(its_trials.with_for_update())
-            for table in TRIAL_TABLES:
-                connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
-            for table in (trials, study_directions, study_user_attributes, attribute, studies):
-                connection.execute(delete(table).where(table.c.study_id == study.study_id))
-        for table in (own_epochs, own_studies):
-            connection.execute(delete(table).where(table.c.uuid == study.uuid))
-
-
-def collect_orphans(connection: Connection) -> None:
-    """Remove our rows of studies that Optuna or the dashboard has deleted."""
-    attribute = study_system_attributes
-    alive = select(attribute.c.value_json).where(attribute.c.key == UUID_KEY)
-    gone = list(
-        connection.execute(
-            select(own_studies.c.uuid).where(_quoted(own_studies.c.uuid).not_in(alive))
-        ).scalars()
-    )
-    for table in (own_epochs, own_trials, own_studies):
-        connection.execute(delete(table).where(table.c.uuid.in_(gone)))

@@ -11,7 +11,7 @@ from optuna_study.paths import writing
 from optuna_study.report.words import count
 from optuna_study.store import reads
 from optuna_study.store.copying import artifact_ids
-from optuna_study.store.studies import delete_study
+from optuna_study.store.deletion import delete_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,7 @@ trial is either ended or goes back. This process never computes and never import
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,10 +22,11 @@ from optuna_study.store import turns
 from optuna_study.store.outage import PATIENCE, Backoff, patiently
 from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.workers.orders import Word, numbered, rebuilt
+from optuna_study.workers.signals import listening
 from optuna_study.workers.verdict import require_fruit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from optuna_study.errors import OptunaStudyError
@@ -37,11 +36,8 @@ if TYPE_CHECKING:
     from optuna_study.workers.places import Place, WorkerProcess
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
-GRACE = (
-    30.0  # seconds that workers asked to stop have; a step of a large model, then they are killed
-)
+GRACE = 30.0  # seconds that workers asked to stop have: a step of a large model, then the kill
 DEATHS_IN_A_ROW = 5  # per worker, with no trial any further, before the launch gives up
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Task(Protocol):
@@ -145,7 +141,7 @@ def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
     crew = _Crew(task, place, slots, hired=len(slots))
     crew.progress = turns.progress(task.store, task.study)
     started = time.monotonic()
-    with place.at_work(), _listening() as received:
+    with place.at_work(), listening() as received:
         try:
             for slot in crew.slots:
                 _start(crew, slot)
@@ -380,24 +376,3 @@ def _sleep(seconds: float) -> bool:
     """Wait for the store where nothing but the user's signal can end it, by ending the process."""
     time.sleep(seconds)
     return False
-
-
-@contextmanager
-def _listening() -> Iterator[list[int]]:
-    """Collect signals: the first asks workers to stop, the second kills them."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # Python delivers signals to the main thread alone
-        return
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-
-    before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, note) for number in SIGNALS
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
