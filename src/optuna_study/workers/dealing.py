@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,9 +38,13 @@ def worker_count(asked: str | int, threads: int, facts: Facts, allowed_cores: in
 
 
 def deal(order: Order, facts: Facts, count: int) -> tuple[Order, ...]:
-    """An order a worker, each with a name and a device of its own; GPUs are dealt round."""
+    """An order a worker, each with a name and a device of its own; GPUs are dealt round.
+
+    Names are unique, for a trial is given back by its owner's name: containers that share a host's
+    name count their processes from 1, and would have the same host and process.
+    """
     spread = facts.chosen_freely and facts.cuda_devices > 0
-    here = f"{socket.gethostname()}-{os.getpid()}"
+    here = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     return tuple(
         replace(
             order,
