@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.store import queue, reads
-from optuna_study.store.records import Claim, NoTrialReason
+from optuna_study.store.records import Claim, EndKind, NoTrialReason
 from optuna_study.store.studies import find_study, set_priority
 
 if TYPE_CHECKING:
@@ -55,6 +55,29 @@ def test_a_stopped_study_says_so(stored_study: Any, cli: Callable[..., Any]) -> 
     assert [line.split() for line in lines if line.startswith("state")] == [["state", "stopped"]]
     row = json.loads(cli("show", "small", "--storage", url, "-f", "json").out)
     assert (row["state"], row["priority"]) == ("stopping", 0)
+
+
+def test_a_study_that_failures_stopped_says_so_and_how_to_go_on(
+    stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    for _ in range(5):
+        stored_study.run([0.5], EndKind.FAILED, reason="ValueError: no")
+    place = f"--storage {stored_study.url}"
+    assert " too many failures " in cli("list", *place.split()).out
+    [row] = json.loads(cli("list", *place.split(), "-f", "json").out)
+    assert (row["state"], row["halted"]) == ("active", True)
+    resume = f"`optuna-study resume small {place}`"
+    page = cli("show", "small", *place.split()).out
+    assert f" too many failures in a row; {resume} lets it go on\n" in page
+    assert json.loads(cli("show", "small", *place.split(), "-f", "json").out)["halted"]
+    found = cli("doctor", *place.split(), "-f", "json")
+    wrong = [line for line in json.loads(found.out)["lines"] if not line["ok"]]
+    assert [line["what"] for line in wrong] == ["small: too many failed in a row, 1 left to run"]
+    watched = cli("watch", "small", *place.split())
+    assert watched.code == 3
+    assert f"and {resume} or launching it again lets it go on\n" in watched.err
+    cli("resume", "small", *place.split())
+    assert " active " in cli("list", *place.split()).out
 
 
 def test_a_study_that_is_done_needs_a_larger_budget(

@@ -18,7 +18,14 @@ from optuna_study.errors import (
 )
 from optuna_study.paths import Workspace
 from optuna_study.store import queue, reads
-from optuna_study.store.records import Claim, StudyState, TrialState
+from optuna_study.store.records import (
+    Claim,
+    End,
+    EndKind,
+    NoTrialReason,
+    StudyState,
+    TrialState,
+)
 from optuna_study.store.studies import set_state
 from optuna_study.workers.launch import LaunchRequest, prepare
 
@@ -61,6 +68,18 @@ def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchReq
     assert prepare(request_of).study.budget == 7
     set_state(first.store, first.study, StudyState.STOPPING)
     assert prepare(request_of).study.state is StudyState.ACTIVE
+
+
+def test_launching_again_forgives_failures_in_a_row(request_of: LaunchRequest) -> None:
+    first = prepare(replace(request_of, n_trials=9))
+    for _ in range(5):
+        claim = queue.claim(first.store, first.study, "me")
+        assert isinstance(claim, Claim)
+        queue.end(first.store, claim, End(EndKind.FAILED, "ValueError: no"))
+    assert queue.claim(first.store, first.study, "me") is NoTrialReason.TOO_MANY_FAILURES
+    again = prepare(request_of)
+    assert not again.study.halted
+    assert isinstance(queue.claim(again.store, again.study, "me"), Claim)
 
 
 def test_a_priority_is_given_and_changed_and_otherwise_kept(request_of: LaunchRequest) -> None:

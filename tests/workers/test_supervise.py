@@ -14,7 +14,9 @@ import pytest
 from optuna_study.errors import InterruptedBySignalError, UnreachableError
 from optuna_study.store import queue, reads
 from optuna_study.store.open import Store
-from optuna_study.store.records import Claim, NoTrialReason, TrialState
+from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
+from optuna_study.store.studies import set_budget
+from optuna_study.workers.joining import Joined
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
 from optuna_study.workers.orders import Message, Word
 from optuna_study.workers.supervise import run
@@ -117,6 +119,27 @@ class Switched(Store):
             raise error
         with super().write(durable=durable) as connection:
             yield connection
+
+
+def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
+    prepared: Prepared,
+) -> None:
+    set_budget(prepared.store, prepared.study, 7)
+    for _ in range(5):
+        claim = queue.claim(prepared.store, prepared.study, "w1")
+        assert isinstance(claim, Claim)
+        queue.end(prepared.store, claim, End(EndKind.FAILED, "ValueError: no"))
+    joined = Joined(None, prepared.store, prepared.workspace, prepared.orders[:1], None)
+    place = Changing(None)
+    ticks = run(joined, place)
+    next(ticks)
+    place.started[0].said.append(Message(Word.DONE, NoTrialReason.NOTHING_LEFT))
+    place.started[0].end = "ended"
+    assert [message for tick in ticks for message in tick.messages] == [
+        f"{prepared.store.url}: no study has a trial left to run",
+        "tiny@cpu: too many trials failed in a row, 2 trials left to run; `optuna-study "
+        "resume tiny@cpu` lets it go on",
+    ]
 
 
 def switched(prepared: Prepared) -> tuple[Prepared, threading.Event]:

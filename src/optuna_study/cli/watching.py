@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from optuna_study.cli.options import invocation
 from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
 from optuna_study.report import live, text, words
 from optuna_study.report.comparison_page import is_comparison
@@ -208,7 +209,7 @@ def _paced(ticks: Iterable[Tick], show: Callable[[], None]) -> None:
     try:
         for tick in ticks:
             for message in tick.messages:
-                log.info("%s", message)
+                log.info("%s", invocation().pasteable(message))
             if time.monotonic() - drawn >= BETWEEN_DRAWINGS:
                 with suppress(UnreachableError):
                     show()

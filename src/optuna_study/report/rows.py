@@ -52,6 +52,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "data": study.data_source,
         "last_activity": words.moment(study.last_activity),
         "priority": study.priority,
+        "halted": study.halted,
     }
 
 
@@ -78,6 +79,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "seed": study.seed,
         "budget": study.budget,
         "priority": study.priority,
+        "halted": study.halted,
         "ended": counts.ended,
         "running": counts.running,
         "waiting": counts.waiting,

@@ -30,7 +30,12 @@ def studies_table(studies: Sequence[StudyRow]) -> str:
     rows = [
         [
             each.name,
-            words.standing(each.state, running=each.running, met=each.ended >= each.budget),
+            words.standing(
+                each.state,
+                running=each.running,
+                met=each.ended >= each.budget,
+                halted=each.halted,
+            ),
             f"{each.ended}/{each.budget}",
             each.running,
             words.metric(each.metric, each.best),
@@ -251,8 +256,11 @@ def trial_page(
 def _facts(summary: Summary) -> str:
     study, counts = summary.study, summary.counts
     met = counts.ended >= study.budget
+    state = words.standing(study.state, running=counts.running, met=met, halted=study.halted)
+    if study.halted and not met:
+        state += f" in a row; `optuna-study resume {shlex.quote(study.name)}` lets it go on"
     facts = {
-        "state": words.standing(study.state, running=counts.running, met=met),
+        "state": state,
         "priority": study.priority or None,
         "data": study.data_source,
         "made": words.moment(study.created),

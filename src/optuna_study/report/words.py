@@ -147,16 +147,20 @@ def count(amount: int, noun: str) -> str:
     return f"{amount} {noun}{'' if amount == 1 else 's'}"
 
 
-def standing(state: StudyState, *, running: int, met: bool) -> str:
-    """How a study stands: what its workers were told, or that its budget is met.
+def standing(state: StudyState, *, running: int, met: bool, halted: bool = False) -> str:
+    """How a study stands: what its workers were told, that it failed or that its budget is met.
 
     >>> standing(StudyState.STOPPING, running=2, met=False)
     'stopping'
     >>> standing(StudyState.STOPPING, running=0, met=False)
     'stopped'
+    >>> standing(StudyState.ACTIVE, running=0, met=False, halted=True)
+    'too many failures'
     """
     if met:
         return "done"
+    if halted and state is StudyState.ACTIVE:
+        return "too many failures"
     if state is StudyState.STOPPING:
         return "stopping" if running else "stopped"
     return state.value

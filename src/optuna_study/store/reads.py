@@ -378,4 +378,5 @@ def _study_row(row: Row[Any], tally: Row[Any] | None, touched: float | None) -> 
         ended=total - waiting - running,
         best=value,
         priority=row.priority,
+        halted=row.failures_in_a_row >= row.stop_after_failures,
     )

@@ -119,6 +119,7 @@ class StudyRecord:
     importances_at: float | None = None
     importances_trials: int | None = None
     priority: int = 0  # among studies that share workers; higher ones come first
+    halted: bool = False  # too many trials failed in a row; being set active lets it go on
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ class StudyRow:
     ended: int
     best: float | None
     priority: int = 0
+    halted: bool = False
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,7 @@ def study_record(row: Row[Any]) -> StudyRecord:
         importances_at=stored["importances_at"],
         importances_trials=stored["importances_trials"],
         priority=stored["priority"],
+        halted=stored["failures_in_a_row"] >= stored["stop_after_failures"],
     )
 
 

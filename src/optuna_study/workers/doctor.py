@@ -83,10 +83,12 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
             study = find_study(store, row.name)
             if study is not None:
                 found += _lost(store, study, fix=request.fix)
+                found += _halted(study, row.ended)
         return Checkup(store.masked_url, (*found, *lines))
     study = load_study(store, request.study)
     trials = reads.trials(store, study, with_parameters=False)
     found += _lost(store, study, fix=request.fix)
+    found += _halted(study, reads.counts(store, study).ended)
     found += _trials(study, trials, request.workspace)
     found += _data(study, request.workspace)
     readings = read_study(store, study)
@@ -150,6 +152,15 @@ def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
     if not lost:
         running = reads.counts(store, study).running
         yield Line("workers", f"{study.name}: {words.count(running, 'trial')} running, none lost")
+
+
+def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
+    if study.halted and ended < study.budget:
+        yield Line(
+            "trials",
+            f"{study.name}: too many failed in a row, {study.budget - ended} left to run",
+            f"`optuna-study resume {shlex.quote(study.name)}` lets it go on.",
+        )
 
 
 def _trials(study: StudyRecord, trials: list[TrialRecord], workspace: Workspace) -> Iterator[Line]:

@@ -351,6 +351,6 @@ def _set_going(
         set_budget(store, study, budget)
     if request.priority is not None:
         set_priority(store, study, request.priority)
-    if existing.state is not StudyState.ACTIVE:
+    if existing.halted or existing.state is not StudyState.ACTIVE:
         set_state(store, study, StudyState.ACTIVE)
     return load_study(store, study.name)

@@ -23,7 +23,7 @@ from optuna_study.store.outage import PATIENCE, Backoff, patiently
 from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.workers.orders import Word, numbered, rebuilt
 from optuna_study.workers.signals import listening
-from optuna_study.workers.verdict import require_fruit
+from optuna_study.workers.verdict import halted_sentences, require_fruit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,6 +339,7 @@ def _say_why(crew: _Crew) -> None:
     outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
     if outcomes == {NoTrialReason.NOTHING_LEFT}:
         crew.messages.append(f"{crew.task.store.masked_url}: no study has a trial left to run")
+        crew.messages += patiently(lambda: halted_sentences(crew.task.store), _sleep)
     for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
         if study is not None and reason in outcomes:
             crew.messages.append(

@@ -70,6 +70,5 @@ def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:
     if turns.at_work(store, now):
         return None
     if now.state is StudyState.ACTIVE:
-        goes_on = any(each.uuid == now.uuid for each in turns.in_turn(store))
-        return None if goes_on else NoTrialReason.TOO_MANY_FAILURES
+        return NoTrialReason.TOO_MANY_FAILURES if now.halted else None
     return NoTrialReason.PAUSED if now.state is StudyState.PAUSED else NoTrialReason.STOPPING
