@@ -339,7 +339,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
     with sqlite3.connect(tmp_path / "small.db") as connection:
         connection.execute("UPDATE optuna_study_schema SET version = 1")
         for table, columns in (
-            ("studies", ("priority", "claimed")),
+            ("studies", ("priority", "claimed", "going_since")),
             ("schema", ("boot", "origin")),
         ):
             for column in columns:
@@ -350,13 +350,13 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
     assert (refused.code, refused.out) == (5, "")
     assert refused.err == (
         f"Error: {url}: made by an older optuna-study (version 1 of its tables, this one needs "
-        f"3); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
+        f"4); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
         "next launch\n"
     )
     found = cli("doctor", "small", "--storage", url)
     assert found.code == 1
     assert "upgrades it in place" in found.out
-    assert "own tables 3" in cli("doctor", "small", "--fix", "--storage", url).out
+    assert "own tables 4" in cli("doctor", "small", "--fix", "--storage", url).out
     assert cli("list", "--storage", url).code == 0
 
 

@@ -12,8 +12,8 @@ from optuna_study.search.propose import propose
 from optuna_study.search.site import enough_without_improvement
 from optuna_study.store import queue, reads
 from optuna_study.store.open import optuna_storage
-from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
-from optuna_study.store.studies import find_study
+from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
+from optuna_study.store.studies import find_study, set_state
 from optuna_study.training.device import pick_device
 from optuna_study.workers.bench import open_site
 from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
@@ -124,7 +124,30 @@ def test_patience_counts_trials_ended_since_the_best(
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
-    assert [t.number for t in trials if t.end is not None][-1] == best.number + 2
+    last = [t.number for t in trials if t.end is not None][-1]
+    assert last == best.number + 2
+    set_state(prepared.store, prepared.study, StudyState.ACTIVE)
+    assert work(prepared.orders[0], Leaving()) == NoTrialReason.STOPPING
+    trials = reads.trials(prepared.store, prepared.study)
+    best = reads.best(prepared.store, prepared.study)
+    assert best is not None
+    assert len(trials) - 1 == max(best.number, last) + 2, "those before it went on count no more"
+
+
+def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
+    ready_study: Callable[..., Prepared],
+) -> None:
+    prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 1"))
+    with sqlite3.connect(prepared.workspace.database) as connection:
+        connection.execute(
+            "CREATE TRIGGER pause AFTER UPDATE OF end_kind ON optuna_study_trials "
+            "WHEN new.number = 1 BEGIN UPDATE optuna_study_studies SET state = 'paused'; END"
+        )
+    assert work(prepared.orders[0], Leaving()) == NoTrialReason.PAUSED
+    assert enough_without_improvement(site_of(prepared))
+    study = find_study(prepared.store, prepared.study.name)
+    assert study is not None
+    assert study.state is StudyState.PAUSED
 
 
 def test_other_pictures_than_the_studys_are_refused(

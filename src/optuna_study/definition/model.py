@@ -129,7 +129,10 @@ class SearchSettings:
         5, "Failed trials in a row that stop the study.", low=1, high=10**6
     )
     stop_without_improvement: int | None = setting(
-        None, "Ended trials without a new best that stop the study.", low=1, high=10**6
+        None,
+        "Ended trials without a new best that stop the study; going on counts anew.",
+        low=1,
+        high=10**6,
     )
     trial_timeout: float | None = setting(
         None, "Seconds of training after which a trial is ended.", low=1.0, high=1e9

@@ -333,13 +333,17 @@ def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = 
 
 
 def enough_without_improvement(site: Site) -> bool:
-    """Whether so many trials have ended since the best that the study asks to be stopped."""
+    """Whether so many trials have ended since the best that the study asks to be stopped.
+
+    Those that had ended when somebody let the study go on count no more.
+    """
     patience = site.definition.search.stop_without_improvement
     if patience is None:
         return False
-    best = reads.best(site.store, site.study)
-    if best is None or best.completed is None:
+    best, now = reads.best(site.store, site.study), studies.find_study(site.store, site.study.name)
+    if best is None or best.completed is None or now is None:
         return False
+    begin = max(best.completed, now.going_since or 0.0)
     trials = reads.trials(site.store, site.study, with_parameters=False)
-    since = [t for t in trials if t.completed is not None and t.completed > best.completed]
+    since = [t for t in trials if t.completed is not None and t.completed > begin]
     return len(since) >= patience

@@ -120,6 +120,7 @@ class StudyRecord:
     importances_trials: int | None = None
     priority: int = 0  # among studies that share workers; higher ones come first
     halted: bool = False  # too many trials failed in a row; being set active lets it go on
+    going_since: float | None = None  # when it was last set active again
 
 
 @dataclass(frozen=True)

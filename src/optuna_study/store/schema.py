@@ -49,7 +49,7 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 3  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 4  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
@@ -202,6 +202,7 @@ own_studies = Table(
     Column("importances_trials", Integer),
     Column("priority", Integer, nullable=False, server_default="0"),  # higher ones come first
     Column("claimed", Double),  # when one of its trials was last handed out
+    Column("going_since", Double),  # when it was last told to go on; NULL before the first time
 )
 own_trials = Table(
     "optuna_study_trials",
@@ -250,6 +251,7 @@ own_epochs = Table(
 ADDED = {
     2: (own_studies.c.priority, own_studies.c.claimed),
     3: (own_schema.c.boot, own_schema.c.origin),
+    4: (own_studies.c.going_since,),
 }
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

@@ -285,6 +285,7 @@ def study_record(row: Row[Any]) -> StudyRecord:
         importances_trials=stored["importances_trials"],
         priority=stored["priority"],
         halted=stored["failures_in_a_row"] >= stored["stop_after_failures"],
+        going_since=stored["going_since"],
     )
 
 
@@ -307,13 +308,30 @@ def set_priority(store: Store, study: StudyRecord, priority: int) -> None:
 
 
 def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
-    """Tell the study's workers to go on, pause or stop; going on forgives failures in a row.
+    """Tell the study's workers to go on, pause or stop.
+
+    Going on forgives failures in a row, and trials that ended without improvement.
 
     Raises:
         NotFoundError: the study is gone.
     """
-    forgiven = {"failures_in_a_row": 0} if state is StudyState.ACTIVE else {}
-    _change(store, study, {"state": state.value, **forgiven})
+    if state is StudyState.ACTIVE:
+        forgiven = {"state": state.value, "failures_in_a_row": 0}
+        _change(store, study, forgiven, stamp="going_since")
+    else:
+        _change(store, study, {"state": state.value})
+
+
+def stop_if_active(store: Store, study: StudyRecord) -> bool:
+    """Stop a study, unless it was paused, stopped or deleted meanwhile; whether it was stopped."""
+    own = own_studies.c
+    with store.write(durable=True) as connection:
+        stopped = connection.execute(
+            update(own_studies)
+            .where(own.uuid == study.uuid, own.state == StudyState.ACTIVE.value)
+            .values(state=StudyState.STOPPING.value)
+        )
+        return bool(stopped.rowcount)
 
 
 def save_importances(

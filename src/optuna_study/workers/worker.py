@@ -11,18 +11,18 @@ import logging
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from optuna_study.errors import NotFoundError, OptunaStudyError, UnreachableError, in_one_line
+from optuna_study.errors import OptunaStudyError, UnreachableError, in_one_line
 from optuna_study.search import site as sites
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.objective import Left
 from optuna_study.store import queue, studies
 from optuna_study.store.clock import Jumps
 from optuna_study.store.outage import patiently
-from optuna_study.store.records import NoTrialReason, StudyState
+from optuna_study.store.records import NoTrialReason
 from optuna_study.workers.bench import open_bench
 from optuna_study.workers.heartbeat import beating
 from optuna_study.workers.orders import Message, Word
@@ -214,7 +214,5 @@ def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float, jumps: Jump
 
 
 def _stop_if_hopeless(site: Site) -> None:
-    if sites.enough_without_improvement(site):
+    if sites.enough_without_improvement(site) and studies.stop_if_active(site.store, site.study):
         log.info("no improvement for long: the study stops")
-        with suppress(NotFoundError):  # deleted in this very moment
-            studies.set_state(site.store, site.study, StudyState.STOPPING)
