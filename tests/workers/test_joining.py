@@ -55,6 +55,11 @@ def test_a_whole_store_is_joined_whatever_is_in_it(launched: Prepared) -> None:
     assert joined.log(order).match(f"studies/*/logs/{order.name}.log")
 
 
+def test_more_workers_than_any_machine_runs_are_refused_at_once(launched: Prepared) -> None:
+    with pytest.raises(UsageError, match="--workers 99999999999: give auto or a number from 1 to"):
+        join(JoinRequest(workspace=launched.workspace, workers=99999999999))
+
+
 def test_workers_auto_heeds_the_threads_of_the_studies(launched: Prepared) -> None:
     many = join(JoinRequest("tiny", workspace=launched.workspace)).orders
     with sqlite3.connect(launched.workspace.database) as connection:

@@ -214,7 +214,11 @@ def test_absent_pictures_are_stood_in_for_in_one_sentence(
 
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] = {
     "trials": ({"n_trials": 0}, ("", ""), UsageError, "--n-trials 0"),
+    "too many trials": ({"n_trials": 10**11}, ("", ""), UsageError, "1 to 1000000"),
+    "priority": ({"priority": 10**11}, ("", ""), UsageError, "-1000000 to 1000000"),
+    "low priority": ({"priority": -(10**11)}, ("", ""), UsageError, "--priority -100000000000"),
     "workers": ({"workers": 0}, ("", ""), UsageError, "--workers 0"),
+    "too many workers": ({"workers": 10**11}, ("", ""), UsageError, "auto or a number .* to 1000"),
     "timeout": ({"timeout": 0.0}, ("", ""), UsageError, "--timeout 0"),
     "seed": ({"seed": -1}, ("", ""), UsageError, "--seed -1"),
     "detached": (

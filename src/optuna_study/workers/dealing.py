@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     from optuna_study.workers.orders import Order
 
 
+MOST_WORKERS = 1000  # a process each, so no machine runs more; a number mistyped would fill memory
+
+
 def check_crew(workers: str | int, timeout: float | None) -> None:
     """Refuse a number of workers or a time that cannot be.
 
     Raises:
-        UsageError: either is not positive.
+        UsageError: either is not positive, or there are more workers than any machine runs.
     """
     if timeout is not None and not timeout > 0:
         raise UsageError(f"--timeout {timeout:g}: give seconds greater than 0")
-    if workers != "auto" and not (isinstance(workers, int) and workers >= 1):
-        raise UsageError(f"--workers {workers}: give auto or a number from 1 up")
+    if workers != "auto" and not (isinstance(workers, int) and 1 <= workers <= MOST_WORKERS):
+        raise UsageError(
+            f"--workers {workers}: give auto or a number from 1 to {MOST_WORKERS}; each is a "
+            "process of its own"
+        )
 
 
 def worker_count(asked: str | int, threads: int, facts: Facts, allowed_cores: int) -> int:

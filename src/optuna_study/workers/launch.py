@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna_study.definition.model import section_fields
 from optuna_study.definition.names import require_name
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import (
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 
 MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
+MOST_TRIALS: int = section_fields("search")["trials"].metadata["high"]
+HIGHEST_PRIORITY = 10**6  # either way of 0, within what every store's columns hold
 COMPARED_SEEDS = 3  # runs of each baseline where --seeds does not say: fewer show no spread
 
 
@@ -195,8 +198,13 @@ def _require_folder(database: Path, workspace: Workspace, option: str) -> None:
 def _check_options(request: LaunchRequest) -> None:
     if request.name is not None:
         require_name(request.name)
-    if request.n_trials is not None and request.n_trials < 1:
-        raise UsageError(f"--n-trials {request.n_trials}: a study needs at least one trial")
+    if request.n_trials is not None and not 1 <= request.n_trials <= MOST_TRIALS:
+        raise UsageError(f"--n-trials {request.n_trials}: give a number from 1 to {MOST_TRIALS}")
+    if request.priority is not None and abs(request.priority) > HIGHEST_PRIORITY:
+        raise UsageError(
+            f"--priority {request.priority}: give a number from {-HIGHEST_PRIORITY} to "
+            f"{HIGHEST_PRIORITY}"
+        )
     if request.only is not None and request.n_trials is not None:
         raise UsageError(
             "--n-trials: with --only baselines, --seeds says how many trials there are"
