@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ARTIFACTS_VARIABLE = "OPTUNA_STUDY_ARTIFACTS"
+FOLDER_OPTION = f"--artifacts or {ARTIFACTS_VARIABLE}"
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ class Workspace:
         """A file that one process at a time holds."""
         return self.root / "locks" / f"{file_name(name)}.lock"
 
-    def require_writable(self) -> None:
-        """Create the workspace and prove that it can be written.
+    def require_writable(self, option: str = FOLDER_OPTION) -> None:
+        """Create the workspace, which was given by `option`, and prove that it can be written.
 
         Raises:
             FolderError: it cannot.
             DiskFullError: the disk is full.
         """
-        with writing(self.root):
+        with writing(self.root, option):
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as probe:
                 probe.write(b"x" * 4096)
@@ -136,8 +137,10 @@ _REFUSALS = (
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[None]:
+def writing(target: Path, option: str = FOLDER_OPTION) -> Iterator[None]:
     """Turn the system's refusals to write below `target` into errors of ours.
+
+    They advise another folder by the name of the `option` that leads to this one.
 
     Raises:
         FolderError: a folder that is read-only, forbidden or cannot be made, or a file in its
@@ -149,12 +152,12 @@ def writing(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"{target}: no space left; free some or choose another folder with --artifacts"
+                f"{target}: no space left; free some or choose another folder with {option}"
             ) from error
         if error.errno in _REFUSALS:
             raise FolderError(
                 f"{target}: cannot be written ({error.strerror}); choose another folder with "
-                f"--artifacts or {ARTIFACTS_VARIABLE}"
+                f"{option}"
             ) from error
         raise
 

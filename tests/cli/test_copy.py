@@ -43,6 +43,20 @@ def test_within_one_store_a_copy_needs_a_name(stored_study: Any, cli: Callable[.
     assert [line.partition(",")[0] for line in listed[1:]] == ["small", "second"]
 
 
+def test_a_target_that_cannot_be_written_is_named_with_its_own_option(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    places = ("--storage", stored_study.url, "--to", stored_study.url)
+    there = ("--name", "b", "--to-artifacts", str(tmp_path / "taken"))
+    result = cli("copy", "small", *places, *there)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {tmp_path}/taken: cannot be written (File exists); choose another folder with "
+        "--to-artifacts\n"
+    )
+
+
 def test_a_password_in_the_target_is_never_shown(
     stored_study: Any, cli: Callable[..., Any]
 ) -> None:

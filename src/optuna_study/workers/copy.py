@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CopyRequest:
+TO_FOLDER = "--to-artifacts"
+
     """What to copy and where to; without a name the copy has the original's."""
 
     study: str
@@ -77,7 +79,7 @@ def copy_study(request: CopyRequest) -> StudyCopy:
         study = load_study(source, request.study)
         new = copying.new_identity(study, request.name)
         check_store(request.to, request.to_workspace, "--to")
-        request.to_workspace.require_writable()
+        request.to_workspace.require_writable(TO_FOLDER)
         with closing(open_store(request.to, create=True)) as target:
             copying.require_free(target, study, new)
             rows, files = _copy(request, source, study, target, new)
@@ -132,7 +134,7 @@ def _copy_file(source: Path, target: Path) -> bool:
         return False  # a checkpoint whose trial has just ended, a picture that somebody removed
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror})") from error
-    with reader, writing(target):
+    with reader, writing(target, TO_FOLDER):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as writer:
             shutil.copyfileobj(reader, writer)
