@@ -20,7 +20,7 @@ OptunaStudyError (1)
 ├── DiskFullError (1): no space left for files
 ├── FruitlessError (3): finished, yet no trial completed, or too many failures
 ├── StaleClaimError (1): this worker no longer owns its trial; never leaves the worker
-└── InterruptedBySignalError (130 or 143): stopped from outside, running trials given back
+└── InterruptedBySignalError (130 or 143): stopped from outside
 
 A message is one line: what is wrong, where, and the next step.
 """
@@ -141,15 +141,17 @@ class StaleClaimError(OptunaStudyError):
 
 
 class InterruptedBySignalError(OptunaStudyError):
-    """Stopped by a signal, with the running trials given back."""
+    """Stopped by a signal; `left` says how things stand, of a launch unless told otherwise."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        left: str = "running trials were given back, the same command goes on from their "
+        "checkpoints.",
+    ) -> None:
         self.number = number
         self.exit_code = 128 + (signal.SIGTERM if number == signal.SIGHUP else number)
-        super().__init__(
-            f"Interrupted by {signal.Signals(number).name}; running trials were given back, "
-            "the same command goes on from their checkpoints."
-        )
+        super().__init__(f"Interrupted by {signal.Signals(number).name}; {left}")
 
 
 def in_one_line(error: BaseException) -> str:

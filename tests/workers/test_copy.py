@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +190,34 @@ def test_what_cannot_be_copied_leaves_nothing(
         copy_study(_request(finished))
     assert _files(finished.workspace) == before
     assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_files_are_copied_leaves_nothing(
+    finished: Prepared, tmp_path: Path, number: signal.Signals
+) -> None:
+    places, to = finished.workspace, tmp_path / "there"
+    with places.kept_model(finished.study.uuid, 2).open("wb") as file:
+        file.truncate(20 * 2**30)  # sparse: no space here, and many seconds of copying
+    to.mkdir()
+    arguments = ["copy", "tiny", "--storage", finished.store.url, "--artifacts", str(places.root)]
+    arguments += ["--to", f"sqlite:///{to}/studies.db", "--to-artifacts", str(to)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optuna_study", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(to.rglob("trial-00002.pt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert said == f"Error: Interrupted by {number.name}; nothing was copied\n"
+    assert process.returncode == 143
+    assert _files(Workspace(to)) == set()
+    with closing(open_store(f"sqlite:///{to}/studies.db")) as store:
+        assert reads.list_studies(store) == []
 
 
 def test_an_artifact_that_leads_out_of_the_workspace_is_refused(

@@ -2,7 +2,9 @@
 
 Files come first and rows last, so that whoever sees the copy finds everything of it. Checkpoints
 are taken before the rows: epochs are reported before they are checkpointed, so the rows know of
-every epoch that a checkpoint stands for, also while the original is being worked on.
+every epoch that a checkpoint stands for, also while the original is being worked on. A signal
+breaks the copying of files off, which takes as long as they are large, and they are removed again;
+the rows are one transaction of seconds, which it does not.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from optuna_study.store import copying
 from optuna_study.store.open import open_store
 from optuna_study.store.studies import load_study
 from optuna_study.workers.launch import check_store
+from optuna_study.workers.signals import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,11 +32,11 @@ if TYPE_CHECKING:
     from optuna_study.store.open import Store
     from optuna_study.store.records import StudyRecord
 
+TO_FOLDER = "--to-artifacts"
+
 
 @dataclass(frozen=True)
 class CopyRequest:
-TO_FOLDER = "--to-artifacts"
-
     """What to copy and where to; without a name the copy has the original's."""
 
     study: str
@@ -74,6 +77,7 @@ def copy_study(request: CopyRequest) -> StudyCopy:
         StoreError: either store cannot be reached or is of another version.
         FolderError: the target's folder cannot be written.
         DiskFullError: no space left there.
+        InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP; nothing of the copy is left.
     """
     with closing(open_store(request.storage)) as source:
         study = load_study(source, request.study)
@@ -92,15 +96,17 @@ def _copy(
 ) -> tuple[Copied, int]:
     """Copy files and rows; what was copied, and how many files."""
     artifacts = copying.artifact_ids(source, study)
-    try:
-        files = _copy_folder(request, study, new)
-        files += _copy_artifacts(request, new, artifacts)
-        rows = copying.copy_rows(source, study, target, new)
-    except BaseException:
-        _remove_files(request.to_workspace, new, artifacts)
-        raise
-    # Those of trials that ended in between.
-    files += _copy_artifacts(request, new, copying.artifact_ids(source, study))
+    with interruptible("nothing was copied") as go_on:
+        try:
+            files = _copy_folder(request, study, new)
+            files += _copy_artifacts(request, new, artifacts)
+            go_on()  # who is broken off while committing does not know whether the rows are there
+            rows = copying.copy_rows(source, study, target, new)
+        except BaseException:
+            _remove_files(request.to_workspace, new, artifacts)
+            raise
+        # Those of trials that ended in between.
+        files += _copy_artifacts(request, new, copying.artifact_ids(source, study))
     return rows, files
 
 

@@ -7,8 +7,10 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from optuna_study.errors import InterruptedBySignalError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -17,18 +19,50 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def listening() -> Iterator[list[int]]:
     """The signals that came meanwhile; what the first and the second mean is the caller's."""
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # Python delivers signals to the main thread alone
-        return
 
     def note(number: int, frame: object) -> None:
         received.append(number)
 
+    with _handled(note, SIGNALS):
+        yield received
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[Callable[[], None]]:
+    """Let the first signal break the block off, and further ones not disturb its clearing away.
+
+    Once the function that it yields is called, none breaks it off any more. A signal that is
+    ignored already, as SIGHUP is under `nohup`, stays so. `left` says how things then stand.
+
+    Raises:
+        InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP.
+    """
+    deaf = False
+
+    def go_on() -> None:
+        nonlocal deaf
+        deaf = True
+
+    def interrupt(number: int, frame: object) -> None:
+        if not deaf:
+            go_on()
+            raise InterruptedBySignalError(number, left)
+
+    heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    with _handled(interrupt, heeded):
+        yield go_on
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None], numbers: Iterable[int]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python delivers signals to the main thread alone
+        return
     before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, note) for number in SIGNALS
+        number: signal.signal(number, handler) for number in numbers
     }
     try:
-        yield received
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
