@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from sqlalchemy import inspect
 
@@ -153,6 +154,23 @@ def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: P
     again = open_store(old_url, create=True)
     assert studies.load_study(again, "cats").priority == 3
     again.close()
+
+
+def test_upgrading_leaves_a_store_of_plain_optuna_alone(tmp_path: Path, make_study: Any) -> None:
+    path = tmp_path / "plain.db"
+    plain = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    plain.remove_session()
+    plain.engine.dispose()
+    before = path.read_bytes()
+    store = open_store(f"sqlite:///{path}", upgrade=True)
+    assert studies.study_names(store) == []
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["plain.db"]
+    made = open_store(f"sqlite:///{path}", create=True)
+    make_study(made)
+    assert studies.study_names(store) == ["cats@cpu"], "a worker that waits finds it, too"
+    for each in (made, store):
+        each.close()
 
 
 def test_upgrading_makes_no_store(tmp_path: Path) -> None:

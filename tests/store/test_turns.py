@@ -195,3 +195,5 @@ def test_a_store_of_plain_optuna_has_no_turns(sqlite_store: Store) -> None:
         for table in ("schema", "studies", "trials", "epochs"):
             connection.exec_driver_sql(f"DROP TABLE optuna_study_{table}")
     assert turns.in_turn(sqlite_store) == []
+    assert turns.progress(sqlite_store, None) == 0
+    assert turns.give_back_lost(sqlite_store, "host-1-001") == []

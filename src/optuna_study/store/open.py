@@ -13,8 +13,8 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -68,6 +68,7 @@ class Store:
     clock: Callable[[], float] | None = field(default=None, repr=False)
     outage: Outage = field(default_factory=lambda: Outage("the store"), repr=False)
     lease_clock: LeaseClock = field(default_factory=LeaseClock, repr=False)
+    _ours: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
     def masked_url(self) -> str:
@@ -146,11 +147,14 @@ class Store:
             lease = self.lease_clock.now(connection, writes=connection.engine is self.engine)
         return Times(now, lease, lease)
 
-    @cached_property
+    @property
     def is_ours(self) -> bool:
-        """Whether our tables are there; a store of plain Optuna has none of our studies."""
-        with self.read() as connection:
-            return connection.dialect.has_table(connection, own_schema.name)
+        """Whether our tables are there; a store of plain Optuna has none until a launch."""
+        if not self._ours.is_set():
+            with self.read() as connection:
+                if connection.dialect.has_table(connection, own_schema.name):
+                    self._ours.set()
+        return self._ours.is_set()
 
     def close(self) -> None:
         """Close every connection, the writing one last: it moves SQLite's log into the file."""
@@ -168,7 +172,8 @@ def open_store(
 ) -> Store:
     """Open the store at `url`; with `create` make what is missing of it.
 
-    Creating upgrades our tables of an earlier version, too; `upgrade` does that alone.
+    Creating upgrades our tables of an earlier version, too; `upgrade` does that alone, and leaves
+    a store of plain Optuna as it is.
 
     Raises:
         StorageUrlError: no URL of a store, or SQLite on a network file system.
@@ -182,7 +187,7 @@ def open_store(
     try:
         if not create:
             require(store, older=upgrade)
-        if create or upgrade:
+        if create or (upgrade and store.is_ours):
             from optuna_study.store import creation
 
             creation.ensure(store)

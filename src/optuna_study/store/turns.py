@@ -109,6 +109,8 @@ def end_lost(store: Store, owner: str, end: End) -> list[tuple[str, int]]:
 def _settle(
     store: Store, owner: str, settle: Callable[[StudyRecord], list[int]]
 ) -> list[tuple[str, int]]:
+    if not store.is_ours:
+        return []
     with store.read() as connection:
         held = _holding(connection, own_trials.c.owner.startswith(owner, autoescape=True))
     settled = []
@@ -138,6 +140,8 @@ def progress(store: Store, study: StudyRecord | None) -> int:
 
     Ends alone say too little: a trial of many hours may outlive many workers.
     """
+    if not store.is_ours:
+        return 0
     own = own_trials.c
     query = select(func.count(own.end_kind) + func.coalesce(func.sum(own.epochs), 0))
     if study is not None:
