@@ -308,6 +308,25 @@ def postgres_database(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def encoded_postgres(postgres_server: str) -> Iterator[Callable[[str], str]]:
+    """Make an empty database of an encoding; its URL."""
+    made = []
+
+    def make(encoding: str) -> str:
+        made.append(f"test_{uuid.uuid4().hex[:12]}")
+        on_server(
+            postgres_server,
+            f"CREATE DATABASE {made[-1]} ENCODING '{encoding}' TEMPLATE template0 "
+            "LC_COLLATE 'C' LC_CTYPE 'C'",
+        )
+        return database_url(postgres_server, made[-1])
+
+    yield make
+    for name in made:
+        on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 def empty_postgres(postgres_server: str) -> Iterator[str]:
     """The URL of a database with nothing in it."""
     name = f"test_{uuid.uuid4().hex[:12]}"

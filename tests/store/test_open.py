@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from sqlalchemy import text, update
 from sqlalchemy.engine import make_url
@@ -22,7 +23,7 @@ from optuna_study.errors import (
 )
 from optuna_study.store import queue, reads, studies
 from optuna_study.store.open import open_store, optuna_storage, postgresql_options
-from optuna_study.store.records import Claim
+from optuna_study.store.records import Claim, End, EndKind
 from optuna_study.store.schema import OWN_VERSION, alembic_version, own_schema
 from optuna_study.store.urls import PostgreSQL, parse
 
@@ -305,6 +306,33 @@ def test_a_database_that_does_not_exist(postgres_url: str) -> None:
     missing = url.set(database=f"{url.database}_not")
     with pytest.raises(StoreError, match=r'database "[a-z_0-9]+_not" does not exist'):
         open_store(missing.render_as_string(hide_password=False))
+
+
+@pytest.mark.postgres
+def test_a_database_without_an_encoding_takes_every_text(
+    encoded_postgres: Callable[[str], str], make_study: Any
+) -> None:
+    store = open_store(encoded_postgres("SQL_ASCII"), create=True)
+    study = make_study(store, data_source="/Bilder/日本語")
+    reason = "ValueError: Datei 日本語.png fehlt"
+    claim = queue.claim(store, study, "w1")
+    assert isinstance(claim, Claim)
+    queue.end(store, claim, End(EndKind.FAILED, reason))
+    assert studies.load_study(store, study.name).data_source == "/Bilder/日本語"
+    assert reads.trial(store, study, 0).reason == reason
+    loaded = optuna.load_study(study_name=study.name, storage=optuna_storage(store))
+    assert loaded.trials[0].user_attrs["reason"] == reason
+    store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("create", [False, True])
+def test_a_database_that_does_not_hold_every_text_is_refused(
+    encoded_postgres: Callable[[str], str], *, create: bool
+) -> None:
+    url = encoded_postgres("LATIN1")
+    with pytest.raises(StoreError, match=r"its encoding is LATIN1.*createdb -E UTF8 -T templ"):
+        open_store(url, create=create)
 
 
 @pytest.mark.postgres

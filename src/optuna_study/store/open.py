@@ -50,6 +50,7 @@ BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well b
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
 STATEMENT_SECONDS = 60
+_ENCODINGS = ("UTF8", "SQL_ASCII")  # the second keeps bytes as they are
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
@@ -206,7 +207,7 @@ def connect(
         return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
     engine = create_engine(place.url, **postgresql_options(place))
     store = Store(url, place, engine, engine, clock)
-    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, store))
     event.listen(engine, "invalidate", lambda *_: store.outage.cut())
     return store
 
@@ -283,6 +284,7 @@ def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
         "connect_timeout": CONNECT_SECONDS,
         "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
         "application_name": "optuna-study",
+        "client_encoding": "utf8",  # of a SQL_ASCII database psycopg would hand out bytes
         "tcp_user_timeout": SILENT_SECONDS * 1000,
         **_KEEPALIVE,
     }
@@ -297,7 +299,19 @@ def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
     }
 
 
-def _prepare_postgresql(connection: Any, _record: object) -> None:
+def _prepare_postgresql(connection: Any, store: Store) -> None:
+    """Refuse a database that cannot hold every text, and limit what statements may take.
+
+    Raises:
+        StoreError: the database has such an encoding.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in _ENCODINGS:
+        connection.close()
+        raise StoreError(
+            f"{store.masked_url}: its encoding is {encoding}, which does not hold every text; "
+            "make a database with `createdb -E UTF8 -T template0 NAME`, and give that instead"
+        )
     milliseconds = STATEMENT_SECONDS * 1000
     with connection.cursor() as cursor:
         cursor.execute(f"SET statement_timeout = {milliseconds}")
