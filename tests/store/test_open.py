@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -367,6 +368,26 @@ def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
     with pytest.raises(StoreError, match="a statement took too long"):
         slow()
     store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("options", "limits"), [("", ["1min", "1min"]), ("5s", ["1min", "5s"])])
+def test_statements_are_limited_unless_the_url_says_otherwise(
+    postgres_url: str, options: str, limits: list[str]
+) -> None:
+    url = make_url(postgres_url)
+    if options:
+        url = url.update_query_dict({"options": f"-c statement_timeout={options}"})
+    with closing(open_store(url.render_as_string(hide_password=False))) as store:
+        for _ in range(2):  # a connection that was handed out before, too
+            with store.read() as connection:
+                found = connection.execute(
+                    text(
+                        "SELECT current_setting('idle_in_transaction_session_timeout'), "
+                        "current_setting('statement_timeout')"
+                    )
+                ).one()
+            assert list(found) == limits
 
 
 @pytest.mark.postgres

@@ -51,6 +51,12 @@ CONNECT_SECONDS = 5
 SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
 STATEMENT_SECONDS = 60
 _ENCODINGS = ("UTF8", "SQL_ASCII")  # the second keeps bytes as they are
+# The server's own settings are not heeded: some leave a transaction open for a day. What the
+# URL says in `options` is the client's. In a start-up parameter PgBouncer would refuse ours.
+_LIMIT = """
+    SELECT set_config(name, %s, false) FROM pg_settings WHERE source <> 'client'
+    AND name IN ('statement_timeout', 'idle_in_transaction_session_timeout')
+"""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
@@ -312,10 +318,8 @@ def _prepare_postgresql(connection: Any, store: Store) -> None:
             f"{store.masked_url}: its encoding is {encoding}, which does not hold every text; "
             "make a database with `createdb -E UTF8 -T template0 NAME`, and give that instead"
         )
-    milliseconds = STATEMENT_SECONDS * 1000
     with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout = {milliseconds}")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+        cursor.execute(_LIMIT, (str(STATEMENT_SECONDS * 1000),))
     connection.commit()
 
 
