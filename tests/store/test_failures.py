@@ -32,6 +32,38 @@ def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("connection refused", "is the server running?"),
+        ('FATAL: password authentication failed for user "ann"', "check user, password and data"),
+        ("FATAL: the database system is starting up", "try again"),
+        ('FATAL: database "a b" does not exist', "make it with `createdb 'a b'`"),
+    ],
+)
+def test_a_server_that_lets_nobody_in_runs(said: str, advice: str) -> None:
+    cause = psycopg_errors.OperationalError(said)
+    error = translation(URL, OperationalError("", {}, cause))
+    assert type(error) is UnreachableError
+    assert f"cannot be reached ({said}); " in str(error)
+    assert advice in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("table trials", "run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pub"),
+        ("sequence trials_trial_id_seq", "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "),
+        ("language c", 'let the owner do this, or give "ann" the right to'),
+    ],
+)
+def test_a_right_that_is_missing_is_named(said: str, advice: str) -> None:
+    cause = psycopg_errors.InsufficientPrivilege(f"permission denied for {said}")
+    error = translation(URL, DBAPIError("", {}, cause))
+    assert type(error) is StoreError
+    assert advice in str(error)
+
+
+@pytest.mark.parametrize(
     "cause",
     [
         psycopg_errors.DeadlockDetected("deadlock detected"),

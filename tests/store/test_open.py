@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
+import uuid
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,7 +308,8 @@ def test_an_empty_database_is_no_store_until_it_is_made(empty_postgres: str) -> 
 def test_a_database_that_does_not_exist(postgres_url: str) -> None:
     url = make_url(postgres_url)
     missing = url.set(database=f"{url.database}_not")
-    with pytest.raises(StoreError, match=r'database "[a-z_0-9]+_not" does not exist'):
+    said = r'database "([a-z_0-9]+_not)" does not exist.*make it with `createdb \1`$'
+    with pytest.raises(StoreError, match=said):
         open_store(missing.render_as_string(hide_password=False))
 
 
@@ -334,6 +338,43 @@ def test_a_database_that_does_not_hold_every_text_is_refused(
     url = encoded_postgres("LATIN1")
     with pytest.raises(StoreError, match=r"its encoding is LATIN1.*createdb -E UTF8 -T templ"):
         open_store(url, create=create)
+
+
+@pytest.mark.postgres
+def test_a_user_without_rights_learns_what_to_grant(
+    empty_postgres: str, new_study: Callable[..., NewStudy]
+) -> None:
+    role = f"role_{uuid.uuid4().hex[:12]}"
+    url = make_url(empty_postgres).set(username=role)
+    theirs = url.render_as_string(hide_password=False)
+    with closing(open_store(empty_postgres, create=True)) as owners:
+
+        def run(statement: str) -> None:
+            with owners.write() as connection:
+                connection.exec_driver_sql(statement)
+
+        def granted(call: Callable[[], object]) -> str:
+            with pytest.raises(StoreError) as caught:
+                call()
+            found = re.search(r"; let the owner run: (GRANT .*)$", str(caught.value))
+            assert found is not None, caught.value
+            run(found[1])
+            return found[1]
+
+        with pytest.raises(StoreError, match=r"FATAL: .*; check user, password and database$"):
+            open_store(theirs)
+        run(f"CREATE ROLE {role} LOGIN")
+        run(f"REVOKE CONNECT ON DATABASE {url.database} FROM PUBLIC")
+        try:
+            for right in ("CONNECT", "SELECT"):
+                assert granted(lambda: open_store(theirs)).startswith(f"GRANT {right}")
+            with closing(open_store(theirs)) as store:
+                make = partial(studies.create_study, store, new_study())
+                assert granted(make).startswith("GRANT USAGE ON ALL SEQUENCES")
+                assert make().name == new_study().name
+        finally:
+            run(f"DROP OWNED BY {role}")
+            run(f"DROP ROLE {role}")
 
 
 @pytest.mark.postgres

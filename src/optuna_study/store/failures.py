@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from optuna_study.errors import (
     StoreFullError,
     UnreachableError,
 )
-from optuna_study.store.urls import SQLiteFile, masked, parse, without_secrets
+from optuna_study.store.urls import PostgreSQL, SQLiteFile, masked, parse, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,9 @@ _SQLITE_PASSING = {
 }
 # Lost connections, a server that starts or stops, that has no connection or no memory to give.
 _UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
+_NO_RIGHT = "42501"
+# What a server says that runs and lets nobody in for now; connecting gives no SQLSTATE.
+_PASSING = re.compile("starting up|shutting down|recovery mode|too many|are reserved|terminating")
 # A serialization failure, a deadlock, a lock not to be had: another transaction was in the way.
 _IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
 
@@ -82,10 +87,42 @@ def translation(url: str, error: BaseException) -> OptunaStudyError:
     if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
         return UnreachableError(f"{masked(url)}: the connection was lost; try again")
     if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
-        return UnreachableError(
-            f"{masked(url)}: cannot be reached ({text}); is the server running?"
-        )
+        return UnreachableError(f"{masked(url)}: cannot be reached ({text}); {_advice(url, text)}")
+    if state == _NO_RIGHT:
+        return StoreError(f"{masked(url)}: {text}; {_right(url, text)}")
     return StoreError(f"{masked(url)}: {text}")
+
+
+def _advice(url: str, text: str) -> str:
+    """What to do about a PostgreSQL server that does not let us in; one that says why runs."""
+    if "FATAL" not in text:
+        return "is the server running?"
+    missing = re.search(r'database "(.+)" does not exist', text)
+    if missing:
+        return f"check its name, or make it with `createdb {shlex.quote(missing[1])}`"
+    if "permission denied" in text:
+        return _right(url, text)
+    if _PASSING.search(text):
+        return "try again"
+    return "check user, password and database"
+
+
+def _right(url: str, text: str) -> str:
+    """The statement that gives the user of the URL the right that is missing."""
+    place = parse(url)
+    name = place.url.username if isinstance(place, PostgreSQL) else None
+    user = f'"{name}"' if name else "its user"
+    denied = re.search(r"permission denied for (\w+) (\S+)", text)
+    kind, what = (denied[1], denied[2]) if denied else ("", "")
+    grants = {
+        "database": f"CONNECT ON DATABASE {what}",
+        "schema": f"USAGE, CREATE ON SCHEMA {what}",
+        "sequence": "USAGE ON ALL SEQUENCES IN SCHEMA public",
+        "table": "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
+    }
+    if kind not in grants:
+        return f"let the owner do this, or give {user} the right to"
+    return f"let the owner run: GRANT {grants[kind]} TO {user}"
 
 
 def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
