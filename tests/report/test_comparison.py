@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from optuna_study.report.comparison import (
 )
 from optuna_study.report.comparison_page import (
     claim_columns,
+    claim_rows,
     columns,
     load_comparison,
     verdict_sentence,
@@ -160,9 +162,30 @@ def test_what_few_seeds_cannot_tell_is_left_open(worse: list[float | None], said
     assert said in verdict_sentence(group)
 
 
-def test_one_run_each_tells_nothing() -> None:
-    baselines = [baseline("a", rank=1), baseline("b", rank=2)]
-    assert only_group(baselines, runs(a=[0.9], b=[0.1])).verdict is Verdict.OPEN
+@pytest.mark.parametrize("a", [[0.9], [0.9, 0.91, 0.92]])
+def test_one_run_of_either_tells_nothing(a: list[float | None]) -> None:
+    group = only_group([baseline("a", rank=1), baseline("b", rank=2)], runs(a=a, b=[0.1]))
+    assert (group.verdict, group.pairs[0].p) == (Verdict.OPEN, None)
+    assert verdict_sentence(group) == (
+        "The source's order is left open: the means stand in it, yet single or equal runs tell "
+        "nothing."
+    )
+    without_order = only_group([baseline("a"), baseline("b")], runs(a=a, b=[0.1]))
+    assert verdict_sentence(without_order).endswith(
+        "no two, since single or equal runs tell nothing."
+    )
+    judged = compared([baseline("a"), baseline("b")], runs(a=a, b=[0.1]), [claim()])
+    assert claim_columns(judged)[1][0][-1] == "left open: single or equal runs tell nothing"
+    (row,) = json.loads(json.dumps(claim_rows(judged)))
+    assert (row["verdict"], row["p"]) == ("open", None)
+
+
+def test_a_pair_that_cannot_be_tested_is_named_so_beside_those_that_can() -> None:
+    baselines = [baseline(name, rank=rank) for rank, name in enumerate("abc")]
+    group = only_group(baselines, runs(a=[0.7, 0.8], b=[0.7, 0.81], c=[0.5]))
+    said = verdict_sentence(group)
+    assert "a and b (-0.5 points, p = 0.95)" in said
+    assert "b and c (+25.5 points, untested)" in said
 
 
 @pytest.mark.parametrize(
@@ -248,7 +271,9 @@ def test_without_an_order_every_two_are_looked_at_and_p_is_taken_as_often() -> N
         [(sign, group.rows[row].spreads["test_accuracy"]) for sign, row in ((1, 2), (-1, 0))]
     )
     pairs = {(pair.better, pair.worse): pair for pair in group.pairs}
-    assert pairs["c", "a"].p == pytest.approx(9 * alone.p())
+    p = alone.p()
+    assert p is not None
+    assert pairs["c", "a"].p == pytest.approx(9 * p)
     assert len(pairs) == 9, "the two of one configuration are not told apart"
     one_less = compared(baselines, [*found[:-1], run("same", None, None)]).groups[0]
     assert verdict_sentence(one_less) == "The source gives no order."
@@ -275,6 +300,7 @@ def test_a_claim_holds_when_the_two_are_told_apart(
 ) -> None:
     judged = only_claim(runs(a=a, b=b))
     assert judged.verdict is verdict
+    assert judged.p is not None
     assert (judged.p < 0.05) == (verdict is not Verdict.OPEN)
 
 

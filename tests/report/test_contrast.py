@@ -8,20 +8,26 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_ind
 
-from optuna_study.report.contrast import Spread, contrast
+from optuna_study.report.contrast import Contrast, Spread, contrast
 
 FRACTIONS = st.lists(st.integers(0, 500).map(lambda right: right / 500), min_size=2, max_size=6)
 
 
+def difference(first: Spread, second: Spread) -> Contrast:
+    return contrast([(1, first), (-1, second)])
+
+
 def p_apart(first: Spread, second: Spread) -> float:
-    return contrast([(1, first), (-1, second)]).p()
+    p = difference(first, second).p()
+    assert p is not None
+    return p
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss occurred")  # scipy's, of one side all the same
 @example([0.0, 0.002], [0.002, 0.002])
 @given(FRACTIONS, FRACTIONS)
 def test_a_difference_of_two_is_scipys_welch_test(first: list[float], second: list[float]) -> None:
-    p = p_apart(Spread(tuple(first)), Spread(tuple(second)))
+    p = difference(Spread(tuple(first)), Spread(tuple(second))).p()
     spread = statistics.variance(first) + statistics.variance(second)
     if spread > 1e-12:
         assert p == pytest.approx(ttest_ind(first, second, equal_var=False).pvalue, abs=1e-9)
@@ -66,6 +72,7 @@ def test_pairs_of_equal_runs_tell_no_more_than_their_pictures() -> None:
 
 
 def test_single_runs_and_equal_ones_of_who_knows_how_many_pictures_tell_nothing() -> None:
-    assert p_apart(Spread((0.9,)), Spread((0.1,))) == 1.0
-    assert p_apart(Spread((0.2,) * 3), Spread((0.3,) * 3)) == 1.0
-    assert p_apart(Spread((0.3,) * 3), Spread((0.1 + 0.2,) * 3)) == 1.0
+    assert difference(Spread((0.9,)), Spread((0.1,))).p() is None
+    assert difference(Spread((0.9, 0.91, 0.92)), Spread((0.1,))).p() is None
+    assert difference(Spread((0.2,) * 3), Spread((0.3,) * 3)).p() is None
+    assert difference(Spread((0.3,) * 3), Spread((0.1 + 0.2,) * 3)).p() is None

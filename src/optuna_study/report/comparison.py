@@ -97,13 +97,19 @@ class Pair:
     """Two baselines of which the source has the first before the second.
 
     Where the source gives no order, every two, the one that is ahead here first; any of them might
-    stand out by chance, so p is then multiplied by their number (C. E. Bonferroni, 1936).
+    stand out by chance, so p is then multiplied by their number (C. E. Bonferroni, 1936). It is
+    None where nothing is known of the error, as of single runs.
     """
 
     better: str
     worse: str
     gain: float  # how far the first is ahead here, in the measure
-    p: float
+    p: float | None
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two are told apart."""
+        return is_told(self.p)
 
 
 @dataclass(frozen=True)
@@ -125,18 +131,18 @@ class Group:
     @property
     def told(self) -> tuple[Pair, ...]:
         """Pairs that are told apart, the most different ones first."""
-        found = (pair for pair in self.pairs if pair.p < TOLD_APART)
+        found = (pair for pair in self.pairs if pair.apart)
         return tuple(sorted(found, key=lambda pair: -abs(pair.gain)))
 
     @property
     def undecided(self) -> tuple[Pair, ...]:
         """Pairs that are not told apart."""
-        return tuple(pair for pair in self.pairs if pair.p >= TOLD_APART)
+        return tuple(pair for pair in self.pairs if not pair.apart)
 
     @property
     def reversed(self) -> tuple[Pair, ...]:
         """Pairs that stand the other way round here."""
-        return tuple(pair for pair in self.pairs if pair.p < TOLD_APART and pair.gain < 0)
+        return tuple(pair for pair in self.pairs if pair.apart and pair.gain < 0)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class Claim:
     """What a source says of two baselines, and what became of it.
 
     `gain` is how far the better one is ahead here, None while one has no figure; `p` is that of
-    its being 0, or of its being `within`.
+    its being 0, or of its being `within`, None while nothing is known of the error either.
     """
 
     text: str
@@ -154,7 +160,7 @@ class Claim:
     within: float | None
     verdict: Verdict
     gain: float | None = None
-    p: float = 1.0
+    p: float | None = None
     missing: tuple[Row, ...] = ()
 
 
@@ -261,9 +267,9 @@ def _group(name: str, rows: Sequence[Row]) -> Group:
         if (found := _difference(better, worse, measure)) is not None
     )
     verdict = Verdict.HOLDS
-    if missing or any(pair.p >= TOLD_APART for pair in pairs):
+    if missing or not all(pair.apart for pair in pairs):
         verdict = Verdict.OPEN
-    if not missing and any(pair.p < TOLD_APART and pair.gain < 0 for pair in pairs):
+    if not missing and any(pair.apart and pair.gain < 0 for pair in pairs):
         verdict = Verdict.BROKEN
     return Group(name, measure, tuple(rows), verdict, pairs, missing)
 
@@ -290,8 +296,9 @@ def _any_order(rows: Sequence[Row], measure: str) -> Iterable[Pair]:
         first, second = sorted(pair, key=lambda row: -row.spreads[measure].mean)
         found = _difference(first, second, measure)
         assert found is not None
-        p = min(1.0, found.p() * len(pairs))
-        yield Pair(first.baseline, second.baseline, found.gain, p)
+        p = found.p()
+        corrected = None if p is None else min(1.0, p * len(pairs))
+        yield Pair(first.baseline, second.baseline, found.gain, corrected)
 
 
 def _place(row: Row, rows: Sequence[Row], measure: str) -> float | None:
@@ -326,8 +333,17 @@ def _claim(claim: Mapping[str, Any], rows: Mapping[str, Row]) -> Claim:
     return Claim(**claim, verdict=verdict, gain=found.gain, p=p, missing=missing)
 
 
-def verdict_of(ahead: float, p: float) -> Verdict:
+def is_told(p: float | None) -> bool:
+    """Whether figures differ, by the p of their being equal; it is None of what cannot be tested.
+
+    >>> is_told(0.01), is_told(0.2), is_told(None)
+    (True, False, False)
+    """
+    return p is not None and p < TOLD_APART
+
+
+def verdict_of(ahead: float, p: float | None) -> Verdict:
     """Whether something is ahead, as its source says, where p is that of its being level."""
-    if p >= TOLD_APART:
+    if not is_told(p):
         return Verdict.OPEN
     return Verdict.HOLDS if ahead > 0 else Verdict.BROKEN

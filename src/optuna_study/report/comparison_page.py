@@ -26,6 +26,7 @@ WITHOUT = {
     EndKind.PRUNED: "out of time",  # nothing else ends a baseline early
 }
 NAMED = 3  # a sentence names no more
+UNTESTED = "single or equal runs tell nothing"  # of the error of their means, so there is no p
 
 
 def is_comparison(study: StudyRecord) -> bool:
@@ -140,10 +141,10 @@ def verdict_sentence(group: Group) -> str:
         return f"The source's order is left open, {_missing(group.missing, group.measure)}."
     ahead = all(pair.gain >= 0 for pair in group.undecided)
     means = "the means stand in it" if ahead else "the means do not all stand in it"
-    return (
-        f"The source's order is left open: {means}, yet these runs do not tell apart "
-        f"{_named(group.undecided, 'and')}."
-    )
+    why = f"these runs do not tell apart {_named(group.undecided, 'and')}"
+    if all(pair.p is None for pair in group.undecided):
+        why = UNTESTED
+    return f"The source's order is left open: {means}, yet {why}."
 
 
 def claim_verdict(claim: Claim) -> str:
@@ -153,12 +154,14 @@ def claim_verdict(claim: Claim) -> str:
     return verdict_words(claim.verdict, claim.p)
 
 
-def verdict_words(verdict: Verdict, p: float) -> str:
-    """A verdict with the p it rests on.
+def verdict_words(verdict: Verdict, p: float | None) -> str:
+    """A verdict with the p it rests on, or why there is none.
 
-    >>> verdict_words(Verdict.OPEN, 0.731)
-    'left open (p = 0.73)'
+    >>> verdict_words(Verdict.OPEN, 0.731), verdict_words(Verdict.OPEN, None)
+    ('left open (p = 0.73)', 'left open: single or equal runs tell nothing')
     """
+    if p is None:
+        return f"left open: {UNTESTED}"
     return f"{'left open' if verdict is Verdict.OPEN else verdict} (p = {p:.2g})"
 
 
@@ -272,6 +275,8 @@ def _told(group: Group) -> str:
     if not group.pairs:
         return ""
     told = _named(group.told, "is ahead of") if group.told else "no two"
+    if all(pair.p is None for pair in group.pairs):
+        told = f"no two, since {UNTESTED}"
     return f" Told apart here: {told}."
 
 
@@ -284,10 +289,14 @@ def _missing(rows: Sequence[Row], measure: str) -> str:
 
 def _named(pairs: Sequence[Pair], word: str) -> str:
     listed = [
-        f"{pair.better} {word} {pair.worse} ({100 * pair.gain:+.1f} points, p = {pair.p:.2g})"
+        f"{pair.better} {word} {pair.worse} ({100 * pair.gain:+.1f} points, {_tested(pair)})"
         for pair in pairs[:NAMED]
     ]
     return _listed(listed, len(pairs))
+
+
+def _tested(pair: Pair) -> str:
+    return "untested" if pair.p is None else f"p = {pair.p:.2g}"
 
 
 def _listed(parts: Sequence[str], whole: int) -> str:

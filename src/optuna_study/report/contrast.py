@@ -64,18 +64,18 @@ class Spread:
 class Contrast:
     """A sum of means: its value, its standard error and the error's degrees of freedom.
 
-    The error is 0 where single runs, or equal ones of a study that did not keep how many pictures
-    they are of, say nothing of it.
+    The error is None where single runs, or equal ones of a study that did not keep how many
+    pictures they are of, say nothing of it.
     """
 
     gain: float
-    error: float = 0.0
+    error: float | None = None
     freedom: float = 1.0
 
-    def p(self, supposed: float = 0.0) -> float:
-        """The two-sided p of its being `supposed`; 1 where nothing is known of the error."""
-        if not self.error:
-            return 1.0
+    def p(self, supposed: float = 0.0) -> float | None:
+        """The two-sided p of its being `supposed`; None where nothing is known of the error."""
+        if self.error is None:
+            return None
         from scipy.special import stdtr  # here since `show` of a search does without
 
         return float(2 * stdtr(self.freedom, -abs(self.gain - supposed) / self.error))
