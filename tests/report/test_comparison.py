@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,17 +18,21 @@ from optuna_study.report.comparison import (
 from optuna_study.report.comparison_page import (
     claim_columns,
     claim_rows,
+    claim_verdict,
     columns,
+    comparison_blocks,
     load_comparison,
     verdict_sentence,
 )
 from optuna_study.report.contrast import contrast
+from optuna_study.report.tables import plain
 from optuna_study.store.records import ComparedRun, EndKind
 from optuna_study.training.config import TrainConfig, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ROOT = Path(__file__).parents[2]
 CHANCE = 0.25
 KNOWN = Known(CHANCE, {"test": 500, "validation": 500, "train": 2000})
 DEAD, NON_FINITE = "dead: At chance level.", "non_finite: The loss became nan."
@@ -356,6 +361,35 @@ def test_what_no_row_has_has_no_column() -> None:
     headers, rows = columns(only_group([baseline("a", reported="")], runs(a=[0.9])))
     assert headers == ["baseline", "test", "validation", "training", "runs"]
     assert rows[0][:2] == ["a", "90.0 %"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("amount", [1, 3])
+def test_the_page_is_no_wider_than_the_terminal(
+    store_file: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, width: int, amount: int
+) -> None:
+    """Of three runs each all are there, of one it is the first of three."""
+    text = (ROOT / "studies/alexnet_flower.toml").read_text(encoding="utf-8")
+    study = store_file(text, only="baselines", runs=3).study
+    names = [each["name"] for each in study.definition["baselines"]]
+    found = [
+        run(name, 0.6 + 0.1 * number + 0.01 * len(name), EndKind.COMPLETED)
+        if number < amount
+        else run(name, None, None)
+        for name in names
+        for number in range(3)
+    ]
+    found.append(run(names[0], None, EndKind.DIVERGED, NON_FINITE))
+    comparison = compare(study.definition, found, KNOWN)
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = plain("\n".join(comparison_blocks(study, comparison))).splitlines()
+    assert max(map(len, lines)) <= width
+    page = " ".join(" ".join(lines).split())
+    told = [row.reported for row in comparison.rows]
+    told += map(claim_verdict, comparison.claims)
+    assert set(" ".join(told).split()) <= set(page.split())
+    if (width, amount) == (80, 3):
+        assert all(f"source reported: {row.reported}" in page for row in comparison.rows)
 
 
 def test_runs_that_a_store_has_not_ended_are_known_to_be_missing(

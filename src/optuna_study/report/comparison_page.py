@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.comparison import TEST, TRAIN, VALIDATION, Known, Verdict, compare
 from optuna_study.report.curves import CLASS_COUNTS, SIDE_COUNTS
-from optuna_study.report.tables import heading, table
+from optuna_study.report.tables import heading, paragraph, table
 from optuna_study.store.aggregates import compared_runs
 from optuna_study.store.records import EndKind
 
@@ -25,6 +25,12 @@ WITHOUT = {
     EndKind.OUT_OF_MEMORY: "out of memory",
     EndKind.PRUNED: "out of time",  # nothing else ends a baseline early
 }
+BELOW = (
+    *("source reported", "curves", "without figures", "given up"),
+    *(MEASURES[TRAIN], MEASURES[VALIDATION]),
+)
+"""Columns that leave a table too wide, the first one first."""
+CLAIMS_BELOW = ("here", "against", "of this")
 NAMED = 3  # a sentence names no more
 UNTESTED = "single or equal runs tell nothing"  # of the error of their means, so there is no p
 
@@ -59,13 +65,14 @@ def comparison_blocks(study: StudyRecord, comparison: Comparison) -> list[str]:
     blocks = []
     for group in comparison.groups:
         headers, rows = columns(group)
-        drawn = table(headers, rows, prose=("curves", "source reported"))
-        blocks.append(f"{heading(group.name or 'baselines')}\n{drawn}\n{verdict_sentence(group)}")
+        drawn = table(headers, rows, prose=("curves", "source reported"), below=BELOW)
+        verdict = paragraph(verdict_sentence(group))
+        blocks.append(f"{heading(group.name or 'baselines')}\n{drawn}\n{verdict}")
     if comparison.claims:
         headers, rows = claim_columns(comparison)
-        drawn = table(headers, rows, prose=("the source says",))
+        drawn = table(headers, rows, prose=("the source says", "here"), below=CLAIMS_BELOW)
         blocks.append(f"{heading('claims')}\n{drawn}")
-    return [*blocks, *footnotes(study, comparison)]
+    return [*blocks, *map(paragraph, footnotes(study, comparison))]
 
 
 def columns(group: Group) -> tuple[list[str], list[list[Any]]]:

@@ -20,6 +20,8 @@ _CONTROLS = re.compile(
 )
 GAP = "  "
 WIDTH = 120  # where the output is no terminal
+NOTHING = "-"  # the cell of a value that there is not
+INDENT = "    "  # of what stands under a row
 NARROWEST = 24  # a prose column gets no less, on however small a terminal
 
 
@@ -28,12 +30,15 @@ def table(
     rows: Sequence[Sequence[Any]],
     *,
     prose: Sequence[str] = (),
+    below: Sequence[str] = (),
     width: int | None = None,
 ) -> str:
     """Rows under their headers; a column of numbers is set flush right.
 
     The columns whose headers stand in `prose` share what is left of `width`, the terminal's when
-    None, their text going on in the next line; a prose column without any text is left out.
+    None, their text going on in the next line; a prose column without any text is left out. Where
+    too little is left, the columns that stand in `below` become indented lines under their rows,
+    the first of them first, until the others fit.
 
     >>> print(plain(table(["name", "trials"], [["a", 7], ["bc", 12]])))
     name  trials
@@ -53,17 +58,47 @@ def table(
         max(len(header), *(len(row[index]) for row in cells), 0)
         for index, header in enumerate(headers)
     ]
-    total = width or shutil.get_terminal_size((WIDTH, 0)).columns
-    _narrow(widths, [index for index, header in enumerate(headers) if header in prose], total)
-    lines = [f"{BOLD}{_line(headers, widths, right)}{RESET}"]
+    total = width or terminal_width()
+    drawn = _that_fit(headers, widths, prose, below, total)
+    _narrow(widths, [index for index in drawn if headers[index] in prose], drawn, total)
+    lines = [f"{BOLD}{_line(headers, widths, right, drawn)}{RESET}"]
     for row in cells:
         wrapped = [
             textwrap.wrap(cell, room) if len(cell) > room else [cell]
             for cell, room in zip(row, widths, strict=True)
         ]
-        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
-            lines.append(_line(parts, widths, right))
+        height = max(len(wrapped[index]) for index in drawn)
+        for parts in itertools.islice(itertools.zip_longest(*wrapped, fillvalue=""), height):
+            lines.append(_line(parts, widths, right, drawn))
+        said = [
+            f"{header}: {cell}"
+            for index, (header, cell) in enumerate(zip(headers, row, strict=True))
+            if index not in drawn and cell not in ("", NOTHING)
+        ]
+        lines += [paragraph("; ".join(said), indent=INDENT, width=total)] if said else []
     return "\n".join(lines)
+
+
+def paragraph(text: str, *, indent: str = "", width: int | None = None) -> str:
+    """A text in lines no longer than `width`, the terminal's when None.
+
+    >>> print(paragraph("a source that says nothing", indent="  ", width=24))
+      a source that says
+      nothing
+    """
+    return textwrap.fill(
+        text,
+        max(width or terminal_width(), NARROWEST),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def terminal_width() -> int:
+    """How many characters a line has."""
+    return shutil.get_terminal_size((WIDTH, 0)).columns
 
 
 def plain(text: str) -> str:
@@ -98,10 +133,30 @@ def heading(text: str) -> str:
     return f"{BOLD}{text}{RESET}"
 
 
-def _narrow(widths: list[int], prose: Sequence[int], total: int) -> None:
+def _that_fit(
+    headers: Sequence[str],
+    widths: Sequence[int],
+    prose: Sequence[str],
+    below: Sequence[str],
+    total: int,
+) -> list[int]:
+    """The columns that stay beside each other, without as many of those in `below` as need be."""
+    drawn = list(range(len(headers)))
+    for header in below:
+        least = [
+            min(widths[index], NARROWEST) if headers[index] in prose else widths[index]
+            for index in drawn
+        ]
+        if sum(least) + len(GAP) * (len(least) - 1) <= total:
+            break
+        drawn = [index for index in drawn if headers[index] != header]
+    return drawn
+
+
+def _narrow(widths: list[int], prose: Sequence[int], drawn: Sequence[int], total: int) -> None:
     """Give the prose columns equal shares of the width left, one that needs less its own."""
-    others = sum(width for index, width in enumerate(widths) if index not in prose)
-    left = total - others - len(GAP) * (len(widths) - 1)
+    others = sum(widths[index] for index in drawn if index not in prose)
+    left = total - others - len(GAP) * (len(drawn) - 1)
     waiting = sorted(prose, key=lambda index: widths[index])
     while waiting:
         share = max(left // len(waiting), NARROWEST)
@@ -119,19 +174,21 @@ def _is_numeric(values: Sequence[Any]) -> bool:
 
 def _is_percentage(value: Any) -> bool:
     return isinstance(value, str) and (
-        value == "-" or (value[:1].isdigit() and value.endswith((" %", " %*")))
+        value == NOTHING or (value[:1].isdigit() and value.endswith((" %", " %*")))
     )
 
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "-"
+        return NOTHING
     return words.number(value) if isinstance(value, float) else str(value)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _line(
+    cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], drawn: Sequence[int]
+) -> str:
     aligned = (
-        cell.rjust(width) if flush else cell.ljust(width)
-        for cell, width, flush in zip(cells, widths, right, strict=True)
+        cells[index].rjust(widths[index]) if right[index] else cells[index].ljust(widths[index])
+        for index in drawn
     )
     return GAP.join(aligned).rstrip()
