@@ -225,6 +225,20 @@ def stored_study(store_file: Callable[..., StoredStudy]) -> StoredStudy:
     return store_file()
 
 
+@pytest.fixture
+def held_up_study(stored_study: StoredStudy) -> StoredStudy:
+    """The study `small`, whose rest is trial 0, which plain Optuna has asked for and left."""
+    import optuna
+
+    storage = optuna.storages.RDBStorage(stored_study.url)
+    assert optuna.load_study(study_name="small", storage=storage).ask().number == 0
+    storage.remove_session()
+    storage.engine.dispose()
+    for _ in range(5):
+        stored_study.run([0.5])
+    return stored_study
+
+
 @dataclass
 class Unsteady:
     """The reading side of a SQLite store, for a test to take away and to bring back."""

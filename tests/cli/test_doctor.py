@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 
 from optuna_study.errors import DeviceError
@@ -229,6 +231,29 @@ def test_a_running_trial_is_not_lost(stored_study: Any, cli: Callable[..., Any])
     assert result.code == 0
     assert "small: 1 trial running, none lost" in result.out
     assert reads.trial(stored_study.store, stored_study.study, 0).state is TrialState.RUNNING
+
+
+def test_a_trial_that_plain_optuna_left_is_told(
+    held_up_study: Any, cli: Callable[..., Any]
+) -> None:
+    for arguments in (["doctor", "--fix"], ["doctor", "small"]):
+        result = cli(*arguments, "--storage", held_up_study.url, "-f", "json")
+        assert result.code == 1
+        lines = [line for line in json.loads(result.out)["lines"] if line["check"] == "workers"]
+        assert lines[0]["what"] == "small: 0 trials running, none lost"
+        assert re.fullmatch(
+            r"small: trial 0 is run by plain Optuna since [-\d]+ [:\d]+; nothing here ends it",
+            lines[1]["what"],
+        )
+        told = "`study.tell(0, state=optuna.trial.TrialState.FAIL)` in Python ends it"
+        assert told in lines[1]["step"]
+    storage = optuna.storages.RDBStorage(held_up_study.url)
+    study = optuna.load_study(study_name="small", storage=storage)
+    study.tell(0, state=optuna.trial.TrialState.FAIL)
+    storage.remove_session()
+    storage.engine.dispose()
+    assert cli("doctor", "small", "--storage", held_up_study.url).code == 0
+    assert reads.counts(held_up_study.store, held_up_study.study).ended == 6
 
 
 def test_failed_trials_are_grouped_by_reason(stored_study: Any, cli: Callable[..., Any]) -> None:

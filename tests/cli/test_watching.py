@@ -63,6 +63,16 @@ def test_plain_lines_without_a_terminal(
     ]
 
 
+def test_a_whole_store_says_which_studies_wait_for_plain_optuna(
+    held_up_study: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optuna_study.cli.watching.BETWEEN_LINES", 0.0)
+    followed: Any = Prepared(held_up_study.store, None, notes=())
+    ticks: Any = iter([Tick()])
+    follow(followed, ticks, quiet=False)
+    assert "small waits for 1 trial of plain Optuna, see `" in capsys.readouterr().err
+
+
 def test_quiet_says_nothing(stored_study: Any, capsys: pytest.CaptureFixture[str]) -> None:
     Invocation(verbosity=-1).set_up_logging()
     prepared: Any = Prepared(stored_study.store, stored_study.study)

@@ -14,10 +14,12 @@ from optuna_study.report.follow import Follower
 from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary, trial_log
 from optuna_study.report.rows import trial_row
-from optuna_study.report.summary import best_of, seconds_left
+from optuna_study.report.show import show_study
+from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
 from optuna_study.store import queue, reads
 from optuna_study.store.records import Counts, EndKind
+from optuna_study.store.studies import load_study, set_budget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,6 +161,30 @@ def test_plain_lines(stored_study: Any) -> None:
     assert live.progress_line(look.summary) == (
         "2 of 6 trials ended, 0 running, best 50.0 %, best baseline 50.0 %"
     )
+
+
+def test_a_study_that_waits_for_plain_optuna_says_so(held_up_study: Any) -> None:
+    waits = "waits for 1 trial of plain Optuna, see `optuna-study doctor small`"
+    store, study = held_up_study.store, held_up_study.study
+    summary = Follower(store, study).look().summary
+    assert live.progress_line(summary) == (
+        f"5 of 6 trials ended, 1 running, best 50.0 %, best baseline 50.0 %, {waits}"
+    )
+    assert waits in _drawn(live.view(summary, [], [], 0.0))
+    [left] = [line for line in show_study(store, study, "table").splitlines() if waits in line]
+    assert left.startswith("left ")
+
+
+def test_a_study_that_plain_optuna_runs_trials_of_waits_only_for_the_last(
+    held_up_study: Any,
+) -> None:
+    store, study = held_up_study.store, held_up_study.study
+    set_budget(store, study, 7)
+    larger = load_study(store, "small")
+    assert held_up(larger, reads.counts(store, larger)) is None, "one is left to claim"
+    held_up_study.start([0.5])
+    assert held_up(larger, reads.counts(store, larger)) is None, "one of ours is at work"
+    assert seconds_left(reads.counts(store, larger), 7, 60.0) == 90.0, "at our pace"
 
 
 def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(

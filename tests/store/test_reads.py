@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store import queue, reads
-from optuna_study.store.aggregates import newest_curves
+from optuna_study.store.aggregates import newest_curves, plain_running
 from optuna_study.store.parameters import external_parameter
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
 from optuna_study.store.schema import own_epochs
@@ -120,7 +121,11 @@ def test_counts_tell_ours_from_plain_optuna_s(
     theirs.ask()
     counts = reads.counts(store, study)
     assert counts.waiting == 0
-    assert counts.running == 2
+    assert (counts.running, counts.plain_running) == (2, 1)
+    [(number, started)] = plain_running(store, study)
+    assert number == 4
+    assert started is not None
+    assert started == pytest.approx(time.time(), abs=3600)
     assert counts.ends == {EndKind.COMPLETED: 1}
     assert counts.plain == {TrialState.COMPLETE: 1, TrialState.FAIL: 1}
     assert counts.ended == 3

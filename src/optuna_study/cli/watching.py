@@ -105,7 +105,8 @@ def follow(followed: Followed, ticks: Iterable[Tick], *, quiet: bool) -> None:
         return
     follower = Follower(followed.store, study)
     if followed.resumed:
-        log.info("%s goes on: %s", study.name, live.progress_line(follower.look().summary))
+        line = live.progress_line(follower.look().summary)
+        log.info("%s goes on: %s", study.name, invocation().pasteable(line))
     if sys.stderr.isatty():
         _draw(follower, ticks)
     else:
@@ -187,15 +188,22 @@ def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
             spoken = time.monotonic()
         if time.monotonic() - spoken >= BETWEEN_LINES:
             spoken = time.monotonic()
-            log.info("%s", live.progress_line(look.summary))
+            log.info("%s", invocation().pasteable(live.progress_line(look.summary)))
 
     _paced(ticks, write)
 
 
 def _write_ends(follower: StoreFollower, ticks: Iterable[Tick]) -> None:
+    spoken = time.monotonic()
+
     def write() -> None:
+        nonlocal spoken
         for summary, trial in follower.look():
             log.info("%s  %s", summary.study.name, live.ended_line(summary, trial))
+        if time.monotonic() - spoken >= BETWEEN_LINES:
+            spoken = time.monotonic()
+            for sentence in follower.held_up():
+                log.info("%s", invocation().pasteable(sentence))
 
     _paced(ticks, write)
 

@@ -83,6 +83,28 @@ def failure_lines(failed: Sequence[tuple[int, str]], name: str) -> list[Line]:
     ]
 
 
+def plain_lines(running: Sequence[tuple[int, float | None]], name: str) -> list[Line]:
+    """A line for the trials that plain Optuna runs, given with their starts, where there are any.
+
+    Nobody here can tell whether their processes are alive.
+    """
+    if not running:
+        return []
+    numbers = [number for number, _ in running]
+    since = words.moment(min((start for _, start in running if start is not None), default=None))
+    one = len(numbers) == 1
+    return [
+        Line(
+            "workers",
+            f"{name}: {_numbers(numbers)} {'is' if one else 'are'} run by plain Optuna"
+            f"{f' since {since}' if since else ''}; nothing here ends {'it' if one else 'them'}",
+            f"Where the process is gone, `study.tell({numbers[0]}, "
+            "state=optuna.trial.TrialState.FAIL)` in Python ends it; a larger --n-trials of "
+            "`launch` goes on without it.",
+        )
+    ]
+
+
 def render(checkup: Checkup, form: str) -> str:
     """A checkup as text or JSON."""
     row: dict[str, Any] = {

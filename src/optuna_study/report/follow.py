@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.report.load import load_summary
-from optuna_study.report.summary import Running, Summary, seconds_left
+from optuna_study.report.summary import Running, Summary, held_up, seconds_left
 from optuna_study.store import reads
 from optuna_study.store.aggregates import ended_numbers, mean_seconds
 from optuna_study.store.studies import find_study
@@ -45,6 +45,11 @@ class Follower:
     def ended(self) -> int:
         """The trials that had ended at the last look."""
         return self._summary.counts.ended
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trials were left to end at the last look."""
+        return self.ended < self.study.budget
 
     def look(self) -> Look:
         """What the study has come to by now.
@@ -94,6 +99,16 @@ class StoreFollower:
         self.store = store
         self._followers: dict[str, Follower] = {}
         self.look()
+
+    def held_up(self) -> list[str]:
+        """A sentence for each study whose rest plain Optuna runs.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        studies = [each.study for each in self._followers.values() if each.unfinished]
+        found = [(each, held_up(each, reads.counts(self.store, each))) for each in studies]
+        return [f"{study.name} {waits}" for study, waits in found if waits]
 
     def look(self) -> list[tuple[Summary, TrialRecord]]:
         """The trials that have ended since the last look, each with its study.

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from optuna_study.report import words
-from optuna_study.report.summary import ending, why
+from optuna_study.report.summary import ending, held_up, why
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def progress_line(summary: Summary) -> str:
         parts.append(f"best baseline {words.metric(study.metric, summary.best_baseline.value)}")
     if summary.seconds_left:
         parts.append(f"about {words.duration(summary.seconds_left)} left")
+    if waits := held_up(study, counts):
+        parts.append(waits)
     return ", ".join(parts)
 
 
@@ -91,6 +93,8 @@ def _progress(summary: Summary) -> Text:
     )
     if summary.seconds_left:
         text.append(f"  about {words.duration(summary.seconds_left)} left", "dim")
+    if waits := held_up(summary.study, counts):
+        text.append(f"\n{waits}", "yellow")
     return text
 
 

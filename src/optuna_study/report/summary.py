@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,15 +90,25 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None
 
 
 def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> float | None:
-    """How long the rest of the budget takes at the pace so far; None when nothing is known."""
-    remaining = budget - counts.ended
+    """How long the rest of the budget takes at our workers' pace so far; None when not known."""
+    remaining, ours = budget - counts.ended, counts.running - counts.plain_running
     if remaining <= 0:
         return 0.0
-    if mean_seconds is None or not counts.running:
+    if mean_seconds is None or not ours:
         return None
     # Half of each running trial is done on average.
-    outstanding = remaining - min(counts.running, remaining) / 2
-    return mean_seconds * outstanding / counts.running
+    outstanding = remaining - min(ours, remaining) / 2
+    return mean_seconds * outstanding / ours
+
+
+def held_up(study: StudyRecord, counts: Counts) -> str | None:
+    """What a study waits for that our workers cannot end: the rest of it, run by plain Optuna."""
+    taken = counts.ended < study.budget <= counts.ended + counts.running
+    if not taken or counts.plain_running < counts.running:
+        return None
+    trials = f"{counts.running} trial{'' if counts.running == 1 else 's'}"
+    name = shlex.quote(study.name)
+    return f"waits for {trials} of plain Optuna, see `optuna-study doctor {name}`"
 
 
 def ending(trial: TrialRecord) -> str:

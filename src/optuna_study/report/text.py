@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import words
 from optuna_study.report.comparison_page import comparison_blocks
-from optuna_study.report.summary import ending, ends_by_reason, reason, why
+from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
 from optuna_study.report.tables import heading, pairs, table
 from optuna_study.training.config import get_setting
 
@@ -269,6 +269,8 @@ def _facts(summary: Summary) -> str:
     }
     if summary.seconds_left:
         facts["left"] = f"about {words.duration(summary.seconds_left)}"
+    if waits := held_up(study, counts):
+        facts["left"] = waits
     shown = {name: value for name, value in facts.items() if value is not None}
     return f"{heading(study.name)}\n{pairs(shown)}"
 

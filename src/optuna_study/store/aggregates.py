@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 
-from optuna_study.store.records import ComparedRun, EndKind
+from optuna_study.store.records import ComparedRun, EndKind, TrialState
+from optuna_study.store.rows import utc_seconds
 from optuna_study.store.schema import (
     TEST_ACCURACY,
     own_epochs,
     own_trials,
     trial_user_attributes,
+    trials,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +78,26 @@ def ended_numbers(store: Store, study: StudyRecord) -> list[int]:
     )
     with store.read() as connection:
         return list(connection.execute(query).scalars())
+
+
+def plain_running(store: Store, study: StudyRecord) -> list[tuple[int, float | None]]:
+    """The numbers of the trials that plain Optuna runs, each with its start in UTC seconds."""
+    held = exists().where(
+        own_trials.c.uuid == study.uuid,
+        own_trials.c.number == trials.c.number,
+        own_trials.c.token.is_not(None),
+    )
+    query = (
+        select(trials.c.number, trials.c.datetime_start)
+        .where(
+            trials.c.study_id == study.study_id,
+            trials.c.state == TrialState.RUNNING.value,
+            ~held,
+        )
+        .order_by(trials.c.number)
+    )
+    with store.read() as connection:
+        return [(number, utc_seconds(start)) for number, start in connection.execute(query)]
 
 
 def newest_curves(

@@ -256,7 +256,12 @@ def counts(store: Store, study: StudyRecord) -> Counts:
     """How many trials wait, run, and have ended in which way."""
     own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
     query = (
-        select(trial_table.c.state, own_trials.c.end_kind, func.count())
+        select(
+            trial_table.c.state,
+            own_trials.c.end_kind,
+            func.count(),
+            func.count(own_trials.c.token),
+        )
         .select_from(trial_table.outerjoin(own_trials, own))
         .where(trial_table.c.study_id == study.study_id)
         .group_by(trial_table.c.state, own_trials.c.end_kind)
@@ -264,15 +269,18 @@ def counts(store: Store, study: StudyRecord) -> Counts:
     open_ones: dict[TrialState, int] = defaultdict(int)
     ends: dict[EndKind, int] = {}
     plain: dict[TrialState, int] = {}
+    plain_running = 0
     with store.read() as connection:
-        for state, end, count in connection.execute(query):
+        for state, end, count, held in connection.execute(query):
             if end is not None:
                 ends[EndKind(end)] = ends.get(EndKind(end), 0) + count
             elif state in (TrialState.WAITING, TrialState.RUNNING):
                 open_ones[TrialState(state)] += count
+                plain_running += count - held if state == TrialState.RUNNING else 0
             else:
                 plain[TrialState(state)] = count
-    return Counts(open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING], ends, plain)
+    waiting, running = open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING]
+    return Counts(waiting, running, ends, plain, plain_running)
 
 
 def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:

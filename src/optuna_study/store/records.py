@@ -243,6 +243,7 @@ class Counts:
     running: int
     ends: Mapping[EndKind, int]
     plain: Mapping[TrialState, int]
+    plain_running: int = 0  # of those that run, the ones that no worker of ours holds
 
     @property
     def ended(self) -> int:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
 from optuna_study.report import words
-from optuna_study.report.checkup import Checkup, Line, curve_lines, failure_lines
+from optuna_study.report.checkup import Checkup, Line, curve_lines, failure_lines, plain_lines
 from optuna_study.report.curves import CLASS_COUNTS, read_study
 from optuna_study.store import queue, reads
+from optuna_study.store.aggregates import plain_running
 from optuna_study.store.open import open_store, versions
 from optuna_study.store.records import EndKind, TrialState
 from optuna_study.store.studies import find_study, load_study
@@ -126,7 +127,7 @@ def _store(store: Store) -> Iterator[Line]:
 
 
 def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
-    """Trials whose leases have run out; with `fix` they are given back."""
+    """Trials whose leases have run out; with `fix` they are given back. And plain Optuna's."""
     with store.read() as connection:
         times = store.times(connection)
     lost = [
@@ -151,8 +152,10 @@ def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
                 f"`optuna-study doctor {name} --fix` gives it back; so does the next worker.",
             )
     if not lost:
-        running = reads.counts(store, study).running
-        yield Line("workers", f"{study.name}: {words.count(running, 'trial')} running, none lost")
+        counts = reads.counts(store, study)
+        held = words.count(counts.running - counts.plain_running, "trial")
+        yield Line("workers", f"{study.name}: {held} running, none lost")
+    yield from plain_lines(plain_running(store, study), study.name)
 
 
 def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
