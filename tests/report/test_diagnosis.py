@@ -11,7 +11,8 @@ import torch
 
 from optuna_study.paths import Workspace
 from optuna_study.report.curves import expected
-from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose
+from optuna_study.report.diagnosis import diagnose
+from optuna_study.report.patterns import Diagnosis, Expected, Pattern
 from optuna_study.search.objective import recorded
 from optuna_study.store.records import EpochRecord
 from optuna_study.training import loop

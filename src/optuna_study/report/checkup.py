@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import formats, words
-from optuna_study.report.diagnosis import Pattern
+from optuna_study.report.patterns import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

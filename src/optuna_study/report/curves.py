@@ -9,7 +9,8 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report.diagnosis import Diagnosis, Expected, Pattern, diagnose, lower_rate
+from optuna_study.report.diagnosis import diagnose, lower_rate
+from optuna_study.report.patterns import Diagnosis, Expected, Pattern
 from optuna_study.store import reads
 from optuna_study.store.aggregates import newest_curves
 from optuna_study.store.records import EndKind

@@ -9,113 +9,17 @@ fits speaks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
+
+from optuna_study.report.patterns import AT_CHANCE, Curve, Diagnosis, Expected, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from optuna_study.store.records import EpochRecord
-    from optuna_study.training.divergence import Guessing
 
-
-class Pattern(StrEnum):
-    """What a curve looks like."""
-
-    LR_TOO_LARGE = "lr_too_large"  # it goes up and down
-    OVERFIT_GAP = "overfit_gap"  # training loss low, validation high and flat
-    OVERFIT_RISING = "overfit_rising"  # training loss falls, validation rises
-    TOO_SLOW = "too_slow"  # both fall slowly and still do at the end
-    POOR_INITIALISATION = "poor_initialisation"  # flat, then a drop; or flat without a gradient
-    DIVERGING = "diverging"  # the loss rises
-    DEAD = "dead"  # at chance level from the first epoch to the last
-    HEALTHY = "healthy"
-    TOO_SHORT = "too_short"  # too few epochs to say
-
-    @property
-    def label(self) -> str:
-        """The pattern in words."""
-        return self.value.replace("_", " ")
-
-    @property
-    def is_finding(self) -> bool:
-        """Whether it is something to do something about."""
-        return self not in (Pattern.HEALTHY, Pattern.TOO_SHORT)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a curve is held against.
-
-    `bias_gradient` gives the gradient norm that the output biases alone have at a loss, where a
-    model answers the same for every picture; `epochs` is how many the run was to have.
-    """
-
-    guessing: Guessing
-    bias_gradient: Callable[[float], float]
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A pattern with its cause and the advice, a sentence each."""
-
-    pattern: Pattern
-    cause: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A curve with the figures that several rules need."""
-
-    epochs: Sequence[EpochRecord]
-    expected: Expected
-
-    @property
-    def losses(self) -> list[float]:
-        return [epoch.train_loss for epoch in self.epochs]
-
-    @property
-    def validation(self) -> list[float]:
-        return [epoch.validation_loss for epoch in self.epochs]
-
-    @property
-    def last(self) -> EpochRecord:
-        return self.epochs[-1]
-
-    @property
-    def level(self) -> float:
-        return self.expected.guessing.loss
-
-    @property
-    def best(self) -> EpochRecord:
-        return min(self.epochs, key=lambda epoch: epoch.train_loss)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.epochs) >= self.expected.epochs
-
-    def at_chance(self, epoch: EpochRecord) -> bool:
-        """Whether an epoch's training figures could come from guessing."""
-        accuracy = self.expected.guessing.accuracy
-        near = accuracy + CHANCE_MARGIN * (1 - accuracy)
-        return epoch.train_loss > AT_CHANCE * self.level and epoch.train_accuracy < near
-
-    @property
-    def chance_epochs(self) -> int:
-        """How many epochs from the first on are at chance level."""
-        for index, epoch in enumerate(self.epochs):
-            if not self.at_chance(epoch):
-                return index
-        return len(self.epochs)
-
-
-AT_CHANCE = 0.98
-CHANCE_MARGIN = 0.1
 FEWEST = 3
 """Epochs below which only a divergence is told."""
 
@@ -139,7 +43,7 @@ def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
     """The pattern of a curve, whose epochs are in order, with its cause and the advice."""
     if not curve:
         return Diagnosis(Pattern.TOO_SHORT, "No epoch was recorded.", "Look at the trial's end.")
-    seen = _Curve(curve, expected)
+    seen = Curve(curve, expected)
     for rule in _RULES:
         found = rule(seen)
         if found is not None:
@@ -147,7 +51,7 @@ def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
     return _healthy(seen)
 
 
-def _not_finite(curve: _Curve) -> Diagnosis | None:
+def _not_finite(curve: Curve) -> Diagnosis | None:
     for before, epoch in zip((None, *curve.epochs), curve.epochs, strict=False):
         figures = (epoch.train_loss, epoch.validation_loss, epoch.gradient_norm)
         if not all(map(math.isfinite, figures)):
@@ -161,7 +65,7 @@ def _not_finite(curve: _Curve) -> Diagnosis | None:
     return None
 
 
-def _rising(curve: _Curve) -> Diagnosis | None:
+def _rising(curve: Curve) -> Diagnosis | None:
     """Loss that rises: thrown up, back at chance level after learning, or ever larger."""
     best, last, level = curve.best, curve.last, curve.level
     learned = best.train_loss < AT_CHANCE * level and not curve.at_chance(best)
@@ -196,7 +100,7 @@ def _rising(curve: _Curve) -> Diagnosis | None:
     return Diagnosis(Pattern.DIVERGING, cause, lower_rate(peak.lr))
 
 
-def _never_learned(curve: _Curve) -> Diagnosis | None:
+def _never_learned(curve: Curve) -> Diagnosis | None:
     """At chance level to the end: without a gradient, too slow, silenced, or dead."""
     count, first, last = curve.chance_epochs, curve.epochs[0], curve.last
     if count < len(curve.epochs) or count < FEWEST:
@@ -236,7 +140,7 @@ def _never_learned(curve: _Curve) -> Diagnosis | None:
     )
 
 
-def _plateau(curve: _Curve) -> Diagnosis | None:
+def _plateau(curve: Curve) -> Diagnosis | None:
     """Flat at first, then a sudden drop."""
     count = curve.chance_epochs
     if count == len(curve.epochs):
@@ -258,7 +162,7 @@ def _plateau(curve: _Curve) -> Diagnosis | None:
     )
 
 
-def _swinging(curve: _Curve) -> Diagnosis | None:
+def _swinging(curve: Curve) -> Diagnosis | None:
     """Up again and again, by a visible step, in the last two thirds."""
     kept = curve.losses[len(curve.losses) // 3 :]
     changes = [later - earlier for earlier, later in pairwise(kept)]
@@ -277,7 +181,7 @@ def _swinging(curve: _Curve) -> Diagnosis | None:
     )
 
 
-def _overfit(curve: _Curve) -> Diagnosis | None:
+def _overfit(curve: Curve) -> Diagnosis | None:
     """Training pictures learned by heart: validation loss rising, or accuracy far below."""
     last, lowest = curve.last, min(curve.epochs, key=lambda epoch: epoch.validation_loss)
     end = min(curve.validation[-2:])  # one epoch may stick out
@@ -306,7 +210,7 @@ def _overfit(curve: _Curve) -> Diagnosis | None:
     )
 
 
-def _too_slow(curve: _Curve) -> Diagnosis | None:
+def _too_slow(curve: Curve) -> Diagnosis | None:
     """Both losses still falling at the planned end, far from it."""
     enough = len(curve.epochs) > FEWEST and curve.complete
     if not enough or curve.last.train_loss < UNLEARNED * curve.level:
@@ -314,7 +218,7 @@ def _too_slow(curve: _Curve) -> Diagnosis | None:
     return _slow(curve) if _still_falling(curve) else None
 
 
-def _too_short(curve: _Curve) -> Diagnosis | None:
+def _too_short(curve: Curve) -> Diagnosis | None:
     if len(curve.epochs) >= FEWEST or curve.complete:
         return None
     return Diagnosis(
@@ -324,7 +228,7 @@ def _too_short(curve: _Curve) -> Diagnosis | None:
     )
 
 
-def _healthy(curve: _Curve) -> Diagnosis:
+def _healthy(curve: Curve) -> Diagnosis:
     first, last = curve.epochs[0], curve.last
     return Diagnosis(
         Pattern.HEALTHY,
@@ -334,7 +238,7 @@ def _healthy(curve: _Curve) -> Diagnosis:
     )
 
 
-def _slow(curve: _Curve) -> Diagnosis:
+def _slow(curve: Curve) -> Diagnosis:
     first, last = curve.epochs[0], curve.last
     return Diagnosis(
         Pattern.TOO_SLOW,
@@ -346,7 +250,7 @@ def _slow(curve: _Curve) -> Diagnosis:
     )
 
 
-def _still_falling(curve: _Curve) -> bool:
+def _still_falling(curve: Curve) -> bool:
     """Whether the last quarter's losses lie below those of the quarter before."""
     size = max(1, len(curve.epochs) // 4)
 
@@ -357,7 +261,7 @@ def _still_falling(curve: _Curve) -> bool:
     return fall(curve.losses) > 2 * least and fall(curve.validation) > least
 
 
-def _falling_steadily(curve: _Curve) -> bool:
+def _falling_steadily(curve: Curve) -> bool:
     """Whether losses near chance level fall in nearly every epoch, however little.
 
     A few epochs fall by luck: then both losses must also be below what guessing costs.
@@ -380,7 +284,7 @@ def lower_rate(lr: float) -> str:
     )
 
 
-_RULES: tuple[Callable[[_Curve], Diagnosis | None], ...] = (
+_RULES: tuple[Callable[[Curve], Diagnosis | None], ...] = (
     _not_finite,
     _rising,
     _never_learned,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna_study.report.curves import Newest
-    from optuna_study.report.diagnosis import Diagnosis
+    from optuna_study.report.patterns import Diagnosis
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
     from optuna_study.training.config import TrainConfig

@@ -1,0 +1,114 @@
+"""The patterns of loss curves, and a curve with the figures that tell them; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna_study.store.records import EpochRecord
+    from optuna_study.training.divergence import Guessing
+
+AT_CHANCE = 0.98
+CHANCE_MARGIN = 0.1
+
+
+class Pattern(StrEnum):
+    """What a curve looks like."""
+
+    LR_TOO_LARGE = "lr_too_large"  # it goes up and down
+    OVERFIT_GAP = "overfit_gap"  # training loss low, validation high and flat
+    OVERFIT_RISING = "overfit_rising"  # training loss falls, validation rises
+    TOO_SLOW = "too_slow"  # both fall slowly and still do at the end
+    POOR_INITIALISATION = "poor_initialisation"  # flat, then a drop; or flat without a gradient
+    DIVERGING = "diverging"  # the loss rises
+    DEAD = "dead"  # at chance level from the first epoch to the last
+    HEALTHY = "healthy"
+    TOO_SHORT = "too_short"  # too few epochs to say
+
+    @property
+    def label(self) -> str:
+        """The pattern in words."""
+        return self.value.replace("_", " ")
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is something to do something about."""
+        return self not in (Pattern.HEALTHY, Pattern.TOO_SHORT)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a curve is held against.
+
+    `bias_gradient` gives the gradient norm that the output biases alone have at a loss, where a
+    model answers the same for every picture; `epochs` is how many the run was to have.
+    """
+
+    guessing: Guessing
+    bias_gradient: Callable[[float], float]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A pattern with its cause and the advice, a sentence each."""
+
+    pattern: Pattern
+    cause: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve with the figures that tell its pattern."""
+
+    epochs: Sequence[EpochRecord]
+    expected: Expected
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch."""
+        return [epoch.train_loss for epoch in self.epochs]
+
+    @property
+    def validation(self) -> list[float]:
+        """The validation loss of each epoch."""
+        return [epoch.validation_loss for epoch in self.epochs]
+
+    @property
+    def last(self) -> EpochRecord:
+        """The last epoch."""
+        return self.epochs[-1]
+
+    @property
+    def level(self) -> float:
+        """The loss that guessing costs."""
+        return self.expected.guessing.loss
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch with the lowest training loss."""
+        return min(self.epochs, key=lambda epoch: epoch.train_loss)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run had all its epochs."""
+        return len(self.epochs) >= self.expected.epochs
+
+    def at_chance(self, epoch: EpochRecord) -> bool:
+        """Whether an epoch's training figures could come from guessing."""
+        accuracy = self.expected.guessing.accuracy
+        near = accuracy + CHANCE_MARGIN * (1 - accuracy)
+        return epoch.train_loss > AT_CHANCE * self.level and epoch.train_accuracy < near
+
+    @property
+    def chance_epochs(self) -> int:
+        """How many epochs from the first on are at chance level."""
+        for index, epoch in enumerate(self.epochs):
+            if not self.at_chance(epoch):
+                return index
+        return len(self.epochs)
