@@ -93,6 +93,9 @@ HAND_MADE = {
     "learned, then away": (make([1.4, 0.9, 0.5, 7.0]), Pattern.DIVERGING),
     "not finite": (make([1.4, 0.9, math.nan]), Pattern.DIVERGING),
     "infinite": (make([math.inf]), Pattern.DIVERGING),
+    "infinite gradient": (make([1.4, 0.9], norm=math.inf), Pattern.DIVERGING),
+    "settles, no norm told": (make(HEALTHY, norm=math.nan), Pattern.HEALTHY),
+    "flat, no norm told": (make([1.61] * 6, norm=math.nan), Pattern.DEAD),
     "never moves": (make(AT_CHANCE), Pattern.DEAD),
 }
 

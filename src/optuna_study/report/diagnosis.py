@@ -53,8 +53,9 @@ def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
 
 def _not_finite(curve: Curve) -> Diagnosis | None:
     for before, epoch in zip((None, *curve.epochs), curve.epochs, strict=False):
-        figures = (epoch.train_loss, epoch.validation_loss, epoch.gradient_norm)
-        if not all(map(math.isfinite, figures)):
+        losses = (epoch.train_loss, epoch.validation_loss)
+        # An own objective need not tell the norm, which then is NaN.
+        if not all(map(math.isfinite, losses)) or math.isinf(epoch.gradient_norm):
             was = f" after {before.train_loss:.4g}" if before else ""
             return Diagnosis(
                 Pattern.DIVERGING,
@@ -102,19 +103,27 @@ def _rising(curve: Curve) -> Diagnosis | None:
 
 def _never_learned(curve: Curve) -> Diagnosis | None:
     """At chance level to the end: without a gradient, too slow, silenced, or dead."""
-    count, first, last = curve.chance_epochs, curve.epochs[0], curve.last
+    count, last = curve.chance_epochs, curve.last
     if count < len(curve.epochs) or count < FEWEST:
         return None
-    norms = [epoch.gradient_norm for epoch in curve.epochs]
-    biases = [curve.expected.bias_gradient(loss) for loss in curve.losses]
-    silent = [norm < SILENT * bias for norm, bias in zip(norms, biases, strict=True)]
-    later, own = median(norms[1:]), median(biases[1:])
     where = (
         f"At chance level for all {count} epochs: training loss {last.train_loss:.4g} and "
         f"accuracy {last.train_accuracy:.0%}, where guessing gives {curve.level:.4g}"
     )
-    still = sum(silent[1:]) > len(silent[1:]) / 2
-    if silent[0] and still:
+    return _silent(curve, where) or _stuck(curve, where)
+
+
+def _silent(curve: Curve, where: str) -> Diagnosis | None:
+    """No gradient in the weights, from the first epoch on or after it; None where it is unknown."""
+    first, norms = curve.epochs[0], [epoch.gradient_norm for epoch in curve.epochs]
+    if any(map(math.isnan, norms)):
+        return None
+    biases = [curve.expected.bias_gradient(loss) for loss in curve.losses]
+    silent = [norm < SILENT * bias for norm, bias in zip(norms, biases, strict=True)]
+    if sum(silent[1:]) <= len(silent[1:]) / 2:
+        return None
+    later, own = median(norms[1:]), median(biases[1:])
+    if silent[0]:
         return Diagnosis(
             Pattern.POOR_INITIALISATION,
             f"{where}; the gradient norm of {later:.2g} is what the output biases alone have "
@@ -122,21 +131,26 @@ def _never_learned(curve: Curve) -> Diagnosis | None:
             "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
             "layers: weights of zero, or far too small, pass nothing on.",
         )
-    if still:
-        return Diagnosis(
-            Pattern.DEAD,
-            f"{where}; the gradient norm fell from {norms[0]:.2g} in epoch 1 to {later:.2g}, "
-            "what the output biases alone have: the first steps silenced the units.",
-            f"Start below the learning rate of {first.lr:.4g}, say at {first.lr / 10:.2g}, or let "
-            "it rise over a warm-up.",
-        )
-    if _falling_steadily(curve):
-        return _slow(curve)
     return Diagnosis(
         Pattern.DEAD,
-        f"{where}; a gradient norm of {later:.2g} leads nowhere.",
+        f"{where}; the gradient norm fell from {norms[0]:.2g} in epoch 1 to {later:.2g}, "
+        "what the output biases alone have: the first steps silenced the units.",
+        f"Start below the learning rate of {first.lr:.4g}, say at {first.lr / 10:.2g}, or let "
+        "it rise over a warm-up.",
+    )
+
+
+def _stuck(curve: Curve, where: str) -> Diagnosis:
+    """At chance level although the weights have a gradient, as far as that is known."""
+    if _falling_steadily(curve):
+        return _slow(curve)
+    norm, lr = median(epoch.gradient_norm for epoch in curve.epochs[1:]), curve.epochs[0].lr
+    nowhere = "" if math.isnan(norm) else f"; a gradient norm of {norm:.2g} leads nowhere"
+    return Diagnosis(
+        Pattern.DEAD,
+        f"{where}{nowhere}.",
         "Take an activation that does not saturate (relu, elu), a normalisation between the "
-        f"layers, or another learning rate than {first.lr:.4g}.",
+        f"layers, or another learning rate than {lr:.4g}.",
     )
 
 
