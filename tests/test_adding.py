@@ -74,7 +74,9 @@ def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_aga
     assert own["state"] == "COMPLETE"
     assert own["params"]["activation"] == "mine.activations:squared_relu"
     assert own["value"] > 0.9
-    shown = run(folder, "optuna_study", "show", "mine", "--trial", str(own["number"]), "-f", "json")
+    shown = run(
+        folder, "optuna_study", "show", "mine", "--trial", str(own["number"]), "-f", "json"
+    )
     assert json.loads(shown.stdout)["diagnosis"]["pattern"] == "healthy", shown.stdout
     arguments = ("export", "mine", "--trial", str(own["number"]), "-o", "own.toml")
     assert run(folder, "optuna_study", *arguments).returncode == 0

@@ -127,6 +127,60 @@ def test_the_scale_of_the_loss_does_not_matter(name: str, scale: float) -> None:
     assert diagnose(scaled, held_against).pattern is pattern
 
 
+def own(
+    losses: Sequence[float],
+    accuracies: Sequence[float],
+    validation: Sequence[float] | None = None,
+) -> Diagnosis:
+    """What a curve of an own objective says, whose loss has nothing to do with accuracies."""
+    curve = [
+        replace(epoch, train_accuracy=train, validation_accuracy=other)
+        for epoch, train, other in zip(
+            make(losses, norm=math.nan), accuracies, validation or accuracies, strict=True
+        )
+    ]
+    return diagnose(curve, replace(EXPECTED, own_objective=True, epochs=len(curve)))
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (0.001, 0), (100, 0), (1, -10)])
+def test_an_own_objective_is_read_by_accuracies_and_relative_falls(
+    scale: float, shift: float
+) -> None:
+    """A loss that is summed, or weighted, or a likelihood, is as good as ours."""
+    losses = [shift + scale * loss for loss in (0.5, 0.3, 0.25, 0.22, 0.21)]
+    learning, chance = [0.6, 0.8, 0.9, 0.95, 0.97], [0.2, 0.22, 0.19, 0.2, 0.21]
+    assert own(losses, learning).pattern is Pattern.HEALTHY
+    assert own(losses, learning, [0.5, 0.6, 0.7, 0.7, 0.7]).pattern is Pattern.OVERFIT_GAP
+    assert own(losses, [0.6, 0.8, 0.9, 0.2, 0.2]).pattern is Pattern.DIVERGING
+    assert own([losses[0]] * 5, chance).pattern is Pattern.DEAD
+    slow = [shift + scale * (2 - 0.2 * epoch) for epoch in range(8)]
+    for accuracies in ([0.2] * 8, [0.3 + 0.01 * epoch for epoch in range(8)]):
+        assert own(slow, accuracies).pattern is Pattern.TOO_SLOW
+    assert own([*losses[:2], math.nan], learning[:3]).pattern is Pattern.DIVERGING
+
+
+def test_the_sentences_about_an_own_objective_say_nothing_of_guessings_loss() -> None:
+    found = own([21.2, 15.0, 18.0, 30.0], [0.5, 0.9, 0.2, 0.21])
+    assert found.cause == (
+        "The training accuracy was 90% in epoch 2 and fell back to 21% by epoch 4, where guessing "
+        "gives 20%."
+    )
+    found = own([21.2, 21.0, 21.1, 21.2], [0.2] * 4)
+    assert found.cause == (
+        "At chance level for all 4 epochs: training loss 21.2 and accuracy 20%, where guessing "
+        "gives 20%."
+    )
+
+
+def test_the_objective_of_a_study_decides_how_its_curves_are_read() -> None:
+    settings = {
+        **{"loss": "cross_entropy", "optimizer": "sgd", "batch_size": 8, "mse_of": "sigmoid"},
+        **{"activation": "relu", "epochs": 3, "objective": "default"},
+    }
+    assert not expected(settings.__getitem__, [9] * 5).own_objective
+    assert expected({**settings, "objective": "mine:own"}.__getitem__, [9] * 5).own_objective
+
+
 def test_the_sentences_carry_the_figures() -> None:
     curve = make([1.4, 0.9, 0.5, 1.8, 1.65], lr=0.01)
     curve[3:] = [replace(epoch, lr=0.8) for epoch in curve[3:]]

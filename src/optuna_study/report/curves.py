@@ -14,7 +14,7 @@ from optuna_study.report.patterns import Diagnosis, Expected, Pattern
 from optuna_study.store import reads
 from optuna_study.store.aggregates import newest_curves
 from optuna_study.store.records import EndKind
-from optuna_study.training.catalogue import FULL_BATCH
+from optuna_study.training.catalogue import FULL_BATCH, is_reference
 from optuna_study.training.chance import bias_gradient, chance_loss
 from optuna_study.training.config import SECTION_OF, SECTIONS, DivergenceKind
 from optuna_study.training.divergence import Guessing
@@ -101,6 +101,7 @@ def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
         guessing=Guessing(chance_loss(loss, counts), max(counts) / pictures),
         bias_gradient=partial(bias_gradient, loss, counts, batch_size, sigmoid=sigmoid),
         epochs=int(setting("epochs")),
+        own_objective=is_reference(setting("objective")),
     )
 
 

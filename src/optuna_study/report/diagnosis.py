@@ -2,8 +2,9 @@
 
 The patterns are the six of article B and two more: a run that never leaves chance level, and a
 healthy one. Sizes are measured in the loss that guessing costs (the *level*), so that they hold
-for every loss and number of classes. Rules are tried in the order of `_RULES`; the first that
-fits speaks.
+for every loss and number of classes. The losses of an own objective have no such level: there
+accuracies speak, and falls relative to the first epoch. Rules are tried in the order of `_RULES`,
+or of `_OWN_RULES`; the first that fits speaks.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
     if not curve:
         return Diagnosis(Pattern.TOO_SHORT, "No epoch was recorded.", "Look at the trial's end.")
     seen = Curve(curve, expected)
-    for rule in _RULES:
+    for rule in _OWN_RULES if expected.own_objective else _RULES:
         found = rule(seen)
         if found is not None:
             return found
@@ -101,22 +102,40 @@ def _rising(curve: Curve) -> Diagnosis | None:
     return Diagnosis(Pattern.DIVERGING, cause, lower_rate(peak.lr))
 
 
+def _fallen_back(curve: Curve) -> Diagnosis | None:
+    """Accuracy that goes back to chance level after learning."""
+    best = max(curve.epochs, key=lambda epoch: epoch.train_accuracy)
+    after = [epoch for epoch in curve.epochs if epoch.epoch > best.epoch]
+    learned = curve.unlearned(best) < BACK_AT_CHANCE
+    if not (learned and after and all(map(curve.at_chance, after[-2:]))):
+        return None
+    return Diagnosis(
+        Pattern.DIVERGING,
+        f"The training accuracy was {best.train_accuracy:.0%} in epoch {best.epoch} and fell back "
+        f"to {curve.last.train_accuracy:.0%} by epoch {curve.last.epoch}, where guessing gives "
+        f"{curve.expected.guessing.accuracy:.0%}.",
+        lower_rate(after[0].lr),
+    )
+
+
 def _never_learned(curve: Curve) -> Diagnosis | None:
     """At chance level to the end: without a gradient, too slow, silenced, or dead."""
     count, last = curve.chance_epochs, curve.last
     if count < len(curve.epochs) or count < FEWEST:
         return None
+    own, guessing = curve.expected.own_objective, curve.expected.guessing
     where = (
         f"At chance level for all {count} epochs: training loss {last.train_loss:.4g} and "
-        f"accuracy {last.train_accuracy:.0%}, where guessing gives {curve.level:.4g}"
+        f"accuracy {last.train_accuracy:.0%}, where guessing gives "
+        + (f"{guessing.accuracy:.0%}" if own else f"{guessing.loss:.4g}")
     )
     return _silent(curve, where) or _stuck(curve, where)
 
 
 def _silent(curve: Curve, where: str) -> Diagnosis | None:
-    """No gradient in the weights, from the first epoch on or after it; None where it is unknown."""
+    """No gradient in the weights, from the first epoch on or after it; None where unknown."""
     first, norms = curve.epochs[0], [epoch.gradient_norm for epoch in curve.epochs]
-    if any(map(math.isnan, norms)):
+    if curve.expected.own_objective or any(map(math.isnan, norms)):
         return None
     biases = [curve.expected.bias_gradient(loss) for loss in curve.losses]
     silent = [norm < SILENT * bias for norm, bias in zip(norms, biases, strict=True)]
@@ -142,7 +161,8 @@ def _silent(curve: Curve, where: str) -> Diagnosis | None:
 
 def _stuck(curve: Curve, where: str) -> Diagnosis:
     """At chance level although the weights have a gradient, as far as that is known."""
-    if _falling_steadily(curve):
+    falling = _still_falling if curve.expected.own_objective else _falling_steadily
+    if len(curve.epochs) > FEWEST and falling(curve):
         return _slow(curve)
     norm, lr = median(epoch.gradient_norm for epoch in curve.epochs[1:]), curve.epochs[0].lr
     nowhere = "" if math.isnan(norm) else f"; a gradient norm of {norm:.2g} leads nowhere"
@@ -195,8 +215,8 @@ def _swinging(curve: Curve) -> Diagnosis | None:
     )
 
 
-def _overfit(curve: Curve) -> Diagnosis | None:
-    """Training pictures learned by heart: validation loss rising, or accuracy far below."""
+def _parting(curve: Curve) -> Diagnosis | None:
+    """Training pictures learned by heart: validation loss rising."""
     last, lowest = curve.last, min(curve.epochs, key=lambda epoch: epoch.validation_loss)
     end = min(curve.validation[-2:])  # one epoch may stick out
     if (
@@ -212,8 +232,14 @@ def _overfit(curve: Curve) -> Diagnosis | None:
             f"Stop near epoch {lowest.epoch}, or add pictures, augmentation, dropout or weight "
             "decay.",
         )
+    return None
+
+
+def _gap(curve: Curve) -> Diagnosis | None:
+    """Training pictures learned by heart: validation accuracy far below theirs."""
+    last = curve.last
     gap = median(e.train_accuracy - e.validation_accuracy for e in curve.epochs[-3:])
-    if len(curve.epochs) < FEWEST or gap < GAP or last.train_loss > LOW * curve.level:
+    if len(curve.epochs) < FEWEST or gap < GAP or curve.unlearned(last) > LOW:
         return None
     return Diagnosis(
         Pattern.OVERFIT_GAP,
@@ -227,7 +253,7 @@ def _overfit(curve: Curve) -> Diagnosis | None:
 def _too_slow(curve: Curve) -> Diagnosis | None:
     """Both losses still falling at the planned end, far from it."""
     enough = len(curve.epochs) > FEWEST and curve.complete
-    if not enough or curve.last.train_loss < UNLEARNED * curve.level:
+    if not enough or curve.unlearned(curve.last) < UNLEARNED:
         return None
     return _slow(curve) if _still_falling(curve) else None
 
@@ -271,8 +297,12 @@ def _still_falling(curve: Curve) -> bool:
     def fall(losses: Sequence[float]) -> float:
         return fmean(losses[-2 * size : -size]) - fmean(losses[-size:])
 
-    least = 0.01 * curve.level
-    return fall(curve.losses) > 2 * least and fall(curve.validation) > least
+    own = curve.expected.own_objective
+    trained, validated = (
+        0.01 * (abs(losses[0]) if own else curve.level)
+        for losses in (curve.losses, curve.validation)
+    )
+    return fall(curve.losses) > 2 * trained and fall(curve.validation) > validated
 
 
 def _falling_steadily(curve: Curve) -> bool:
@@ -286,7 +316,7 @@ def _falling_steadily(curve: Curve) -> bool:
         for earlier, later in pairwise(losses)
     ]
     below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
-    enough = len(curve.epochs) > FEWEST and (below or len(curve.epochs) >= EPOCHS_NOT_LUCK)
+    enough = below or len(curve.epochs) >= EPOCHS_NOT_LUCK
     return enough and sum(falls) >= STEADY * len(falls)
 
 
@@ -305,6 +335,8 @@ _RULES: tuple[Callable[[Curve], Diagnosis | None], ...] = (
     _too_short,
     _plateau,
     _swinging,
-    _overfit,
+    _parting,
+    _gap,
     _too_slow,
 )
+_OWN_RULES = (_not_finite, _fallen_back, _never_learned, _too_short, _gap, _too_slow)

@@ -45,12 +45,14 @@ class Expected:
     """What a curve is held against.
 
     `bias_gradient` gives the gradient norm that the output biases alone have at a loss, where a
-    model answers the same for every picture; `epochs` is how many the run was to have.
+    model answers the same for every picture; `epochs` is how many the run was to have. The losses
+    of an own objective have an unknown scale: neither guessing's loss nor that norm is theirs.
     """
 
     guessing: Guessing
     bias_gradient: Callable[[float], float]
     epochs: int
+    own_objective: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,14 @@ class Curve:
         """Whether an epoch's training figures could come from guessing."""
         accuracy = self.expected.guessing.accuracy
         near = accuracy + CHANCE_MARGIN * (1 - accuracy)
-        return epoch.train_loss > AT_CHANCE * self.level and epoch.train_accuracy < near
+        high = self.expected.own_objective or epoch.train_loss > AT_CHANCE * self.level
+        return high and epoch.train_accuracy < near
+
+    def unlearned(self, epoch: EpochRecord) -> float:
+        """What is left of guessing's training loss; of its errors, where losses have no scale."""
+        if self.expected.own_objective:
+            return (1 - epoch.train_accuracy) / (1 - self.expected.guessing.accuracy)
+        return epoch.train_loss / self.level
 
     @property
     def chance_epochs(self) -> int:
