@@ -39,15 +39,22 @@ def make(
     lr: float = 0.01,
     norm: float = 5.0,
     gap: float = 0.0,
+    accuracies: Sequence[float] | None = None,
 ) -> list[EpochRecord]:
-    """A curve whose accuracies follow from its losses; `gap` is taken off validation accuracy."""
+    """A curve whose accuracies follow from its losses; `gap` is taken off validation accuracy.
+
+    Training accuracies may be told instead.
+    """
 
     def accuracy(loss: float) -> float:
         return max(0.2, 1 - loss / LEVEL) if math.isfinite(loss) else 0.2
 
+    trained = accuracies or [accuracy(loss) for loss in losses]
     return [
-        EpochRecord(e, accuracy(v), t, accuracy(t), v, accuracy(v) - gap, lr, norm, 1.0)
-        for e, (t, v) in enumerate(zip(losses, validation or losses, strict=True), 1)
+        EpochRecord(e, accuracy(v), t, right, v, accuracy(v) - gap, lr, norm, 1.0)
+        for e, (t, right, v) in enumerate(
+            zip(losses, trained, validation or losses, strict=True), 1
+        )
     ]
 
 
@@ -72,6 +79,12 @@ HAND_MADE = {
         Pattern.OVERFIT_RISING,
     ),
     "slow": (make([1.6 - 0.06 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "large weights": (
+        make([20.3, 12.1, 9.0, 6.8, 5.3, 4.2, 3.6, 3.0], accuracies=[0.16, *[0.5] * 7]),
+        Pattern.TOO_SLOW,
+    ),
+    "large weights, at chance": (make([20.3, 12.1, 9.0, 6.8]), Pattern.TOO_SLOW),
+    "thrown later": (make([1.4, 9.0, 1.7], accuracies=[0.5, 0.3, 0.5]), Pattern.DIVERGING),
     "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
     "slow from above": (make([1.9 - 0.01 * e for e in range(10)]), Pattern.TOO_SLOW),
     "falls by luck": (make([1.66, 1.65, 1.64, 1.63]), Pattern.DEAD),
@@ -198,6 +211,16 @@ def test_the_sentences_carry_the_figures() -> None:
     )
 
 
+def test_large_initial_weights_are_not_put_down_to_the_learning_rate() -> None:
+    curve, _ = HAND_MADE["large weights"]
+    found = read(curve)
+    assert found.cause == (
+        "The training loss began at 20.3, where guessing costs 1.609, and was still falling at "
+        "the end of 8 epochs: 3."
+    )
+    assert found.advice.startswith("Draw smaller initial weights ")
+
+
 def test_units_that_the_first_steps_silenced_are_dead() -> None:
     curve = make([1.9, 1.61, 1.61, 1.61], norm=0.25)
     curve[0] = replace(curve[0], gradient_norm=7.1)
@@ -213,6 +236,7 @@ def test_a_run_cut_short_is_not_blamed_for_what_it_had_no_time_for() -> None:
     assert read(falling, epochs=30).pattern is Pattern.HEALTHY
     assert read(falling[:2], epochs=30).pattern is Pattern.TOO_SHORT
     assert read([], epochs=30).pattern is Pattern.TOO_SHORT
+    assert read(make([9.0, 5.0]), epochs=30).pattern is Pattern.TOO_SHORT
     assert read(make([1.62, 1.61]), epochs=30).pattern is Pattern.TOO_SHORT
     assert read(make([1.5, math.nan]), epochs=30).pattern is Pattern.DIVERGING
 
@@ -295,6 +319,13 @@ def test_saturated_units_are_dead_whatever_the_loss(trained: Any, loss: str, lr:
         ({"lr": 0.8}, Pattern.DIVERGING),
         ({"breakpoints": ((3, 0.8),)}, Pattern.DIVERGING),
         ({"lr": 1e-4, "epochs": 5}, Pattern.TOO_SLOW),
+        (
+            {
+                **{"model": "mlp", "variant": "100", "width": 1.0, "lr": 1e-3, "batch_size": 32},
+                **{"initialisation": "normal", "initialisation_std": 0.4},
+            },
+            Pattern.TOO_SLOW,  # a loss of 20 that falls all the way
+        ),
         ({"batch_size": 16, "optimizer": "adam", "lr": 1e-3}, Pattern.HEALTHY),
         # Full-batch descent on a convex problem: a rate too large swings whatever the machine.
         (

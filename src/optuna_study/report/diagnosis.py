@@ -68,38 +68,47 @@ def _not_finite(curve: Curve) -> Diagnosis | None:
 
 
 def _rising(curve: Curve) -> Diagnosis | None:
-    """Loss that rises: thrown up, back at chance level after learning, or ever larger."""
+    """Loss that goes back to chance level after learning, or grows ever larger."""
     best, last, level = curve.best, curve.last, curve.level
     learned = best.train_loss < AT_CHANCE * level and not curve.at_chance(best)
     back = best.train_loss + BACK_AT_CHANCE * (level - best.train_loss)
     after = [epoch for epoch in curve.epochs if epoch.epoch > best.epoch]
-    thrown = max(curve.losses) > EXPLODED * level and last.train_loss > AT_CHANCE * level
     returned = learned and bool(after) and all(each.train_loss > back for each in after[-2:])
     climbing = (
         len(after) >= RISES
         and all(a.train_loss < b.train_loss for a, b in pairwise(curve.epochs[-RISES - 1 :]))
         and last.train_loss - best.train_loss > RISE * level
     )
-    if not (thrown or returned or climbing):
+    if not (returned or climbing):
         return None
-    peak = max(curve.epochs, key=lambda epoch: epoch.train_loss)
-    if returned or climbing:
-        first = after[0]
-        changed = (
-            f", when the learning rate went from {best.lr:.4g} to {first.lr:.4g}"
-            if first.lr != best.lr
-            else f" at learning rate {first.lr:.4g}"
-        )
-        cause = (
-            f"The training loss was {best.train_loss:.4g} in epoch {best.epoch} and rose to "
-            f"{last.train_loss:.4g} by epoch {last.epoch}{changed}; guessing costs {level:.4g}."
-        )
-        return Diagnosis(Pattern.DIVERGING, cause, lower_rate(first.lr))
-    cause = (
-        f"The training loss was thrown to {peak.train_loss:.4g} in epoch {peak.epoch} and ended "
-        f"at {last.train_loss:.4g}, where guessing costs {level:.4g}."
+    first = after[0]
+    changed = (
+        f", when the learning rate went from {best.lr:.4g} to {first.lr:.4g}"
+        if first.lr != best.lr
+        else f" at learning rate {first.lr:.4g}"
     )
-    return Diagnosis(Pattern.DIVERGING, cause, lower_rate(peak.lr))
+    cause = (
+        f"The training loss was {best.train_loss:.4g} in epoch {best.epoch} and rose to "
+        f"{last.train_loss:.4g} by epoch {last.epoch}{changed}; guessing costs {level:.4g}."
+    )
+    return Diagnosis(Pattern.DIVERGING, cause, lower_rate(first.lr))
+
+
+def _thrown(curve: Curve) -> Diagnosis | None:
+    """Loss thrown up far above chance level, by its first epoch or later, and no way back."""
+    peak, last = max(curve.epochs, key=lambda epoch: epoch.train_loss), curve.last
+    if peak.train_loss < EXPLODED * curve.level or last.train_loss < AT_CHANCE * curve.level:
+        return None
+    before = [epoch.train_loss for epoch in curve.epochs if epoch.epoch <= peak.epoch]
+    rose = peak.train_loss - min(before) > RISE * curve.level
+    if not rose and (_coming_down(curve) or not curve.at_chance(last)):
+        return None
+    return Diagnosis(
+        Pattern.DIVERGING,
+        f"The training loss was thrown to {peak.train_loss:.4g} in epoch {peak.epoch} and ended "
+        f"at {last.train_loss:.4g}, where guessing costs {curve.level:.4g}.",
+        lower_rate(peak.lr),
+    )
 
 
 def _fallen_back(curve: Curve) -> Diagnosis | None:
@@ -280,6 +289,15 @@ def _healthy(curve: Curve) -> Diagnosis:
 
 def _slow(curve: Curve) -> Diagnosis:
     first, last = curve.epochs[0], curve.last
+    if _started_high(curve):
+        return Diagnosis(
+            Pattern.TOO_SLOW,
+            f"The training loss began at {first.train_loss:.4g}, where guessing costs "
+            f"{curve.level:.4g}, and was still falling at the end of {len(curve.epochs)} epochs: "
+            f"{last.train_loss:.4g}.",
+            "Draw smaller initial weights (he, xavier or a lower initialisation_std), which begin "
+            f"nearer to guessing, or train for more than {len(curve.epochs)} epochs.",
+        )
     return Diagnosis(
         Pattern.TOO_SLOW,
         f"Training and validation loss were still falling at the end of {len(curve.epochs)} "
@@ -305,11 +323,25 @@ def _still_falling(curve: Curve) -> bool:
     return fall(curve.losses) > 2 * trained and fall(curve.validation) > validated
 
 
+def _started_high(curve: Curve) -> bool:
+    """Whether the first epoch cost several times what guessing does, as large weights make it."""
+    return not curve.expected.own_objective and curve.losses[0] > EXPLODED * curve.level
+
+
+def _coming_down(curve: Curve) -> bool:
+    """Whether the loss began far above chance level, is still above it and fell all the way."""
+    falls = [later < earlier for earlier, later in pairwise(curve.losses)]
+    above = curve.last.train_loss > FLAT * curve.level
+    return _started_high(curve) and above and bool(falls) and all(falls)
+
+
 def _falling_steadily(curve: Curve) -> bool:
     """Whether losses near chance level fall in nearly every epoch, however little.
 
     A few epochs fall by luck: then both losses must also be below what guessing costs.
     """
+    if _coming_down(curve):
+        return True
     falls = [
         later < earlier
         for losses in (curve.losses, curve.validation)
@@ -331,6 +363,7 @@ def lower_rate(lr: float) -> str:
 _RULES: tuple[Callable[[Curve], Diagnosis | None], ...] = (
     _not_finite,
     _rising,
+    _thrown,
     _never_learned,
     _too_short,
     _plateau,
