@@ -17,14 +17,28 @@ from optuna_study.search.objective import recorded
 from optuna_study.store.records import EpochRecord
 from optuna_study.training import loop
 from optuna_study.training.chance import bias_gradient
-from optuna_study.training.config import DataSettings, TrainConfig, get_setting, with_settings
+from optuna_study.training.config import (
+    DataSettings,
+    ModelSettings,
+    TrainConfig,
+    get_setting,
+    with_settings,
+)
 from optuna_study.training.data import load_data
 from optuna_study.training.divergence import Guessing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from optuna_study.training.data import DeviceData
+
+
+@pytest.fixture(autouse=True)
+def _threads_put_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
 
 LEVEL = math.log(5)
 BIASES = partial(bias_gradient, "cross_entropy", [9] * 5, 8)
@@ -87,6 +101,13 @@ HAND_MADE = {
     "thrown later": (make([1.4, 9.0, 1.7], accuracies=[0.5, 0.3, 0.5]), Pattern.DIVERGING),
     "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
     "slow from above": (make([1.9 - 0.01 * e for e in range(10)]), Pattern.TOO_SLOW),
+    "down to chance": (
+        make(
+            [1.98, 1.82, 1.73, 1.69, 1.66, 1.645, 1.64, 1.631, 1.626, 1.622, 1.619, 1.617],
+            [1.85, 1.75, 1.70, 1.66, 1.64, 1.631, 1.622, 1.617, 1.614, 1.612, 1.611, 1.610],
+        ),
+        Pattern.DEAD,
+    ),
     "falls by luck": (make([1.66, 1.65, 1.64, 1.63]), Pattern.DEAD),
     "validation sticks out once": (make(HEALTHY, [*HEALTHY[:9], 0.9]), Pattern.HEALTHY),
     "from above over a plateau": (make([6.7, 1.65, 1.62, 1.2, 0.6, 0.4]), Pattern.HEALTHY),
@@ -241,6 +262,21 @@ def test_a_run_cut_short_is_not_blamed_for_what_it_had_no_time_for() -> None:
     assert read(make([1.5, math.nan]), epochs=30).pattern is Pattern.DIVERGING
 
 
+def test_a_saturated_net_whose_biases_settle_is_not_told_to_hurry(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        **{"width": 0.25, "activation": "sigmoid", "optimizer": "sgd", "lr": 0.01},
+        **{"epochs": 12, "batch_size": 8, "dropout": 0.0, "threads": 1},
+    }
+    data = DataSettings(name="rendered", image_size=24, picture_limit=40)
+    config = with_settings(TrainConfig(data, ModelSettings(name="convnet")), settings)
+    device = torch.device("cpu")
+    run = loop.prepare(config, load_data(data, None, Workspace(tmp_path), device), device)
+    curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
+    found = diagnose(curve, expected(partial(get_setting, config), [8] * 5))
+    assert {epoch.validation_accuracy for epoch in curve} == {0.2}
+    assert found.pattern is Pattern.DEAD, found
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
     """A few hundred real digits at 16 pixels."""
@@ -266,7 +302,6 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Train a small AlexNet, or another model, with some settings; what its curve says."""
     (tmp_path / "only_linear.py").write_text(LINEAR)
     monkeypatch.syspath_prepend(str(tmp_path))
-    threads = torch.get_num_threads()
 
     def train(model: str = "alexnet", **settings: Any) -> Diagnosis:
         small = {"width": 0.1, "epochs": 8, "batch_size": 8, "dropout": 0.0, "threads": 1}
@@ -277,8 +312,7 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         counts = torch.bincount(run.data.train_labels).tolist()
         return diagnose(curve, expected(partial(get_setting, config), counts))
 
-    yield train
-    torch.set_num_threads(threads)
+    return train
 
 
 LOSSES = {

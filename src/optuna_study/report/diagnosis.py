@@ -338,7 +338,8 @@ def _coming_down(curve: Curve) -> bool:
 def _falling_steadily(curve: Curve) -> bool:
     """Whether losses near chance level fall in nearly every epoch, however little.
 
-    A few epochs fall by luck: then both losses must also be below what guessing costs.
+    Both must be below what guessing costs, or the training loss on its way there: output biases
+    alone bring a loss down to that level. A few epochs fall by luck.
     """
     if _coming_down(curve):
         return True
@@ -348,8 +349,21 @@ def _falling_steadily(curve: Curve) -> bool:
         for earlier, later in pairwise(losses)
     ]
     below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
-    enough = below or len(curve.epochs) >= EPOCHS_NOT_LUCK
-    return enough and sum(falls) >= STEADY * len(falls)
+    heading = len(curve.epochs) >= EPOCHS_NOT_LUCK and _limit(curve) < AT_CHANCE * curve.level
+    return (below or heading) and sum(falls) >= STEADY * len(falls)
+
+
+def _limit(curve: Curve) -> float:
+    """Where the training loss would end if its falls went on shrinking as they have so far.
+
+    A third of the epochs fell by `one`, the next by `other`: those to come are a geometric series.
+    """
+    size = len(curve.losses) // 3
+    early, middle, late = (
+        fmean(curve.losses[len(curve.losses) - size * part :][:size]) for part in (3, 2, 1)
+    )
+    one, other = early - middle, middle - late
+    return late - other**2 / (one - other) if one > other else -math.inf
 
 
 def lower_rate(lr: float) -> str:
