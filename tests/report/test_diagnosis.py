@@ -42,7 +42,7 @@ def _threads_put_back() -> Iterator[None]:
 
 LEVEL = math.log(5)
 BIASES = partial(bias_gradient, "cross_entropy", [9] * 5, 8)
-EXPECTED = Expected(Guessing(LEVEL, 0.2), BIASES, 10)
+EXPECTED = Expected(Guessing(LEVEL, 0.2), 45, BIASES, 10)
 HEALTHY = [1.5, 1.1, 0.8, 0.6, 0.5, 0.42, 0.36, 0.32, 0.3, 0.29]
 
 
@@ -130,6 +130,18 @@ HAND_MADE = {
     "infinite gradient": (make([1.4, 0.9], norm=math.inf), Pattern.DIVERGING),
     "settles, no norm told": (make(HEALTHY, norm=math.nan), Pattern.HEALTHY),
     "flat, no norm told": (make([1.61] * 6, norm=math.nan), Pattern.DEAD),
+    "one lucky epoch": (
+        make([1.6, *[1.612] * 11], accuracies=[0.29, *[0.2] * 11]),
+        Pattern.DEAD,
+    ),
+    "several lucky epochs": (
+        make([1.61] * 8, accuracies=[0.2, 0.4, 0.2, 0.2, 0.4, 0.2, 0.4, 0.2]),
+        Pattern.DEAD,
+    ),
+    "two epochs at chance": (make([1.61, 1.61], norm=0.3), Pattern.TOO_SHORT),
+    "one epoch at chance": (make([1.61]), Pattern.TOO_SHORT),
+    "two epochs above chance": (make([1.9, 1.8], accuracies=[0.3, 0.5]), Pattern.TOO_SHORT),
+    "two epochs that learn": (make([1.2, 0.6]), Pattern.HEALTHY),
     "never moves": (make(AT_CHANCE), Pattern.DEAD),
 }
 
@@ -157,7 +169,7 @@ def test_the_scale_of_the_loss_does_not_matter(name: str, scale: float) -> None:
         for epoch in curve
     ]
     level = Guessing(LEVEL * scale, 0.2)
-    held_against = Expected(level, lambda loss: BIASES(loss=loss / scale), len(curve))
+    held_against = Expected(level, 45, lambda loss: BIASES(loss=loss / scale), len(curve))
     assert diagnose(scaled, held_against).pattern is pattern
 
 
@@ -229,6 +241,23 @@ def test_the_sentences_carry_the_figures() -> None:
         "At chance level for all 4 epochs: training loss 1.609 and accuracy 20%, where guessing "
         "gives 1.609; the gradient norm of 0.3 is what the output biases alone have (0.32), so "
         "none reaches the weights."
+    )
+
+
+def test_luck_is_measured_by_the_number_of_pictures() -> None:
+    """Three in ten right is luck among 40 pictures, and something learned among a thousand."""
+    curve = make([1.6, *[1.612] * 11], accuracies=[0.3] * 12)
+    few, many = (replace(EXPECTED, pictures=number, epochs=12) for number in (40, 1000))
+    assert diagnose(curve, few).pattern is Pattern.DEAD
+    assert diagnose(curve, many).pattern is not Pattern.DEAD
+
+
+def test_the_sentence_counts_the_epochs_at_chance() -> None:
+    found = read(make([1.61] * 4, accuracies=[0.2, 0.4, 0.2, 0.2]))
+    assert found.cause.startswith("At chance level for 3 of 4 epochs: training loss 1.61 ")
+    found = read(make([1.61]))
+    assert found.cause == (
+        "No better than guessing after 1 epoch: training loss 1.61 and accuracy 20%."
     )
 
 

@@ -99,6 +99,7 @@ def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
     sigmoid = "sigmoid" in (setting("mse_of"), setting("activation"))
     return Expected(
         guessing=Guessing(chance_loss(loss, counts), max(counts) / pictures),
+        pictures=pictures,
         bias_gradient=partial(bias_gradient, loss, counts, batch_size, sigmoid=sigmoid),
         epochs=int(setting("epochs")),
         own_objective=is_reference(setting("objective")),

@@ -14,7 +14,16 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from optuna_study.report.patterns import AT_CHANCE, Curve, Diagnosis, Expected, Pattern
+from optuna_study.report.falls import (
+    AT_CHANCE,
+    EXPLODED,
+    FLAT,
+    coming_down,
+    falling_steadily,
+    started_high,
+    still_falling,
+)
+from optuna_study.report.patterns import Curve, Diagnosis, Expected, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
 FEWEST = 3
 """Epochs below which only a divergence is told."""
 
-EXPLODED = 3.0
 BACK_AT_CHANCE = 0.8
 RISES = 3
 RISE = 0.25
@@ -35,9 +43,9 @@ SWING = 0.05
 SWING_SHARE = 0.25
 GAP = 0.12
 LOW, RISEN = 0.3, 0.15
-FLAT, DROP = 1.25, 0.8
+DROP = 0.8
+PLATEAU_MARGIN = 0.1
 UNLEARNED = 0.4
-STEADY, EPOCHS_NOT_LUCK = 0.8, 8
 
 
 def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
@@ -101,7 +109,7 @@ def _thrown(curve: Curve) -> Diagnosis | None:
         return None
     before = [epoch.train_loss for epoch in curve.epochs if epoch.epoch <= peak.epoch]
     rose = peak.train_loss - min(before) > RISE * curve.level
-    if not rose and (_coming_down(curve) or not curve.at_chance(last)):
+    if not rose and (coming_down(curve) or not curve.at_chance(last)):
         return None
     return Diagnosis(
         Pattern.DIVERGING,
@@ -128,13 +136,14 @@ def _fallen_back(curve: Curve) -> Diagnosis | None:
 
 
 def _never_learned(curve: Curve) -> Diagnosis | None:
-    """At chance level to the end: without a gradient, too slow, silenced, or dead."""
-    count, last = curve.chance_epochs, curve.last
-    if count < len(curve.epochs) or count < FEWEST:
+    """At chance level, but for lucky epochs: without a gradient, too slow, silenced, or dead."""
+    count, last, epochs = curve.chance_epochs, curve.last, len(curve.epochs)
+    if epochs < FEWEST or count <= epochs / 2 or not curve.at_chance(last):
         return None
+    of_all = f"all {count}" if count == epochs else f"{count} of {epochs}"
     own, guessing = curve.expected.own_objective, curve.expected.guessing
     where = (
-        f"At chance level for all {count} epochs: training loss {last.train_loss:.4g} and "
+        f"At chance level for {of_all} epochs: training loss {last.train_loss:.4g} and "
         f"accuracy {last.train_accuracy:.0%}, where guessing gives "
         + (f"{guessing.accuracy:.0%}" if own else f"{guessing.loss:.4g}")
     )
@@ -170,7 +179,7 @@ def _silent(curve: Curve, where: str) -> Diagnosis | None:
 
 def _stuck(curve: Curve, where: str) -> Diagnosis:
     """At chance level although the weights have a gradient, as far as that is known."""
-    falling = _still_falling if curve.expected.own_objective else _falling_steadily
+    falling = still_falling if curve.expected.own_objective else falling_steadily
     if len(curve.epochs) > FEWEST and falling(curve):
         return _slow(curve)
     norm, lr = median(epoch.gradient_norm for epoch in curve.epochs[1:]), curve.epochs[0].lr
@@ -185,7 +194,7 @@ def _stuck(curve: Curve, where: str) -> Diagnosis:
 
 def _plateau(curve: Curve) -> Diagnosis | None:
     """Flat at first, then a sudden drop."""
-    count = curve.chance_epochs
+    count = _flat_epochs(curve)
     if count == len(curve.epochs):
         return None
     # Outputs of zero cost more than guessing by mse and bce: the way down from there is not flat.
@@ -203,6 +212,16 @@ def _plateau(curve: Curve) -> Diagnosis | None:
         "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid), or normalise the "
         f"layers: that saves the first {count} epochs.",
     )
+
+
+def _flat_epochs(curve: Curve) -> int:
+    """How many epochs from the first on have learned next to nothing, as a plateau's may."""
+    chance = curve.expected.guessing.accuracy
+    most = chance + PLATEAU_MARGIN * (1 - chance)
+    for index, epoch in enumerate(curve.epochs):
+        if epoch.train_loss < AT_CHANCE * curve.level or epoch.train_accuracy > most:
+            return index
+    return len(curve.epochs)
 
 
 def _swinging(curve: Curve) -> Diagnosis | None:
@@ -264,16 +283,26 @@ def _too_slow(curve: Curve) -> Diagnosis | None:
     enough = len(curve.epochs) > FEWEST and curve.complete
     if not enough or curve.unlearned(curve.last) < UNLEARNED:
         return None
-    return _slow(curve) if _still_falling(curve) else None
+    return _slow(curve) if still_falling(curve) else None
 
 
 def _too_short(curve: Curve) -> Diagnosis | None:
-    if len(curve.epochs) >= FEWEST or curve.complete:
+    count, planned = len(curve.epochs), curve.expected.epochs
+    if count >= FEWEST:
+        return None
+    if not curve.complete:
+        return Diagnosis(
+            Pattern.TOO_SHORT,
+            f"Only {count} of {planned} epochs were recorded.",
+            "Nothing to do: so short a curve tells nothing.",
+        )
+    if curve.unlearned(curve.last) < AT_CHANCE:
         return None
     return Diagnosis(
         Pattern.TOO_SHORT,
-        f"Only {len(curve.epochs)} of {curve.expected.epochs} epochs were recorded.",
-        "Nothing to do: so short a curve tells nothing.",
+        f"No better than guessing after {count} epoch{'s' if count > 1 else ''}: training loss "
+        f"{curve.last.train_loss:.4g} and accuracy {curve.last.train_accuracy:.0%}.",
+        f"Train for {FEWEST} epochs or more: so short a curve does not tell slow from stuck.",
     )
 
 
@@ -281,7 +310,7 @@ def _healthy(curve: Curve) -> Diagnosis:
     first, last = curve.epochs[0], curve.last
     return Diagnosis(
         Pattern.HEALTHY,
-        f"The training loss fell from {first.train_loss:.4g} to {last.train_loss:.4g}, the "
+        f"The training loss went from {first.train_loss:.4g} to {last.train_loss:.4g}, the "
         f"validation loss from {first.validation_loss:.4g} to {last.validation_loss:.4g}.",
         "Nothing to do.",
     )
@@ -289,7 +318,7 @@ def _healthy(curve: Curve) -> Diagnosis:
 
 def _slow(curve: Curve) -> Diagnosis:
     first, last = curve.epochs[0], curve.last
-    if _started_high(curve):
+    if started_high(curve):
         return Diagnosis(
             Pattern.TOO_SLOW,
             f"The training loss began at {first.train_loss:.4g}, where guessing costs "
@@ -306,64 +335,6 @@ def _slow(curve: Curve) -> Diagnosis:
         f"Raise the learning rate of {max(epoch.lr for epoch in curve.epochs):.4g} about "
         f"threefold, or train for more than {len(curve.epochs)} epochs.",
     )
-
-
-def _still_falling(curve: Curve) -> bool:
-    """Whether the last quarter's losses lie below those of the quarter before."""
-    size = max(1, len(curve.epochs) // 4)
-
-    def fall(losses: Sequence[float]) -> float:
-        return fmean(losses[-2 * size : -size]) - fmean(losses[-size:])
-
-    own = curve.expected.own_objective
-    trained, validated = (
-        0.01 * (abs(losses[0]) if own else curve.level)
-        for losses in (curve.losses, curve.validation)
-    )
-    return fall(curve.losses) > 2 * trained and fall(curve.validation) > validated
-
-
-def _started_high(curve: Curve) -> bool:
-    """Whether the first epoch cost several times what guessing does, as large weights make it."""
-    return not curve.expected.own_objective and curve.losses[0] > EXPLODED * curve.level
-
-
-def _coming_down(curve: Curve) -> bool:
-    """Whether the loss began far above chance level, is still above it and fell all the way."""
-    falls = [later < earlier for earlier, later in pairwise(curve.losses)]
-    above = curve.last.train_loss > FLAT * curve.level
-    return _started_high(curve) and above and bool(falls) and all(falls)
-
-
-def _falling_steadily(curve: Curve) -> bool:
-    """Whether losses near chance level fall in nearly every epoch, however little.
-
-    Both must be below what guessing costs, or the training loss on its way there: output biases
-    alone bring a loss down to that level. A few epochs fall by luck.
-    """
-    if _coming_down(curve):
-        return True
-    falls = [
-        later < earlier
-        for losses in (curve.losses, curve.validation)
-        for earlier, later in pairwise(losses)
-    ]
-    below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
-    heading = len(curve.epochs) >= EPOCHS_NOT_LUCK and _limit(curve) < AT_CHANCE * curve.level
-    return (below or heading) and sum(falls) >= STEADY * len(falls)
-
-
-def _limit(curve: Curve) -> float:
-    """Where the training loss would end if its falls went on shrinking as they have so far.
-
-    A third of the epochs fell by `one`, the next by `other`: those to come are a geometric series.
-    """
-    size = len(curve.losses) // 3
-    early, middle, late = (
-        fmean(curve.losses[len(curve.losses) - size * part :][:size]) for part in (3, 2, 1)
-    )
-    one, other = early - middle, middle - late
-    return late - other**2 / (one - other) if one > other else -math.inf
 
 
 def lower_rate(lr: float) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from optuna_study.training.divergence import Figures, Guessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from optuna_study.store.records import EpochRecord
-    from optuna_study.training.divergence import Guessing
-
-AT_CHANCE = 0.98
-CHANCE_MARGIN = 0.1
 
 
 class Pattern(StrEnum):
@@ -42,7 +41,7 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """What a curve is held against.
+    """What a curve is held against, on so many training pictures.
 
     `bias_gradient` gives the gradient norm that the output biases alone have at a loss, where a
     model answers the same for every picture; `epochs` is how many the run was to have. The losses
@@ -50,6 +49,7 @@ class Expected:
     """
 
     guessing: Guessing
+    pictures: int
     bias_gradient: Callable[[float], float]
     epochs: int
     own_objective: bool = False
@@ -103,10 +103,9 @@ class Curve:
 
     def at_chance(self, epoch: EpochRecord) -> bool:
         """Whether an epoch's training figures could come from guessing."""
-        accuracy = self.expected.guessing.accuracy
-        near = accuracy + CHANCE_MARGIN * (1 - accuracy)
-        high = self.expected.own_objective or epoch.train_loss > AT_CHANCE * self.level
-        return high and epoch.train_accuracy < near
+        loss = math.inf if self.expected.own_objective else epoch.train_loss
+        figures = Figures(loss, epoch.train_accuracy, self.expected.pictures)
+        return self.expected.guessing.no_better(figures)
 
     def unlearned(self, epoch: EpochRecord) -> float:
         """What is left of guessing's training loss; of its errors, where losses have no scale."""
@@ -116,8 +115,5 @@ class Curve:
 
     @property
     def chance_epochs(self) -> int:
-        """How many epochs from the first on are at chance level."""
-        for index, epoch in enumerate(self.epochs):
-            if not self.at_chance(epoch):
-                return index
-        return len(self.epochs)
+        """How many epochs are at chance level."""
+        return sum(map(self.at_chance, self.epochs))
