@@ -286,7 +286,7 @@ class PretendedRay:
     def init(self, **_: Any) -> None:
         self._refusals -= 1
         if self._refusals >= 0:
-            raise RuntimeError("Traceback\n  of the server\nRuntimeError: server failed")
+            raise ConnectionAbortedError("Traceback\n  of it\nRuntimeError: server failed")
 
     def shutdown(self) -> None: ...
     def nodes(self) -> list[dict[str, Any]]:

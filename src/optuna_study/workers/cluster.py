@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0  # seconds after which people hear what is waited for
 RECOUNT = 2.0  # seconds between two looks at which nodes there are
 CONNECT = 5.0  # seconds
-# A client server forks a process for each client beside gRPC's threads: 2 of 43 died at once (Ray
-# issue 63202); none of 200 did where GRPC_ENABLE_FORK_SUPPORT=false was set.
+# A client server forks a process for each client beside gRPC's threads: one of twenty died at once
+# (Ray's issue 63202); none of 200 did where GRPC_ENABLE_FORK_SUPPORT=false was set.
 ATTEMPTS = 3
 STORE_BYTES = 80_000_000  # of Ray's object store on a cluster of our own: orders are small
 
@@ -293,13 +293,12 @@ def _connect(ray: Any, on: str, **options: object) -> None:
     """Connect to a client server, again when it could not start this client's process.
 
     Raises:
-        RuntimeError: nor the last time.
-        ConnectionError: it does not answer at all.
+        ConnectionError: nor the last time, or it does not answer at all.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             ray.init(address=on, **options)
-        except RuntimeError as error:
+        except ConnectionAbortedError as error:
             if attempt == ATTEMPTS:
                 raise
             log.info("--on %s: %s; trying again", on, _last_line(error))
