@@ -164,6 +164,20 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"[:300]
 
 
+def without_middle(text: str, most: int) -> str:
+    """The text, or its two ends and how much is missing, where it has more characters than `most`.
+
+    >>> print(without_middle("begins and goes on until it ends", 10))
+    begin
+    ... 22 characters left out ...
+     ends
+    """
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The hint for an unknown name: the nearest known one, or all of them.
 

@@ -190,14 +190,16 @@ def test_show_trial_gives_settings_curve_traceback_and_log(
     log = tmp_path / "storage/studies" / stored_study.study.uuid / "logs/host-1-001.log"
     log.parent.mkdir(parents=True)
     mine, other = "12:00 INFO trial 0 (plain) claimed\n", "12:01 INFO trial 1 claimed\nother\n"
+    failed = "Traceback (most recent call last):\nZeroDivisionError: boom\n"
     lines = "".join(f"line {n}\n" for n in range(30))
-    log.write_text(f"joins\n{mine}{lines}{other}", encoding="utf-8")
+    log.write_text(f"joins\n{mine}{lines}{failed}{other}", encoding="utf-8")
     result = cli("show", "small", "--trial", "0", "--storage", stored_study.url)
     assert result.code == 0
     assert "reason               failed: ZeroDivisionError: boom" in result.out
     assert "activation  relu" in result.out
     assert "Curve  ▃·" in result.out
     assert "Traceback\nTraceback (most recent call last):" in result.out
+    assert result.out.count("Traceback (most recent") == 1, "the log has it, too"
     assert result.out.endswith("line 29\n")
     assert "line 9\n" not in result.out
     value = _json(

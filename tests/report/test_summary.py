@@ -192,13 +192,18 @@ def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(
 ) -> None:
     from optuna_study.paths import Workspace
 
+    study = stored_study.study
+    stored_study.run([], EndKind.FAILED, reason="ValueError: no", traceback="Trace:\n  no\n")
+    stored_study.run([0.5])
+    first, second = reads.trials(stored_study.store, study)
     workspace = Workspace(tmp_path / "w")
-    assert trial_log(workspace, stored_study.study, 3) == []
-    log = workspace.log(stored_study.study.uuid, "a-1-001")
+    assert trial_log(workspace, study, first) == []
+    log = workspace.log(study.uuid, "a-1-001")
     log.parent.mkdir(parents=True)
-    log.write_text("x joins\nx trial 3 claimed\nx mine\nx trial 4 (b) claimed\nx other\n")
-    assert trial_log(workspace, stored_study.study, 3) == ["x trial 3 claimed", "x mine"]
-    assert trial_log(workspace, stored_study.study, 4) == ["x trial 4 (b) claimed", "x other"]
+    first_one = "x trial 0 claimed\nx mine\nTrace:\n  no\n"
+    log.write_text(f"x joins\n{first_one}x trial 1 (b) claimed\nx other\n")
+    assert trial_log(workspace, study, first) == ["x trial 0 claimed", "x mine"]
+    assert trial_log(workspace, study, second) == ["x trial 1 (b) claimed", "x other"]
 
 
 def test_an_infinite_value_is_null_in_json(stored_study: Any) -> None:

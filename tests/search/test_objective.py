@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,18 @@ def test_any_other_error_fails_the_trial_with_its_traceback(bench: Any, result: 
     assert "raise result" in ended.traceback
     assert "shapes do not fit\nat all" in ended.traceback
     assert bench.published == []
+
+
+def test_of_a_long_traceback_both_ends_are_kept(
+    bench: Any, result: Result, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.run(bench.training(result(1), ValueError("x" * 3_000_000 + " at last")))
+    kept = bench.ledger.ended.traceback
+    assert len(kept) < 21_000
+    assert kept.startswith("Traceback (most recent call last):\n")
+    assert re.search(r"x\n\.\.\. 2,98\d,\d{3} characters left out \.\.\.\nx", kept)
+    assert kept.endswith("x at last\n")
+    assert len(caplog.text) < 21_000
 
 
 def test_an_error_that_costs_the_gpu_fails_the_trial_and_is_told(

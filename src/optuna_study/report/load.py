@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.report.curves import Reading
     from optuna_study.store.open import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import StudyRecord, TrialRecord
 
 LOG_LINES = 20
 _CLAIMED = re.compile(r" trial (\d+)( \(.*\))? claimed$")
@@ -39,19 +39,21 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
     )
 
 
-def trial_log(workspace: Workspace, study: StudyRecord, number: int) -> list[str]:
+def trial_log(workspace: Workspace, study: StudyRecord, trial: TrialRecord) -> list[str]:
     """The last lines that workers of this machine logged while they held a trial.
 
-    A worker has one trial at a time: what follows a claim in its log is about that trial.
+    A worker has one trial at a time: what follows a claim in its log is about that trial. The
+    lines of its traceback, which the store has, are left out.
     """
     found: list[str] = []
+    stored = set((trial.traceback or "").splitlines())
     for file in sorted(workspace.log(study.uuid, "any").parent.glob("*.log")):
         held: int | None = None
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             claimed = _CLAIMED.search(line)
             if claimed is not None:
                 held = int(claimed[1])
-            if held == number:
+            if held == trial.number and line not in stored:
                 found.append(line)
     return found[-LOG_LINES:]
 

@@ -38,7 +38,7 @@ def show_trial(
     trial = reads.trial(store, study, number)
     curve = reads.epochs(store, study, number)
     settings = _settings(study, trial)
-    log = load.trial_log(workspace, study, number)
+    log = load.trial_log(workspace, study, trial)
     diagnosis = curves.read_trial(study, trial, curve)
     row = rows.trial_row(trial) | {
         "settings": settings,

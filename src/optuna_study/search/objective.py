@@ -22,6 +22,7 @@ from optuna_study.errors import (
     StaleClaimError,
     StoreError,
     in_one_line,
+    without_middle,
 )
 from optuna_study.search.brake import Brake, Cause
 from optuna_study.search.pace import Pace
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from optuna_study.training.config import EpochResult
 
 log = logging.getLogger(__name__)
+
+MOST_OF_TRACEBACK = 20_000  # characters; some errors carry all of the data they are about
 
 
 class Training(Protocol):
@@ -179,7 +182,7 @@ def _end_of(course: _Course) -> End | None:
     except (StaleClaimError, StoreError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a configuration makes torch raise ends this trial alone
-        trace = traceback.format_exc()
+        trace = without_middle(traceback.format_exc(), MOST_OF_TRACEBACK)
         kind = EndKind.OUT_OF_MEMORY if is_out_of_memory(error) else EndKind.FAILED
         sentence = in_one_line(error)
         course.device_lost = kind is EndKind.FAILED and is_gpu_lost(error)
