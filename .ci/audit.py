@@ -114,17 +114,29 @@ def closure(wanted: list[str], there: dict[str, Distribution]) -> tuple[set[str]
     return found, missing
 
 
-def packages(python: str) -> tuple[list[Package], set[str]]:
-    """All packages that the project and its extras need, and the names of those not installed."""
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    there = installed(python)
+def needs(
+    project: dict[str, Any], there: dict[str, Distribution]
+) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """Each package that is needed, with the first extra that needs it; and what each extra lacks.
+
+    What is needed without an extra goes by `needed to run`; `project` is that of pyproject.toml.
+    """
     groups = {"needed to run": project["dependencies"], **project["optional-dependencies"]}
     needed: dict[str, str] = {}
-    missing: set[str] = set()
+    missing: dict[str, set[str]] = {}
     for group, wanted in groups.items():
         found, absent = closure(wanted, there)
-        missing |= absent
         needed |= {name: group for name in sorted(found - set(needed))}
+        if absent:
+            missing[group] = absent
+    return needed, missing
+
+
+def packages(python: str) -> tuple[list[Package], dict[str, set[str]]]:
+    """All packages that the project and its extras need, and what is not installed by extra."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    there = installed(python)
+    needed, missing = needs(project, there)
     licences = {
         canonicalize_name(each["Name"]): each["License"]
         for each in _json(TOOLS / "pip-licenses", f"--python={python}", "--format=json", "-s")
@@ -167,7 +179,9 @@ def _json(*command: str | Path) -> Any:
 
 
 def page(
-    those: list[Package], missing: set[str], known: tuple[list[str], list[str]] | None
+    those: list[Package],
+    missing: dict[str, set[str]],
+    known: tuple[list[str], list[str]] | None,
 ) -> str:
     """The page, as Markdown."""
     today = datetime.datetime.now(datetime.UTC).date()
@@ -197,9 +211,16 @@ def page(
     lines += [
         f"- {each.name}: '{each.licence}', not looked at yet." for each in unexplained(those)
     ]
-    if missing:
-        lines.append(f"- Not installed, so not looked at: {', '.join(sorted(missing))}.")
+    lines += [f"- {each}" for each in not_looked_at(missing)]
     return "\n".join([*lines, "", "## Known vulnerabilities", "", *_told(known)])
+
+
+def not_looked_at(missing: dict[str, set[str]]) -> list[str]:
+    """A sentence for each extra that is not installed as a whole."""
+    return [
+        f"{extra}: {', '.join(sorted(names))} and what it brings: not installed, so not looked at."
+        for extra, names in missing.items()
+    ]
 
 
 def _told(known: tuple[list[str], list[str]] | None) -> list[str]:
@@ -222,7 +243,8 @@ def main() -> int:
     sys.stdout.write(page(those, missing, known) + "\n")
     for each in unexplained(those):
         sys.stderr.write(f"{each.name}: licence '{each.licence}' has no word in .ci/audit.py\n")
-    if unexplained(those) or (known and known[0]):
+    sys.stderr.writelines(f"{each}\n" for each in not_looked_at(missing))
+    if unexplained(those) or missing or (known and known[0]):
         return 1
     if known is None:
         sys.stderr.write(

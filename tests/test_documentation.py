@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import runpy
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"`(?:python|pytest) (tests/[^\s`]+)(?: -k (\w+))?")
@@ -49,10 +53,23 @@ def test_scripts_and_tests_that_pages_name_are_there(page: Path) -> None:
         assert not word or any(word in name for name in names), f"{path} -k {word}"
 
 
-def test_the_page_of_dependencies_has_all_that_is_needed_to_run() -> None:
+def test_the_page_of_dependencies_has_all_that_the_project_and_its_extras_name() -> None:
     """A new dependency is looked at: `.ci/audit` makes the page anew."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = PROJECT["optional-dependencies"].values()
     page = (ROOT / "docs/dependencies.md").read_text()
-    for requirement in project["dependencies"]:
+    for requirement in itertools.chain(PROJECT["dependencies"], *extras):
         name = re.split(r"[^\w.-]", requirement)[0].lower()
         assert f" {name} " in page
+    assert "not looked at" not in page
+
+
+def test_an_audit_says_which_extras_it_could_not_look_at() -> None:
+    audit = runpy.run_path(str(ROOT / ".ci/audit.py"))
+    there = audit["installed"](sys.executable)
+    there.pop("ray", None)
+    needed, missing = audit["needs"](
+        {"dependencies": ["optuna"], "optional-dependencies": {"ray": ["ray[client]>=2"]}}, there
+    )
+    assert (needed["optuna"], missing) == ("needed to run", {"ray": {"ray"}})
+    said = "ray: ray and what it brings: not installed, so not looked at."
+    assert said in audit["page"]([], missing, None)
