@@ -2,8 +2,10 @@
 
     python docs/articles.py storage/studies.db
 
-from stores that `launch STUDY --only baselines --seeds 3` has filled, later stores going before
-earlier ones. Nothing in the page's tables is written by hand; the words around them stand in
+from stores that `launch STUDY --only baselines --seeds 3` has filled. Of several comparisons of
+one study file the page has one, and standard error says which it leaves out: real pictures go
+before a stand-in, then the full profile before a smaller one, then later stores before earlier
+ones. Nothing in the page's tables is written by hand; the words around them stand in
 articles-notes.md.
 """
 
@@ -84,11 +86,23 @@ class Found:
 
     study: StudyRecord
     comparison: Comparison
+    place: str = ""  # the store's URL as it may be shown
+
+    def __str__(self) -> str:
+        """Its name and where it is."""
+        return f"{self.study.name} in {self.place}"
 
     @property
     def file(self) -> str:
         """The name of its study file."""
         return str(self.study.definition["study"])
+
+    @property
+    def standing(self) -> tuple[bool, bool]:
+        """What it goes before others of its file by: real pictures, the full profile."""
+        definition = self.study.definition
+        is_real = definition["config"]["data"]["name"] != definition["stand_in"]
+        return is_real, definition["profile"] == "full"
 
     @property
     def tested(self) -> dict[str, Spread]:
@@ -102,8 +116,17 @@ NOTES = Path(__file__).with_name("articles-notes.md")
 
 def main(places: Sequence[str]) -> None:
     """Write the page from SQLite files or storage URLs."""
-    found = {each.file: each for place in places for each in comparisons(place)}
+    found, left_out = chosen(each for place in places for each in comparisons(place))
+    for each in left_out:
+        sys.stderr.write(f"{each}: left out for {found[each.file]}\n")
     PAGE.write_text(page(found, read_notes(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+def chosen(those: Iterable[Found]) -> tuple[dict[str, Found], list[Found]]:
+    """The comparison to show of each study file, and those that are left out for it."""
+    ranked = sorted(those, key=lambda each: each.standing)  # of equals the later one stays later
+    best = {each.file: each for each in ranked}
+    return best, [each for each in ranked if each is not best[each.file]]
 
 
 def page(found: Mapping[str, Found], notes: Mapping[str, str]) -> str:
@@ -130,7 +153,8 @@ def comparisons(place: str, studies: Path = STUDIES) -> Iterable[Found]:
         study = find_study(store, name)
         if study is not None and is_comparison(study):
             study = in_todays_words(study, studies)
-            yield Found(study, load_comparison(store, study, read_study(store, study)))
+            comparison = load_comparison(store, study, read_study(store, study))
+            yield Found(study, comparison, store.masked_url)
 
 
 def in_todays_words(study: StudyRecord, studies: Path) -> StudyRecord:

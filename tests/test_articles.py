@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ import articles
 import pytest
 
 from optuna_study.definition.read import read_study_file
+from optuna_study.report.comparison import Comparison
 from optuna_study.report.contrast import Spread
 from optuna_study.store.records import EndKind
 
@@ -54,6 +57,7 @@ def test_a_page_is_what_the_stores_hold(
         stored.run([accuracy], attributes={"test_accuracy": accuracy + 0.1})
         stored.run([], EndKind.DIVERGED, reason="dead: at chance level")
     (found,) = articles.comparisons(stored.url, path.parent)
+    assert str(found) == f"small@baselines in {stored.url}"
     lines = articles.page({"spiral": found}, NOTES).splitlines()
     figures = "85.0 ± 7.1 % | 75.0 ± 7.1 % | 75.0 ± 7.1 %"
     assert f"| plain | 90 % | -5.0 | {figures} | 2 | 2 too short | Works. |" in lines
@@ -64,6 +68,28 @@ def test_a_page_is_what_the_stores_hold(
     assert lines.count("Not measured yet.") == len(STUDIES) - 1
     assert "| c2 | 307,456 |  | 307,456 | yes |" in lines
     assert not any("| NO |" in line for line in lines)
+
+
+def test_real_pictures_and_the_full_profile_are_never_replaced_by_less(
+    store_file: Callable[..., Any], study_file: str
+) -> None:
+    text = study_file.replace('name = "rendered"', 'name = "mnist"\nstand_in = "digits"')
+    stored = store_file(text, only="baselines")
+
+    def found(name: str, profile: str, data: str) -> articles.Found:
+        definition = stored.study.definition
+        config = {**definition["config"], "data": {"name": data}}
+        definition = {**definition, "profile": profile, "config": config}
+        study = replace(stored.study, name=name, definition=definition)
+        return articles.Found(study, Comparison((), ()))
+
+    full, later = found("first", "full", "mnist"), found("second", "full", "mnist")
+    digits, small = found("digits", "full", "digits"), found("small", "cpu", "mnist")
+    for order in itertools.permutations((full, digits, small)):
+        best, left_out = articles.chosen(order)
+        assert (best["small"], left_out) == (full, [digits, small])
+    assert articles.chosen([small, digits])[0]["small"] is small
+    assert articles.chosen([full, later]) == ({"small": later}, [full])
 
 
 def test_claims_across_studies_take_the_runs_of_all_four_rows_into_account() -> None:
