@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from optuna_dashboard import save_note
 from sqlalchemy import func, select
 
 from optuna_study.definition.pinned import from_json
@@ -17,6 +18,7 @@ from optuna_study.definition.resolve import definition_hash
 from optuna_study.errors import NotFoundError, StaleClaimError, StoreError, UsageError
 from optuna_study.store import copying, queue, reads, studies
 from optuna_study.store.deletion import delete_study
+from optuna_study.store.notes import keep_note
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
 from optuna_study.store.schema import (
@@ -140,8 +142,6 @@ def fill(
 
 
 def _run_plainly(study: optuna.Study) -> None:
-    from optuna_dashboard import save_note
-
     study.set_user_attr("asked by", "größe ✓")
     stranger = "dashboard:999999:note_ver"  # of a trial that another study had
     study._storage.set_study_system_attr(study._study_id, stranger, 1)
@@ -186,6 +186,17 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
     original = as_optuna_reads_it(places.source, study.name)
     assert len(original[0]) == 8
     assert as_optuna_reads_it(places.target, copy.name) == original
+
+
+def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: Any) -> None:
+    study = fill(places.source)  # whose note is a person's
+    assert not keep_note(places.target, places.copy(study, "first"), "ours")
+    storage = optuna.storages.RDBStorage(places.source.url)
+    save_note(optuna.load_study(study_name=study.name, storage=storage), "")
+    storage.remove_session()
+    storage.engine.dispose()
+    assert keep_note(places.source, study, "ours")
+    assert keep_note(places.target, places.copy(study, "second"), "ours, renewed")
 
 
 def test_no_token_is_copied(within: Places, fill: Any) -> None:

@@ -72,6 +72,25 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) ->
     assert "ERROR" not in log
 
 
+def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., Prepared]) -> None:
+    from optuna import Trial, load_study
+    from optuna_dashboard import get_note, save_note
+
+    prepared = ready_study(2)
+    storage = optuna_storage(prepared.store)
+    study = load_study(study_name=prepared.study.name, storage=storage)
+    first, second = (Trial(study, each._trial_id) for each in study.trials)
+    save_note(study, "do not use before Monday")
+    save_note(first, "is this one too fast?")
+    assert work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
+    assert get_note(study) == "do not use before Monday"
+    assert get_note(first) == "is this one too fast?"
+    assert get_note(second).startswith("## Trial 1")
+    save_note(study, "")
+    work(prepared.orders[0], Leaving())
+    assert "**2 of 2** trials have ended" in get_note(study)
+
+
 def test_a_study_that_is_done_gives_nothing_more_to_do(
     ready_study: Callable[..., Prepared],
 ) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
-from optuna_dashboard import save_note
 
 from optuna_study.definition.config_text import config_text
 from optuna_study.definition.model import PRUNERS
@@ -25,6 +24,7 @@ from optuna_study.search.patience import PatientLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store import bridge, queue, reads, studies
+from optuna_study.store.notes import keep_note
 from optuna_study.store.origin import provenance, recorded
 from optuna_study.store.outage import PATIENCE, Outage, patiently
 from optuna_study.store.records import EndKind
@@ -294,9 +294,8 @@ def _afterwards(
 
 def _note_trial(site: Site, claim: Claim, config: TrainConfig) -> None:
     trial = reads.trial(site.store, site.study, claim.number)
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    view = bridge.optuna_trial(site.storage, site.study, sampler, claim)
-    save_note(view, notes.trial_note(trial, config, site.study))
+    text = notes.trial_note(trial, config, site.study)
+    keep_note(site.store, site.study, text, claim.trial_id)
 
 
 def _note_study(site: Site) -> None:
@@ -311,7 +310,7 @@ def _note_study(site: Site) -> None:
         reads.best(site.store, study),
         [trial for trial in trials if trial.baseline is not None],
     )
-    save_note(_seen(site, study), text)
+    keep_note(site.store, study, text)
 
 
 def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = False) -> None:
