@@ -37,6 +37,41 @@ def seeing(settings, *, channels, image_size, classes):
     flat = channels * image_size ** 2
     return nn.Sequential(nn.Flatten(), nn.Linear(flat, 32), nn.ReLU(), nn.Linear(32, classes))
 
+class Changed(nn.Module):
+    def __init__(self, flat, classes, *, seen=lambda module, values: values, frozen=()):
+        super().__init__()
+        self.first, self.last = nn.Linear(flat, 32), nn.Linear(32, classes)
+        self.seen = seen
+        for name in frozen:
+            getattr(self, name).requires_grad_(False)
+    def forward(self, images):
+        return self.last(self.seen(self, self.first(images.flatten(1)).relu()))
+
+def changed(channels, image_size, classes, **wrong):
+    return Changed(channels * image_size ** 2, classes, **wrong)
+
+def blind_when_judged(settings, **sizes):
+    return changed(**sizes, seen=lambda module, values: values * module.training)
+
+def detached(settings, **sizes):
+    return changed(**sizes, seen=lambda module, values: values.detach())
+
+def half_frozen(settings, **sizes):
+    return changed(**sizes, frozen=("first",))
+
+def frozen(settings, **sizes):
+    return changed(**sizes, frozen=("first", "last"))
+
+def smoothed(run, epoch):
+    run.optimizer.zero_grad()
+    logits = run.model(run.data.train_images / 255)
+    labels = run.data.train_labels
+    loss = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss.backward()
+    run.optimizer.step()
+    right = float((logits.argmax(1) == labels).float().mean())
+    return {"train_loss": float(loss.detach()), "train_accuracy": right}
+
 def wrong_shape(settings, *, channels, image_size, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, classes))
 """
@@ -90,6 +125,56 @@ def test_a_model_of_ones_own_that_sees_is_sound(
     study: Callable[..., str], workspace: Workspace
 ) -> None:
     assert check_wiring(study("name = 'wired:seeing'"), workspace, device="cpu").sound
+
+
+def test_a_model_with_frozen_weights_is_sound(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    assert check_wiring(study("name = 'wired:half_frozen'"), workspace, device="cpu").sound
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("blind_when_judged", "in evaluation the model answers the same whatever the picture"),
+        ("detached", "no gradient reaches first.weight, first.bias (freeze with requires_grad_("),
+    ],
+)
+def test_what_is_learned_by_heart_may_be_wired_wrongly_all_the_same(
+    study: Callable[..., str], workspace: Workspace, name: str, why: str
+) -> None:
+    found = check_wiring(study(f"name = 'wired:{name}'"), workspace, device="cpu")
+    assert not found.sound
+    assert found.sentence.startswith("small@cpu: 10 pictures were learned by heart (training loss")
+    assert f"where guessing gives 2.303), yet {why}" in found.sentence
+
+
+def test_no_figures_are_told_where_no_step_was_made(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    found = check_wiring(study("name = 'wired:frozen'"), workspace, device="cpu")
+    assert not found.sound
+    assert found.sentence == (
+        "small@cpu: 10 pictures could not be learned by heart: no step was made; the model "
+        "'wired:frozen' raised ValueError: optimizer got an empty parameter list"
+    )
+
+
+def test_an_own_objective_is_judged_by_accuracy_alone(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    """Cross entropy on smoothed labels stays above half, which is no sign of anything."""
+    path = study("name = 'wired:seeing'", "objective = 'wired:smoothed'")
+    found = check_wiring(path, workspace, device="cpu")
+    assert found.sound, found.sentence
+    assert found.sentence.startswith(
+        "small@cpu: the wiring is sound: 10 pictures learned by heart, accuracy 100% after "
+    )
+    assert found.sentence.endswith(
+        "by accuracy alone, since how low the loss of wired:smoothed can get is not known"
+    )
+    blind = study("name = 'wired:blind'", "objective = 'wired:smoothed'")
+    assert not check_wiring(blind, workspace, device="cpu", steps=40).sound
 
 
 def test_a_model_that_ignores_its_input_is_not(

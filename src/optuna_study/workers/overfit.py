@@ -2,7 +2,8 @@
 
 Data, labels, model and loss are the study's own. What keeps a sound model from learning by heart
 is left out (dropout, augmentation, weight decay, learning-rate changes), and Adam takes the place
-of the optimizer: its rate is to be searched, here it would only blur the answer.
+of the optimizer: its rate is to be searched, here it would only blur the answer. Of an own
+objective nobody knows how low its loss can get: there accuracy alone tells.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from optuna_study.workers import machine
 from optuna_study.workers.launch import choose_data, choose_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from optuna_study.paths import Workspace
@@ -42,19 +44,25 @@ NEAR_ZERO = 0.05  # of what guessing costs
 
 @dataclass(frozen=True)
 class Attempt:
-    """How far one learning rate got; `problems` are sentences on why it got no further."""
+    """How far one learning rate got; `problems` are sentences on what is wrong."""
 
     rate: float
-    steps: int
-    loss: float
-    accuracy: float
-    chance: float  # what guessing costs
-    problems: tuple[str, ...]
+    steps: int = 0
+    loss: float = math.inf
+    accuracy: float = 0.0
+    chance: float | None = None  # what guessing costs; None of an own objective
+    problems: tuple[str, ...] = ()
 
     @property
     def learned(self) -> bool:
         """Whether every picture was learned by heart."""
-        return self.accuracy == 1 and self.loss < NEAR_ZERO * self.chance
+        near = self.chance is None or self.loss < NEAR_ZERO * self.chance
+        return self.accuracy == 1 and near
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with that."""
+        return self.learned and not self.problems
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,8 @@ def check_wiring(
         if best.learned or left <= 0:
             break
     assert best is not None
-    sentence = f"{definition.name}: {_sentence(best, len(few.train_labels))}"
-    return Wiring(best.learned, sentence, notes)
+    sentence = f"{definition.name}: {_sentence(best, config, len(few.train_labels))}"
+    return Wiring(best.sound, sentence, notes)
 
 
 def _bare(config: TrainConfig, steps: int) -> TrainConfig:
@@ -149,11 +157,13 @@ def _attempt(
 ) -> Attempt:
     """Train at one rate until the pictures are learned, or steps or time are used up."""
     deadline = time.monotonic() + seconds
-    reached = Attempt(config.train.lr, 0, math.inf, 0.0, math.nan, ())
+    reached = Attempt(config.train.lr)
     losses: list[float] = []
     try:
         run = loop.prepare(config, few, device)
-        chance = run.watch.limits.guessing.loss
+        before = {name: each.detach().clone() for name, each in run.model.named_parameters()}
+        own = is_reference(config.train.objective)
+        chance = None if own else run.watch.limits.guessing.loss
         for result in loop.epochs(run):  # an epoch is one step
             reached = Attempt(
                 config.train.lr,
@@ -167,9 +177,7 @@ def _attempt(
             stalled = losses[-1] > 0.9 * losses[-STALLED - 1] if len(losses) > STALLED else False
             if reached.learned or stalled or time.monotonic() > deadline:
                 break
-        if reached.learned:
-            return reached
-        return dataclasses.replace(reached, problems=(*reached.problems, *_problems(run)))
+        return dataclasses.replace(reached, problems=(*reached.problems, *_problems(run, before)))
     except OptunaStudyError:
         raise
     except Exception as error:
@@ -180,15 +188,27 @@ def _attempt(
         return dataclasses.replace(reached, problems=(said,))
 
 
-def _problems(run: loop.Run) -> tuple[str, ...]:
-    """What can be seen of a model that did not learn."""
+def _problems(run: loop.Run, before: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """What can be seen of a model that is wired wrongly, whether or not it learned.
+
+    Adam moves every weight that any gradient reaches; `before` holds what they were.
+    """
     found = []
     if _answers_all_alike(run):
-        found.append("the model answers the same whatever the picture: its output ignores it")
-    idle = [name for name, each in run.model.named_parameters() if each.grad is None]
+        found.append(
+            "in evaluation the model answers the same whatever the picture: its output ignores it"
+        )
+    idle = [
+        name
+        for name, each in run.model.named_parameters()
+        if each.requires_grad and torch.equal(each, before[name])
+    ]
     if idle:
         more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-        found.append(f"no gradient reaches {', '.join(idle[:3])}{more}")
+        found.append(
+            f"no gradient reaches {', '.join(idle[:3])}{more} (freeze with requires_grad_(False) "
+            "what is not to learn)"
+        )
     return tuple(found)
 
 
@@ -200,15 +220,29 @@ def _answers_all_alike(run: loop.Run) -> bool:
     return bool(spread <= 1e-6 * logits.abs().max())
 
 
-def _sentence(attempt: Attempt, pictures: int) -> str:
-    figures = (
-        f"training loss {attempt.loss:.4g} and accuracy {attempt.accuracy:.0%} after "
-        f"{attempt.steps} steps of Adam at {attempt.rate:g}, where guessing gives "
-        f"{attempt.chance:.4g}"
-    )
-    if attempt.learned:
-        return f"the wiring is sound: {pictures} pictures learned by heart, {figures}"
+def _sentence(attempt: Attempt, config: TrainConfig, pictures: int) -> str:
+    if attempt.sound:
+        reached = _figures(attempt, config)
+        return f"the wiring is sound: {pictures} pictures learned by heart, {reached}"
     why = "; ".join(attempt.problems) or (
         "look at the labels, the loss, the activation and the initialisation"
     )
-    return f"{pictures} pictures could not be learned by heart: {figures}; {why}"
+    if not attempt.steps:
+        return f"{pictures} pictures could not be learned by heart: no step was made; {why}"
+    reached = _figures(attempt, config)
+    if attempt.learned:
+        return f"{pictures} pictures were learned by heart ({reached}), yet {why}"
+    return f"{pictures} pictures could not be learned by heart: {reached}; {why}"
+
+
+def _figures(attempt: Attempt, config: TrainConfig) -> str:
+    accuracy, by = f"accuracy {attempt.accuracy:.0%}", f"of Adam at {attempt.rate:g}"
+    if attempt.chance is None:
+        return (
+            f"{accuracy} after {attempt.steps} epochs {by}; by accuracy alone, since how low the "
+            f"loss of {config.train.objective} can get is not known"
+        )
+    return (
+        f"training loss {attempt.loss:.4g} and {accuracy} after {attempt.steps} steps {by}, where "
+        f"guessing gives {attempt.chance:.4g}"
+    )
