@@ -14,6 +14,7 @@ from PIL import Image
 
 from optuna_study.errors import FolderError, UsageError
 from optuna_study.paths import Workspace
+from optuna_study.search.plane import data_picture
 from optuna_study.search.tensorboard import run_folder, samples, write_trial
 from optuna_study.store import reads
 from optuna_study.store.records import End, EndKind, EpochRecord
@@ -132,6 +133,26 @@ def test_pictures_as_trained_are_the_same_bytes_where_nothing_moves_them(
     flipped = kept.flip(3)
     for each, other, mirrored in zip(seen, kept, flipped, strict=True):
         assert torch.equal(each, other) or torch.equal(each, mirrored)
+
+
+def test_points_of_a_plane_are_shown_in_one_picture(tmp_path: Path) -> None:
+    config = TrainConfig(data=DataSettings(name="spiral", image_size=1))
+    points = load_data(config.data, None, Workspace(tmp_path / "storage"), torch.device("cpu"))
+    end = End(EndKind.COMPLETED, "all 2 epochs", 0.7)
+    write_trial(tmp_path / "run", config, ("lr",), points, end, CURVE, "validation_accuracy")
+    found = events(tmp_path / "run")
+    assert hyperparameters(tmp_path / "run")["end"] == "completed"
+    assert scalars(tmp_path / "run", "validation_accuracy") == [(0, 0.7)]
+    assert found.Tags()["images"] == ["pictures/data"]
+    (stored,) = found.Images("pictures/data")
+    drawn = Image.open(io.BytesIO(stored.encoded_image_string)).convert("RGB")
+    expected = Image.open(io.BytesIO(data_picture("data", points))).convert("RGB")
+    assert drawn.tobytes() == expected.tobytes()
+
+
+def test_channels_that_are_no_colours_are_not_shown(digits: DeviceData) -> None:
+    four = replace(digits, train_images=digits.train_images[:, :1].expand(-1, 4, -1, -1))
+    assert samples(TrainConfig(data=DataSettings(name="digits", image_size=16)), four) == {}
 
 
 def test_a_trial_without_an_epoch_leaves_its_settings(tmp_path: Path, digits: DeviceData) -> None:

@@ -8,14 +8,18 @@ worker died in between, is written anew.
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from optuna_study.paths import file_name, writing
+from optuna_study.search import plane
 from optuna_study.training.augment import augment
 from optuna_study.training.catalogue import augmentation_names
 from optuna_study.training.config import get_setting
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from optuna_study.training.data import DeviceData
 
 SAMPLES = 16  # pictures in a sample
+SHOWN_CHANNELS = (1, 3)
 SCALARS = {
     "train": {
         "loss": "train_loss",
@@ -80,13 +85,22 @@ def write_trial(
             with SummaryWriter(str(run / side)) as writer:
                 _scalars(writer, figures, epochs)
         with SummaryWriter(str(run)) as writer:
+            _hyperparameters(writer, config, searched, end, metric)
             for tag, pictures in samples(config, data).items():
                 writer.add_images(tag, pictures)
-            _hyperparameters(writer, config, searched, end, metric)
 
 
 def samples(config: TrainConfig, data: DeviceData) -> dict[str, torch.Tensor]:
-    """Training pictures as they are and as training sees them: (N, channels, size, size) bytes."""
+    """Training pictures as they are and as training sees them: (N, channels, size, size) bytes.
+
+    Of points of a plane, one picture of all of them; of data with other channels than grey or
+    colour, none.
+    """
+    if plane.is_plane(data):
+        drawn = Image.open(io.BytesIO(plane.data_picture("data", data))).convert("RGB")
+        return {"pictures/data": torch.tensor(np.array(drawn)).permute(2, 0, 1)[None]}
+    if data.channels not in SHOWN_CHANNELS:
+        return {}
     chosen = data.train_images[:SAMPLES]
     found = {"pictures/original": centre_crop(chosen, data.image_size).cpu()}
     names = augmentation_names(config.data.augmentation)
