@@ -59,6 +59,23 @@ def test_one_problem_is_one_line(cli: Callable[..., Any], text: str, message: st
     assert (result.code, result.out, result.err) == (2, "", message)
 
 
+@pytest.mark.parametrize("where", ["[model]", "[profile.cpu.model]", "[[baselines]]"])
+def test_pretrained_weights_are_read(cli: Callable[..., Any], where: str) -> None:
+    Path("junk.pth").write_bytes(b"e")
+    weights = "pretrained = 'junk.pth'"
+    named = f"name = 'tuned'\nsettings = {{{weights}}}" if "baselines" in where else weights
+    Path("tuned.toml").write_text(
+        "data = {name = 'rendered', image_size = 128}\n"
+        f"{where}\n{named}\n[space]\nlr = {{low = 0.001, high = 0.1}}\n"
+    )
+    result = cli("validate", "tuned.toml")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "Error: junk.pth: damaged, or more than weights, such as a whole model; save the model's "
+        "state_dict() with torch.save\n"
+    )
+
+
 def test_an_unknown_study_is_not_found(cli: Callable[..., Any]) -> None:
     result = cli("validate", "alexnet_pokemn")
     assert result.code == 4

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from optuna_study.errors import DataError, UsageError
-from optuna_study.training.build import build_model, initialised_model
+from optuna_study.training.build import build_model, check_model, initialised_model
 from optuna_study.training.config import ModelSettings
 from optuna_study.training.pretrained import FILES, weights_file
 
@@ -94,9 +94,46 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_weights(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"weights\.pth: no readable weights \(") as caught:
+    with pytest.raises(DataError, match=r"weights\.pth: damaged, or more than weights") as caught:
         made(str(path))
+    assert str(caught.value).endswith("save the model's state_dict() with torch.save")
     assert "\n" not in str(caught.value)
+
+
+def test_a_whole_model_is_not_run_and_told_in_our_words(
+    reference: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "whole.pth"
+    torch.save(reference, path)
+    with pytest.raises(DataError) as caught:
+        made(str(path))
+    assert str(caught.value) == (
+        f"{path}: damaged, or more than weights, such as a whole model; save the model's "
+        "state_dict() with torch.save"
+    )
+
+
+def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "light.pth"
+    torch.save({"epoch": 3, "state_dict": reference.state_dict()}, path)
+    tuned = made(str(path), classes=7)
+    for ours, theirs in zip(layers(tuned), layers(reference), strict=True):
+        assert ours.weight.equal(theirs.weight)
+
+
+def test_weights_are_read_and_compared_before_any_trial(
+    reference: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(reference.state_dict(), path)
+    sizes = {"channels": 3, "image_size": 128, "classes": 5}
+    counted = check_model(settings(str(path)), **sizes)
+    assert counted == check_model(settings("none"), **sizes)
+    with pytest.raises(UsageError, match=r"weights\.pth: 0\.weight has the shape"):
+        check_model(settings(str(path), width=0.5), **sizes)
+    path.write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"weights\.pth: damaged"):
+        check_model(settings(str(path)), **sizes)
 
 
 def test_more_than_weights(tmp_path: Path) -> None:

@@ -232,6 +232,12 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] =
     "key": ({}, ("dropout = 0.1", "dropuot = 0.1"), StudyFileError, "model.dropuot"),
     "data": ({}, ('"digits"', '"digit"'), UsageError, "digits"),
     "model": ({}, ('name = "alexnet"', 'name = "builtins:dict"'), UsageError, "builtins:dict"),
+    "weights": (
+        {},
+        ('name = "alexnet"', f'name = "alexnet"\npretrained = "{Path(__file__).as_posix()}"'),
+        DataError,
+        r"test_launch\.py: damaged, or more than weights",
+    ),
 }
 
 

@@ -9,10 +9,16 @@ import torch
 from torch import nn
 
 from optuna_study.errors import UsageError, did_you_mean
-from optuna_study.training.catalogue import is_reference, model_names, resolve, usable
+from optuna_study.training.catalogue import (
+    NOT_PRETRAINED,
+    is_reference,
+    model_names,
+    resolve,
+    usable,
+)
 from optuna_study.training.initialise import initialise
 from optuna_study.training.layers import activation
-from optuna_study.training.pretrained import NOTHING, load_pretrained, weights_file
+from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +38,7 @@ def build_model(
         UsageError: an unknown name, variant or activation, a reference that gives no model, or
             pretrained weights that are not here.
     """
-    if settings.pretrained != NOTHING:
+    if settings.pretrained != NOT_PRETRAINED:
         weights_file(settings)
     model = _builder(settings.name)(
         settings, channels=channels, image_size=image_size, classes=classes
@@ -62,7 +68,7 @@ def initialised_model(
     if not is_reference(settings.name):
         generator = torch.Generator().manual_seed(seed)
         initialise(model, settings.initialisation, settings.initialisation_std, generator)
-    if settings.pretrained != NOTHING:
+    if settings.pretrained != NOT_PRETRAINED:
         load_pretrained(model, settings)
     return model
 
@@ -70,9 +76,13 @@ def initialised_model(
 def check_model(settings: ModelSettings, *, channels: int, image_size: int, classes: int) -> int:
     """Count the parameters of a model, built without memory; what is one's own is tried out.
 
+    Pretrained weights are read and held against it.
+
     Raises:
-        UsageError: as `build_model`, a model of one's own that raises or whose output is not (N,
-            classes), or an activation of one's own that raises or changes the shape.
+        UsageError: as `build_model`, weights that do not fit, a model of one's own that raises or
+            whose output is not (N, classes), or an activation of one's own that raises or changes
+            the shape.
+        DataError: pretrained weights that cannot be read.
     """
     if is_reference(settings.activation):
         _try_activation(settings)
@@ -83,6 +93,8 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
         else:
             # The first convolution without memory loads 900 modules (1.6 s), so not for these.
             model = build_model(settings, **sizes)
+    if settings.pretrained != NOT_PRETRAINED:
+        fitting_weights(model, settings)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

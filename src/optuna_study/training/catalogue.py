@@ -47,6 +47,9 @@ ACTIVATIONS: Mapping[str, Entry] = {
     "silu": Entry("torch.nn:SiLU"),
 }
 
+NOT_PRETRAINED = "none"
+"""What a model's `pretrained` says where its weights are drawn."""
+
 FULL_BATCH = frozenset({"gd"})
 """Optimizers that take one step an epoch, by the mean gradient over all training pictures."""
 

@@ -12,11 +12,11 @@ import torch
 from optuna_study.errors import DataError
 from optuna_study.training import checkpoint
 from optuna_study.training.build import build_model
+from optuna_study.training.catalogue import NOT_PRETRAINED
 from optuna_study.training.config import TrainConfig, config_from_dict, config_to_dict
 from optuna_study.training.data import DeviceData, view
 from optuna_study.training.decode import decode
 from optuna_study.training.evaluation import answers
-from optuna_study.training.pretrained import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,7 @@ def _model(
 ) -> nn.Module:
     model = build_model(
         # Whatever it started from, its own weights follow.
-        dataclasses.replace(config.model, pretrained=NOTHING),
+        dataclasses.replace(config.model, pretrained=NOT_PRETRAINED),
         channels=data.channels,
         image_size=data.image_size,
         classes=len(data.classes),

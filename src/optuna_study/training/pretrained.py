@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from optuna_study.training.config import ModelSettings
 
-NOTHING = "none"
 IMAGENET = "imagenet"
 
 FILES: Mapping[tuple[str, str, str], str] = {  # by model, variant and kind of normalisation
@@ -38,6 +37,12 @@ FILES: Mapping[tuple[str, str, str], str] = {  # by model, variant and kind of n
     ("vgg", "vgg19", "batch"): "vgg19_bn-c79401a0.pth",
 }
 """The names under which torchvision keeps its weights, which end with the file's own checksum."""
+
+
+_NESTED = "state_dict"
+"""Where the checkpoints of many a training framework keep the weights."""
+
+_SAVE = "save the model's state_dict() with torch.save"
 
 
 def weights_file(settings: ModelSettings) -> Path:
@@ -77,6 +82,16 @@ def load_pretrained(model: nn.Module, settings: ModelSettings) -> None:
         UsageError: the weights are not there, or of another architecture.
         DataError: the file cannot be read.
     """
+    model.load_state_dict(fitting_weights(model, settings), strict=False)
+
+
+def fitting_weights(model: nn.Module, settings: ModelSettings) -> dict[str, torch.Tensor]:
+    """The pretrained weights that fit a model, which may be one without memory, by its names.
+
+    Raises:
+        UsageError: the weights are not there, or of another architecture.
+        DataError: the file cannot be read.
+    """
     path = weights_file(settings)
     theirs = list(_read(path).items())
     own = _owners(model)
@@ -98,7 +113,7 @@ def load_pretrained(model: nn.Module, settings: ModelSettings) -> None:
                 f"{tuple(value.shape)} here; take width 1, colour pictures of 128 pixels or more "
                 "and the variant that the weights are of"
             )
-    model.load_state_dict(taken, strict=False)
+    return taken
 
 
 def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
@@ -112,10 +127,14 @@ def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = read_without_code(path)
-    except (OSError, DataError) as error:
-        cause = error.__cause__ or error
-        first = next(iter(str(cause).splitlines()), type(cause).__name__)
-        raise DataError(f"{path}: no readable weights ({first})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except DataError as error:  # torch's own text is long, and advises to run the file's code
+        raise DataError(
+            f"{path}: damaged, or more than weights, such as a whole model; {_SAVE}"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get(_NESTED), dict):
+        state = state[_NESTED]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise DataError(f"{path}: holds no weights alone; save the model's state_dict")
+        raise DataError(f"{path}: holds no weights alone; {_SAVE}")
     return state

@@ -33,15 +33,20 @@ if TYPE_CHECKING:
 def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> None:
     """Tell every problem of a study file at once, without training.
 
+    Pretrained weights that it names are read and held against its models.
+
     With --overfit the base model must then learn a handful of pictures by heart, within minutes:
     one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1. Only
     this reads --data, --profile and --device, which mean what they mean to launch.
     """
+    from optuna_study.cli.weights import check_weights
     from optuna_study.definition.outline import outline
     from optuna_study.definition.read import find_study_file, read_study_file
 
     path = find_study_file(study)
-    click.echo(f"{path} is valid: {outline(read_study_file(path))}")
+    file = read_study_file(path)
+    check_weights(file)
+    click.echo(f"{path} is valid: {outline(file)}")
     if overfit:
         from optuna_study.cli.wiring import report_wiring
 
