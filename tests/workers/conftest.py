@@ -128,11 +128,17 @@ class Launched:
 def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     running: list[subprocess.Popen[str]] = []
 
-    def start(root: Path, text: str = STUDY, workers: int = 2, timeout: str = "") -> Launched:
+    def start(
+        root: Path,
+        text: str = STUDY,
+        workers: int = 2,
+        timeout: str = "",
+        under: tuple[str, ...] = (),
+    ) -> Launched:
         study = tmp_path / "tiny.toml"
         study.write_text(text)
         process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER, str(study), str(root), str(workers), timeout],
+            [*under, sys.executable, "-c", RUNNER, str(study), str(root), str(workers), timeout],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

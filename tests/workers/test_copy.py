@@ -207,6 +207,7 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the tests may be under nohup
     )
     while not list(to.rglob("trial-00002.pt")):
         assert process.poll() is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.cli.watching import closing
-from optuna_study.store import reads
+from optuna_study.store import reads, turns
 from optuna_study.store.aggregates import compared_runs
 from optuna_study.store.deletion import delete_study
 from optuna_study.store.records import EndKind, StudyState, TrialState
@@ -77,9 +77,12 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     tmp_path: Path,
 ) -> None:
     storm = tmp_path / "storm"
-    first = launch(storm)
+    first = launch(storm, under=("nohup",))
     first.until(some_checkpoint)
-    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does, to everyone
+    os.killpg(first.process.pid, signal.SIGHUP)  # as a terminal does that closes, to everyone
+    soon = turns.progress(first.look()[0], None) + 3
+    first.until(lambda store, _: turns.progress(store, None) >= soon)
+    os.killpg(first.process.pid, signal.SIGINT)
     code, said = first.wait()
     assert code == 130, said
     assert "SIGINT" in said

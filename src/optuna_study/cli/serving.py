@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna_study.errors import UsageError
 from optuna_study.store.open import optuna_storage
+from optuna_study.workers.signals import heeded
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -37,8 +38,9 @@ def serve_until_told(server: WSGIServer) -> None:
 
     The first process of a container ignores a signal that it has no handler for.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in heeded():
+        if number is not signal.SIGINT:
+            signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     with server:
         server.serve_forever()
 

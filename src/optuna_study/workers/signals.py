@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 from optuna_study.errors import InterruptedBySignalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+def heeded() -> tuple[signal.Signals, ...]:
+    """The signals that end a command; no SIGHUP under `nohup`, which ignores it for us."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGINT, signal.SIGTERM)
+    return (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -23,7 +28,7 @@ def listening() -> Iterator[list[int]]:
     def note(number: int, frame: object) -> None:
         received.append(number)
 
-    with _handled(note, SIGNALS):
+    with _handled(note):
         yield received
 
 
@@ -31,8 +36,8 @@ def listening() -> Iterator[list[int]]:
 def interruptible(left: str) -> Iterator[Callable[[], None]]:
     """Let the first signal break the block off, and further ones not disturb its clearing away.
 
-    Once the function that it yields is called, none breaks it off any more. A signal that is
-    ignored already, as SIGHUP is under `nohup`, stays so. `left` says how things then stand.
+    Once the function that it yields is called, none breaks it off any more. `left` says how things
+    then stand.
 
     Raises:
         InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP.
@@ -48,18 +53,17 @@ def interruptible(left: str) -> Iterator[Callable[[], None]]:
             go_on()
             raise InterruptedBySignalError(number, left)
 
-    heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    with _handled(interrupt, heeded):
+    with _handled(interrupt):
         yield go_on
 
 
 @contextmanager
-def _handled(handler: Callable[[int, object], None], numbers: Iterable[int]) -> Iterator[None]:
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python delivers signals to the main thread alone
         return
     before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, handler) for number in numbers
+        number: signal.signal(number, handler) for number in heeded()
     }
     try:
         yield

@@ -1,8 +1,8 @@
 """One worker process: claim, work, end, again, until there is nothing left to do.
 
-It ignores SIGINT, which a terminal sends to everyone: the command that started it decides.
-SIGTERM, SIGHUP, a word from that command and its death make it stop between two steps and give its
-trial back.
+It ignores SIGINT and SIGHUP, which a terminal sends to everyone: the command that started it
+decides. SIGTERM, a word from that command and its death make it stop between two steps and give
+its trial back.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def serve(order: Order, control: Connection[Message, Message]) -> None:
     # A handler may interrupt code that holds a lock of `leave` or of what it tells: another thread
     # does the telling, and this kind of queue is the one that a handler may put into.
     signals: SimpleQueue[int] = SimpleQueue()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda got, _: signals.put(got))
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda got, _: signals.put(got))
     threading.Thread(target=_heed, args=(signals, leave), daemon=True).start()
     threading.Thread(target=_listen, args=(control, leave), daemon=True).start()
     last = last_word(order, leave, lambda message: _say(control, message))
