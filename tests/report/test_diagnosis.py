@@ -99,6 +99,11 @@ HAND_MADE = {
     ),
     "large weights, at chance": (make([20.3, 12.1, 9.0, 6.8]), Pattern.TOO_SLOW),
     "thrown later": (make([1.4, 9.0, 1.7], accuracies=[0.5, 0.3, 0.5]), Pattern.DIVERGING),
+    "creeping, luckier than guessing": (
+        make([2.2, 1.79, 1.7, 1.67, 1.66], accuracies=[0.4] * 5),
+        Pattern.TOO_SLOW,
+    ),
+    "flat, luckier than guessing": (make(AT_CHANCE, accuracies=[0.4] * 8), Pattern.DEAD),
     "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
     "slow from above": (make([1.9 - 0.01 * e for e in range(10)]), Pattern.TOO_SLOW),
     "down to chance": (
@@ -248,8 +253,8 @@ def test_luck_is_measured_by_the_number_of_pictures() -> None:
     """Three in ten right is luck among 40 pictures, and something learned among a thousand."""
     curve = make([1.6, *[1.612] * 11], accuracies=[0.3] * 12)
     few, many = (replace(EXPECTED, pictures=number, epochs=12) for number in (40, 1000))
-    assert diagnose(curve, few).pattern is Pattern.DEAD
-    assert diagnose(curve, many).pattern is not Pattern.DEAD
+    assert diagnose(curve, few).cause.startswith("At chance level for all 12 epochs")
+    assert diagnose(curve, many).cause.startswith("Hardly better than guessing after 12 epochs")
 
 
 def test_the_sentence_counts_the_epochs_at_chance() -> None:

@@ -20,6 +20,7 @@ from optuna_study.report.falls import (
     FLAT,
     coming_down,
     falling_steadily,
+    mostly_falling,
     started_high,
     still_falling,
 )
@@ -45,7 +46,7 @@ GAP = 0.12
 LOW, RISEN = 0.3, 0.15
 DROP = 0.8
 PLATEAU_MARGIN = 0.1
-UNLEARNED = 0.4
+UNLEARNED, HARDLY_LEARNED = 0.4, 0.9
 
 
 def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
@@ -279,11 +280,26 @@ def _gap(curve: Curve) -> Diagnosis | None:
 
 
 def _too_slow(curve: Curve) -> Diagnosis | None:
-    """Both losses still falling at the planned end, far from it."""
+    """Both losses still falling at the planned end, far from it, or little and hardly begun."""
     enough = len(curve.epochs) > FEWEST and curve.complete
-    if not enough or curve.unlearned(curve.last) < UNLEARNED:
+    left = curve.unlearned(curve.last)
+    if not enough or left < UNLEARNED:
         return None
-    return _slow(curve) if still_falling(curve) else None
+    creeping = left > HARDLY_LEARNED and mostly_falling(curve)
+    return _slow(curve) if creeping or still_falling(curve) else None
+
+
+def _hardly_better(curve: Curve) -> Diagnosis | None:
+    """Luckier than guessing at the planned end, with a loss that is not below guessing's."""
+    if not curve.complete or curve.unlearned(curve.last) < AT_CHANCE:
+        return None
+    guessing = curve.expected.guessing
+    return _stuck(
+        curve,
+        f"Hardly better than guessing after {len(curve.epochs)} epochs: training loss "
+        f"{curve.last.train_loss:.4g} and accuracy {curve.last.train_accuracy:.0%}, where "
+        f"guessing gives {guessing.accuracy:.0%}",
+    )
 
 
 def _too_short(curve: Curve) -> Diagnosis | None:
@@ -356,5 +372,14 @@ _RULES: tuple[Callable[[Curve], Diagnosis | None], ...] = (
     _parting,
     _gap,
     _too_slow,
+    _hardly_better,
 )
-_OWN_RULES = (_not_finite, _fallen_back, _never_learned, _too_short, _gap, _too_slow)
+_OWN_RULES = (
+    _not_finite,
+    _fallen_back,
+    _never_learned,
+    _too_short,
+    _gap,
+    _too_slow,
+    _hardly_better,
+)

@@ -56,14 +56,19 @@ def falling_steadily(curve: Curve) -> bool:
     """
     if coming_down(curve):
         return True
+    below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
+    heading = len(curve.epochs) >= EPOCHS_NOT_LUCK and _limit(curve) < AT_CHANCE * curve.level
+    return (below or heading) and mostly_falling(curve)
+
+
+def mostly_falling(curve: Curve) -> bool:
+    """Whether both losses fell in nearly every epoch, wherever they are."""
     falls = [
         later < earlier
         for losses in (curve.losses, curve.validation)
         for earlier, later in pairwise(losses)
     ]
-    below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
-    heading = len(curve.epochs) >= EPOCHS_NOT_LUCK and _limit(curve) < AT_CHANCE * curve.level
-    return (below or heading) and sum(falls) >= STEADY * len(falls)
+    return sum(falls) >= STEADY * len(falls)
 
 
 def _limit(curve: Curve) -> float:
