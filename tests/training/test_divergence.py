@@ -186,6 +186,21 @@ class TestOscillating:
         assert feed(watch(), [1.2, 0.05, 0.4, 0.06, 0.4, 0.06, 0.4, 0.06, 0.4]) == []
 
 
+class TestOwnObjective:
+    """Its loss may be summed, or a thousandth of ours."""
+
+    @pytest.mark.parametrize("loss", [0.001, 100.0])
+    def test_accuracies_tell_chance_level(self, loss: float) -> None:
+        seen = Watch(Limits(FIVE, 12, 93, own_objective=True))
+        assert feed(seen, [loss] * 12, 0.2)[0].kind is DivergenceKind.DEAD
+        assert feed(Watch(Limits(FIVE, 12, 93, own_objective=True)), [loss] * 12, 0.5) == []
+
+    def test_swings_are_not_told(self) -> None:
+        losses = [20.0, *[24.0, 22.0] * 8]
+        assert feed(watch(), losses, 0.5)[0].kind is DivergenceKind.OSCILLATING
+        assert feed(Watch(Limits(FIVE, 12, 93, own_objective=True)), losses, 0.5) == []
+
+
 @given(
     st.lists(st.floats(0.001, 1.0), min_size=1, max_size=40),
     st.floats(0.3, 1.0),

@@ -70,12 +70,22 @@ class Guessing:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the watch holds a run against."""
+    """What the watch holds a run against.
+
+    The losses of an own objective have an unknown scale: accuracies alone tell chance level, and
+    swings are not told.
+    """
 
     guessing: Guessing
     epochs: int
     steps_per_epoch: int
     warmup_epochs: float = 0.0
+    own_objective: bool = False
+
+    def at_chance(self, figures: Figures) -> bool:
+        """Whether an epoch's figures could come from guessing."""
+        loss = math.inf if self.own_objective else figures.loss
+        return self.guessing.no_better(dataclasses.replace(figures, loss=loss))
 
     @property
     def swings(self) -> int:
@@ -168,7 +178,7 @@ class Watch:
         self, epoch: int, step: int, train: Figures, validation: Figures
     ) -> Divergence | None:
         guessing = self.limits.guessing
-        if not (guessing.no_better(train) and guessing.no_better(validation)):
+        if not (self.limits.at_chance(train) and self.limits.at_chance(validation)):
             self.learned, self.epochs_at_chance = True, 0
             return None
         if epoch <= self.limits.warmup_epochs:
@@ -189,7 +199,7 @@ class Watch:
         improved, self.best_loss = loss < self.best_loss, min(loss, self.best_loss)
         # An epoch with a new best starts the count again.
         self.losses = [loss] if improved else [*self.losses, loss][-self.limits.swings - 1 :]
-        if len(self.losses) <= self.limits.swings:
+        if len(self.losses) <= self.limits.swings or self.limits.own_objective:
             return None
         changes = [later - earlier for earlier, later in pairwise(self.losses)]
         least = min(map(abs, changes))

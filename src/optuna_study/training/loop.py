@@ -365,6 +365,7 @@ def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Lim
         epochs=settings.epochs,
         steps_per_epoch=pictures // size,
         warmup_epochs=settings.warmup_epochs,
+        own_objective=is_reference(settings.objective),
     )
 
 
