@@ -103,7 +103,15 @@ HAND_MADE = {
         make([2.2, 1.79, 1.7, 1.67, 1.66], accuracies=[0.4] * 5),
         Pattern.TOO_SLOW,
     ),
-    "flat, luckier than guessing": (make(AT_CHANCE, accuracies=[0.4] * 8), Pattern.DEAD),
+    "creeping, and rising at last": (
+        make([1.6, 1.58, 1.57, 1.56, 1.55, 1.54, 1.53, 1.52, 1.521, 1.522, 1.523]),
+        Pattern.HEALTHY,
+    ),
+    "noisy training, good validation": (
+        make([2.4, 2.1, 1.9], [1.3, 1.0, 0.8], accuracies=[0.2, 0.2, 0.2]),
+        Pattern.HEALTHY,
+    ),
+    "accurate with a large loss": (make([3.0, 2.9, 2.95], accuracies=[0.8] * 3), Pattern.HEALTHY),
     "slow near chance": (make([1.609 - 0.001 * e for e in range(10)]), Pattern.TOO_SLOW),
     "slow from above": (make([1.9 - 0.01 * e for e in range(10)]), Pattern.TOO_SLOW),
     "down to chance": (
@@ -145,7 +153,7 @@ HAND_MADE = {
     ),
     "two epochs at chance": (make([1.61, 1.61], norm=0.3), Pattern.TOO_SHORT),
     "one epoch at chance": (make([1.61]), Pattern.TOO_SHORT),
-    "two epochs above chance": (make([1.9, 1.8], accuracies=[0.3, 0.5]), Pattern.TOO_SHORT),
+    "two epochs above chance": (make([1.9, 1.8], accuracies=[0.3, 0.5]), Pattern.HEALTHY),
     "two epochs that learn": (make([1.2, 0.6]), Pattern.HEALTHY),
     "never moves": (make(AT_CHANCE), Pattern.DEAD),
 }
@@ -203,6 +211,10 @@ def test_an_own_objective_is_read_by_accuracies_and_relative_falls(
     assert own(losses, learning).pattern is Pattern.HEALTHY
     assert own(losses, learning, [0.5, 0.6, 0.7, 0.7, 0.7]).pattern is Pattern.OVERFIT_GAP
     assert own(losses, [0.6, 0.8, 0.9, 0.2, 0.2]).pattern is Pattern.DIVERGING
+    assert own(losses, [0.6, 0.8, 0.9, 0.3, 0.33]).pattern is Pattern.DIVERGING
+    mixed, right = [0.0] * 5, [0.5, 0.7, 0.8, 0.9, 0.94]  # no picture's class is to be told
+    assert own(losses, mixed, right).pattern is Pattern.HEALTHY
+    assert own(losses, [math.nan] * 5, right).pattern is Pattern.HEALTHY
     assert own([losses[0]] * 5, chance).pattern is Pattern.DEAD
     slow = [shift + scale * (2 - 0.2 * epoch) for epoch in range(8)]
     for accuracies in ([0.2] * 8, [0.3 + 0.01 * epoch for epoch in range(8)]):
@@ -250,8 +262,8 @@ def test_the_sentences_carry_the_figures() -> None:
 
 
 def test_luck_is_measured_by_the_number_of_pictures() -> None:
-    """Three in ten right is luck among 40 pictures, and something learned among a thousand."""
-    curve = make([1.6, *[1.612] * 11], accuracies=[0.3] * 12)
+    """One in four right is luck among 40 pictures, and something learned among a thousand."""
+    curve = make([1.6, *[1.612] * 11], accuracies=[0.25] * 12)
     few, many = (replace(EXPECTED, pictures=number, epochs=12) for number in (40, 1000))
     assert diagnose(curve, few).cause.startswith("At chance level for all 12 epochs")
     assert diagnose(curve, many).cause.startswith("Hardly better than guessing after 12 epochs")

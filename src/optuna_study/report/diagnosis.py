@@ -15,16 +15,22 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from optuna_study.report.falls import (
-    AT_CHANCE,
     EXPLODED,
     FLAT,
     coming_down,
+    creeping,
     falling_steadily,
-    mostly_falling,
     started_high,
     still_falling,
 )
-from optuna_study.report.patterns import Curve, Diagnosis, Expected, Pattern
+from optuna_study.report.patterns import (
+    AT_CHANCE,
+    HARDLY_LEARNED,
+    Curve,
+    Diagnosis,
+    Expected,
+    Pattern,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +52,7 @@ GAP = 0.12
 LOW, RISEN = 0.3, 0.15
 DROP = 0.8
 PLATEAU_MARGIN = 0.1
-UNLEARNED, HARDLY_LEARNED = 0.4, 0.9
+UNLEARNED = 0.4
 
 
 def diagnose(curve: Sequence[EpochRecord], expected: Expected) -> Diagnosis:
@@ -121,11 +127,12 @@ def _thrown(curve: Curve) -> Diagnosis | None:
 
 
 def _fallen_back(curve: Curve) -> Diagnosis | None:
-    """Accuracy that goes back to chance level after learning."""
-    best = max(curve.epochs, key=lambda epoch: epoch.train_accuracy)
-    after = [epoch for epoch in curve.epochs if epoch.epoch > best.epoch]
-    learned = curve.unlearned(best) < BACK_AT_CHANCE
-    if not (learned and after and all(map(curve.at_chance, after[-2:]))):
+    """Accuracy that goes back most of the way to chance level after learning."""
+    best = min(curve.epochs, key=curve.unlearned)
+    after, left = [each for each in curve.epochs if each.epoch > best.epoch], curve.unlearned(best)
+    back = left + BACK_AT_CHANCE * (1 - left)
+    fallen = after and all(curve.unlearned(each) > back for each in after[-2:])
+    if left > BACK_AT_CHANCE or not fallen:
         return None
     return Diagnosis(
         Pattern.DIVERGING,
@@ -268,7 +275,8 @@ def _gap(curve: Curve) -> Diagnosis | None:
     """Training pictures learned by heart: validation accuracy far below theirs."""
     last = curve.last
     gap = median(e.train_accuracy - e.validation_accuracy for e in curve.epochs[-3:])
-    if len(curve.epochs) < FEWEST or gap < GAP or curve.unlearned(last) > LOW:
+    wide = gap >= GAP  # not where an accuracy is NaN, as an own objective's may be
+    if len(curve.epochs) < FEWEST or not wide or curve.unlearned(last) > LOW:
         return None
     return Diagnosis(
         Pattern.OVERFIT_GAP,
@@ -285,13 +293,13 @@ def _too_slow(curve: Curve) -> Diagnosis | None:
     left = curve.unlearned(curve.last)
     if not enough or left < UNLEARNED:
         return None
-    creeping = left > HARDLY_LEARNED and mostly_falling(curve)
-    return _slow(curve) if creeping or still_falling(curve) else None
+    falls = still_falling(curve) or (left > HARDLY_LEARNED and creeping(curve))
+    return _slow(curve) if falls else None
 
 
 def _hardly_better(curve: Curve) -> Diagnosis | None:
     """Luckier than guessing at the planned end, with a loss that is not below guessing's."""
-    if not curve.complete or curve.unlearned(curve.last) < AT_CHANCE:
+    if not (curve.complete and curve.hardly_better(curve.last)):
         return None
     guessing = curve.expected.guessing
     return _stuck(
@@ -312,7 +320,7 @@ def _too_short(curve: Curve) -> Diagnosis | None:
             f"Only {count} of {planned} epochs were recorded.",
             "Nothing to do: so short a curve tells nothing.",
         )
-    if curve.unlearned(curve.last) < AT_CHANCE:
+    if not curve.hardly_better(curve.last):
         return None
     return Diagnosis(
         Pattern.TOO_SHORT,

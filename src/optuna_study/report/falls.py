@@ -7,13 +7,12 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from optuna_study.report.patterns import AT_CHANCE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna_study.report.patterns import Curve
-
-AT_CHANCE = 0.98
-"""A loss above this share of guessing's has not left it."""
 
 EXPLODED, FLAT = 3.0, 1.25
 """How many times guessing's loss is far above it, and how many are still near it."""
@@ -22,18 +21,24 @@ STEADY, EPOCHS_NOT_LUCK = 0.8, 8
 
 
 def still_falling(curve: Curve) -> bool:
-    """Whether the last quarter's losses lie below those of the quarter before."""
-    size = max(1, len(curve.epochs) // 4)
-
-    def fall(losses: Sequence[float]) -> float:
-        return fmean(losses[-2 * size : -size]) - fmean(losses[-size:])
-
+    """Whether both losses still fall at the end by a visible part of guessing's."""
     own = curve.expected.own_objective
     trained, validated = (
         0.01 * (abs(losses[0]) if own else curve.level)
         for losses in (curve.losses, curve.validation)
     )
-    return fall(curve.losses) > 2 * trained and fall(curve.validation) > validated
+    return _last_fall(curve.losses) > 2 * trained and _last_fall(curve.validation) > validated
+
+
+def creeping(curve: Curve) -> bool:
+    """Whether both losses fell in nearly every epoch and, however little, at the end, too."""
+    return _mostly_falling(curve) and min(map(_last_fall, (curve.losses, curve.validation))) > 0
+
+
+def _last_fall(losses: Sequence[float]) -> float:
+    """How far the last quarter's losses lie below those of the quarter before."""
+    size = max(1, len(losses) // 4)
+    return fmean(losses[-2 * size : -size]) - fmean(losses[-size:])
 
 
 def started_high(curve: Curve) -> bool:
@@ -58,10 +63,10 @@ def falling_steadily(curve: Curve) -> bool:
         return True
     below = max(curve.last.train_loss, curve.last.validation_loss) < curve.level
     heading = len(curve.epochs) >= EPOCHS_NOT_LUCK and _limit(curve) < AT_CHANCE * curve.level
-    return (below or heading) and mostly_falling(curve)
+    return (below or heading) and _mostly_falling(curve)
 
 
-def mostly_falling(curve: Curve) -> bool:
+def _mostly_falling(curve: Curve) -> bool:
     """Whether both losses fell in nearly every epoch, wherever they are."""
     falls = [
         later < earlier

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from optuna_study.store.records import EpochRecord
 
 
+AT_CHANCE = 0.98
+"""A loss above this share of guessing's has not left it."""
+
+HARDLY_LEARNED = 0.9
+"""A run that has more than this share of guessing's loss or errors left has hardly begun."""
+
+
 class Pattern(StrEnum):
     """What a curve looks like."""
 
@@ -102,16 +109,33 @@ class Curve:
         return len(self.epochs) >= self.expected.epochs
 
     def at_chance(self, epoch: EpochRecord) -> bool:
-        """Whether an epoch's training figures could come from guessing."""
+        """Whether an epoch's figures could come from guessing."""
         loss = math.inf if self.expected.own_objective else epoch.train_loss
         figures = Figures(loss, epoch.train_accuracy, self.expected.pictures)
-        return self.expected.guessing.no_better(figures)
+        return self.expected.guessing.no_better(figures) and not self._validated(epoch)
 
     def unlearned(self, epoch: EpochRecord) -> float:
         """What is left of guessing's training loss; of its errors, where losses have no scale."""
-        if self.expected.own_objective:
-            return (1 - epoch.train_accuracy) / (1 - self.expected.guessing.accuracy)
-        return epoch.train_loss / self.level
+        own = self.expected.own_objective
+        return self._errors(epoch) if own else epoch.train_loss / self.level
+
+    def hardly_better(self, epoch: EpochRecord) -> bool:
+        """Whether an epoch is no better than guessing by its loss, and hardly by accuracies."""
+        return self.unlearned(epoch) >= AT_CHANCE and self._errors(epoch) > HARDLY_LEARNED
+
+    def _errors(self, epoch: EpochRecord) -> float:
+        """What is left of guessing's errors, in training or in validation, whichever is less.
+
+        Dropout, augmentation and mixed pictures make training accuracies low, or tell nothing.
+        """
+        accuracies = (epoch.train_accuracy, epoch.validation_accuracy)
+        right = max((each for each in accuracies if math.isfinite(each)), default=0.0)
+        return (1 - right) / (1 - self.expected.guessing.accuracy)
+
+    def _validated(self, epoch: EpochRecord) -> bool:
+        """Whether validation accuracy is above guessing's, by more than its pictures' luck."""
+        left = (1 - epoch.validation_accuracy) / (1 - self.expected.guessing.accuracy)
+        return left < HARDLY_LEARNED
 
     @property
     def chance_epochs(self) -> int:
