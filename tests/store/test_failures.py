@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from urllib.parse import quote
 
 import pytest
 from psycopg import errors as psycopg_errors
@@ -31,21 +32,58 @@ def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
     assert "s3cret" not in str(error)
 
 
+PASSING = "try again"
+WRONG = "check user, password and database"
+SETTING = "name it in ignore_startup_parameters of the server's pgbouncer.ini"
+LINE = "it needs a line in the server's pg_hba.conf"
+ENTRY = 'FATAL: no pg_hba.conf entry for host "10.0.0.7", user "ann", database "x", '
+
+
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
         ("connection refused", "is the server running?"),
-        ('FATAL: password authentication failed for user "ann"', "check user, password and data"),
-        ("FATAL: the database system is starting up", "try again"),
-        ('FATAL: database "a b" does not exist', "make it with `createdb 'a b'`"),
+        ('FATAL: password authentication failed for user "ann"', WRONG),
+        ('FATAL: role "ann" does not exist', WRONG),
+        ("FATAL: no such database: x", WRONG),
+        ("FATAL: no such user: ann", WRONG),
+        ("FATAL: the database system is starting up", PASSING),
+        ("FATAL: the database system is not yet accepting connections", PASSING),
+        ("FATAL: canceling authentication due to timeout", PASSING),
+        ("FATAL: sorry, too many clients already", PASSING),
+        ("FATAL: server login has been failing, try again later (server_login_retry)", PASSING),
+        ("FATAL: no more connections allowed (max_client_conn)", PASSING),
+        ("query_wait_timeout", PASSING),  # in a session, where no FATAL stands before it
+        ("FATAL: unsupported startup parameter: search_path", SETTING),
+        ("FATAL: unsupported startup parameter in options: search_path", SETTING),
+        (f"{ENTRY}no encryption", f"{LINE}, or sslmode=require in the URL"),
+        (f"{ENTRY}SSL encryption", LINE),
+        (f"{ENTRY}SSL encryption {ENTRY}no encryption", LINE),
+        (f'FATAL: password authentication failed for user "ann" {ENTRY}no encryption', WRONG),
+        ('FATAL: no pg_hba.conf entry for host "[local]", user "ann", no encryption', LINE),
+        ('FATAL: role "ann" is not permitted to log in', "see what the server says"),
+        ('FATAL: database "x" is not currently accepting connections', "see what the server says"),
     ],
 )
-def test_a_server_that_lets_nobody_in_runs(said: str, advice: str) -> None:
-    cause = psycopg_errors.OperationalError(said)
-    error = translation(URL, OperationalError("", {}, cause))
+def test_a_server_that_does_not_let_us_in_says_why(said: str, advice: str) -> None:
+    error = translation(URL, OperationalError("", {}, psycopg_errors.OperationalError(said)))
     assert type(error) is UnreachableError
-    assert f"cannot be reached ({said}); " in str(error)
-    assert advice in str(error)
+    assert str(error).endswith(f"cannot be reached ({said}); {advice}")
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        (URL, "createdb -h db -U ann 'a b'"),
+        ("postgresql://ann%20b:s3cret@[::1]:5433/x", "createdb -h ::1 -p 5433 -U 'ann b' 'a b'"),
+        ("postgresql:///x?host=/run/pg&port=5433", "createdb -h /run/pg -p 5433 'a b'"),
+        ("postgresql:///x", "createdb 'a b'"),
+    ],
+)
+def test_a_database_that_is_missing_can_be_made_on_its_server(url: str, command: str) -> None:
+    cause = psycopg_errors.OperationalError('FATAL: database "a b" does not exist')
+    error = translation(url, OperationalError("", {}, cause))
+    assert str(error).endswith(f"; check its name, or make it with `{command}`")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +99,21 @@ def test_a_right_that_is_missing_is_named(said: str, advice: str) -> None:
     error = translation(URL, DBAPIError("", {}, cause))
     assert type(error) is StoreError
     assert advice in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "schema"),
+    [
+        ("-c statement_timeout=9", "public"),
+        ("-c search_path=studies -c statement_timeout=9", "studies"),
+        ("-c search_path=studies,public", "its schema"),
+        ('-c search_path="$user"', "its schema"),
+    ],
+)
+def test_a_right_is_given_in_the_schema_of_the_url(options: str, schema: str) -> None:
+    cause = psycopg_errors.InsufficientPrivilege("permission denied for table trials")
+    error = translation(f"{URL}?options={quote(options)}", DBAPIError("", {}, cause))
+    assert f'IN SCHEMA {schema} TO "ann"' in str(error)
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_an_empty_database_is_no_store_until_it_is_made(empty_postgres: str) -> 
 def test_a_database_that_does_not_exist(postgres_url: str) -> None:
     url = make_url(postgres_url)
     missing = url.set(database=f"{url.database}_not")
-    said = r'database "([a-z_0-9]+_not)" does not exist.*make it with `createdb \1`$'
+    said = r'database "([a-z_0-9]+_not)" does not exist.*make it with `createdb -.* \1`$'
     with pytest.raises(StoreError, match=said):
         open_store(missing.render_as_string(hide_password=False))
 
@@ -336,7 +336,7 @@ def test_a_database_that_does_not_hold_every_text_is_refused(
     encoded_postgres: Callable[[str], str], *, create: bool
 ) -> None:
     url = encoded_postgres("LATIN1")
-    with pytest.raises(StoreError, match=r"its encoding is LATIN1.*createdb -E UTF8 -T templ"):
+    with pytest.raises(StoreError, match=r"its encoding is LATIN1.*createdb -.* -E UTF8 -T t"):
         open_store(url, create=create)
 
 

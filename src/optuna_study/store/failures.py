@@ -38,8 +38,25 @@ _SQLITE_PASSING = {
 # Lost connections, a server that starts or stops, that has no connection or no memory to give.
 _UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
 _NO_RIGHT = "42501"
-# What a server says that runs and lets nobody in for now; connecting gives no SQLSTATE.
-_PASSING = re.compile("starting up|shutting down|recovery mode|too many|are reserved|terminating")
+# What a server, or PgBouncer before it, says when it does not let us in, with no SQLSTATE.
+# The first that fits: libpq tries with and without encryption, and tells of both.
+_ADVICE = {
+    r"authentication failed|role .+ does not exist|no such (database|user)": (
+        "check user, password and database"
+    ),
+    r"unsupported startup parameter": (
+        "name it in ignore_startup_parameters of the server's pgbouncer.ini"
+    ),
+    r"starting up|shutting down|recovery mode|too many|are reserved|terminating"
+    r"|not yet accepting connections|canceling authentication due to timeout"
+    r"|server login has been failing|server_login_retry|query_wait_timeout"
+    r"|no more connections allowed": "try again",
+    r"^(?!.*(SSL encryption|\[local\])).*no pg_hba\.conf entry.*no encryption": (
+        "it needs a line in the server's pg_hba.conf, or sslmode=require in the URL"
+    ),
+    r"no pg_hba\.conf entry": "it needs a line in the server's pg_hba.conf",
+    r"FATAL": "see what the server says",
+}
 # A serialization failure, a deadlock, a lock not to be had: another transaction was in the way.
 _IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
 
@@ -93,18 +110,29 @@ def translation(url: str, error: BaseException) -> OptunaStudyError:
     return StoreError(f"{masked(url)}: {text}")
 
 
+def createdb(url: str, *arguments: str) -> str:
+    """The command that makes a database on the server of `url`, as its user, for a shell."""
+    place = parse(url)
+    command = ["createdb"]
+    if isinstance(place, PostgreSQL):
+        _, options = place.url.get_dialect()().create_connect_args(place.url)
+        for flag, name in (("-h", "host"), ("-p", "port"), ("-U", "user")):
+            if options.get(name):
+                command += [flag, str(options[name])]
+    return shlex.join([*command, *arguments])
+
+
 def _advice(url: str, text: str) -> str:
     """What to do about a PostgreSQL server that does not let us in; one that says why runs."""
-    if "FATAL" not in text:
-        return "is the server running?"
-    missing = re.search(r'database "(.+)" does not exist', text)
+    missing = re.search(r'database "(.+?)" does not exist', text)
     if missing:
-        return f"check its name, or make it with `createdb {shlex.quote(missing[1])}`"
-    if "permission denied" in text:
+        return f"check its name, or make it with `{createdb(url, missing[1])}`"
+    if "permission denied for" in text:
         return _right(url, text)
-    if _PASSING.search(text):
-        return "try again"
-    return "check user, password and database"
+    for said, advice in _ADVICE.items():
+        if re.search(said, text):
+            return advice
+    return "is the server running?"
 
 
 def _right(url: str, text: str) -> str:
@@ -114,15 +142,25 @@ def _right(url: str, text: str) -> str:
     user = f'"{name}"' if name else "its user"
     denied = re.search(r"permission denied for (\w+) (\S+)", text)
     kind, what = (denied[1], denied[2]) if denied else ("", "")
+    schema = _schema(place) if isinstance(place, PostgreSQL) else "its schema"
     grants = {
         "database": f"CONNECT ON DATABASE {what}",
         "schema": f"USAGE, CREATE ON SCHEMA {what}",
-        "sequence": "USAGE ON ALL SEQUENCES IN SCHEMA public",
-        "table": "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
+        "sequence": f"USAGE ON ALL SEQUENCES IN SCHEMA {schema}",
+        "table": f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}",
     }
     if kind not in grants:
         return f"let the owner do this, or give {user} the right to"
     return f"let the owner run: GRANT {grants[kind]} TO {user}"
+
+
+def _schema(place: PostgreSQL) -> str:
+    """The schema of the store's tables, where the URL leaves no doubt which it is."""
+    options = str(place.url.query.get("options", ""))
+    if "search_path" not in options:
+        return "public"
+    only = re.search(r"search_path=(\w+)(?!\S)", options)
+    return only[1] if only else "its schema"
 
 
 def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:

@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
 from optuna_study.store.clock import LeaseClock, Times, server_times
-from optuna_study.store.failures import translated
+from optuna_study.store.failures import createdb, translated
 from optuna_study.store.outage import Outage
 from optuna_study.store.schema import (
     OLDER_REVISIONS,
@@ -314,9 +314,10 @@ def _prepare_postgresql(connection: Any, store: Store) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in _ENCODINGS:
         connection.close()
+        command = createdb(store.url, "-E", "UTF8", "-T", "template0", "NAME")
         raise StoreError(
             f"{store.masked_url}: its encoding is {encoding}, which does not hold every text; "
-            "make a database with `createdb -E UTF8 -T template0 NAME`, and give that instead"
+            f"make a database with `{command}`, and give that instead"
         )
     with connection.cursor() as cursor:
         cursor.execute(_LIMIT, (str(STATEMENT_SECONDS * 1000),))
