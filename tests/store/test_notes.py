@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -12,7 +12,7 @@ from optuna_dashboard import _note, get_note, save_note
 from optuna_study.errors import NotFoundError
 from optuna_study.store import notes, queue
 from optuna_study.store.deletion import delete_study
-from optuna_study.store.notes import keep_note
+from optuna_study.store.notes import adopt, keep_note
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim
 
@@ -56,6 +56,42 @@ def test_what_a_person_wrote_stays_until_they_empty_it(
     save_note(seen, "")
     assert keep_note(store, study, SHORT)
     assert get_note(seen) == SHORT
+
+
+def test_a_note_from_before_hashes_were_kept_is_ours(
+    store: Store, make_study: Callable[..., Any], plain: Callable[[str], optuna.Study]
+) -> None:
+    study, other = make_study(store), make_study(store, name="other")
+    seen = plain(study.name)
+    save_note(seen, LONG)
+    with store.write() as connection:
+        adopt(connection)
+    assert keep_note(store, study, SHORT)
+    assert keep_note(store, other, SHORT)
+    assert get_note(seen) == SHORT
+
+
+def test_a_person_who_saves_while_a_note_is_looked_at_is_not_overwritten(
+    store: Store,
+    make_study: Callable[..., Any],
+    plain: Callable[[str], optuna.Study],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study(store)
+    keep_note(store, study, SHORT)
+    seen, saving = plain(study.name), ThreadPoolExecutor(1)
+    read = notes._read
+
+    def look(*arguments: Any) -> dict[str, Any]:
+        found = read(*arguments)
+        saved = saving.submit(save_note, seen, THEIRS)
+        wait([saved], timeout=0.5)  # where it has to wait for us, it does
+        return found
+
+    monkeypatch.setattr(notes, "_read", look)
+    keep_note(store, study, "## 6 of 10 trials have ended")
+    saving.shutdown()
+    assert get_note(seen) == THEIRS
 
 
 def test_a_text_begun_before_we_renewed_ours_can_be_saved(

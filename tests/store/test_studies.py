@@ -151,6 +151,19 @@ def test_budget_and_state_change_freely(store: Store, make_study: Any) -> None:
     assert (changed.budget, changed.state) == (42, StudyState.PAUSED)
 
 
+def test_only_going_on_after_a_stop_forgives_trials_without_improvement(
+    store: Store, make_study: Any, clock: Any
+) -> None:
+    study = make_study(store)
+    since = []
+    for state in (StudyState.PAUSED, StudyState.STOPPING, StudyState.PAUSED):
+        clock.now += 10
+        studies.set_state(store, study, state)
+        studies.set_state(store, study, StudyState.ACTIVE)
+        since.append(studies.load_study(store, study.name).going_since)
+    assert since == [None, clock.now - 10, clock.now - 10]
+
+
 def test_importances_are_kept_with_their_age(store: Store, make_study: Any, clock: Any) -> None:
     study = make_study(store)
     clock.now += 100

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import FolderError, NotFoundError, UsageError
+from optuna_study.errors import DiskFullError, FolderError, NotFoundError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.store import copying, queue, reads
 from optuna_study.store.open import open_store
 from optuna_study.store.records import Claim, NoTrialReason, TrialState
 from optuna_study.store.studies import load_study
+from optuna_study.workers import copy
 from optuna_study.workers.copy import CopyRequest, copy_study
 from optuna_study.workers.launch import LaunchRequest, prepare
 from optuna_study.workers.worker import Leaving, work
@@ -219,6 +220,26 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
     assert _files(Workspace(to)) == set()
     with closing(open_store(f"sqlite:///{to}/studies.db")) as store:
         assert reads.list_studies(store) == []
+
+
+def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
+    finished: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = copy._remove_files
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        remove(*arguments)
+
+    def fail(*_: object) -> int:
+        raise DiskFullError("no space left")
+
+    monkeypatch.setattr(copy, "_copy_artifacts", fail)
+    monkeypatch.setattr(copy, "_remove_files", interrupted)
+    to = Workspace(tmp_path / "there")
+    with pytest.raises(DiskFullError):
+        copy_study(_request(finished, to_workspace=to))
+    assert _files(to) == set()
 
 
 def test_an_artifact_that_leads_out_of_the_workspace_is_refused(

@@ -130,7 +130,7 @@ class SearchSettings:
     )
     stop_without_improvement: int | None = setting(
         None,
-        "Ended trials without a new best that stop the study; going on counts anew.",
+        "Ended trials without a new best that stop the study; going on after a stop counts anew.",
         low=1,
         high=10**6,
     )

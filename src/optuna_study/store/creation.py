@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateColumn
 
 from optuna_study.errors import StoreError
 from optuna_study.paths import writing
+from optuna_study.store import notes
 from optuna_study.store.failures import translated
 from optuna_study.store.open import (
     BUSY_SECONDS,
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _CREATION_LOCK = 0x6F707475_6E610001  # any number that others are unlikely to lock
 _ASK_AGAIN_SECONDS = 0.1  # a store is made in half a second
+HASHED_NOTES = 4  # the version of our tables from which on notes of ours are told from people's
 
 
 def ensure(store: Store) -> None:
@@ -94,6 +96,8 @@ def _upgrade(store: Store, version: int) -> None:
             for column in ADDED[step]:
                 added = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {added}")
+        if version < HASHED_NOTES:
+            notes.adopt(connection)
         for index in _indexes():
             index.drop(connection, checkfirst=True)
             index.create(connection)

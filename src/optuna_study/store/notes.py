@@ -14,7 +14,7 @@ from sqlalchemy import or_, select
 
 from optuna_study.store.fence import lock_study
 from optuna_study.store.rows import upsert
-from optuna_study.store.schema import study_system_attributes
+from optuna_study.store.schema import UUID_KEY, study_system_attributes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,9 +41,8 @@ def keep_note(store: Store, study: StudyRecord, text: str, trial_id: int | None 
     version, part = f"{about}note_ver", f"{about}note_str:"
     with store.write() as connection:
         lock_study(connection, study)  # two workers at once would mix their texts and hashes
-        found = _read(connection, study, version, part)
-        parts = [key for key in found if key.startswith(part)]
-        parts.sort(key=lambda key: int(key.removeprefix(part)))
+        found = _read(connection, study.study_id, version, part)
+        parts = _parts(found, part)
         stands = "".join(found[key] for key in parts)
         if stands and _hash(stands) != found.get(OURS_KEY):
             return False
@@ -64,12 +63,30 @@ def keep_note(store: Store, study: StudyRecord, text: str, trial_id: int | None 
     return True
 
 
-def _read(connection: Connection, study: StudyRecord, version: str, part: str) -> dict[str, Any]:
+def adopt(connection: Connection) -> None:
+    """Take the note that each study of ours has for our own, as it was before hashes were kept."""
+    attribute, part = study_system_attributes, "dashboard:note_str:"
+    query = select(attribute.c.study_id).where(attribute.c.key == UUID_KEY)
+    for study_id in connection.execute(query).scalars().all():
+        found = _read(connection, study_id, OURS_KEY, part)
+        stands = "".join(found[key] for key in _parts(found, part))
+        row = {"study_id": study_id, "key": OURS_KEY, "value_json": json.dumps(_hash(stands))}
+        upsert(connection, attribute, ("study_id", "key"), [row])
+
+
+def _read(connection: Connection, study_id: int, version: str, part: str) -> dict[str, Any]:
+    """A note's attributes; on PostgreSQL the dashboard waits to write them meanwhile."""
     key, value = study_system_attributes.c.key, study_system_attributes.c.value_json
-    is_its = study_system_attributes.c.study_id == study.study_id
+    is_its = study_system_attributes.c.study_id == study_id
     is_of_note = or_(key.in_((version, OURS_KEY)), key.startswith(part, autoescape=True))
-    rows = connection.execute(select(key, value).where(is_its, is_of_note))
+    rows = connection.execute(select(key, value).where(is_its, is_of_note).with_for_update())
     return {name: json.loads(stored) for name, stored in rows}
+
+
+def _parts(found: dict[str, Any], part: str) -> list[str]:
+    """The keys of a note's parts, in order."""
+    parts = [key for key in found if key.startswith(part)]
+    return sorted(parts, key=lambda key: int(key.removeprefix(part)))
 
 
 def _hash(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import case, func, insert, select, text, update
 
 from optuna_study.definition.names import bare_name
 from optuna_study.errors import (
@@ -40,7 +40,7 @@ from optuna_study.store.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection, FromClause, Row
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row
 
     from optuna_study.store.open import Store
     from optuna_study.store.records import PlannedTrial
@@ -310,14 +310,15 @@ def set_priority(store: Store, study: StudyRecord, priority: int) -> None:
 def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
     """Tell the study's workers to go on, pause or stop.
 
-    Going on forgives failures in a row, and trials that ended without improvement.
+    Going on forgives failures in a row; after a stop, also trials that ended without improvement.
 
     Raises:
         NotFoundError: the study is gone.
     """
     if state is StudyState.ACTIVE:
         forgiven = {"state": state.value, "failures_in_a_row": 0}
-        _change(store, study, forgiven, stamp="going_since")
+        was_stopped = own_studies.c.state == StudyState.STOPPING.value
+        _change(store, study, forgiven, stamp="going_since", where=was_stopped)
     else:
         _change(store, study, {"state": state.value})
 
@@ -351,10 +352,18 @@ def save_importances(
 
 
 def _change(
-    store: Store, study: StudyRecord, values: dict[str, Any], stamp: str | None = None
+    store: Store,
+    study: StudyRecord,
+    values: dict[str, Any],
+    *,
+    stamp: str | None = None,
+    where: ColumnElement[bool] | None = None,
 ) -> None:
+    """Set columns of a study; `stamp` to the time, if need be only where something is so."""
     with store.write(durable=True) as connection:
-        stamped = {stamp: store.now(connection)} if stamp else {}
+        stamped: dict[str, Any] = {stamp: store.now(connection)} if stamp else {}
+        if stamp is not None and where is not None:
+            stamped[stamp] = case((where, stamped[stamp]), else_=own_studies.c[stamp])
         changed = connection.execute(
             update(own_studies).where(own_studies.c.uuid == study.uuid).values(**values, **stamped)
         ).rowcount

@@ -103,6 +103,7 @@ def _copy(
             go_on()  # who is broken off while committing does not know whether the rows are there
             rows = copying.copy_rows(source, study, target, new)
         except BaseException:
+            go_on()
             _remove_files(request.to_workspace, new, artifacts)
             raise
         # Those of trials that ended in between.
