@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
+
+from optuna_study.training.build import build_model
+from optuna_study.training.config import ModelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +78,32 @@ def test_pretrained_weights_are_read(cli: Callable[..., Any], where: str) -> Non
         "Error: junk.pth: damaged, or more than weights, such as a whole model; save the model's "
         "state_dict() with torch.save\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "channels", "code"),
+    [
+        ("name = 'digits'", 1, 0),
+        ("name = 'digits'", 3, 2),
+        ("name = 'mnist'", 1, 0),
+        ("name = 'rendered'", 1, 2),
+        ("name = 'folder'\nfolder = 'scans'", 1, 0),
+        ("name = 'folder'\nfolder = 'scans'", 3, 0),
+        ("name = 'folder'\nfolder = 'scans'", 2, 2),
+    ],
+)
+def test_pretrained_weights_are_of_as_many_channels_as_the_pictures(
+    cli: Callable[..., Any], data: str, channels: int, code: int
+) -> None:
+    model = build_model(ModelSettings(width=0.1), channels=channels, image_size=64, classes=10)
+    torch.save(model.state_dict(), "weights.pth")
+    Path("tuned.toml").write_text(
+        f"[data]\n{data}\nimage_size = 64\n[model]\nwidth = 0.1\npretrained = 'weights.pth'\n"
+        "[space]\nlr = {low = 0.001, high = 0.1}\n"
+    )
+    result = cli("validate", "tuned.toml")
+    assert result.code == code, result.err
+    assert result.err.startswith("Error: weights.pth: ") if code else result.err == ""
 
 
 def test_an_unknown_study_is_not_found(cli: Callable[..., Any]) -> None:

@@ -18,7 +18,7 @@ from optuna_study.training.config import DataSettings
 from optuna_study.training.datasets import rendered
 from optuna_study.training.overview import data_sets, data_sets_text, overview, overview_text
 from optuna_study.training.pictures import resized
-from optuna_study.training.sources import open_pictures, title
+from optuna_study.training.sources import open_pictures, possible_channels, title
 
 PICTURES = Path(
     os.environ.get("OPTUNA_STUDY_TEST_PICTURES")
@@ -63,6 +63,13 @@ def test_the_data_sets_are_those_with_a_file() -> None:
     assert set(dataset_names()) >= {"digits", "flower", "folder", "pokemon", "rendered"}
     for name in dataset_names():
         assert title(name)
+        assert possible_channels(name)
+
+
+@pytest.mark.parametrize("name", ["digits", "rendered", "spiral"])
+def test_channels_are_known_before_pictures_are_read(workspace: Workspace, name: str) -> None:
+    pictures = open_pictures(DataSettings(name=name, image_size=16), None, workspace)
+    assert possible_channels(name) == (pictures.images.shape[-1],)
 
 
 def test_rendered_pictures_are_the_same_on_every_machine() -> None:

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 from optuna_study.definition.model import PROFILES
 from optuna_study.definition.resolve import baseline_config, resolve
+from optuna_study.errors import UsageError
 from optuna_study.training.catalogue import NOT_PRETRAINED
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import StudyFile
+    from optuna_study.training.config import ModelSettings
 
-COLOURS = 3
 CLASSES = 10  # any number: the layer that answers need not fit
 
 
 def check_weights(file: StudyFile) -> None:
     """Show that the pretrained weights which a study file names fit its models, of either profile.
 
-    Pictures are taken for coloured ones; a launch looks at those that there are.
+    No picture is read: where they may be grey or coloured, either will do; a launch looks at them.
 
     Raises:
         UsageError: the weights are not there, or of another architecture.
@@ -33,7 +34,23 @@ def check_weights(file: StudyFile) -> None:
     ]
     if not configs:
         return
+    from optuna_study.training.sources import possible_channels
+
+    for model, data in dict.fromkeys((each.model, each.data) for each in configs):
+        name = data.name if file.folder is None else "folder"
+        _check(model, data.image_size, possible_channels(name))
+
+
+def _check(model: ModelSettings, image_size: int, channels: tuple[int, ...]) -> None:
+    """Hold weights against a model, whatever number of channels they fit."""
     from optuna_study.training.build import check_model
 
-    for model, size in dict.fromkeys((each.model, each.data.image_size) for each in configs):
-        check_model(model, channels=COLOURS, image_size=size, classes=CLASSES)
+    refusals = []
+    for count in channels:
+        try:
+            check_model(model, channels=count, image_size=image_size, classes=CLASSES)
+        except UsageError as refusal:
+            refusals.append(refusal)
+        else:
+            return
+    raise refusals[-1]

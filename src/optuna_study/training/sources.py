@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.training.config import DataSettings
 
+OWN_CHANNELS = (1, 2, 3, 4)
+"""What pictures of somebody's own function are taken to have at most, until they are read."""
+
 
 def cache_size(image_size: int) -> int:
     """The side at which pictures are kept for a model's `image_size`, as 256 is for 227.
@@ -95,6 +98,18 @@ def title(name: str) -> str:
         DataError: no such data set.
     """
     return str(resolve(_reference(name, "TITLE")))
+
+
+def possible_channels(name: str) -> tuple[int, ...]:
+    """The numbers of channels that pictures of a data set may have, told without reading them.
+
+    Raises:
+        DataError: no such data set.
+    """
+    if is_reference(name):
+        return OWN_CHANNELS
+    channels: tuple[int, ...] = resolve(_reference(name, "CHANNELS"))
+    return channels
 
 
 def _reference(name: str, attribute: str = "load") -> str:

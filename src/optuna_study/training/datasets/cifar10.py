@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optuna_study.training.pictures import Pictures, Request
 
 TITLE = "photographs of ten kinds of things, colour, 32 x 32, from cifar10.npz"
+CHANNELS = (3,)
 STAND_IN = "rendered"
 NAMES = (
     "airplane",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TITLE = "1,797 handwritten digits of scikit-learn, grey, 8 x 8"
+CHANNELS = (1,)
 CLASSES = tuple("0123456789")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optuna_study.training.pictures import Pictures, Request
 
 TITLE = "3,483 photographs of daisies, dandelions, roses, sunflowers and tulips"
+CHANNELS = (1, 3)
 STAND_IN = "rendered"
 
 

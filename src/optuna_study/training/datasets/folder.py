@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optuna_study.training.pictures import Pictures, Request
 
 TITLE = "pictures of one's own, a folder a class, given with --data or in the study file"
+CHANNELS = (1, 3)
 
 
 def load(request: Request) -> Pictures:

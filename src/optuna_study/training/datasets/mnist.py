@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optuna_study.training.pictures import Pictures, Request
 
 TITLE = "70,000 handwritten digits, grey, 28 x 28, from mnist.npz"
+CHANNELS = (1,)
 STAND_IN = "digits"
 NAMES = tuple("0123456789")
 

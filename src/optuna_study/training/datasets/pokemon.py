@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optuna_study.training.pictures import Pictures, Request
 
 TITLE = "1,167 pictures of bulbasaur, charmander, mewtwo, pikachu and squirtle from the web"
+CHANNELS = (1, 3)
 STAND_IN = "rendered"
 
 

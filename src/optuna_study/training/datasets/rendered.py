@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Point: TypeAlias = tuple[float, float]
 
 TITLE = "1,000 creature heads of five kinds, drawn by this program"
+CHANNELS = (3,)
 CLASSES = ("bear", "cat", "chick", "rabbit", "ram")
 SIDE = 96
 PER_CLASS = 200

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TITLE = "3,000 computed points on three interleaved spirals, x and y as two channels of a pixel"
+CHANNELS = (2,)
 CLASSES = ("first", "second", "third")
 PER_CLASS = 1000
 NOISE = 0.2
