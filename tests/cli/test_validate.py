@@ -63,14 +63,20 @@ def test_one_problem_is_one_line(cli: Callable[..., Any], text: str, message: st
     assert (result.code, result.out, result.err) == (2, "", message)
 
 
-@pytest.mark.parametrize("where", ["[model]", "[profile.cpu.model]", "[[baselines]]"])
-def test_pretrained_weights_are_read(cli: Callable[..., Any], where: str) -> None:
+@pytest.mark.parametrize(
+    "naming",
+    [
+        "[model]\npretrained = 'junk.pth'",
+        "[profile.cpu.model]\npretrained = 'junk.pth'",
+        "[[baselines]]\nname = 'tuned'\nsettings = {pretrained = 'junk.pth'}",
+        "[space.pretrained]\nchoices = ['none', 'junk.pth']",
+    ],
+)
+def test_pretrained_weights_are_read(cli: Callable[..., Any], naming: str) -> None:
     Path("junk.pth").write_bytes(b"e")
-    weights = "pretrained = 'junk.pth'"
-    named = f"name = 'tuned'\nsettings = {{{weights}}}" if "baselines" in where else weights
     Path("tuned.toml").write_text(
         "data = {name = 'rendered', image_size = 128}\n"
-        f"{where}\n{named}\n[space]\nlr = {{low = 0.001, high = 0.1}}\n"
+        f"[space]\nlr = {{low = 0.001, high = 0.1}}\n{naming}\n"
     )
     result = cli("validate", "tuned.toml")
     assert (result.code, result.out) == (2, "")

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from optuna_study.definition.read import parse_study_file
-from optuna_study.definition.resolve import baseline_config, baseline_parameters, resolve
+from optuna_study.definition.resolve import (
+    baseline_config,
+    baseline_parameters,
+    pretrained_configs,
+    resolve,
+)
 from optuna_study.errors import StudyFileError, UsageError
 from optuna_study.space.build import build
 from optuna_study.space.dimensions import Choice
@@ -18,6 +23,29 @@ if TYPE_CHECKING:
 
 def _baseline(definition: Definition, name: str) -> Baseline:
     return next(each for each in definition.baselines if each.name == name)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "pretrained = {choices = ['imagenet', 'own.pth'], when = {variant = ['torchvision']}}\n"
+        "variant = ['default', 'torchvision']",
+        "pretrained = ['imagenet', 'own.pth']\n"
+        "[space.variant]\nchoices = ['torchvision']\n"
+        "when = {pretrained = ['imagenet', 'own.pth']}",
+    ],
+)
+def test_searched_weights_come_with_the_settings_they_are_tied_to(space: str) -> None:
+    file = parse_study_file(f"model = {{width = 0.5}}\n[space]\n{space}\n", "tuned")
+    definition = resolve(file, "full")
+    assert pretrained_configs(definition) == [
+        with_settings(definition.config, {"variant": "torchvision", "pretrained": weights})
+        for weights in ("imagenet", "own.pth")
+    ]
+
+
+def test_without_searched_weights_there_are_none_to_look_at(small_file: StudyFile) -> None:
+    assert pretrained_configs(resolve(small_file, "full")) == []
 
 
 def test_the_full_profile_is_the_file(small_file: StudyFile) -> None:

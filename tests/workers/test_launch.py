@@ -238,6 +238,12 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] =
         DataError,
         r"test_launch\.py: damaged, or more than weights",
     ),
+    "searched weights": (
+        {},
+        ("[space]", '[space]\npretrained = ["none", "/nope.pth"]'),
+        UsageError,
+        "pretrained '/nope.pth': no such file",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.definition.model import PROFILES
-from optuna_study.definition.resolve import baseline_config, resolve
+from optuna_study.definition.resolve import baseline_config, pretrained_configs, resolve
 from optuna_study.errors import UsageError
 from optuna_study.training.catalogue import NOT_PRETRAINED
 
@@ -29,7 +29,11 @@ def check_weights(file: StudyFile) -> None:
     configs = [
         config
         for each in definitions
-        for config in (each.config, *(baseline_config(each, b) for b in each.baselines))
+        for config in (
+            each.config,
+            *(baseline_config(each, baseline) for baseline in each.baselines),
+            *pretrained_configs(each),
+        )
         if config.model.pretrained != NOT_PRETRAINED
     ]
     if not configs:

@@ -13,7 +13,13 @@ from optuna_study.definition.values import Problems, variants
 from optuna_study.errors import OutsideSpaceError, StudyFileError, did_you_mean
 from optuna_study.space.dimensions import Breakpoints, Choice
 from optuna_study.space.space import Space, in_circle
-from optuna_study.training.config import SECTION_OF, SECTIONS, TrainConfig, with_settings
+from optuna_study.training.config import (
+    SECTION_OF,
+    SECTIONS,
+    TrainConfig,
+    get_setting,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import SearchSettings, StudyFile
@@ -28,6 +34,7 @@ __all__ = [
     "definition_hash",
     "diff",
     "from_json",
+    "pretrained_configs",
     "resolve",
     "to_json",
     "variant_name",
@@ -107,6 +114,30 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
 def baseline_config(definition: Definition, baseline: Baseline) -> TrainConfig:
     """The configuration that a baseline stands for."""
     return with_settings(definition.config, baseline.settings)
+
+
+def pretrained_configs(definition: Definition) -> list[TrainConfig]:
+    """The base configuration with each choice of pretrained weights that the space holds.
+
+    Settings that a choice depends on, or that depend on it, keep the base value where they may.
+    """
+    base = definition.config
+    searched = [each for each in definition.space.dimensions if isinstance(each, Choice)]
+    found = []
+    for dimension in (each for each in searched if each.setting == "pretrained"):
+        for choice in dimension.choices:
+            tied = {
+                each.setting: each.choices
+                for each in searched
+                if choice in each.when.get(dimension.setting, ())
+            }
+            changes: dict[str, Setting] = {
+                name: values[0]
+                for name, values in {**dimension.when, **tied}.items()
+                if get_setting(base, name) not in values
+            }
+            found.append(with_settings(base, {**changes, dimension.setting: choice}))
+    return found
 
 
 def baseline_parameters(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from optuna_study.definition.resolve import baseline_config
+from optuna_study.definition.resolve import baseline_config, pretrained_configs
 from optuna_study.errors import OptunaStudyError, in_one_line
 from optuna_study.report.curves import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.space.dimensions import Choice
@@ -70,7 +70,8 @@ def prove(
 ) -> Proven:
     """Read and split the data; build the baselines' models without memory for their weights.
 
-    Also one for each activation of somebody's own that is searched.
+    Also one for each activation of somebody's own, and for all pretrained weights, that are
+    searched.
     """
     config = definition.config
     pictures = open_pictures(config.data, folder, workspace)
@@ -78,8 +79,8 @@ def prove(
     training = pictures.labels[sides.train]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.planned)]
-    searched = own_activations(definition)
-    for model in dict.fromkeys([*(one.model for one in configs), *searched]):
+    built = [*configs, *pretrained_configs(definition)]
+    for model in dict.fromkeys([*(one.model for one in built), *own_activations(definition)]):
         check_model(
             model,
             channels=pictures.images.shape[-1],
