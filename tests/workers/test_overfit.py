@@ -72,6 +72,13 @@ def smoothed(run, epoch):
     right = float((logits.argmax(1) == labels).float().mean())
     return {"train_loss": float(loss.detach()), "train_accuracy": right}
 
+def shifted_after_a_rest(run, epoch):
+    # A loss of unknown zero that rests for longer than STALLED steps before it falls.
+    if epoch <= 250:
+        return {"train_loss": 12.3, "train_accuracy": 0.1}
+    told = smoothed(run, epoch)
+    return told | {"train_loss": told["train_loss"] + 10}
+
 def wrong_shape(settings, *, channels, image_size, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, classes))
 """
@@ -175,6 +182,15 @@ def test_an_own_objective_is_judged_by_accuracy_alone(
     )
     blind = study("name = 'wired:blind'", "objective = 'wired:smoothed'")
     assert not check_wiring(blind, workspace, device="cpu", steps=40).sound
+
+
+def test_an_own_objective_is_not_left_early_for_what_its_loss_is(
+    study: Callable[..., str], workspace: Workspace
+) -> None:
+    path = study("name = 'wired:seeing'", "objective = 'wired:shifted_after_a_rest'")
+    found = check_wiring(path, workspace, device="cpu")
+    assert found.sound, found.sentence
+    assert "of Adam at 0.001; by accuracy alone" in found.sentence
 
 
 def test_a_model_that_ignores_its_input_is_not(

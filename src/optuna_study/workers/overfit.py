@@ -3,7 +3,8 @@
 Data, labels, model and loss are the study's own. What keeps a sound model from learning by heart
 is left out (dropout, augmentation, weight decay, learning-rate changes), and Adam takes the place
 of the optimizer: its rate is to be searched, here it would only blur the answer. Of an own
-objective nobody knows how low its loss can get: there accuracy alone tells.
+objective nobody knows how low its loss can get: there accuracy alone tells, and no rate is left
+early.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from optuna_study.workers import machine
 from optuna_study.workers.launch import choose_data, choose_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from optuna_study.paths import Workspace
@@ -174,7 +175,8 @@ def _attempt(
                 () if result.divergence is None else (result.divergence.message.rstrip("."),),
             )
             losses.append(reached.loss)
-            stalled = losses[-1] > 0.9 * losses[-STALLED - 1] if len(losses) > STALLED else False
+            # Shares of a loss mean something only where its zero is known.
+            stalled = chance is not None and _stalled(losses)
             if reached.learned or stalled or time.monotonic() > deadline:
                 break
         return dataclasses.replace(reached, problems=(*reached.problems, *_problems(run, before)))
@@ -186,6 +188,10 @@ def _attempt(
         # A model of one's own may raise anything: that is an answer, too.
         said = f"the model '{config.model.name}' raised {in_one_line(error)}"
         return dataclasses.replace(reached, problems=(said,))
+
+
+def _stalled(losses: Sequence[float]) -> bool:
+    return len(losses) > STALLED and losses[-1] > 0.9 * losses[-STALLED - 1]
 
 
 def _problems(run: loop.Run, before: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
