@@ -195,6 +195,13 @@ class TestOwnObjective:
         assert feed(seen, [loss] * 12, 0.2)[0].kind is DivergenceKind.DEAD
         assert feed(Watch(Limits(FIVE, 12, 93, own_objective=True)), [loss] * 12, 0.5) == []
 
+    def test_its_loss_is_not_compared_with_that_of_guessing(self) -> None:
+        found = feed(Watch(Limits(FIVE, 12, 93, own_objective=True)), [-57.0] * 12, 0.2)
+        assert found[0].message == (
+            "At chance level for 6 epochs: training loss -57.0000 and accuracy 20.0%, validation "
+            "20.0% in epoch 6, where guessing gives 20.0%."
+        )
+
     def test_swings_are_not_told(self) -> None:
         losses = [20.0, *[24.0, 22.0] * 8]
         assert feed(watch(), losses, 0.5)[0].kind is DivergenceKind.OSCILLATING

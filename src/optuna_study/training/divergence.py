@@ -187,11 +187,13 @@ class Watch:
         if self.epochs_at_chance < self.limits.patience(learned=self.learned):
             return None
         history = ", after it had learned something" if self.learned else ""
+        # An own objective's loss is of another scale than guessing's.
+        level = "" if self.limits.own_objective else f"{guessing.loss:.4f} and "
         message = (
             f"At chance level for {self.epochs_at_chance} epochs{history}: training loss "
             f"{train.loss:.4f} and accuracy {train.accuracy:.1%}, validation "
             f"{validation.accuracy:.1%} in epoch {epoch}, where guessing gives "
-            f"{guessing.loss:.4f} and {guessing.accuracy:.1%}."
+            f"{level}{guessing.accuracy:.1%}."
         )
         return Divergence(DivergenceKind.DEAD, message, epoch, step)
 
