@@ -238,6 +238,23 @@ def test_the_command_says_it_and_ends_with_1_for_a_broken_model(
     assert "is valid" in captured.out
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("detached", "no gradient reaches"), ("blind_when_judged", "same whatever the picture")],
+)
+def test_it_ends_with_1_as_its_help_says_though_the_model_learned(
+    study: Callable[..., str], tmp_path: Path, capfd: Any, name: str, why: str
+) -> None:
+    path = study(f"name = 'wired:{name}'")
+    arguments = [path, "--overfit", "--device", "cpu", "--artifacts", str(tmp_path / "storage")]
+    assert run(["validate", *arguments]) == 1
+    said = capfd.readouterr().err
+    assert "were learned by heart" in said
+    assert why in said
+    assert run(["validate", "--help"]) == 0
+    assert why in " ".join(capfd.readouterr().out.split())
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., str]:
     """A folder of ten pictures in two classes, each picture of one shade; its path."""

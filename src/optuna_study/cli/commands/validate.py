@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> None:
     """Tell every problem of a study file at once, without training.
 
-    Pretrained weights that it names are read and held against its models.
+    Pretrained weights that it names or searches are read and held against its models.
 
     With --overfit the base model must then learn a handful of pictures by heart, within minutes:
-    one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1. Only
-    this reads --data, --profile and --device, which mean what they mean to launch.
+    one that cannot is wired wrongly (data, labels, model or loss), and the exit code is 1. So it
+    is where the model learns, yet no gradient reaches one of its weights that is to learn, or its
+    answers in evaluation are the same whatever the picture. Only this reads --data, --profile and
+    --device, which mean what they mean to launch.
     """
     from optuna_study.cli.weights import check_weights
     from optuna_study.definition.outline import outline
