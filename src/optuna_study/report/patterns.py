@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from optuna_study.store.records import EpochRecord
 
-
 AT_CHANCE = 0.98
 """A loss above this share of guessing's has not left it."""
 
@@ -108,6 +107,11 @@ class Curve:
         """Whether the run had all its epochs."""
         return len(self.epochs) >= self.expected.epochs
 
+    @property
+    def chance_epochs(self) -> int:
+        """How many epochs are at chance level."""
+        return sum(map(self.at_chance, self.epochs))
+
     def at_chance(self, epoch: EpochRecord) -> bool:
         """Whether an epoch's figures could come from guessing."""
         loss = math.inf if self.expected.own_objective else epoch.train_loss
@@ -129,15 +133,12 @@ class Curve:
         Dropout, augmentation and mixed pictures make training accuracies low, or tell nothing.
         """
         accuracies = (epoch.train_accuracy, epoch.validation_accuracy)
-        right = max((each for each in accuracies if math.isfinite(each)), default=0.0)
-        return (1 - right) / (1 - self.expected.guessing.accuracy)
+        return self._left(max((each for each in accuracies if math.isfinite(each)), default=0.0))
 
     def _validated(self, epoch: EpochRecord) -> bool:
         """Whether validation accuracy is above guessing's, by more than its pictures' luck."""
-        left = (1 - epoch.validation_accuracy) / (1 - self.expected.guessing.accuracy)
-        return left < HARDLY_LEARNED
+        return self._left(epoch.validation_accuracy) < HARDLY_LEARNED
 
-    @property
-    def chance_epochs(self) -> int:
-        """How many epochs are at chance level."""
-        return sum(map(self.at_chance, self.epochs))
+    def _left(self, accuracy: float) -> float:
+        """What is left of guessing's errors at an accuracy."""
+        return (1 - accuracy) / (1 - self.expected.guessing.accuracy)

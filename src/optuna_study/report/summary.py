@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from optuna_study.report import words
 from optuna_study.store.records import EndKind, TrialState
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ def held_up(study: StudyRecord, counts: Counts) -> str | None:
     taken = counts.ended < study.budget <= counts.ended + counts.running
     if not taken or counts.plain_running < counts.running:
         return None
-    trials = f"{counts.running} trial{'' if counts.running == 1 else 's'}"
-    name = shlex.quote(study.name)
+    trials, name = words.count(counts.running, "trial"), shlex.quote(study.name)
     return f"waits for {trials} of plain Optuna, see `optuna-study doctor {name}`"
 
 
