@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from optuna_study.config.settings import ModelSettings
 from optuna_study.definition.read import read_study_file
-from optuna_study.report.comparison import TEST, Verdict, verdict_of
-from optuna_study.report.comparison_page import (
+from optuna_study.report.comparison.compare import TEST, Verdict, verdict_of
+from optuna_study.report.comparison.page import (
     chance,
     claim_columns,
     columns,
@@ -34,17 +35,17 @@ from optuna_study.report.comparison_page import (
     verdict_sentence,
     verdict_words,
 )
-from optuna_study.report.contrast import Spread, contrast
-from optuna_study.report.curves import SIDE_COUNTS, read_study
-from optuna_study.store.open import open_store
-from optuna_study.store.studies import find_study, study_names
-from optuna_study.training.build import build_model
-from optuna_study.training.config import ModelSettings
+from optuna_study.report.comparison.welch import Spread, contrast
+from optuna_study.report.curves.read import read_study
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.schema import SIDE_COUNTS
+from optuna_study.store.studies.studies import find_study, study_names
+from optuna_study.training.build_model import build_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from optuna_study.report.comparison import Comparison
+    from optuna_study.report.comparison.compare import Comparison
     from optuna_study.store.records import StudyRecord
 
 PAGE = Path(__file__).with_name("articles.md")

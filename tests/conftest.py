@@ -24,11 +24,11 @@ from sqlalchemy.engine import make_url
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import definition_hash, from_json, resolve, to_json
-from optuna_study.store import queue
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStudy
 from optuna_study.store.schema import optuna_tables, own_tables, trial_params
-from optuna_study.store.studies import create_study
+from optuna_study.store.studies.studies import create_study
 
 POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from optuna_study.store.open import Store
+    from optuna_study.config.settings import Scalar
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
-    from optuna_study.training.config import Scalar
 
 
 # `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks for longer.
@@ -188,7 +188,7 @@ class StoredStudy:
 @pytest.fixture
 def store_file(tmp_path: Path) -> Iterator[Callable[..., StoredStudy]]:
     """Make a study file's study in a store of its own; nothing has run."""
-    from optuna_study.workers.launch import planned_trials
+    from optuna_study.launch.prepare import planned_trials
 
     stores = []
 

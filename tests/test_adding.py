@@ -90,7 +90,7 @@ WRONG = """
 import numpy as np
 import torch
 from torch import nn
-from optuna_study.training.pictures import Pictures, computed
+from optuna_study.data.pictures import Pictures, computed
 
 def epochless(run): return {}
 def halved(values): return values[:, ::2]
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_it_is_one_line_before_anything_is_made(
     from optuna_study.definition.resolve import resolve
     from optuna_study.errors import UsageError
     from optuna_study.paths import Workspace
-    from optuna_study.workers.preflight import prove
+    from optuna_study.worker.preflight import prove
 
     (folder / "mine" / "wrong.py").write_text(WRONG, encoding="utf-8")
     (folder / "mine" / "broken.py").write_text("def model(:\n", encoding="utf-8")

@@ -11,8 +11,8 @@ import articles
 import pytest
 
 from optuna_study.definition.read import read_study_file
-from optuna_study.report.comparison import Comparison
-from optuna_study.report.contrast import Spread
+from optuna_study.report.comparison.compare import Comparison
+from optuna_study.report.comparison.welch import Spread
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:

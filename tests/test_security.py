@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from optuna_study.cli.main import run
 from optuna_study.paths import ARTIFACTS_VARIABLE, Workspace
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
 from optuna_study.store.schema import UUID_KEY, own_studies, own_trials, study_system_attributes
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ UNPICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "js
 COMPUTED_IMPORTS = {
     "cli/main.py": "the files of cli/commands",
     "store/rows.py": "the two dialects of SQLAlchemy",
-    "training/build.py": "the files of training/models",
-    "training/catalogue.py": "package.module:function of a study file, which is its user's code",
+    "training/build_model.py": "the files of training/models",
+    "config/catalogue.py": "package.module:function of a study file, which is its user's code",
 }
 
 

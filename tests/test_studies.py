@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from optuna_study.config.settings import SECTION_OF, get_setting
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import (
     baseline_config,
@@ -16,10 +17,9 @@ from optuna_study.definition.resolve import (
     to_json,
 )
 from optuna_study.space.build import build
-from optuna_study.training.config import SECTION_OF, get_setting
 
 if TYPE_CHECKING:
-    from optuna_study.training.config import Setting
+    from optuna_study.config.settings import Setting
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
 

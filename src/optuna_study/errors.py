@@ -27,12 +27,11 @@ A message is one line: what is wrong, where, and the next step.
 
 from __future__ import annotations
 
-import difflib
 import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class OptunaStudyError(Exception):
@@ -152,51 +151,3 @@ class InterruptedBySignalError(OptunaStudyError):
         self.number = number
         self.exit_code = 128 + (signal.SIGTERM if number == signal.SIGHUP else number)
         super().__init__(f"Interrupted by {signal.Signals(number).name}; {left}")
-
-
-def in_one_line(error: BaseException) -> str:
-    """An error of somebody else's in one line: its class and its first line, 300 characters long.
-
-    >>> in_one_line(ValueError("no such layer"))
-    'ValueError: no such layer'
-    """
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:300]
-
-
-def without_middle(text: str, most: int) -> str:
-    """The text, or its two ends and how much is missing, where it has more characters than `most`.
-
-    >>> print(without_middle("begins and goes on until it ends", 10))
-    begin
-    ... 22 characters left out ...
-     ends
-    """
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The hint for an unknown name: the nearest known one, or all of them.
-
-    >>> did_you_mean("rleu", ["relu", "tanh"])
-    "did you mean 'relu'?"
-    >>> did_you_mean("xyz", ["relu", "tanh"])
-    'known: relu, tanh'
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if names else "none are known"
-
-
-def printable(text: str) -> str:
-    r"""The text on one line, with what does not print spelled out: a terminal would obey it.
-
-    >>> print(printable("a\nb\x1b[2J ✓"))
-    a\nb\x1b[2J ✓
-    """
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

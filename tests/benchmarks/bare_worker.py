@@ -12,27 +12,28 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.definition.resolve import from_json
-from optuna_study.search.brake import Brake
-from optuna_study.search.ledger import StoreLedger
+from optuna_study.search.ledger import PatientLedger, StoreLedger
 from optuna_study.search.objective import Left, Rules, Started, Tools, run_trial
-from optuna_study.search.patience import PatientLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide
-from optuna_study.store import bridge, queue, reads
-from optuna_study.store.clock import Jumps, LeaseClock
-from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.search.stop_signal import Brake
+from optuna_study.store.engine import optuna_bridge
+from optuna_study.store.engine.clock import Jumps, LeaseClock
+from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
 from optuna_study.store.records import NoTrialReason
-from optuna_study.store.studies import load_study
-from optuna_study.workers.heartbeat import beating
+from optuna_study.store.studies.studies import load_study
+from optuna_study.worker.heartbeat import beating
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.search.pruner import Decide
     from optuna_study.store.records import Claim, EpochRecord, StudyRecord
-    from optuna_study.training.config import TrainConfig
 
 WAIT = 0.05  # seconds between two looks at a budget that is all taken
 
@@ -62,7 +63,7 @@ class Desk:
         self.study: StudyRecord = load_study(self.store, self.name)
         self.definition = from_json(self.study.definition)
         self.storage = optuna_storage(self.store)
-        bridge.read_trials(self.store, self.storage, self.study)
+        optuna_bridge.read_trials(self.store, self.storage, self.study)
         self.owner = f"bare-{os.getpid()}"
 
     def work(self, until: Callable[[], bool] = lambda: False) -> int:

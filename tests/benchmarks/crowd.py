@@ -22,8 +22,8 @@ from crew import FORK, run_crew
 from idle import STUDY, begin, load_plain, make_plain, plain_trial
 from stand import fresh_store, machine, make_study, say
 
-from optuna_study.store import reads
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from optuna_study.store import reads
+from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
 
 ENDED = "NEW.state IN ('COMPLETE', 'PRUNED', 'FAIL')"

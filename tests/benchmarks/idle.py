@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from optuna_study.training.config import EpochResult
+from optuna_study.config.settings import EpochResult
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.store.records import Claim
-    from optuna_study.training.config import TrainConfig
 
 NAME = "idle"
 STUDY = """

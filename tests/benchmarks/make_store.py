@@ -18,11 +18,12 @@ from sqlalchemy import insert, text
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve, to_json
-from optuna_study.report.curves import CLASS_COUNTS
-from optuna_study.store.open import open_store
+from optuna_study.seeds import trial_seed
+from optuna_study.store.engine.open import open_store
 from optuna_study.store.records import EndKind, NewStudy, StoredParameter
 from optuna_study.store.rows import utc
 from optuna_study.store.schema import (
+    CLASS_COUNTS,
     INFEASIBLE_KEY,
     own_epochs,
     own_trials,
@@ -33,15 +34,14 @@ from optuna_study.store.schema import (
     trial_values,
     trials,
 )
-from optuna_study.store.seeds import trial_seed
-from optuna_study.store.studies import create_study, save_importances, set_budget
+from optuna_study.store.studies.studies import create_study, save_importances, set_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Table
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 STUDY_FILE = Path(__file__).parents[2] / "studies/alexnet_pokemon.toml"

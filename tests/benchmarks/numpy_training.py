@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optuna_study.config.settings import EpochResult
 from optuna_study.paths import writing, written_beside
-from optuna_study.training.config import EpochResult
 
 if TYPE_CHECKING:
     import threading
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optuna_study.training.config import TrainConfig
+    from optuna_study.config.settings import TrainConfig
 
 ARMS = 3
 POINTS = 80  # of each arm

@@ -36,18 +36,18 @@ from sqlalchemy.engine import make_url
 from stand import fresh_store, machine, make_study, say
 from torch_storm import STUDY
 
+from optuna_study.launch import supervise
+from optuna_study.launch.local import ThisMachine
+from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
 from optuna_study.search.pruner import never
-from optuna_study.store import reads
-from optuna_study.store.open import open_store
-from optuna_study.workers import supervise
-from optuna_study.workers.launch import LaunchRequest, prepare
-from optuna_study.workers.processes import ThisMachine
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optuna_study.workers.launch import Prepared
+    from optuna_study.launch.prepare import Prepared
 
 HOUR = 3600.0
 FULL_DISK = "6m"  # the whole file system; a store of a dozen trials takes half of it

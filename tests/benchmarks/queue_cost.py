@@ -26,8 +26,8 @@ from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide, rungs
 from optuna_study.search.suggest import to_store
-from optuna_study.store import queue
-from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
+    from optuna_study.config.settings import Scalar
     from optuna_study.definition.model import Definition
     from optuna_study.space.dimensions import Leaf
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StoredParameter, StudyRecord
-    from optuna_study.training.config import Scalar
 
 EPOCHS = 12
 STUDY = """

@@ -24,12 +24,12 @@ from sqlalchemy.engine import make_url
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import definition_hash, resolve, to_json
 from optuna_study.store.records import NewStudy
-from optuna_study.store.studies import create_study
+from optuna_study.store.studies.studies import create_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 KINDS = ("sqlite", "postgres")

@@ -19,22 +19,22 @@ from evidence import counted, watch
 from numpy_training import NumpyTraining
 from stand import KINDS, fresh_store, machine, make_study, say
 
+from optuna_study.config.settings import with_settings
 from optuna_study.definition.resolve import from_json
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
 from optuna_study.search.pruner import decide, never
 from optuna_study.space.build import build
-from optuna_study.store.open import open_store
-from optuna_study.training.config import with_settings
+from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
     from pathlib import Path
 
+    from optuna_study.config.settings import EpochResult, TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.store.records import Claim, EpochRecord, StudyRecord, TrialRecord
-    from optuna_study.training.config import EpochResult, TrainConfig
 
 STUDY = """
 title = "Spirals, told apart by a net in NumPy"

@@ -22,7 +22,7 @@ from crew import FORK, run_crew
 from idle import STUDY, begin, load_plain, make_plain, plain_trial
 from stand import KINDS, fresh_store, load, machine, make_study, say
 
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from evidence import counted, watch
 from stand import machine, say
 
+from optuna_study.launch import supervise
+from optuna_study.launch.local import ThisMachine
+from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
 from optuna_study.paths import Workspace
-from optuna_study.store import reads
-from optuna_study.workers import supervise
-from optuna_study.workers.launch import LaunchRequest, Prepared, prepare
-from optuna_study.workers.processes import ThisMachine
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
-    from optuna_study.workers.supervise import Tick
+    from optuna_study.launch.supervise import Tick
 
 STUDY = """
 title = "Digits, under fire"

@@ -18,8 +18,8 @@ import pytest
 from optuna_study.cli.serving import is_loopback, listening
 from optuna_study.errors import UsageError
 from optuna_study.paths import Workspace
-from optuna_study.store import queue
-from optuna_study.store.open import optuna_storage
+from optuna_study.store.engine.open import optuna_storage
+from optuna_study.store.queue import queue
 from optuna_study.store.records import End, EndKind
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def shown(stored_study: Any, tmp_path: Path) -> Any:
     from optuna_dashboard import save_note
     from PIL import Image
 
-    from optuna_study.search.artifacts import publish
+    from optuna_study.artifacts.upload import publish
 
     picture = io.BytesIO()
     Image.new("RGB", (120, 80), (40, 90, 160)).save(picture, format="png")

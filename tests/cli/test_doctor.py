@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from optuna_study.actions.doctor import Request, examine
 from optuna_study.errors import DeviceError
 from optuna_study.paths import Workspace
-from optuna_study.store import queue, reads
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
-from optuna_study.store.studies import load_study
-from optuna_study.workers.checks import Facts
-from optuna_study.workers.doctor import Request, examine
+from optuna_study.store.studies.studies import load_study
+from optuna_study.worker.messages import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,9 +138,9 @@ def test_show_reads_the_newest_curves_of_a_large_study_and_says_so(
     most: int,
     line: str,
 ) -> None:
-    from optuna_study.report import curves
+    from optuna_study.report.curves import read
 
-    monkeypatch.setattr(curves, limit, most)
+    monkeypatch.setattr(read, limit, most)
     page = cli("show", "small", "--storage", worked.url).out
     assert f"\nLoss curves {line}" in page
     assert f"; `optuna-study doctor small --storage {worked.url}` reads all.\n" in page
@@ -151,9 +152,9 @@ def test_show_reads_the_newest_curves_of_a_large_study_and_says_so(
 def test_show_leaves_curves_too_long_for_it_to_doctor(
     worked: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optuna_study.report import curves
+    from optuna_study.report.curves import read
 
-    monkeypatch.setattr(curves, "QUICK_EPOCHS", 2)
+    monkeypatch.setattr(read, "QUICK_EPOCHS", 2)
     page = cli("show", "small", "--storage", worked.url).out
     doctor = f"`optuna-study doctor small --storage {worked.url}`"
     assert f"Loss curves: {doctor} reads them.\n" in page
@@ -446,7 +447,7 @@ class TestGPU:
     def test_a_full_disk_is_a_finding(
         self, request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from optuna_study.workers import doctor
+        from optuna_study.actions import doctor
 
         monkeypatch.setattr(doctor, "LITTLE_SPACE", 10**18)
         found = examine(replace(request_, study=None), driver=tmp_path / "none")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from optuna_study.report.curves import QUICK_TRIALS
+from optuna_study.report.curves.read import QUICK_TRIALS
 from optuna_study.store.records import EndKind
-from optuna_study.store.studies import save_importances
+from optuna_study.store.studies.studies import save_importances
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.store import queue, reads
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, EndKind, NoTrialReason
-from optuna_study.store.studies import find_study, set_priority
+from optuna_study.store.studies.studies import find_study, set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.definition.config_text import config_text
-from optuna_study.training.config import DataSettings, ModelSettings, TrainConfig, TrainSettings
+from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, TrainSettings
+from optuna_study.config.text import config_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from optuna_study.training.build import build_model
-from optuna_study.training.config import ModelSettings
+from optuna_study.config.settings import ModelSettings
+from optuna_study.training.build_model import build_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

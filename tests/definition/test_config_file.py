@@ -8,10 +8,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optuna_study.config.settings import TrainConfig, config_to_dict, with_settings
+from optuna_study.config.text import config_text
 from optuna_study.definition.config_file import read_config_file
-from optuna_study.definition.config_text import config_text
 from optuna_study.errors import NotFoundError, StudyFileError
-from optuna_study.training.config import TrainConfig, config_to_dict, with_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

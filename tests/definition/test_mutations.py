@@ -10,9 +10,9 @@ import tomlkit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optuna_study.definition.pinned import from_json, to_json
 from optuna_study.definition.read import find_study_file, parse_study_file, read_study_file
 from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import from_json, to_json
 from optuna_study.errors import StudyFileError
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from optuna_study.definition.entries import NOT_SEARCHED
+from optuna_study.config.settings import SECTION_OF, SECTIONS
 from optuna_study.definition.model import PINNED, section_fields
 from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.reference import EXAMPLE, main, page
 from optuna_study.definition.resolve import resolve
+from optuna_study.definition.space_table import NOT_SEARCHED
 from optuna_study.errors import StudyFileError
-from optuna_study.training.config import SECTION_OF, SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "study-file.md"
 

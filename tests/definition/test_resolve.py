@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from optuna_study.config.settings import with_settings
 from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.resolve import (
     baseline_config,
@@ -15,7 +16,6 @@ from optuna_study.definition.resolve import (
 from optuna_study.errors import StudyFileError, UsageError
 from optuna_study.space.build import build
 from optuna_study.space.dimensions import Choice
-from optuna_study.training.config import with_settings
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import Baseline, Definition, StudyFile

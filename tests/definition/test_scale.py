@@ -14,7 +14,7 @@ from optuna_study.definition.scale import (
 from optuna_study.space.dimensions import Breakpoints, FloatRange
 
 if TYPE_CHECKING:
-    from optuna_study.training.config import Setting
+    from optuna_study.config.settings import Setting
 
 
 @settings(deadline=None)

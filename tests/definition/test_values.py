@@ -5,10 +5,10 @@ import inspect
 
 import pytest
 
+from optuna_study.config.catalogue import model_names
+from optuna_study.config.settings import SECTIONS, TrainConfig
 from optuna_study.definition.model import SearchSettings, section_fields
 from optuna_study.definition.values import Problems, known_names, setting_value, variants
-from optuna_study.training.catalogue import model_names
-from optuna_study.training.config import SECTIONS, TrainConfig
 
 
 def test_variants_are_read_without_importing_the_model() -> None:

@@ -9,7 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.cli.main import PROGRAM, group
-from optuna_study.store.urls import masked
+from optuna_study.store.engine.urls import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ def test_postgres_health_check_is_a_command_that_it_has(services: Services, serv
 
 
 def test_workers_get_longer_to_end_than_they_take(services: Services) -> None:
-    from optuna_study.workers.supervise import GRACE
+    from optuna_study.launch.supervise import GRACE
 
     for name in ("worker", "worker-gpu"):
         grace = services[name]["stop_grace_period"]

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.store import reads
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind
-from optuna_study.store.studies import load_study
+from optuna_study.store.studies.studies import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

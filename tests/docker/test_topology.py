@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.store import reads
-from optuna_study.store.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
-from optuna_study.store.studies import load_study
+from optuna_study.store.studies.studies import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import TrialRecord
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]

@@ -8,12 +8,12 @@ import pytest
 from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import NotFoundError
 from optuna_study.report.export import export_trial, trial_config
-from optuna_study.store import reads
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from optuna_study.definition.config_text import Format
+    from optuna_study.config.text import Format
 
 BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
 

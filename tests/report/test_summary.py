@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from optuna_study.report import live, text
+from optuna_study.report import live, pages
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower
 from optuna_study.report.formats import to_json
@@ -17,9 +17,10 @@ from optuna_study.report.rows import trial_row
 from optuna_study.report.show import show_study
 from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
-from optuna_study.store import queue, reads
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
 from optuna_study.store.records import Counts, EndKind
-from optuna_study.store.studies import load_study, set_budget
+from optuna_study.store.studies.studies import load_study, set_budget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: A
     best = trial_config(stored_study.study, summary.best)
     baseline = trial_config(stored_study.study, summary.best_baseline)
     names = telling_settings(stored_study.study, summary.best, baseline)
-    page = plain(text.closing_page(summary, best, baseline, names))
+    page = plain(pages.closing_page(summary, best, baseline, names))
     assert page.splitlines() == [
         f"Best: trial {number}, validation accuracy 75.0 %",
         "Best baseline: plain (trial 0), 50.0 %; the best is 25.0 points better.",
@@ -96,7 +97,7 @@ def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: A
 
 def test_a_study_without_a_completed_trial_offers_no_export(stored_study: Any) -> None:
     summary = load_summary(stored_study.store, stored_study.study)
-    page = text.closing_page(summary, None, None, [], " --storage sqlite:///a.db")
+    page = pages.closing_page(summary, None, None, [], " --storage sqlite:///a.db")
     assert page.startswith("No trial has completed.")
     assert "export" not in page
     assert "optuna-study show small --storage sqlite:///a.db " in page
@@ -107,10 +108,10 @@ def test_a_stand_in_is_said_in_one_sentence(stored_study: Any) -> None:
     import dataclasses
 
     summary = load_summary(stored_study.store, stored_study.study)
-    assert text.stand_in_sentence(summary) == ""
+    assert pages.stand_in_sentence(summary) == ""
     definition = {**summary.study.definition, "stand_in": "rendered"}
     study = dataclasses.replace(summary.study, definition=definition)
-    assert text.stand_in_sentence(dataclasses.replace(summary, study=study)) == (
+    assert pages.stand_in_sentence(dataclasses.replace(summary, study=study)) == (
         "The built-in 'rendered' pictures stand in for the real ones."
     )
 

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from records import make_result, result, trial  # noqa: F401 - fixtures
 
 from optuna_study.errors import DiskFullError, StaleClaimError, UnreachableError
-from optuna_study.search.brake import Brake
+from optuna_study.search.ledger import PatientLedger
 from optuna_study.search.objective import Outcome, Rules, Started, Tools, run_trial
-from optuna_study.search.patience import PatientLedger
 from optuna_study.search.pruner import never
-from optuna_study.store.records import End, EndKind, EpochRecord, TrialRecord, TrialState
-from optuna_study.training.config import EpochResult
+from optuna_study.search.stop_signal import Brake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from optuna_study.config.settings import EpochResult
+    from optuna_study.store.records import End, EpochRecord
 
 
 @dataclass
@@ -44,16 +45,16 @@ class FakeTraining:
     epoch: int = 0
 
     def epochs(self) -> Iterator[EpochResult]:
-        for result in self.results:
-            if isinstance(result, BaseException):
-                raise result
+        for each in self.results:
+            if isinstance(each, BaseException):
+                raise each
             self.clock.now += self.epoch_seconds
-            if self.stop_in_epoch == result.epoch:
+            if self.stop_in_epoch == each.epoch:
                 self.stop()
             if self.brake.event.is_set():
                 return
-            self.epoch = result.epoch
-            yield result
+            self.epoch = each.epoch
+            yield each
 
     def save(self) -> None:
         self.clock.now += self.save_seconds
@@ -153,61 +154,9 @@ class Bench:
         return self.brake.wait(0)
 
 
-def make_result(epoch: int, accuracy: float = 0.5, **changes: object) -> EpochResult:
-    result = EpochResult(
-        epoch=epoch,
-        train_loss=1.0 / epoch,
-        train_accuracy=accuracy,
-        validation_loss=2.0 / epoch,
-        validation_accuracy=accuracy,
-        lr=0.01,
-        gradient_norm=1.0,
-        seconds=10.0,
-    )
-    return dataclasses.replace(result, **changes)  # type: ignore[arg-type]
-
-
-def make_trial(number: int = 0, **changes: object) -> TrialRecord:
-    trial = TrialRecord(
-        trial_id=number + 1,
-        number=number,
-        state=TrialState.COMPLETE,
-        value=0.5,
-        parameters={},
-        fixed={},
-        baseline=None,
-        group=None,
-        seed=1,
-        end=EndKind.COMPLETED,
-        reason="all 4 epochs",
-        traceback=None,
-        started=0.0,
-        completed=60.0,
-        worked=50.0,
-        epochs=4,
-        claims=1,
-        strikes=0,
-        owner=None,
-        lease_until=None,
-        checkpoint_epoch=0,
-        resumed_elsewhere=False,
-    )
-    return dataclasses.replace(trial, **changes)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-@pytest.fixture
-def result() -> Callable[..., EpochResult]:
-    return make_result
-
-
-@pytest.fixture
-def trial() -> Callable[..., TrialRecord]:
-    return make_trial
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from optuna_study.config.settings import Divergence, DivergenceKind
 from optuna_study.errors import StoreError
-from optuna_study.search.brake import Cause
 from optuna_study.search.objective import Left
 from optuna_study.search.pruner import decide
+from optuna_study.search.stop_signal import Cause
 from optuna_study.store.records import EndKind
-from optuna_study.training.config import Divergence, DivergenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna_study.training.config import EpochResult
+    from optuna_study.config.settings import EpochResult
 
     Result = Callable[..., EpochResult]
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.records import Claim, EpochRecord
 from optuna_study.training import checkpoint
-from optuna_study.training.config import TrainConfig, with_settings
-from optuna_study.training.data import load_data
 from optuna_study.training.device import environment
+from optuna_study.training.device_data import load_data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
 CPU = torch.device("cpu")
 HERE = environment(CPU, 1)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from optuna_study.config.catalogue import resolve
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import samplers
-from optuna_study.search.seeds import sampler_seed
-from optuna_study.training.catalogue import resolve
+from optuna_study.seeds import sampler_seed
 
 NAMES = ["lr", "depth", "kind"]
 

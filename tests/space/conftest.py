@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import strategies as st
 
+from optuna_study.config.settings import Scalar, TrainConfig, with_settings
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange
 from optuna_study.space.space import Space
-from optuna_study.training.config import Scalar, TrainConfig, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 
+from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.space.build import build, frozen
 from optuna_study.space.dimensions import Breakpoints, FloatRange
 from optuna_study.space.space import Space
-from optuna_study.training.config import TrainConfig, with_settings
 
 BASE = with_settings(TrainConfig(), {"epochs": 150, "lr": 0.01})
 SPACE = Space.of([FloatRange("dropout", 0.0, 0.6), Breakpoints("breakpoints", 1, 0.01, 1.0)], BASE)

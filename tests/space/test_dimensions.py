@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.space.dimensions import (
     Breakpoints,
     Choice,
@@ -15,7 +16,6 @@ from optuna_study.space.dimensions import (
     OutsideError,
     stepped,
 )
-from optuna_study.training.config import TrainConfig, with_settings
 
 CONFIG = with_settings(TrainConfig(), {"lr": 0.01, "epochs": 150})
 BREAKPOINTS = Breakpoints("breakpoints", 2, 0.01, 1.0, after_high=149)

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optuna_study.config.settings import TrainConfig, get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
 from optuna_study.space.build import build
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange, Leaf
 from optuna_study.space.space import Space, in_circle
-from optuna_study.training.config import TrainConfig, get_setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna_study.training.config import Scalar
+    from optuna_study.config.settings import Scalar
 
     Spaces = st.SearchStrategy[tuple[Space, TrainConfig]]
     Drawing = Callable[[int], Callable[[Leaf], Scalar]]

@@ -18,15 +18,15 @@ import pytest
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
 from optuna_study.store.records import EpochRecord, NewStudy, PlannedTrial, StoredParameter
 from optuna_study.store.schema import studies
-from optuna_study.store.studies import create_study
+from optuna_study.store.studies.studies import create_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 LR = (

@@ -13,10 +13,11 @@ import json
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from optuna_study.errors import StaleClaimError
-from optuna_study.store import queue
-from optuna_study.store.open import Store, open_store
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.queue import queue
 from optuna_study.store.records import (
     Claim,
     End,
@@ -26,7 +27,10 @@ from optuna_study.store.records import (
     NoTrialReason,
     PlannedTrial,
 )
-from optuna_study.store.studies import create_study, load_study
+from optuna_study.store.studies.studies import create_study, load_study
+
+if TYPE_CHECKING:
+    from optuna_study.store.engine.connection import Store
 
 NAME = "storm"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from optuna_study.training.config import TrainConfig, with_settings
-from optuna_study.training.data import DeviceData
+from optuna_study.config.settings import TrainConfig, with_settings
+from optuna_study.training.device_data import DeviceData
 
 if TYPE_CHECKING:
     from collections.abc import Callable

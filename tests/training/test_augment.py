@@ -18,12 +18,12 @@ from optuna_study.training.augment import (
     crop_and_flip,
     pca_jitter,
 )
-from optuna_study.training.data import to_input
+from optuna_study.training.device_data import to_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
 SIDE, SIZE = 18, 16
 ALL = ("crop", "flip", "color_jitter", "pca_jitter")

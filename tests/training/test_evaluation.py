@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
-from optuna_study.training.config import TrainConfig, with_settings
-from optuna_study.training.data import to_input
+from optuna_study.training.device_data import to_input
 from optuna_study.training.evaluation import answers, averaged, ten_crops
 from optuna_study.training.predict import predict, save_model
+from optuna_study.training.run import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
 CPU = torch.device("cpu")
 
@@ -107,7 +108,7 @@ def test_ten_crop_evaluation_is_that_of_numpy(
     settings = config(evaluation="ten_crop", epochs=1, image_size=12, pixels=pixels)
     run = loop.prepare(settings, roomy, CPU)
     (result,) = loop.epochs(run)
-    told = loop.evaluate(run, roomy.test_images, roomy.test_labels)
+    told = evaluate(run, roomy.test_images, roomy.test_labels)
     chances = answers(run.model, settings, run.data, roomy.test_images)
     mean = roomy.mean.numpy().reshape(1, 3, 1, 1)
     std = roomy.std.numpy().reshape(1, 3, 1, 1)

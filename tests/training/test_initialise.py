@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.config import ModelSettings
 from optuna_study.training.initialise import initialise
 
 Layers = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Linear]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from optuna_study.config.catalogue import ACTIVATIONS
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
 from optuna_study.training import layers
-from optuna_study.training.catalogue import ACTIVATIONS
-from optuna_study.training.config import ModelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

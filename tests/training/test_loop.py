@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from optuna_study.config.settings import DivergenceKind, EpochResult, TrainConfig, config_to_dict
 from optuna_study.errors import DataError, UsageError
+from optuna_study.seeds import stream_seed
 from optuna_study.training import checkpoint, evaluation, loop
-from optuna_study.training.config import DivergenceKind, EpochResult, TrainConfig, config_to_dict
 from optuna_study.training.device import read_numbers
+from optuna_study.training.run import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
     Config = Callable[..., TrainConfig]
 
@@ -86,7 +88,7 @@ class TestOneEpoch:
             {"params": others},
         ]
         optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
-        seed = loop.stream_seed(0, "order", 1)
+        seed = stream_seed(0, "order", 1)
         order = torch.randperm(90, generator=torch.Generator().manual_seed(seed))
         losses, norms, correct = [], [], 0
         mean, std = (values.view(1, 3, 1, 1) for values in (tiny_data.mean, tiny_data.std))
@@ -146,7 +148,7 @@ class TestOneEpoch:
         with torch.no_grad():
             logits = run.model((tiny_data.test_images / 255 - mean) / std)
         labels = tiny_data.test_labels
-        told = loop.evaluate(run, tiny_data.test_images, labels)
+        told = evaluate(run, tiny_data.test_images, labels)
         expected = torch.zeros(3, 3, dtype=torch.int64)
         for truth, answer in zip(labels, logits.argmax(1), strict=True):
             expected[truth, answer] += 1
@@ -275,7 +277,7 @@ class TestSteps:
     def test_nothing_to_evaluate(self, tiny_data: DeviceData, config: Config) -> None:
         run = loop.prepare(config(), tiny_data, CPU)
         with pytest.raises(DataError, match="no pictures"):
-            loop.evaluate(run, tiny_data.test_images[:0], tiny_data.test_labels[:0])
+            evaluate(run, tiny_data.test_images[:0], tiny_data.test_labels[:0])
 
 
 class TestStop:
@@ -349,7 +351,7 @@ class TestRandomness:
 
     def test_epochs_differ_in_order_and_noise(self) -> None:
         seeds = {
-            loop.stream_seed(seed, stream, epoch)
+            stream_seed(seed, stream, epoch)
             for seed in range(3)
             for stream in ("order", "augmentation", "dropout")
             for epoch in range(5)
@@ -363,8 +365,8 @@ import dataclasses, json, sys
 from pathlib import Path
 import torch
 from optuna_study.training import checkpoint, evaluation, loop
-from optuna_study.training.config import config_from_dict
-from optuna_study.training.data import DeviceData
+from optuna_study.config.settings import config_from_dict
+from optuna_study.training.device_data import DeviceData
 
 folder = Path(sys.argv[1])
 fields = torch.load(folder / "data.pt")

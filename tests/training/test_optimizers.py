@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from optuna_study.config.catalogue import OPTIMIZERS
+from optuna_study.config.settings import TrainSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.catalogue import OPTIMIZERS
-from optuna_study.training.config import TrainSettings
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
 
 if TYPE_CHECKING:

@@ -8,15 +8,16 @@ from PIL import Image
 
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, loop
-from optuna_study.training.data import to_input
+from optuna_study.training.device_data import to_input
 from optuna_study.training.predict import predict, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from optuna_study.training.config import TrainConfig
-    from optuna_study.training.data import DeviceData
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.training.device_data import DeviceData
+    from optuna_study.training.run import Run
 
 CPU = torch.device("cpu")
 
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def trained(
     tiny_data: DeviceData, config: Callable[..., TrainConfig], tmp_path: Path
-) -> tuple[Path, loop.Run]:
+) -> tuple[Path, Run]:
     settings = config(normalisation="batch", optimizer="adam", lr=0.003)
     run = loop.prepare(settings, tiny_data, CPU)
     list(loop.epochs(run))
@@ -44,7 +45,7 @@ def pictures(tiny_data: DeviceData, tmp_path: Path) -> list[Path]:
 
 
 def test_predictions_are_those_of_the_trained_model(
-    trained: tuple[Path, loop.Run], pictures: list[Path], tiny_data: DeviceData
+    trained: tuple[Path, Run], pictures: list[Path], tiny_data: DeviceData
 ) -> None:
     path, run = trained
     assert run.test().accuracy > 0.9
@@ -64,13 +65,13 @@ def test_predictions_are_those_of_the_trained_model(
         assert ranked == sorted(ranked, reverse=True)
 
 
-def test_more_pictures_than_a_batch(trained: tuple[Path, loop.Run], pictures: list[Path]) -> None:
+def test_more_pictures_than_a_batch(trained: tuple[Path, Run], pictures: list[Path]) -> None:
     path, _ = trained
     many = predict(path, pictures * 2, CPU)
     assert [one.label for one in many[:36]] == [one.label for one in many[36:]]
 
 
-def test_a_mended_picture_has_a_note(trained: tuple[Path, loop.Run], tmp_path: Path) -> None:
+def test_a_mended_picture_has_a_note(trained: tuple[Path, Run], tmp_path: Path) -> None:
     path, _ = trained
     clear = tmp_path / "clear.png"
     Image.new("RGBA", (20, 30), (200, 10, 10, 0)).save(clear)
@@ -79,13 +80,13 @@ def test_a_mended_picture_has_a_note(trained: tuple[Path, loop.Run], tmp_path: P
     assert "clear.png" in prediction.note
 
 
-def test_a_missing_picture(trained: tuple[Path, loop.Run], tmp_path: Path) -> None:
+def test_a_missing_picture(trained: tuple[Path, Run], tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"cat\.jpg: no such picture"):
         predict(trained[0], [tmp_path / "cat.jpg"], CPU)
 
 
 def test_a_resumable_state_is_no_model(
-    trained: tuple[Path, loop.Run], pictures: list[Path], tmp_path: Path
+    trained: tuple[Path, Run], pictures: list[Path], tmp_path: Path
 ) -> None:
     checkpoint.save(tmp_path / "state.pt", trained[1].state_dict())
     with pytest.raises(DataError, match=r"state\.pt: holds no trained model of this version"):
@@ -98,7 +99,7 @@ def test_a_missing_model(pictures: list[Path], tmp_path: Path) -> None:
 
 
 def test_a_fine_tuned_model_no_longer_needs_what_it_started_from(
-    trained: tuple[Path, loop.Run], pictures: list[Path]
+    trained: tuple[Path, Run], pictures: list[Path]
 ) -> None:
     path, _ = trained
     expected = predict(path, pictures[:2], CPU)

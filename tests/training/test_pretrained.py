@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import DataError, UsageError
-from optuna_study.training.build import build_model, check_model, initialised_model
-from optuna_study.training.config import ModelSettings
+from optuna_study.training.build_model import build_model, check_model, initialised_model
 from optuna_study.training.pretrained import FILES, weights_file
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.config import ModelSettings
 from optuna_study.training.layers import LocalResponseNorm
 from optuna_study.training.stack import Stack, require_size, require_variant, scaled
 

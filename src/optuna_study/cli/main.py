@@ -18,13 +18,8 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import Invocation, common_options, example, storage_option
-from optuna_study.errors import (
-    OptunaStudyError,
-    StudyFileError,
-    UsageError,
-    did_you_mean,
-    printable,
-)
+from optuna_study.errors import OptunaStudyError, StudyFileError, UsageError
+from optuna_study.text import did_you_mean, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,7 +136,7 @@ def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
     urls = [each for each in arguments if "://" in each]
     if not urls:
         return ()
-    from optuna_study.store.urls import secrets
+    from optuna_study.store.engine.urls import secrets
 
     return tuple(secret for url in urls for secret in secrets(url))
 

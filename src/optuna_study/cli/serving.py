@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna_study.errors import UsageError
-from optuna_study.store.open import optuna_storage
-from optuna_study.workers.signals import heeded
+from optuna_study.launch.signals import heeded
+from optuna_study.store.engine.open import optuna_storage
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
 
 
 def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServer:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.errors import UsageError
-from optuna_study.report.words import count
-from optuna_study.store import reads
-from optuna_study.store.open import open_store
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState
-from optuna_study.store.studies import load_study, set_state
+from optuna_study.store.studies.studies import load_study, set_state
+from optuna_study.text import count
 
 if TYPE_CHECKING:
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 

@@ -14,23 +14,24 @@ import click
 
 from optuna_study.cli.options import invocation
 from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
-from optuna_study.report import live, text, words
-from optuna_study.report.comparison_page import is_comparison
-from optuna_study.report.curves import read_study
+from optuna_study.report import live, pages, values
+from optuna_study.report.comparison.page import is_comparison
+from optuna_study.report.curves.read import read_study
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower, StoreFollower
 from optuna_study.report.load import load_summary
 from optuna_study.report.load import now as clock
+from optuna_study.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from optuna_study.config.settings import EpochResult
+    from optuna_study.launch.prepare import Prepared
+    from optuna_study.launch.supervise import Tick
     from optuna_study.report.verify import Verdict
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
-    from optuna_study.training.config import EpochResult
-    from optuna_study.workers.launch import Prepared
-    from optuna_study.workers.supervise import Tick
 
 RECENT = 5
 NOTES_SHOWN = 3
@@ -129,12 +130,12 @@ def closing(store: Store, study: StudyRecord, place: str = "") -> str:
     readings = read_study(store, study) if is_comparison(study) else ()
     summary = load_summary(store, study, readings)
     if summary.best is None or summary.comparison:
-        return text.closing_page(summary, None, None, [], place)
+        return pages.closing_page(summary, None, None, [], place)
     best = trial_config(study, summary.best)
     beside = summary.best_baseline
     baseline = trial_config(study, beside) if beside is not None else None
     names = telling_settings(study, summary.best, baseline)
-    return text.closing_page(summary, best, baseline, names, place)
+    return pages.closing_page(summary, best, baseline, names, place)
 
 
 def epoch_line(result: EpochResult, epochs: int) -> None:
@@ -145,10 +146,10 @@ def epoch_line(result: EpochResult, epochs: int) -> None:
         result.epoch,
         epochs,
         result.train_loss,
-        words.metric(words.ACCURACY, result.train_accuracy),
+        values.metric(values.ACCURACY, result.train_accuracy),
         result.validation_loss,
-        words.metric(words.ACCURACY, result.validation_accuracy),
-        words.duration(result.seconds),
+        values.metric(values.ACCURACY, result.validation_accuracy),
+        duration(result.seconds),
     )
 
 

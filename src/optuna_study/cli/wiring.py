@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optuna_study.actions.check_wiring import check_wiring
 from optuna_study.errors import CheckFailedError
-from optuna_study.workers.overfit import check_wiring
 
 if TYPE_CHECKING:
     from pathlib import Path

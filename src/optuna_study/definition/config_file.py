@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.settings import SECTIONS
 from optuna_study.definition.read import parse_toml, read_config
 from optuna_study.definition.resolve import check_config
 from optuna_study.definition.values import Problems, as_table, unknown_keys
-from optuna_study.errors import NotFoundError, StudyFileError, printable
-from optuna_study.training.config import SECTIONS
+from optuna_study.errors import NotFoundError, StudyFileError
+from optuna_study.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from optuna_study.training.config import TrainConfig
+    from optuna_study.config.settings import TrainConfig
 
 
 def read_config_file(path: Path) -> tuple[TrainConfig, dict[str, Any]]:

@@ -75,8 +75,8 @@ def survey_folder(folder: Path) -> Survey:
     """
     import numpy as np
 
-    from optuna_study.training.folder import list_files
-    from optuna_study.training.pictures import require_learnable
+    from optuna_study.data.folder import list_files
+    from optuna_study.data.pictures import require_learnable
 
     files = list_files(folder)
     sides = [_shorter_side(file.path) for file in files]
@@ -147,7 +147,7 @@ def _shorter_side(path: Path) -> int | None:
     """The shorter side of a picture in pixels, from its header; None when it is none."""
     from PIL import Image
 
-    from optuna_study.training.decode import quietly
+    from optuna_study.data.decode import quietly
 
     try:
         with quietly(), Image.open(path) as image:

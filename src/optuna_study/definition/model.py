@@ -11,15 +11,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.training.config import SECTIONS, setting
+from optuna_study.config.settings import SECTIONS, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from optuna_study.config.settings import Setting, TrainConfig
     from optuna_study.space.dimensions import Dimension
     from optuna_study.space.space import Space
-    from optuna_study.training.config import Setting, TrainConfig
 
 SAMPLERS: Mapping[str, str] = {
     "tpe": "optuna_study.search.samplers:tpe",

@@ -11,8 +11,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.claims import read_claims
-from optuna_study.definition.entries import read_space
+from optuna_study.config.catalogue import dataset_names
+from optuna_study.config.settings import SECTION_OF, SECTIONS, TrainConfig
 from optuna_study.definition.model import (
     BASELINE_KEYS,
     DATA_KEYS,
@@ -29,6 +29,8 @@ from optuna_study.definition.model import (
 )
 from optuna_study.definition.names import RULE, is_name
 from optuna_study.definition.resolve import assemble
+from optuna_study.definition.space_table import read_space
+from optuna_study.definition.statements import read_claims
 from optuna_study.definition.values import (
     Problems,
     as_table,
@@ -38,14 +40,13 @@ from optuna_study.definition.values import (
     setting_value,
     unknown_keys,
 )
-from optuna_study.errors import NotFoundError, StudyFileError, did_you_mean
-from optuna_study.training.catalogue import dataset_names
-from optuna_study.training.config import SECTION_OF, SECTIONS, TrainConfig
+from optuna_study.errors import NotFoundError, StudyFileError
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optuna_study.training.config import Setting
+    from optuna_study.config.settings import Setting
 
 PROFILE_KEYS = (*SECTIONS, "search", "space")
 

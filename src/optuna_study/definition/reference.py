@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.entries import NOT_SEARCHED
+from optuna_study.config.catalogue import AUGMENTATIONS, OPTIMIZERS, model_names
 from optuna_study.definition.model import (
     BASELINE_KEYS,
     CLAIM_KEYS,
@@ -19,8 +19,8 @@ from optuna_study.definition.model import (
     TOP_LEVEL_KEYS,
     section_fields,
 )
+from optuna_study.definition.space_table import NOT_SEARCHED
 from optuna_study.definition.values import bound, known_names, takes_reference, variants
-from optuna_study.training.catalogue import AUGMENTATIONS, OPTIMIZERS, model_names
 
 if TYPE_CHECKING:
     import dataclasses

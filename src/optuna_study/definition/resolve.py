@@ -5,26 +5,27 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.model import PROFILES, Baseline, Definition, Profile
-from optuna_study.definition.names import require_name, variant_name
-from optuna_study.definition.pinned import definition_hash, diff, from_json, to_json
-from optuna_study.definition.scale import scale_dimension, scale_settings
-from optuna_study.definition.values import Problems, variants
-from optuna_study.errors import OutsideSpaceError, StudyFileError, did_you_mean
-from optuna_study.space.dimensions import Breakpoints, Choice
-from optuna_study.space.space import Space, in_circle
-from optuna_study.training.config import (
+from optuna_study.config.settings import (
     SECTION_OF,
     SECTIONS,
     TrainConfig,
     get_setting,
     with_settings,
 )
+from optuna_study.definition.model import PROFILES, Baseline, Definition, Profile
+from optuna_study.definition.names import require_name, variant_name
+from optuna_study.definition.scale import scale_dimension, scale_settings
+from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
+from optuna_study.definition.values import Problems, variants
+from optuna_study.errors import OutsideSpaceError, StudyFileError
+from optuna_study.space.dimensions import Breakpoints, Choice
+from optuna_study.space.space import Space, in_circle
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
+    from optuna_study.config.settings import Scalar, Setting
     from optuna_study.definition.model import SearchSettings, StudyFile
     from optuna_study.space.dimensions import Dimension
-    from optuna_study.training.config import Scalar, Setting
 
 __all__ = [
     "assemble",

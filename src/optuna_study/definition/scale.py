@@ -11,8 +11,8 @@ from optuna_study.space.dimensions import Breakpoints, FloatRange
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from optuna_study.config.settings import Setting
     from optuna_study.space.dimensions import Dimension
-    from optuna_study.training.config import Setting
 
 Pairs = tuple[tuple[int, float], ...]
 

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config import catalogue
+from optuna_study.config.settings import SECTION_OF, SECTIONS
 from optuna_study.definition.model import section_fields
-from optuna_study.errors import UsageError, did_you_mean, printable
-from optuna_study.training import catalogue
-from optuna_study.training.config import SECTION_OF, SECTIONS
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean, printable
 
 if TYPE_CHECKING:
     import dataclasses
     from collections.abc import Iterable
 
-    from optuna_study.training.config import Setting
+    from optuna_study.config.settings import Setting
 
 HIGHEST_LR: float = section_fields("train")["lr"].metadata["high"]
 

@@ -6,13 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import formats, words
-from optuna_study.report.patterns import Pattern
+from optuna_study.report import formats, values
+from optuna_study.report.curves.patterns import Pattern
+from optuna_study.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from optuna_study.report.curves import Reading
+    from optuna_study.report.curves.read import Reading
 
 NAMED_TRIALS = 8  # a line names no more, JSON names all
 
@@ -42,7 +43,7 @@ class Checkup:
     @property
     def verdict(self) -> str:
         """What was found, in one line."""
-        return f"{self.about}: {words.count(self.findings, 'finding')}, see the lines above"
+        return f"{self.about}: {count(self.findings, 'finding')}, see the lines above"
 
 
 def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
@@ -91,7 +92,7 @@ def plain_lines(running: Sequence[tuple[int, float | None]], name: str) -> list[
     if not running:
         return []
     numbers = [number for number, _ in running]
-    since = words.moment(min((start for _, start in running if start is not None), default=None))
+    since = values.moment(min((start for _, start in running if start is not None), default=None))
     one = len(numbers) == 1
     return [
         Line(

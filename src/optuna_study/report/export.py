@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.definition.config_text import config_text
+from optuna_study.config.settings import SECTION_OF, get_setting, with_settings
+from optuna_study.config.text import config_text
 from optuna_study.definition.resolve import from_json
 from optuna_study.errors import NotFoundError
 from optuna_study.paths import writing, written_beside
-from optuna_study.report import words
+from optuna_study.report import values
 from optuna_study.space.build import build
-from optuna_study.store import reads
-from optuna_study.store.origin import provenance, recorded
+from optuna_study.store.reads import reads
+from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import TrialState
-from optuna_study.training.config import SECTION_OF, get_setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from optuna_study.definition.config_text import Format
-    from optuna_study.store.open import Store
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.config.text import Format
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
-    from optuna_study.training.config import TrainConfig
 
 
 def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:
@@ -73,7 +73,7 @@ def export(
     config = trial_config(study, trial)
     origin = provenance(study, trial.number, trial.baseline) | {
         "value": trial.value,
-        "ended": words.moment(trial.completed),
+        "ended": values.moment(trial.completed),
         "environment": dict(study.environment),
         "resumed_elsewhere": trial.resumed_elsewhere,
     }

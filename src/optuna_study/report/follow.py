@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from optuna_study.report.load import load_summary
 from optuna_study.report.summary import Running, Summary, held_up, seconds_left
-from optuna_study.store import reads
-from optuna_study.store.aggregates import ended_numbers, mean_seconds
-from optuna_study.store.studies import find_study
+from optuna_study.store.reads import reads
+from optuna_study.store.reads.aggregates import ended_numbers, mean_seconds
+from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import RunningTrial, StudyRecord, TrialRecord
 
 

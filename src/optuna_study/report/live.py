@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from optuna_study.report import words
+from optuna_study.report import values as words
 from optuna_study.report.summary import ending, held_up, why
 from optuna_study.store.records import EndKind
+from optuna_study.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def ended_line(summary: Summary, trial: TrialRecord) -> str:
         f"{summary.counts.ended}/{summary.study.budget}  trial {trial.number} ({label(trial)})",
         ending(trial),
         words.metric(summary.study.metric, trial.value),
-        words.duration(trial.worked),
+        duration(trial.worked),
     ]
     line = "  ".join(parts)
     return f"{line}  {why(trial)}" if why(trial) else line
@@ -70,7 +71,7 @@ def progress_line(summary: Summary) -> str:
     if summary.best_baseline:
         parts.append(f"best baseline {words.metric(study.metric, summary.best_baseline.value)}")
     if summary.seconds_left:
-        parts.append(f"about {words.duration(summary.seconds_left)} left")
+        parts.append(f"about {duration(summary.seconds_left)} left")
     if waits := held_up(study, counts):
         parts.append(waits)
     return ", ".join(parts)
@@ -92,7 +93,7 @@ def _progress(summary: Summary) -> Text:
         f"  {counts.ended}/{budget}",
     )
     if summary.seconds_left:
-        text.append(f"  about {words.duration(summary.seconds_left)} left", "dim")
+        text.append(f"  about {duration(summary.seconds_left)} left", "dim")
     if waits := held_up(summary.study, counts):
         text.append(f"\n{waits}", "yellow")
     return text
@@ -122,7 +123,7 @@ def _running(each: Running, metric: str, now: float) -> Text:
     accuracy = words.metric(words.ACCURACY, last.validation_accuracy) if last else ""
     text.append(f"{accuracy:>8}  ")
     text.append(f"{_curve(each.values, metric):<{CURVE}}  ", "cyan")
-    text.append(f"{words.duration(now - (each.trial.started or now)):>10}  ")
+    text.append(f"{duration(now - (each.trial.started or now)):>10}  ")
     return text.append(label(each.trial), "bold" if each.trial.baseline else "")
 
 

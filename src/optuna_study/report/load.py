@@ -6,16 +6,16 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from optuna_study.report.comparison_page import is_comparison, load_comparison
+from optuna_study.report.comparison.page import is_comparison, load_comparison
 from optuna_study.report.summary import Summary, summarise
-from optuna_study.store import aggregates, reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna_study.paths import Workspace
-    from optuna_study.report.curves import Reading
-    from optuna_study.store.open import Store
+    from optuna_study.report.curves.read import Reading
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 LOG_LINES = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import words
-from optuna_study.report.comparison_page import claim_rows, group_rows
+from optuna_study.report import values
+from optuna_study.report.comparison.page import claim_rows, group_rows
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
 
@@ -25,9 +25,9 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
         "state": trial.state,
         "value": trial.value,
         "params": dict(trial.parameters),
-        "datetime_start": words.moment(trial.started),
-        "datetime_complete": words.moment(trial.completed),
-        "duration": words.elapsed(trial.started, trial.completed),
+        "datetime_start": values.moment(trial.started),
+        "datetime_complete": values.moment(trial.completed),
+        "duration": values.elapsed(trial.started, trial.completed),
         "reason": reason(trial),
         "baseline": trial.baseline,
         "seed": trial.seed,
@@ -41,7 +41,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "name": study.name,
         "direction": study.direction.upper(),
         "n_trials": study.ended + study.running + study.waiting,
-        "datetime_start": words.moment(study.created),
+        "datetime_start": values.moment(study.created),
         "state": study.state,
         "budget": study.budget,
         "ended": study.ended,
@@ -50,7 +50,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "metric": study.metric,
         "best": study.best,
         "data": study.data_source,
-        "last_activity": words.moment(study.last_activity),
+        "last_activity": values.moment(study.last_activity),
         "priority": study.priority,
         "halted": study.halted,
     }
@@ -85,7 +85,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "waiting": counts.waiting,
         "ends": {kind.value: counts.ends.get(kind, 0) for kind in EndKind},
         "plain": sum(counts.plain.values()),
-        "datetime_start": words.moment(study.created),
+        "datetime_start": values.moment(study.created),
         "seconds_left": summary.seconds_left,
         "best": trial_row(summary.best) if summary.best else None,
         "best_baseline": trial_row(summary.best_baseline) if summary.best_baseline else None,
@@ -97,7 +97,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "comparison": group_rows(summary.comparison),
         "claims": claim_rows(summary.comparison),
         "importances": study.importances,
-        "importances_at": words.moment(study.importances_at),
+        "importances_at": values.moment(study.importances_at),
         "importances_trials": study.importances_trials,
         "environment": dict(study.environment),
     }

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import curves, formats, load, rows, text
-from optuna_study.store import reads
+from optuna_study.report import formats, load, pages, rows
+from optuna_study.report.curves import read
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 
 def show_study(store: Store, study: StudyRecord, form: str) -> str:
     """One study as text, JSON or YAML."""
-    newest = curves.read_newest(store, study)
+    newest = read.read_newest(store, study)
     # A comparison counts patterns by row: a part of them would look like the whole.
     summary = load.load_summary(store, study, newest.readings if newest.complete else ())
     row = rows.summary_row(summary) | {
@@ -24,7 +25,7 @@ def show_study(store: Store, study: StudyRecord, form: str) -> str:
         "curves_read": newest.read,
         "curves_recorded": newest.recorded,
     }
-    return formats.render(form, row, text.study_page(summary, load.now(), newest))
+    return formats.render(form, row, pages.study_page(summary, load.now(), newest))
 
 
 def show_trial(
@@ -39,7 +40,7 @@ def show_trial(
     curve = reads.epochs(store, study, number)
     settings = _settings(study, trial)
     log = load.trial_log(workspace, study, trial)
-    diagnosis = curves.read_trial(study, trial, curve)
+    diagnosis = read.read_trial(study, trial, curve)
     row = rows.trial_row(trial) | {
         "settings": settings,
         "curve": rows.epoch_rows(curve),
@@ -50,7 +51,7 @@ def show_trial(
         "resumed_elsewhere": trial.resumed_elsewhere,
         "log": log,
     }
-    page = text.trial_page(study, trial, curve, settings, log, diagnosis)
+    page = pages.trial_page(study, trial, curve, settings, log, diagnosis)
     return formats.render(form, row, page)
 
 
@@ -58,8 +59,8 @@ def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
     if not trial.parameters and not trial.fixed:
         return {}
     # Imported here: a study's own page needs no configuration, and is to be quick.
+    from optuna_study.config.settings import get_setting
     from optuna_study.report.export import telling_settings, trial_config
-    from optuna_study.training.config import get_setting
 
     config = trial_config(study, trial)
     return {name: get_setting(config, name) for name in telling_settings(study, trial, None)}

@@ -6,13 +6,13 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.report import words
 from optuna_study.store.records import EndKind, TrialState
+from optuna_study.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.report.comparison import Comparison
+    from optuna_study.report.comparison.compare import Comparison
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
@@ -107,7 +107,7 @@ def held_up(study: StudyRecord, counts: Counts) -> str | None:
     taken = counts.ended < study.budget <= counts.ended + counts.running
     if not taken or counts.plain_running < counts.running:
         return None
-    trials, name = words.count(counts.running, "trial"), shlex.quote(study.name)
+    trials, name = count(counts.running, "trial"), shlex.quote(study.name)
     return f"waits for {trials} of plain Optuna, see `optuna-study doctor {name}`"
 
 

@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import words
+from optuna_study.report import values as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report import words
+from optuna_study.report import values
 from optuna_study.report.tables import pairs
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class TrainResult:
 def training_page(result: TrainResult) -> str:
     """The figures of a training run, what verifying found, and where the files are."""
     facts = {
-        "validation accuracy": words.metric(words.ACCURACY, result.validation_accuracy),
-        "test accuracy": words.metric(words.ACCURACY, result.test_accuracy),
-        "validation loss": words.number(result.validation_loss),
-        "test loss": words.number(result.test_loss),
+        "validation accuracy": values.metric(values.ACCURACY, result.validation_accuracy),
+        "test accuracy": values.metric(values.ACCURACY, result.test_accuracy),
+        "validation loss": values.number(result.validation_loss),
+        "test loss": values.number(result.test_loss),
         "epochs": str(result.epochs),
         "device": result.environment["device"],
     }

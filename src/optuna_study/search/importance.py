@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from optuna_study.store import bridge, reads, studies
+from optuna_study.store.engine import optuna_bridge
+from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind
+from optuna_study.store.studies import studies
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ def due(store: Store, study: StudyRecord, *, last: bool) -> bool:
 
 def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
     """Compute Optuna's default importances, PED-ANOVA over completed trials, and store them."""
-    view = bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
+    view = optuna_bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
     done = view.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     with warnings.catch_warnings():
         # A parameter that a condition left out of most trials; its small share says as much.

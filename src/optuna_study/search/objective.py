@@ -21,19 +21,18 @@ from optuna_study.errors import (
     OptunaStudyError,
     StaleClaimError,
     StoreError,
-    in_one_line,
-    without_middle,
 )
-from optuna_study.search.brake import Brake, Cause
-from optuna_study.search.pace import Pace
+from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.search.write_schedule import Pace
 from optuna_study.store.records import End, EndKind, EpochRecord
+from optuna_study.text import in_one_line, without_middle
 from optuna_study.training.faults import is_gpu_lost, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from optuna_study.config.settings import EpochResult
     from optuna_study.search.pruner import Decide
-    from optuna_study.training.config import EpochResult
 
 log = logging.getLogger(__name__)
 

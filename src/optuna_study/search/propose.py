@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.catalogue import resolve
+from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import suggest
 from optuna_study.space.build import build
-from optuna_study.store import bridge, reads
-from optuna_study.training.catalogue import resolve
-from optuna_study.training.config import TrainConfig, with_settings
+from optuna_study.store.engine import optuna_bridge
+from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optuna.storages import BaseStorage
 
+    from optuna_study.config.settings import Scalar
     from optuna_study.definition.model import Definition
-    from optuna_study.store.open import Store
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import Claim, StudyRecord
-    from optuna_study.training.config import Scalar
 
 
 def propose(
@@ -58,5 +59,5 @@ def _draw(
         startup=definition.search.startup_trials,
         names=[leaf.name for leaf in definition.space.leaves()],
     )
-    trial = bridge.optuna_trial(storage, study, sampler, claim)
+    trial = optuna_bridge.optuna_trial(storage, study, sampler, claim)
     return definition.space.suggest(suggest.drawing(trial))

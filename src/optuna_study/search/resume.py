@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from optuna_study.config.settings import EpochResult, TrainConfig
     from optuna_study.store.records import Claim, EpochRecord
-    from optuna_study.training.config import EpochResult, TrainConfig
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
 log = logging.getLogger(__name__)
 

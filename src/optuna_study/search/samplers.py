@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from optuna_study.search.seeds import derived, sampler_seed
+from optuna_study.seeds import derived, sampler_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from optuna_study.config.settings import Scalar
     from optuna_study.space.dimensions import Leaf
     from optuna_study.space.space import Space
-    from optuna_study.training.config import Scalar
 
 
 def distribution(leaf: Leaf) -> BaseDistribution:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.training.config import with_settings
+from optuna_study.config.settings import with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from optuna_study.config.settings import Scalar, Setting, TrainConfig
     from optuna_study.space.space import Space
-    from optuna_study.training.config import Scalar, Setting, TrainConfig
 
 
 def build(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from optuna_study.training.config import Scalar, Setting, TrainConfig
+    from optuna_study.config.settings import Scalar, Setting, TrainConfig
 
 Condition: TypeAlias = "Mapping[str, tuple[Scalar, ...]]"
 """The settings a dimension depends on, each with the values under which it is searched."""

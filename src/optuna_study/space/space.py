@@ -6,15 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from optuna_study.config.settings import get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
 from optuna_study.space.dimensions import Breakpoints, OutsideError
-from optuna_study.training.config import get_setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from optuna_study.config.settings import Scalar, Setting, TrainConfig
     from optuna_study.space.dimensions import Dimension, Leaf
-    from optuna_study.training.config import Scalar, Setting, TrainConfig
 
 
 @dataclass(frozen=True)

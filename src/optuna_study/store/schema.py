@@ -265,3 +265,9 @@ VALUE: ColumnElement[float] = case(
 def quoted(column: ColumnElement[str]) -> ColumnElement[str]:
     """A text as Optuna's attributes hold it: as JSON."""
     return literal('"') + column + literal('"')
+
+
+CLASS_COUNTS = "class_counts"
+
+
+SIDE_COUNTS = "side_counts"

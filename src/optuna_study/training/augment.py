@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.training.data import centre_crop, normalise_, reordered, to_floats
+from optuna_study.training.device_data import centre_crop, normalise_, reordered, to_floats
 
 if TYPE_CHECKING:
-    from optuna_study.training.data import DeviceData
+    from optuna_study.training.device_data import DeviceData
 
 JITTER = 0.3
 """Brightness, contrast and saturation change by factors from 1 - JITTER to 1 + JITTER."""

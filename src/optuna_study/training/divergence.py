@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.training.config import Divergence, DivergenceKind
+from optuna_study.config.settings import Divergence, DivergenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,15 +16,15 @@ from torch.nn import functional
 
 from optuna_study.errors import DataError
 from optuna_study.training import losses
-from optuna_study.training.data import seen, to_input
+from optuna_study.training.device_data import seen, to_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import nn
 
-    from optuna_study.training.config import TrainConfig
-    from optuna_study.training.data import DeviceData
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.training.device_data import DeviceData
 
     Read = Callable[[torch.Tensor], list[float]]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from optuna_study.errors import UsageError, did_you_mean
-from optuna_study.training.catalogue import ACTIVATIONS, is_reference, resolve
+from optuna_study.config.catalogue import ACTIVATIONS, is_reference, resolve
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 MOST_GROUPS = 32
 

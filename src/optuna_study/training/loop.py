@@ -12,9 +12,7 @@ and the update take four fifths of the time.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,90 +20,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from optuna_study.config.catalogue import FULL_BATCH, augmentation_names, is_reference
+from optuna_study.config.schedule import lr_at
+from optuna_study.config.settings import Divergence, EpochResult, TrainConfig
 from optuna_study.errors import DataError, UsageError
+from optuna_study.seeds import stream_seed
+from optuna_study.training import custom_objective, divergence, losses
 from optuna_study.training import device as devices
-from optuna_study.training import divergence, evaluation, losses, own
 from optuna_study.training.augment import augment
-from optuna_study.training.build import initialised_model
-from optuna_study.training.catalogue import FULL_BATCH, augmentation_names, is_reference
+from optuna_study.training.build_model import initialised_model
 from optuna_study.training.chance import chance_loss
-from optuna_study.training.config import Divergence, EpochResult, TrainConfig
-from optuna_study.training.data import DeviceData, view
+from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
-from optuna_study.training.schedule import lr_at
+from optuna_study.training.run import STATE_VERSION, Run, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from optuna_study.training.evaluation import Evaluation, Read
-
-STATE_VERSION = 1
-
-
-@dataclass
-class Run:
-    """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step."""
-
-    config: TrainConfig
-    data: DeviceData
-    device: torch.device
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    watch: divergence.Watch
-    read: Read
-    epoch: int = 0
-    ended: bool = False
-    interrupted: bool = False
-    validation: Evaluation | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def batch_size(self) -> int:
-        """Pictures per step: no more than there are."""
-        return min(self.config.train.batch_size, len(self.data.train_labels))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Updates per epoch: one for each whole batch, or a single one of full-batch descent.
-
-        The pictures left over by whole batches change from epoch to epoch.
-        """
-        return len(self.data.train_labels) // self.pictures_per_step
-
-    @property
-    def pictures_per_step(self) -> int:
-        """Training pictures that a step learns from."""
-        full = self.config.train.optimizer in FULL_BATCH
-        return len(self.data.train_labels) if full else self.batch_size
-
-    def confusion(self) -> torch.Tensor:
-        """The model's validation confusion matrix: classes x classes, int64, on the CPU."""
-        if self.validation is None:
-            data = self.data
-            self.validation = evaluate(self, data.validation_images, data.validation_labels)
-        return self.validation.confusion
-
-    def test(self) -> Evaluation:
-        """The figures on the held-out test pictures."""
-        return evaluate(self, self.data.test_images, self.data.test_labels)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on after the last whole epoch; its tensors change with the model.
-
-        Raises:
-            RuntimeError: the run was stopped within an epoch, which no state describes.
-        """
-        if self.interrupted:
-            raise RuntimeError("a run stopped within an epoch has no state to go on from")
-        return {
-            "version": STATE_VERSION,
-            "fingerprint": self.data.fingerprint,
-            "epoch": self.epoch,
-            "ended": self.ended,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "watch": self.watch.state(),
-        }
+    from optuna_study.training.evaluation import Read
 
 
 def prepare(
@@ -170,21 +102,6 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         yield result
 
 
-def evaluate(run: Run, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
-    """The figures of a run's model on uint8 pictures, with one read of the device.
-
-    Raises:
-        DataError: there are no pictures.
-    """
-    return evaluation.evaluate(run.model, run.config, run.data, images, labels, read=run.read)
-
-
-def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
-    """The seed of a stream of random numbers, below 2**63; streams and epochs are independent."""
-    digest = hashlib.blake2b(f"{seed}/{stream}/{epoch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
 @dataclass
 class _Figures:
     """What the steps of an epoch gave, read so far."""
@@ -241,8 +158,8 @@ def _epoch(run: Run) -> EpochResult | None:
 
 def _validate(run: Run, told: Mapping[str, float]) -> tuple[float, float]:
     """Loss and accuracy on the validation pictures, but for what an objective has told."""
-    if own.VALIDATION[0] in told and own.VALIDATION[1] in told:
-        return told[own.VALIDATION[0]], told[own.VALIDATION[1]]
+    if custom_objective.VALIDATION[0] in told and custom_objective.VALIDATION[1] in told:
+        return told[custom_objective.VALIDATION[0]], told[custom_objective.VALIDATION[1]]
     data = run.data
     run.validation = evaluate(run, data.validation_images, data.validation_labels)
     ours = {"validation_loss": run.validation.loss, "validation_accuracy": run.validation.accuracy}
@@ -257,14 +174,14 @@ def _train_by_objective(run: Run, epoch: int) -> _Figures | None:
     run.model.train()
     seed = stream_seed(run.config.train.seed, "objective", epoch)
     with devices.random_stream(run.device, seed):
-        told = own.train_epoch(run, epoch)
+        told = custom_objective.train_epoch(run, epoch)
     if told is None:
         return None
     loss, norm = told["train_loss"], told["gradient_norm"]
     figures.losses, figures.norms = [loss], [norm]
     figures.correct = told["train_accuracy"] * run.pictures_per_step
     figures.lr = told.get("lr", figures.lr)
-    figures.validation = {name: told[name] for name in own.VALIDATION if name in told}
+    figures.validation = {name: told[name] for name in custom_objective.VALIDATION if name in told}
     watched = 0.0 if math.isnan(norm) else norm  # a norm that is not told is no divergence
     figures.divergence = run.watch.steps(epoch, epoch * steps, figures.lr, [loss], [watched])
     return figures

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
 from optuna_study.training import layers
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from optuna_study.training.config import ModelSettings, TrainConfig
+    from optuna_study.config.settings import ModelSettings, TrainConfig
 
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

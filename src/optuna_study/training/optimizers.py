@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.errors import UsageError, did_you_mean
-from optuna_study.training.catalogue import OPTIMIZERS, resolve
+from optuna_study.config.catalogue import OPTIMIZERS, resolve
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from optuna_study.training.config import TrainSettings
+    from optuna_study.config.settings import TrainSettings
 
 
 def build_optimizer(settings: TrainSettings, model: nn.Module) -> Optimizer:

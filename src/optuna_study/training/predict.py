@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from optuna_study.config.catalogue import NOT_PRETRAINED
+from optuna_study.config.settings import TrainConfig, config_from_dict, config_to_dict
+from optuna_study.data.decode import decode
 from optuna_study.errors import DataError
 from optuna_study.training import checkpoint
-from optuna_study.training.build import build_model
-from optuna_study.training.catalogue import NOT_PRETRAINED
-from optuna_study.training.config import TrainConfig, config_from_dict, config_to_dict
-from optuna_study.training.data import DeviceData, view
-from optuna_study.training.decode import decode
+from optuna_study.training.build_model import build_model
+from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import answers
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from optuna_study.training.loop import Run
+    from optuna_study.training.run import Run
 
 MODEL_VERSION = 1
 BATCH = 64

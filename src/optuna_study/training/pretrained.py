@@ -21,7 +21,7 @@ from optuna_study.training.checkpoint import read_without_code
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 IMAGENET = "imagenet"
 

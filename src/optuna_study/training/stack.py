@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from optuna_study.errors import UsageError, did_you_mean
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
 from optuna_study.training.layers import activation, normalisation, widening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 
 POOL_WINDOWS = {"plain": 2, "overlapping": 3}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.config import ModelSettings
 from optuna_study.training.layers import LocalResponseNorm
 from optuna_study.training.models import alexnet
 

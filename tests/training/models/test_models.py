@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from optuna_study.config.catalogue import ACTIVATIONS, model_names
+from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.build import build_model, initialised_model
-from optuna_study.training.catalogue import ACTIVATIONS, model_names
-from optuna_study.training.config import ModelSettings
+from optuna_study.training.build_model import build_model, initialised_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -44,8 +44,8 @@ def command(
     The original stays as it is and may be at work: its running trials wait in the copy, to be gone
     on with from their checkpoints.
     """
+    from optuna_study.actions.copy import CopyRequest, copy_study
     from optuna_study.paths import Workspace
-    from optuna_study.workers.copy import CopyRequest, copy_study
 
     place = Workspace.locate(to_artifacts) if to_artifacts else workspace
     source = storage_url(storage, workspace)

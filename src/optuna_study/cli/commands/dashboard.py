@@ -23,7 +23,7 @@ def command(port: int, host: str, storage: str | None, workspace: Workspace) -> 
     Prints its address when it listens; Ctrl-C or SIGTERM ends it.
     """
     from optuna_study.cli.serving import address, is_loopback, serve, serve_until_told
-    from optuna_study.store.open import open_store
+    from optuna_study.store.engine.open import open_store
 
     server = serve(open_store(storage_url(storage, workspace)), workspace, host, port)
     if not is_loopback(host):

@@ -11,8 +11,8 @@ import click
 from optuna_study.cli.options import artifacts_option, example, format_option, invocation
 
 if TYPE_CHECKING:
+    from optuna_study.data.fetch import Source
     from optuna_study.paths import Workspace
-    from optuna_study.training.fetch import Source
 
 
 @click.group(epilog=example("optuna-study data list", "optuna-study data check pictures/"))
@@ -25,8 +25,9 @@ def command() -> None:
 @artifacts_option
 def list_sets(form: str, workspace: Workspace) -> None:
     """List the data sets that a study file may name, and whether they are here."""
+    from optuna_study.data.overview import data_sets
+    from optuna_study.report.data_pages import data_sets_text
     from optuna_study.report.formats import render
-    from optuna_study.training.overview import data_sets, data_sets_text
 
     rows = data_sets(workspace)
     click.echo(render(form, rows, data_sets_text(rows)))
@@ -45,8 +46,9 @@ def list_sets(form: str, workspace: Workspace) -> None:
 @artifacts_option
 def show(name: str, image_size: int, form: str, workspace: Workspace) -> None:
     """Show a data set by its NAME, or a folder: classes, split, fingerprint, odd files."""
+    from optuna_study.data.overview import overview
+    from optuna_study.report.data_pages import overview_text
     from optuna_study.report.formats import render
-    from optuna_study.training.overview import overview, overview_text
 
     found = overview(name, image_size, workspace)
     click.echo(render(form, asdict(found), overview_text(found)))
@@ -60,9 +62,10 @@ def check(folder: Path, form: str) -> None:
 
     Ends with exit code 1 when it has found a problem.
     """
+    from optuna_study.data.check import check_folder
     from optuna_study.errors import CheckFailedError
+    from optuna_study.report.data_pages import to_text
     from optuna_study.report.formats import render
-    from optuna_study.training.check import check_folder, to_text
 
     report = check_folder(folder)
     click.echo(render(form, asdict(report), to_text(report)))
@@ -78,8 +81,8 @@ def check(folder: Path, form: str) -> None:
 @artifacts_option
 def fetch(name: str, yes: bool, url: str | None, table: Path | None, workspace: Workspace) -> None:
     """Download a data set by its NAME, every file checked; goes on after an interruption."""
-    from optuna_study.training.fetch import fetch as download
-    from optuna_study.training.fetch import manifest, source
+    from optuna_study.data.fetch import fetch as download
+    from optuna_study.data.fetch import manifest, source
 
     origin = source(name, url)
     files = manifest(name, table)

@@ -22,10 +22,10 @@ def command(study: str, storage: str | None, workspace: Workspace, *, yes: bool)
 
     Workers that are training its trials drop them. Files in other folders than --artifacts stay.
     """
+    from optuna_study.actions.delete import remove
     from optuna_study.cli.steering import require_consent
-    from optuna_study.store.open import open_store
-    from optuna_study.store.studies import load_study
-    from optuna_study.workers.removal import remove
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.studies.studies import load_study
 
     store = open_store(storage_url(storage, workspace))
     record = load_study(store, study)

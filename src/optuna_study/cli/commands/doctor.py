@@ -38,9 +38,9 @@ def command(
     learning rate too large, overfit, too slow, poorly initialised, diverging, dead. Without a
     study: the store and the machine. Ends with exit code 1 when it has found something.
     """
+    from optuna_study.actions.doctor import Request, examine
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.checkup import render
-    from optuna_study.workers.doctor import Request, examine
 
     url, given = storage_url(storage, workspace), storage is not None
     checkup = examine(Request(url, workspace, study, fix, given))

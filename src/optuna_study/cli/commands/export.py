@@ -10,7 +10,7 @@ import click
 from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
 
 if TYPE_CHECKING:
-    from optuna_study.definition.config_text import Format
+    from optuna_study.config.text import Format
     from optuna_study.paths import Workspace
 
 
@@ -41,8 +41,8 @@ def command(
     Goes to stdout without -o. The form follows the file's name when -f is not given.
     """
     from optuna_study.report.export import export_trial, form_of, write
-    from optuna_study.store.open import open_store
-    from optuna_study.store.studies import load_study
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.studies.studies import load_study
 
     store = open_store(storage_url(storage, workspace))
     text = export_trial(store, load_study(store, study), trial, form or form_of(output))

@@ -75,9 +75,9 @@ def command(study: str, workspace: Workspace, on: str, **options: Any) -> None:
     running trials back; the same command goes on from their checkpoints.
     """
     from optuna_study.cli.watching import register, see_through
-    from optuna_study.workers.launch import LaunchRequest, prepare
-    from optuna_study.workers.places import find_place
-    from optuna_study.workers.supervise import run
+    from optuna_study.launch.backend import find_place
+    from optuna_study.launch.prepare import LaunchRequest, prepare
+    from optuna_study.launch.supervise import run
 
     with find_place(on) as place:
         prepared = prepare(LaunchRequest(study, workspace=workspace, **options), place)

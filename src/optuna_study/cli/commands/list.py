@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def command(form: str, storage: str | None, workspace: Workspace) -> None:
     """List the studies of a store, with their progress and best value."""
     from optuna_study.report.formats import render
+    from optuna_study.report.pages import studies_table
     from optuna_study.report.rows import study_row
-    from optuna_study.report.text import studies_table
-    from optuna_study.store.open import open_store
-    from optuna_study.store.reads import list_studies
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.reads.reads import list_studies
 
     studies = list_studies(open_store(storage_url(storage, workspace)))
     click.echo(render(form, [study_row(each) for each in studies], studies_table(studies)))

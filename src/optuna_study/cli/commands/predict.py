@@ -22,8 +22,8 @@ from optuna_study.cli.options import device_option, example, format_option
 def command(checkpoint: Path, images: tuple[Path, ...], device: str, form: str) -> None:
     """Classify pictures with a trained model: classes and their probabilities."""
     from optuna_study.report.formats import render
+    from optuna_study.report.pages import predictions_table
     from optuna_study.report.rows import prediction_row
-    from optuna_study.report.text import predictions_table
     from optuna_study.training.device import pick_device
     from optuna_study.training.predict import predict
 

@@ -38,8 +38,8 @@ def command(
     curve, reason, traceback, end of its log.
     """
     from optuna_study.report.show import show_study, show_trial
-    from optuna_study.store.open import open_store
-    from optuna_study.store.studies import load_study
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.studies.studies import load_study
 
     store = open_store(storage_url(storage, workspace))
     record = load_study(store, study)

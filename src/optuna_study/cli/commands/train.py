@@ -39,9 +39,9 @@ def command(
 
     Leaves the model, its curve, the figures and the configuration in the folder of -o.
     """
+    from optuna_study.actions.train import TrainRequest, train
     from optuna_study.cli.watching import epoch_line, require_match
     from optuna_study.report.training import training_page
-    from optuna_study.workers.train import TrainRequest, train
 
     request = TrainRequest(config, output, workspace, folder, device, verify)
     result = train(request, epoch_line)

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 def command(study: str, form: str, storage: str | None, workspace: Workspace) -> None:
     """List the trials of a study, each with the reason it ended for."""
     from optuna_study.report.formats import render
+    from optuna_study.report.pages import trials_table
     from optuna_study.report.rows import trial_row
-    from optuna_study.report.text import trials_table
-    from optuna_study.store import reads
-    from optuna_study.store.open import open_store
-    from optuna_study.store.studies import load_study
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.reads import reads
+    from optuna_study.store.studies.studies import load_study
 
     store = open_store(storage_url(storage, workspace))
     record = load_study(store, study)

@@ -41,7 +41,7 @@ def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> 
     answers in evaluation are the same whatever the picture. Only this reads --data, --profile and
     --device, which mean what they mean to launch.
     """
-    from optuna_study.cli.weights import check_weights
+    from optuna_study.actions.check_weights import check_weights
     from optuna_study.definition.outline import outline
     from optuna_study.definition.read import find_study_file, read_study_file
 

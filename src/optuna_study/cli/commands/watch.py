@@ -29,9 +29,9 @@ def command(study: str, storage: str | None, workspace: Workspace) -> None:
     Ends as `launch` does, with the best configuration and the baselines beside it.
     """
     from optuna_study.cli.watching import see_through
-    from optuna_study.store.open import open_store
-    from optuna_study.store.studies import load_study
-    from optuna_study.workers.watch import Watched, watch
+    from optuna_study.launch.watch import Watched, watch
+    from optuna_study.store.engine.open import open_store
+    from optuna_study.store.studies.studies import load_study
 
     store = open_store(storage_url(storage, workspace))
     watched = Watched(load_study(store, study), store)

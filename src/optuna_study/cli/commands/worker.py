@@ -39,9 +39,9 @@ def command(study: str | None, workspace: Workspace, **options: Any) -> None:
     name. Ctrl-C gives running trials back.
     """
     from optuna_study.cli.watching import see_through
-    from optuna_study.workers.joining import JoinRequest, join
-    from optuna_study.workers.processes import ThisMachine
-    from optuna_study.workers.supervise import run
+    from optuna_study.launch.join import JoinRequest, join
+    from optuna_study.launch.local import ThisMachine
+    from optuna_study.launch.supervise import run
 
     joined = join(JoinRequest(study, workspace=workspace, **options))
     ticks = run(joined, ThisMachine())

@@ -15,7 +15,7 @@ from optuna_study.training.stack import Stack, require_size, require_variant, sc
 if TYPE_CHECKING:
     from torch import nn
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default",)
 

@@ -14,7 +14,7 @@ from optuna_study.training.stack import Stack, require_variant, scaled
 if TYPE_CHECKING:
     from torch import nn
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "8-8", "50", "100", "200", "128-64", "512-256")
 

@@ -19,7 +19,7 @@ from optuna_study.training.stack import Stack, require_variant, scaled
 if TYPE_CHECKING:
     import torch
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "resnet8", "resnet20", "resnet32", "plain8", "plain20", "plain32")
 

@@ -20,7 +20,7 @@ from optuna_study.training.stack import Stack, require_variant, scaled
 if TYPE_CHECKING:
     from torch import nn
 
-    from optuna_study.training.config import ModelSettings
+    from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "small", "vgg11", "vgg13", "vgg16", "vgg19")
 

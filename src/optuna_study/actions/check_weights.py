@@ -1,0 +1,60 @@
+"""What `validate` sees of pretrained weights: torch is imported only where a study names some."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optuna_study.config.catalogue import NOT_PRETRAINED
+from optuna_study.definition.model import PROFILES
+from optuna_study.definition.resolve import baseline_config, pretrained_configs, resolve
+from optuna_study.errors import UsageError
+
+if TYPE_CHECKING:
+    from optuna_study.config.settings import ModelSettings
+    from optuna_study.definition.model import StudyFile
+
+CLASSES = 10  # any number: the layer that answers need not fit
+
+
+def check_weights(file: StudyFile) -> None:
+    """Show that the pretrained weights which a study file names fit its models, of either profile.
+
+    No picture is read: where they may be grey or coloured, either will do; a launch looks at them.
+
+    Raises:
+        UsageError: the weights are not there, or of another architecture.
+        DataError: they cannot be read.
+    """
+    definitions = [resolve(file, profile) for profile in PROFILES]
+    configs = [
+        config
+        for each in definitions
+        for config in (
+            each.config,
+            *(baseline_config(each, baseline) for baseline in each.baselines),
+            *pretrained_configs(each),
+        )
+        if config.model.pretrained != NOT_PRETRAINED
+    ]
+    if not configs:
+        return
+    from optuna_study.data.load import possible_channels
+
+    for model, data in dict.fromkeys((each.model, each.data) for each in configs):
+        name = data.name if file.folder is None else "folder"
+        _check(model, data.image_size, possible_channels(name))
+
+
+def _check(model: ModelSettings, image_size: int, channels: tuple[int, ...]) -> None:
+    """Hold weights against a model, whatever number of channels they fit."""
+    from optuna_study.training.build_model import check_model
+
+    refusals = []
+    for count in channels:
+        try:
+            check_model(model, channels=count, image_size=image_size, classes=CLASSES)
+        except UsageError as refusal:
+            refusals.append(refusal)
+        else:
+            return
+    raise refusals[-1]

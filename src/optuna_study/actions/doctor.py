@@ -1,0 +1,249 @@
+"""Looks for what is wrong with a store, a study and this machine; only `fix` changes anything.
+
+Every line says what and where, and the next step where there is one to take. torch is asked, in a
+process forked for it, only where the system shows an NVIDIA driver.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.config.catalogue import dataset_names
+from optuna_study.data.availability import is_here, way_to_get
+from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
+from optuna_study.launch import ask
+from optuna_study.report.checkup import Checkup, Line, curve_lines, failure_lines, plain_lines
+from optuna_study.report.curves.read import read_study
+from optuna_study.store.engine.connection import versions
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.urls import SQLiteFile, masked, parse
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
+from optuna_study.store.reads.aggregates import plain_running
+from optuna_study.store.records import EndKind, TrialState
+from optuna_study.store.schema import CLASS_COUNTS
+from optuna_study.store.studies.studies import find_study, load_study
+from optuna_study.text import count, duration
+from optuna_study.worker import machine
+from optuna_study.worker import machine as memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna_study.paths import Workspace
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord, TrialRecord
+    from optuna_study.worker.messages import Facts
+
+DRIVER = Path("/proc/driver/nvidia/version")
+LITTLE_SPACE = 1_000_000_000  # bytes: a few checkpoints of a full AlexNet
+LARGE_STORE = 500_000_000  # bytes from which looking through a SQLite file takes too long
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to look at; without `study` only the store and this machine."""
+
+    url: str
+    workspace: Workspace
+    study: str | None = None
+    fix: bool = False
+    url_given: bool = True  # else the workspace's own file, which need not be there yet
+
+
+def examine(
+    request: Request,
+    *,
+    driver: Path = DRIVER,
+    look: Callable[[str], Facts] = ask.look_around,
+) -> Checkup:
+    """Look at everything.
+
+    Raises:
+        StorageUrlError: no URL of a store.
+        NotFoundError: no such study.
+    """
+    lines = list(_machine(request.workspace, driver, look))
+    place = parse(request.url)
+    absent = isinstance(place, SQLiteFile) and not place.path.exists()
+    if absent and not request.url_given and request.study is None:
+        made = "`optuna-study launch` makes it"
+        return Checkup("this machine", (Line("store", f"none yet; {made}"), *lines))
+    try:
+        store = open_store(request.url, upgrade=request.fix)
+    except StoreError as error:
+        return Checkup(masked(request.url), (_unusable(error), *lines))
+    try:
+        return _with_store(request, store, lines)
+    finally:
+        store.close()
+
+
+def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
+    found = list(_store(store))
+    if request.study is None:
+        for row in reads.list_studies(store):
+            study = find_study(store, row.name)
+            if study is not None:
+                found += _lost(store, study, fix=request.fix)
+                found += _halted(study, row.ended)
+        return Checkup(store.masked_url, (*found, *lines))
+    study = load_study(store, request.study)
+    trials = reads.trials(store, study, with_parameters=False)
+    found += _lost(store, study, fix=request.fix)
+    found += _halted(study, reads.counts(store, study).ended)
+    found += _trials(study, trials, request.workspace)
+    found += _data(study, request.workspace)
+    readings = read_study(store, study)
+    if study.environment.get(CLASS_COUNTS):
+        found += curve_lines(readings, study.name)
+    else:
+        found.append(
+            Line(
+                "curves",
+                f"{study.name} was made before chance level was recorded: its curves are not read",
+            )
+        )
+    return Checkup(study.name, (*found, *lines), tuple(readings))
+
+
+def _unusable(error: StoreError) -> Line:
+    what, _, step = str(error).partition("; ")
+    step = step or "check --storage"
+    return Line("store", what, step if step.endswith("?") else f"{step}.")
+
+
+def _store(store: Store) -> Iterator[Line]:
+    revision, version = versions(store)
+    tables = "no studies of optuna-study" if version is None else f"own tables {version}"
+    yield Line("store", f"{store.masked_url}: Optuna's schema {revision}, {tables}")
+    path = store.place.path if isinstance(store.place, SQLiteFile) else None
+    if path is None or path.stat().st_size > LARGE_STORE:
+        return
+    with store.read() as connection:
+        said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if said != "ok":
+        yield Line(
+            "store", f"{path}: damaged: {said}", "Stop all workers and restore a copy of the file."
+        )
+
+
+def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
+    """Trials whose leases have run out; with `fix` they are given back. And plain Optuna's."""
+    with store.read() as connection:
+        times = store.times(connection)
+    lost = [
+        each
+        for each in reads.progress(store, study)
+        if each.lease_until is not None and each.lease_until < times.lost
+    ]
+    returned = queue.reap(store, study) if fix and lost else []
+    name = shlex.quote(study.name)
+    for each in lost:
+        silent = duration(times.lease - (each.lease_until or times.lease))
+        what = (
+            f"{study.name}, trial {each.number}: its worker {each.owner} is lost, the lease ran "
+            f"out {silent} ago"
+        )
+        if each.number in returned:
+            yield Line("workers", f"{what}; given back")
+        else:
+            yield Line(
+                "workers",
+                what,
+                f"`optuna-study doctor {name} --fix` gives it back; so does the next worker.",
+            )
+    if not lost:
+        counts = reads.counts(store, study)
+        held = count(counts.running - counts.plain_running, "trial")
+        yield Line("workers", f"{study.name}: {held} running, none lost")
+    yield from plain_lines(plain_running(store, study), study.name)
+
+
+def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
+    if study.halted and ended < study.budget:
+        yield Line(
+            "trials",
+            f"{study.name}: too many failed in a row, {study.budget - ended} left to run",
+            f"`optuna-study resume {shlex.quote(study.name)}` lets it go on.",
+        )
+
+
+def _trials(study: StudyRecord, trials: list[TrialRecord], workspace: Workspace) -> Iterator[Line]:
+    name = shlex.quote(study.name)
+    failed = [(t.number, t.reason or "no reason") for t in trials if t.end is EndKind.FAILED]
+    yield from failure_lines(failed, name)
+    for each in trials:
+        path = workspace.checkpoint(study.uuid, each.number)
+        waits = each.state is TrialState.WAITING and each.checkpoint_epoch > 0
+        if waits and not path.is_file():
+            yield Line(
+                "trials",
+                f"trial {each.number} waits with a checkpoint of epoch {each.checkpoint_epoch} "
+                f"that is not here: {path}",
+                "Give the folder it lies in with --artifacts, or let it begin anew.",
+            )
+
+
+def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
+    """Whether a worker of this machine would find the study's pictures."""
+    source = study.data_source
+    if Path(source).is_absolute():
+        if Path(source).exists():
+            yield Line("data", f"{source}: here")
+        else:
+            yield Line(
+                "data",
+                f"{source}: the pictures of {study.name} are not there",
+                "Put them back at that place; workers on this machine cannot join without them.",
+            )
+    elif source in dataset_names():
+        way = way_to_get(source, workspace)
+        if is_here(source, workspace):
+            yield Line("data", f"{source}: {'built in' if way is None else 'here'}")
+        else:
+            yield Line(
+                "data",
+                f"{source}: the pictures of {study.name} are not in {workspace.root}",
+                f"Get them: {way}." if way else "Launch with --data DIR.",
+            )
+    else:
+        yield Line("data", f"{source}: code of your own")
+
+
+def _machine(workspace: Workspace, driver: Path, look: Callable[[str], Facts]) -> Iterator[Line]:
+    left = memory.free()
+    free = "" if left is None else f", {left / 1e9:.1f} GB of memory free"
+    yield Line("machine", f"{count(machine.cores(), 'core')}{free}")
+    yield _space(workspace)
+    if not driver.exists():
+        yield Line("machine", "no NVIDIA driver: training runs on the CPU")
+        return
+    try:
+        facts = look("cuda")
+    except DeviceError as error:
+        yield Line(
+            "machine",
+            f"an NVIDIA driver is here ({driver}), yet torch finds no GPU: {error}",
+            "Install a torch build for this driver's CUDA version, or train with --device cpu.",
+        )
+    except OptunaStudyError as error:
+        yield Line("machine", f"torch cannot be asked for the GPU: {error}", "Reinstall torch.")
+    else:
+        yield Line("machine", count(facts.cuda_devices, "CUDA device"))
+
+
+def _space(workspace: Workspace) -> Line:
+    """Free space where the workspace is, or will be."""
+    place = workspace.root
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    what = f"{workspace.root}: {free / 1e9:.1f} GB free"
+    if free >= LITTLE_SPACE:
+        return Line("machine", what)
+    return Line("machine", what, "Free some, or choose another folder with --artifacts.")

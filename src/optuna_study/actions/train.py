@@ -1,0 +1,191 @@
+"""Train one exported configuration, and compare with what the search recorded of it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.definition.config_file import read_config_file
+from optuna_study.errors import DataError, UsageError
+from optuna_study.paths import writing, written_beside
+from optuna_study.report import formats
+from optuna_study.report.training import TrainResult
+from optuna_study.report.verify import Outcome, Verdict, compare, differences
+from optuna_study.training import loop
+from optuna_study.training.device import environment, pick_device
+from optuna_study.training.device_data import load_data
+from optuna_study.training.predict import save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.paths import Workspace
+    from optuna_study.training.device_data import DeviceData
+    from optuna_study.training.run import Run
+
+MODEL, CURVE, RESULT = "model.pt", "curve.csv", "result.json"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """The options of `train`, as given; without `folder` the recorded pictures are taken."""
+
+    config: Path
+    output: Path
+    workspace: Workspace
+    folder: Path | None = None
+    device: str = "auto"
+    verify: bool = False
+
+
+def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> TrainResult:
+    """Train, write the files, and verify when asked to; `told` gets each epoch and their number.
+
+    Raises:
+        NotFoundError: no such configuration.
+        StudyFileError: the configuration has problems.
+        UsageError: nothing was recorded that could be verified.
+        DataError: unusable pictures, or others than the recorded ones when verifying.
+        DeviceError: no such device.
+        FolderError: the output cannot be written.
+    """
+    config, origin = read_config_file(request.config)
+    if request.verify and not origin.get("recorded"):
+        raise UsageError(f"{request.config}: holds no recorded curve to verify; export it again")
+    device = _device(request, origin)
+    with writing(request.output):
+        request.output.mkdir(parents=True, exist_ok=True)
+    data = load_data(
+        config.data,
+        request.folder or (Path(origin["folder"]) if origin.get("folder") else None),
+        request.workspace,
+        device,
+        config.train.memory_format,
+    )
+    notes = _other_pictures(request, data, origin)
+    run = loop.prepare(config, data, device)
+    results: list[EpochResult] = []
+    for result in loop.epochs(run):
+        results.append(result)
+        told(result, config.train.epochs)
+    return _finish(request, run, results, origin, notes)
+
+
+def _device(request: TrainRequest, origin: Mapping[str, Any]) -> torch.device:
+    recorded = str(origin.get("environment", {}).get("device", ""))
+    if request.verify and request.device == "auto" and recorded == "cpu":
+        return pick_device("cpu")  # where equality to the last bit can be asked for
+    return pick_device(request.device)
+
+
+def _other_pictures(
+    request: TrainRequest, data: DeviceData, origin: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """A sentence when the pictures are not those of the search; an error when verifying."""
+    recorded = origin.get("fingerprint")
+    if recorded is None or recorded == data.fingerprint:
+        return ()
+    where = request.folder or origin.get("folder") or "the built-in pictures"
+    sentence = f"{where}: not the pictures that the search used (another fingerprint)"
+    if request.verify:
+        raise DataError(f"{sentence}; give those with --data, or leave out --verify")
+    return (sentence,)
+
+
+def _finish(
+    request: TrainRequest,
+    run: Run,
+    results: Sequence[EpochResult],
+    origin: Mapping[str, Any],
+    notes: tuple[str, ...],
+) -> TrainResult:
+    config, last, test = run.config, results[-1], run.test()
+    here = environment(run.device, config.train.threads)
+    verdict = None
+    if request.verify:
+        pictures = len(run.data.validation_labels)
+        verdict = _verdict(results, origin, here, pictures)
+    folder = request.output
+    result = TrainResult(
+        epochs=len(results),
+        validation_accuracy=last.validation_accuracy,
+        validation_loss=last.validation_loss,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        divergence=last.divergence.message if last.divergence else None,
+        environment=here,
+        notes=notes,
+        files=tuple(folder / name for name in (MODEL, CURVE, RESULT, _copy_name(request.config))),
+        verdict=verdict,
+    )
+    with writing(folder):
+        save_model(folder / MODEL, run, config, run.data)
+        _write_curve(folder / CURVE, results)
+        _write(folder / RESULT, formats.to_json(_row(result, config)) + "\n")
+        _write(folder / _copy_name(request.config), request.config.read_text(encoding="utf-8"))
+    return result
+
+
+def _verdict(
+    results: Sequence[EpochResult],
+    origin: Mapping[str, Any],
+    here: Mapping[str, Any],
+    pictures: int,
+) -> Verdict:
+    recorded = origin["recorded"]
+    theirs = {name: tuple(map(float, values)) for name, values in recorded["curve"].items()}
+    # Figures that are not finite cannot be written to a configuration file.
+    ours = {
+        name: tuple(
+            value for each in results if math.isfinite(value := float(getattr(each, name)))
+        )
+        for name in theirs
+        if name != "epoch"
+    }
+    epochs = tuple(float(each.epoch) for each in results)
+    value = getattr(results[-1], recorded["metric"])
+    return compare(
+        Outcome(recorded.get("value"), theirs),
+        Outcome(value if math.isfinite(value) else None, ours | {"epoch": epochs}),
+        differences(
+            origin.get("environment", {}),
+            here,
+            resumed_elsewhere=bool(origin.get("resumed_elsewhere")),
+        ),
+        pictures,
+    )
+
+
+def _copy_name(config: Path) -> str:
+    return f"config{config.suffix.lower()}"
+
+
+def _row(result: TrainResult, config: TrainConfig) -> dict[str, Any]:
+    row = {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
+        if field.name not in ("files", "verdict")
+    }
+    verdict = result.verdict
+    row["verified"] = None if verdict is None else dataclasses.asdict(verdict)
+    return row | {"seed": config.train.seed}
+
+
+def _write_curve(path: Path, results: Sequence[EpochResult]) -> None:
+    names = [field.name for field in dataclasses.fields(results[0]) if field.name != "divergence"]
+    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([getattr(each, name) for name in names] for each in results)
+
+
+def _write(path: Path, text: str) -> None:
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -1,0 +1,159 @@
+"""The names a configuration may use, each with the function it stands for; free of torch.
+
+A value is a reference `package.module:attribute`, resolved when used; a study file names a
+function of one's own in the same form. Adding an activation or an optimizer that torch has is one
+line here. Models and data sets are found by their files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.errors import OptunaStudyError, UsageError
+from optuna_study.text import did_you_mean, in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of a table.
+
+    `fixed` are keyword arguments always given; `settings` maps the function's keyword arguments to
+    the settings of the configuration that they take their values from. `widening` is the number of
+    channels an activation takes for each one that it gives.
+    """
+
+    reference: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    widening: int = 1
+
+
+ACTIVATIONS: Mapping[str, Entry] = {
+    "sigmoid": Entry("torch.nn:Sigmoid"),
+    "tanh": Entry("torch.nn:Tanh"),
+    "relu": Entry("torch.nn:ReLU"),
+    "leaky_relu": Entry("torch.nn:LeakyReLU", settings={"negative_slope": "slope"}),
+    "elu": Entry("torch.nn:ELU"),
+    "maxout": Entry("optuna_study.training.layers:Maxout", widening=2),
+    "prelu": Entry("torch.nn:PReLU"),
+    "gelu": Entry("torch.nn:GELU"),
+    "silu": Entry("torch.nn:SiLU"),
+}
+
+NOT_PRETRAINED = "none"
+"""What a model's `pretrained` says where its weights are drawn."""
+
+FULL_BATCH = frozenset({"gd"})
+"""Optimizers that take one step an epoch, by the mean gradient over all training pictures."""
+
+OPTIMIZERS: Mapping[str, Entry] = {
+    "gd": Entry("torch.optim:SGD"),
+    "sgd": Entry("torch.optim:SGD"),
+    "momentum": Entry("torch.optim:SGD", settings={"momentum": "momentum"}),
+    "nesterov": Entry(
+        "torch.optim:SGD", fixed={"nesterov": True}, settings={"momentum": "momentum"}
+    ),
+    "adagrad": Entry("torch.optim:Adagrad"),
+    "rmsprop": Entry(
+        "torch.optim:RMSprop", settings={"momentum": "momentum", "alpha": "smoothing"}
+    ),
+    "adam": Entry("torch.optim:Adam", settings={"betas": "beta1,beta2"}),
+    "adamw": Entry("torch.optim:AdamW", settings={"betas": "beta1,beta2"}),
+}
+
+AUGMENTATIONS: tuple[str, ...] = ("crop", "flip", "color_jitter", "pca_jitter")
+"""Changes to training pictures, in the order in which `training.augment` makes them."""
+
+TABLES: Mapping[str, Mapping[str, Entry]] = {"ACTIVATIONS": ACTIVATIONS, "OPTIMIZERS": OPTIMIZERS}
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is a `package.module:attribute` reference to somebody's own function."""
+    return ":" in name
+
+
+def augmentation_names(text: str) -> tuple[str, ...]:
+    """The augmentations of a setting such as `crop+flip`, in the order in which they are made.
+
+    >>> augmentation_names("flip + crop")
+    ('crop', 'flip')
+    >>> augmentation_names("none")
+    ()
+
+    Raises:
+        UsageError: an unknown name, one that stands twice, or `none` beside others.
+    """
+    names = [name.strip() for name in text.split("+")]
+    if names == ["none"]:
+        return ()
+    for name in names:
+        if name not in AUGMENTATIONS:
+            hint = did_you_mean(name, [*AUGMENTATIONS, "none"])
+            raise UsageError(f"augmentation '{text}': no '{name}' to join with others, {hint}")
+        if names.count(name) > 1:
+            raise UsageError(f"augmentation '{text}': '{name}' stands twice; name it once")
+    return tuple(name for name in AUGMENTATIONS if name in names)
+
+
+def model_names() -> list[str]:
+    """The architectures that `training.models` holds."""
+    return _files("training/models")
+
+
+def dataset_names() -> list[str]:
+    """The data sets that `data.datasets` holds."""
+    return _files("data/datasets")
+
+
+def resolve(reference: str) -> Any:
+    """The function or class behind a reference.
+
+    Raises:
+        UsageError: the module cannot be imported or has no such attribute.
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a module of one's own may raise anything
+        raise UsageError(
+            f"'{reference}': module '{module_name}' cannot be imported ({in_one_line(error)}); "
+            "write package.module:function, and install the package or name its folder in "
+            "PYTHONPATH"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        hint = did_you_mean(attribute, [name for name in vars(module) if not name.startswith("_")])
+        raise UsageError(f"'{reference}': module has no '{attribute}', {hint}") from None
+
+
+@contextmanager
+def usable(
+    kind: str, reference: str, asked: str, refusal: type[UsageError] = UsageError
+) -> Iterator[None]:
+    """Tell of what somebody's own function raises in the block, and what is asked of it.
+
+    Raises:
+        UsageError: or another refusal: it raised; known errors pass as they are.
+    """
+    try:
+        yield
+    except OptunaStudyError:
+        raise
+    except Exception as error:
+        raise refusal(
+            f"{kind} '{reference}' cannot be used: {in_one_line(error)}; {asked}"
+        ) from error
+
+
+def _files(folder: str) -> list[str]:
+    path = str(Path(__file__).parents[1] / folder)
+    return sorted(module.name for module in pkgutil.iter_modules([path]))

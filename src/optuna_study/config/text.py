@@ -1,0 +1,105 @@
+"""A training configuration as a complete, commented file that `train` reads.
+
+Sections `data`, `model` and `train` hold every setting, each under the sentence that documents it.
+`provenance` says where the configuration comes from and, below `recorded`, what its trial reached.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from optuna_study.config.settings import SECTIONS, config_to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna_study.config.settings import TrainConfig
+
+Format: TypeAlias = Literal["toml", "yaml", "json"]
+
+
+def config_text(
+    config: TrainConfig,
+    provenance: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    format: Format = "toml",
+) -> str:
+    """The text of a configuration file.
+
+    `provenance` and `recorded` are plain values: text, numbers, truth values, lists and
+    dictionaries of them. What is None or not finite is left out, as TOML and strict JSON have no
+    word for it.
+    """
+    sections = config_to_dict(config)
+    origin = _plain(provenance)
+    if recorded:
+        origin["recorded"] = _plain(recorded)
+    if format == "json":
+        return json.dumps({**sections, "provenance": origin}, indent=2, allow_nan=False) + "\n"
+    return (_toml if format == "toml" else _yaml)(sections, origin)
+
+
+def setting_comment(section: str, name: str) -> str:
+    """The sentence under which a setting stands in a file, with its legal values if it has few."""
+    for entry in dataclasses.fields(SECTIONS[section]):
+        if entry.name == name:
+            choices = entry.metadata["choices"]
+            doc: str = entry.metadata["doc"]
+            return f"{doc} ({', '.join(choices)})" if isinstance(choices, tuple) else doc
+    raise KeyError(f"{section}.{name}")
+
+
+def _toml(sections: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any]) -> str:
+    import tomlkit
+
+    document = tomlkit.document()
+    for section, settings in sections.items():
+        table = tomlkit.table()
+        for name, value in settings.items():
+            table.add(tomlkit.comment(setting_comment(section, name)))
+            table.add(name, value)
+        document.add(section, table)
+        document.add(tomlkit.nl())
+    document.add("provenance", tomlkit.item(dict(origin)))
+    return tomlkit.dumps(document)
+
+
+def _yaml(sections: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any]) -> str:
+    import yaml
+
+    lines: list[str] = []
+    for section, settings in sections.items():
+        lines.append(f"{section}:")
+        for name, value in settings.items():
+            lines += [f"  # {setting_comment(section, name)}", f"  {name}: {_scalar(value)}"]
+        lines.append("")
+    tail = yaml.safe_dump({"provenance": dict(origin)}, sort_keys=False, allow_unicode=True)
+    return "\n".join(lines) + "\n" + tail
+
+
+def _scalar(value: Any) -> str:
+    import yaml
+
+    if isinstance(value, str):
+        return json.dumps(value)  # quoted: YAML reads a bare no or 1e3 as something else
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _clean(value) for key, value in values.items() if _sayable(value)}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _plain(value)
+    if isinstance(value, list | tuple):
+        return [_clean(each) for each in value if _sayable(each)]
+    return value
+
+
+def _sayable(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))

@@ -1,0 +1,1 @@
+"""From pictures on disk to arrays and their split; free of torch."""

@@ -1,0 +1,119 @@
+"""Labelled pictures in one array, made once and shared by all processes as a mapped file.
+
+Whatever a data set comes from, it reaches training as `Pictures`. `stored` keeps them in the
+workspace with the training pictures first, then validation, then test, so that each side is a
+slice of the file and no worker copies any of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from optuna_study.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from optuna_study.paths import Workspace
+
+"""Part of every cache key; a change to decoding, grouping or splitting raises it."""
+
+FEWEST_PER_CLASS = 3
+"""Different pictures that a class needs: one each for training, validation and test."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Labelled pictures.
+
+    `images` is uint8 of shape (N, height, width, channels), `labels` and `groups` int64 of shape
+    (N,); pictures of one group are the same or nearly so and stay on one side of the split.
+    `fingerprint` follows from content and labels alone. `notes` holds a sentence for each file
+    skipped or repaired. `sides` tells how many pictures are training, validation and test where
+    they lie in that order. `held_out` is the number of pictures at the end that are the data set's
+    own test part.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    classes: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    sides: tuple[int, int, int] | None = None
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a data set is asked for.
+
+    `cache_size` leaves a margin around `image_size` for random crops; a data set whose pictures
+    fill their frame answers with `image_size` instead. Sizes are sides of squares in pixels.
+    """
+
+    image_size: int
+    cache_size: int
+    workspace: Workspace
+
+
+def content_fingerprint(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...]
+) -> str:
+    """The fingerprint of pictures that are computed, not read from files."""
+    digest = hashlib.sha256(json.dumps([list(images.shape), list(classes)]).encode())
+    digest.update(np.ascontiguousarray(images).tobytes())
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Square pictures (N, side, side, channels) at another side."""
+    if images.shape[1] == size:
+        return images
+    result = np.empty((len(images), size, size, images.shape[3]), dtype=np.uint8)
+    for picture, target in zip(images, result, strict=True):
+        source = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+        scaled = source.resize((size, size), Image.Resampling.BILINEAR)
+        target[...] = np.asarray(scaled, dtype=np.uint8).reshape(target.shape)
+    return result
+
+
+def require_learnable(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], classes: tuple[str, ...], where: object
+) -> None:
+    """Refuse pictures from which no classifier can be trained and judged.
+
+    Raises:
+        DataError: fewer than two classes, or a class with too few different pictures.
+    """
+    if len(classes) < 2:
+        only = f"only one class, '{classes[0]}'" if classes else "no class"
+        raise DataError(f"{where}: {only}; a classifier needs at least two folders of pictures")
+    for label, name in enumerate(classes):
+        different = len(np.unique(groups[labels == label]))
+        if different < FEWEST_PER_CLASS:
+            count = "1 picture" if different == 1 else f"{different} different pictures"
+            raise DataError(
+                f"{where}: class '{name}' has {count}; each class needs at least "
+                f"{FEWEST_PER_CLASS}, for training, validation and test"
+            )
+
+
+def computed(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], size: int
+) -> Pictures:
+    """Pictures made by a program, all different, at the size asked for."""
+    return Pictures(
+        images=resized(images, size),
+        labels=labels,
+        groups=np.arange(len(labels), dtype=np.int64),
+        classes=classes,
+        fingerprint=content_fingerprint(images, labels, classes),
+    )

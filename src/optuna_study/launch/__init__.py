@@ -1,0 +1,1 @@
+"""The process without torch: prepare a study, start and supervise workers."""

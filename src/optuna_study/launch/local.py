@@ -1,0 +1,170 @@
+"""Workers as processes of this machine, each with a pipe to the launch."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import nullcontext
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Self
+
+from optuna_study.launch import ask, gpu_sharing
+from optuna_study.launch.worker_count import worker_count
+from optuna_study.worker import machine
+from optuna_study.worker.entry import context, enter_worker, warm
+from optuna_study.worker.machine import KernelKills
+from optuna_study.worker.messages import Message, Word
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerProcess
+    from pathlib import Path
+
+    from optuna_study.definition.model import Definition
+    from optuna_study.paths import Workspace
+    from optuna_study.worker.messages import Facts, Order, Proven
+
+
+class LocalProcess:
+    """A worker process forked from the server that has imported torch."""
+
+    def __init__(self, order: Order, kills: KernelKills) -> None:
+        ours, theirs = connection.Pipe()
+        self.process: ForkServerProcess = context().Process(
+            target=enter_worker, args=(order, theirs), name=order.name
+        )
+        self.process.start()
+        theirs.close()
+        self.control: Connection[Message, Message] | None = ours
+        self.closed = False
+        self._kills = kills
+        self._killed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self.process.pid
+
+    def hear(self) -> list[Message]:
+        """What has come through the pipe."""
+        heard = []
+        while self.control is not None and self.control.poll():
+            try:
+                heard.append(self.control.recv())
+            except (EOFError, OSError):
+                self._hang_up()
+        return heard
+
+    def ended(self) -> str | None:
+        """Its exit code or its signal in words, None while it lives."""
+        code = self.process.exitcode
+        if code is None:
+            return None
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def starved(self) -> bool:
+        """Whether the kernel killed it for want of memory."""
+        killed = self.process.exitcode == -signal.SIGKILL and not self._killed
+        return killed and self._kills.take()
+
+    def ask_to_stop(self) -> None:
+        """Send the word."""
+        if self.control is None:
+            return
+        try:
+            self.control.send(Message(Word.STOP))
+        except OSError:  # it has just ended
+            self._hang_up()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._killed = True
+        self.process.kill()
+        self.process.join()
+
+    def close(self) -> None:
+        """Free the process table's entry and the pipe."""
+        self.process.join()
+        self.process.close()
+        self._hang_up()
+        self.closed = True
+
+    def _hang_up(self) -> None:
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+
+
+class ThisMachine:
+    """Where `launch` runs its workers unless told otherwise."""
+
+    def __init__(self) -> None:
+        self._started: list[LocalProcess] = []
+        self._kills = KernelKills()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go of."""
+
+    def get_ready(self, _url: str) -> None:
+        """Let the server import torch while the launch reads its study file."""
+        warm()
+
+    def look_around(self, device: str) -> Facts:
+        """As `checks.look_around`."""
+        return ask.look_around(device)
+
+    def prove(
+        self, definition: Definition, folder: Path | None, workspace: Workspace, device: str
+    ) -> Proven:
+        """As `checks.prove`."""
+        return ask.prove(definition, folder, workspace, device)
+
+    def crew(
+        self,
+        asked: str | int,
+        definition: Definition,
+        folder: Path | None,
+        workspace: Workspace,
+        facts: Facts,
+    ) -> int:
+        """The number asked for, or what cores, memory and measured GPUs allow."""
+        cores = machine.cores()
+        count = worker_count(asked, definition.config.train.threads, facts, cores)
+        if asked != "auto" or facts.device == "cpu":
+            return count
+        return count * gpu_sharing.choose(
+            lambda copies: gpu_sharing.measure(
+                copies, definition, folder, workspace, facts.device
+            ),
+            cores // count,
+        )
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Nothing to arrange."""
+        return nullcontext()
+
+    def start(self, order: Order) -> LocalProcess:
+        """Fork a worker."""
+        process = LocalProcess(order, self._kills)
+        self._started.append(process)
+        return process
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, less when a pipe has something or a process ends."""
+        self._started = [each for each in self._started if not each.closed]
+        watched: list[Connection[Message, Message] | int] = []
+        for each in self._started:
+            if each.ended() is None:
+                watched.append(each.process.sentinel)
+            if each.control is not None:
+                watched.append(each.control)
+        connection.wait(watched, timeout=seconds)
+        self._kills.look()
+
+    def room(self) -> None:
+        """It has the room it was prepared for."""

@@ -1,0 +1,367 @@
+"""From a launch's options to a study in the store: all is checked before anything is written.
+
+Whatever needs torch (the device, the data, the model) is checked in a process forked from the
+workers' server, so that this one stays small and torch is imported once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.data.availability import is_here, way_to_get
+from optuna_study.definition.model import section_fields
+from optuna_study.definition.names import require_name
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import (
+    baseline_parameters,
+    definition_hash,
+    diff,
+    from_json,
+    resolve,
+    to_json,
+)
+from optuna_study.errors import DefinitionChangedError, FolderError, UsageError
+from optuna_study.launch.local import ThisMachine
+from optuna_study.launch.study_file import locate_study_file
+from optuna_study.launch.worker_count import check_crew, deal
+from optuna_study.paths import Workspace
+from optuna_study.store.engine.connection import check_versions, connect
+from optuna_study.store.engine.connection import versions as stored_versions
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.urls import SQLiteFile, parse
+from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
+from optuna_study.store.studies.studies import (
+    add_planned,
+    create_study,
+    find_study,
+    load_study,
+    set_budget,
+    set_priority,
+    set_state,
+)
+from optuna_study.worker import machine
+from optuna_study.worker.messages import Order
+from optuna_study.worker.versions import require_same_version, versions
+
+if TYPE_CHECKING:
+    from optuna_study.definition.model import Definition, StudyFile
+    from optuna_study.launch.backend import Place
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.worker.messages import Proven
+
+
+MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
+MOST_TRIALS: int = section_fields("search")["trials"].metadata["high"]
+HIGHEST_PRIORITY = 10**6  # either way of 0, within what every store's columns hold
+COMPARED_SEEDS = 3  # runs of each baseline where --seeds does not say: fewer show no spread
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """The options of a launch, as given; None is what the study or the environment decides."""
+
+    study: str
+    data: Path | None = None
+    profile: str = "auto"  # auto, full or cpu
+    name: str | None = None
+    n_trials: int | None = None  # the study's total
+    timeout: float | None = None  # seconds of this launch
+    workers: str | int = "auto"  # a number, or auto
+    device: str = "auto"
+    seed: int | None = None
+    storage: str | None = None
+    workspace: Workspace | None = None
+    tensorboard: Path | None = None  # folder of event files
+    only: str | None = None  # ONLY_BASELINES: nothing is searched
+    seeds: int | None = None  # with it: runs of each baseline, in all
+    priority: int | None = None  # among studies that share workers; higher ones come first
+    detach: bool = False  # register only, others do the work
+
+    @property
+    def runs(self) -> int:
+        """How often each baseline is trained."""
+        return 1 if self.only is None else self.seeds or COMPARED_SEEDS
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study in its store, ready to be worked on."""
+
+    study: StudyRecord
+    definition: Definition
+    store: Store
+    workspace: Workspace
+    orders: tuple[Order, ...]  # one a worker
+    timeout: float | None
+    resumed: bool
+    notes: tuple[str, ...]  # for people: the stand-in taken, pictures repaired or skipped
+
+    def log(self, order: Order) -> Path:
+        """The log file of a worker."""
+        return self.workspace.log(self.study.uuid, order.name)
+
+
+def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
+    """Check everything a launch needs, then create the study or find it again.
+
+    Its workers are to run at `place`, on this machine unless another is given.
+
+    Raises:
+        UsageError: options, study file, data or device that cannot be used; nothing was written.
+        DefinitionChangedError: the study exists with another definition or other data.
+        NotFoundError: no such study file.
+        StoreError: the store cannot be reached or is of a newer version.
+        FolderError: the workspace cannot be written.
+        DiskFullError: no space is left there.
+    """
+    _check_options(request)
+    place = place or ThisMachine()
+    workspace = request.workspace or Workspace.locate()
+    url = request.storage or f"sqlite:///{workspace.database}"
+    file = read_study_file(locate_study_file(request.study, url))
+    check_store(url, workspace)
+    board = _event_folder(request.tensorboard)
+    place.get_ready(url)
+    importlib.import_module(
+        "optuna_study.store.engine.optuna_bridge"
+    )  # a second, while the server starts
+    facts = place.look_around(request.device)
+    profile = choose_profile(request.profile, facts.device)
+    folder, stand_in, notes = choose_data(request.data, file, workspace)
+    resolved = partial(
+        resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
+    )
+    definition = resolved(threads=machine.cores())
+    proven = place.prove(definition, folder, workspace, facts.device)
+    workspace.require_writable()
+    store = open_store(url, create=True)
+    existing = find_study(store, definition.name)
+    if existing is not None:  # it keeps the threads it was made with, whatever this machine has
+        pinned = from_json(existing.definition).config.train.threads
+        definition = resolved(threads=pinned)
+        _compare(existing, definition, proven, request)
+    study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
+    study = _set_going(store, study, definition, request, existing)
+    asked = 1 if request.detach else request.workers
+    count = place.crew(asked, definition, folder, workspace, facts)
+    order = Order(
+        url=store.url,
+        workspace=workspace.root,
+        device=facts.device,
+        study=study.name,
+        folder=folder,
+        tensorboard=board,
+    )
+    return Prepared(
+        study=study,
+        definition=definition,
+        store=store,
+        workspace=workspace,
+        orders=deal(order, facts, count),
+        timeout=request.timeout if request.timeout is not None else definition.search.timeout,
+        resumed=existing is not None,
+        notes=(*notes, *proven.notes),
+    )
+
+
+def check_store(url: str, workspace: Workspace, option: str = "--storage") -> None:
+    """Refuse a store that cannot be worked with, before anything else is written.
+
+    `option` is what the URL was given with.
+
+    Raises:
+        StorageUrlError: no URL of a store.
+        FolderError: a SQLite file in a folder that is not there; the name may be mistyped.
+        StoreError: it cannot be reached, or is of another version.
+    """
+    place = parse(url)
+    if isinstance(place, SQLiteFile) and not place.path.exists():
+        _require_folder(place.path, workspace, option)
+        return  # it will be made
+    store = connect(url, place)
+    try:
+        revision, version = stored_versions(store)
+        if revision is not None:
+            check_versions(store, revision, version)
+    finally:
+        store.close()
+
+
+def _require_folder(database: Path, workspace: Workspace, option: str) -> None:
+    """Only the workspace is made for a new store, no folder that a mistyped URL names."""
+    if not database.parent.is_dir() and not database.is_relative_to(workspace.root):
+        raise FolderError(f"{database.parent}: no such folder; create it first, or check {option}")
+
+
+def _check_options(request: LaunchRequest) -> None:
+    if request.name is not None:
+        require_name(request.name)
+    if request.n_trials is not None and not 1 <= request.n_trials <= MOST_TRIALS:
+        raise UsageError(f"--n-trials {request.n_trials}: give a number from 1 to {MOST_TRIALS}")
+    if request.priority is not None and abs(request.priority) > HIGHEST_PRIORITY:
+        raise UsageError(
+            f"--priority {request.priority}: give a number from {-HIGHEST_PRIORITY} to "
+            f"{HIGHEST_PRIORITY}"
+        )
+    if request.only is not None and request.n_trials is not None:
+        raise UsageError(
+            "--n-trials: with --only baselines, --seeds says how many trials there are"
+        )
+    if request.seeds is not None and request.only is None:
+        raise UsageError(
+            "--seeds: goes with --only baselines; a search draws a seed for each trial"
+        )
+    if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds {request.seeds}: give a number from 1 to {MOST_SEEDS}")
+    if request.detach and (request.timeout is not None or request.tensorboard is not None):
+        raise UsageError(
+            "--detach only registers the study: give --timeout to `optuna-study worker`, and "
+            "leave out --tensorboard"
+        )
+    check_crew(request.workers, request.timeout)
+    if request.seed is not None and not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
+
+
+def _event_folder(folder: Path | None) -> Path | None:
+    """Where TensorBoard's files go, proven to be writable before anything else is made.
+
+    Raises:
+        UsageError: tensorboard is not installed.
+        FolderError: the folder cannot be written.
+    """
+    if folder is None:
+        return None
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard: the package tensorboard is not installed; "
+            "pip install 'optuna-study[tensorboard]', or leave the option out"
+        )
+    try:
+        Workspace(folder).require_writable()
+    except FolderError as error:
+        raise FolderError(f"--tensorboard {folder}: cannot be written; choose another") from error
+    return folder.absolute()
+
+
+def choose_profile(asked: str, device: str) -> str:
+    """The profile that is asked for, or by the device, whose name this is."""
+    if asked != "auto":
+        return asked
+    return "cpu" if device == "cpu" else "full"
+
+
+def choose_data(
+    given: Path | None, file: StudyFile, workspace: Workspace
+) -> tuple[Path | None, bool, tuple[str, ...]]:
+    """The folder of pictures, if any; whether the stand-in is taken; the sentence that says so."""
+    if given is not None:
+        return given.absolute(), False, ()
+    folder = Path(file.folder).absolute() if file.folder is not None else None
+    if file.stand_in is None:
+        return folder, False, ()
+    name = file.config.data.name
+    if folder.exists() if folder is not None else is_here(name, workspace):
+        return folder, False, ()
+    sentence = (
+        f"No pictures of '{name}' here, so the built-in '{file.stand_in}' pictures stand in for "
+        "them"
+    )
+    way = way_to_get(name, workspace)
+    if folder is None and way is not None:
+        sentence += f"; {way} gets the real ones"
+    return None, True, (f"{sentence}, or --data takes your own.",)
+
+
+def _compare(
+    existing: StudyRecord, definition: Definition, proven: Proven, request: LaunchRequest
+) -> None:
+    """Refuse to go on with a study that would no longer be the same.
+
+    Raises:
+        DefinitionChangedError: what it searches, or its data, has changed.
+        UsageError: another seed was asked for.
+    """
+    require_same_version(existing)
+    way_out = "put that back, or give the new study a name with --name"
+    if existing.definition_hash != definition_hash(definition):
+        changes = "; ".join(diff(from_json(existing.definition), definition))
+        raise DefinitionChangedError(
+            f"{existing.name}: differs from the study made earlier: {changes}; {way_out}"
+        )
+    if existing.fingerprint != proven.fingerprint:
+        raise DefinitionChangedError(
+            f"{existing.name}: its pictures ({existing.data_source}) are not those it was made "
+            f"with; {way_out}"
+        )
+    if request.seed is not None and request.seed != existing.seed:
+        raise UsageError(
+            f"--seed {request.seed}: {existing.name} was made with seed {existing.seed}; {way_out}"
+        )
+
+
+def _new_study(
+    request: LaunchRequest, definition: Definition, proven: Proven, folder: Path | None
+) -> NewStudy:
+    search = definition.search
+    planned = planned_trials(definition) * request.runs
+    asked = len(planned) if request.only else request.n_trials
+    return NewStudy(
+        name=definition.name,
+        direction=search.direction,
+        metric=search.metric,
+        definition=to_json(definition),
+        definition_hash=definition_hash(definition),
+        fingerprint=proven.fingerprint,
+        data_source=str(folder) if folder is not None else definition.config.data.name,
+        environment={**proven.environment, **versions()},
+        seed=search.seed if request.seed is None else request.seed,
+        budget=search.trials if asked is None else asked,
+        planned=planned,
+        priority=request.priority or 0,
+    )
+
+
+def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
+    """The planned baselines as waiting trials; one outside the space has no parameters."""
+    from optuna_study.search.suggest import to_store
+
+    planned = []
+    for baseline in definition.planned:
+        parameters, fixed = baseline_parameters(definition, baseline)
+        rows = to_store(definition.space, parameters) if parameters else ()
+        planned.append(PlannedTrial(baseline.name, baseline.group, rows, fixed))
+    return tuple(planned)
+
+
+def _set_going(
+    store: Store,
+    study: StudyRecord,
+    definition: Definition,
+    request: LaunchRequest,
+    existing: StudyRecord | None,
+) -> StudyRecord:
+    """Bring budget and state of a study to what this launch asks for."""
+    if existing is None:
+        return study
+    budget = request.n_trials
+    if request.only is not None:
+        if request.seeds is not None:
+            planned = planned_trials(definition) * request.runs
+            add_planned(store, study, planned, len(planned))
+    elif (
+        budget is None and from_json(existing.definition).search.trials != definition.search.trials
+    ):
+        budget = definition.search.trials  # the study file was changed since
+    if budget is not None:
+        set_budget(store, study, budget)
+    if request.priority is not None:
+        set_priority(store, study, request.priority)
+    if existing.halted or existing.state is not StudyState.ACTIVE:
+        set_state(store, study, StudyState.ACTIVE)
+    return load_study(store, study.name)

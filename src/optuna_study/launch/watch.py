@@ -1,0 +1,75 @@
+"""Follow a study that others run: ticks like those of a crew of one's own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import UnreachableError
+from optuna_study.launch.result import require_fruit
+from optuna_study.launch.supervise import Tick
+from optuna_study.store.engine.retry import PATIENCE
+from optuna_study.store.queue import scheduling
+from optuna_study.store.reads import reads
+from optuna_study.store.records import NoTrialReason, StudyState
+from optuna_study.store.studies.studies import find_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+TICK = 1.0  # seconds between two looks
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A study that is only looked at."""
+
+    study: StudyRecord
+    store: Store
+    resumed: bool = True  # others have begun
+    notes: tuple[str, ...] = ()
+
+
+def watch(watched: Watched, every: float = TICK, patience: float = PATIENCE) -> Iterator[Tick]:
+    """Yield a tick every so many seconds until the study is over, paused or stopped.
+
+    Raises:
+        NotFoundError: it was deleted.
+        FruitlessError: none of its trials completed, or too many failed in a row.
+        UnreachableError: the store does not answer for `patience` seconds.
+    """
+    store, study = watched.store, watched.study
+    over = None
+    while over is None:
+        messages: tuple[str, ...] = ()
+        try:
+            over = _over(store, study)
+        except UnreachableError:  # the store's outage is logged once, wherever it is met
+            if store.outage.seconds >= patience:
+                raise
+        if over in (NoTrialReason.PAUSED, NoTrialReason.STOPPING):
+            messages = (
+                f"{study.name} is {'paused' if over is NoTrialReason.PAUSED else 'stopped'}",
+            )
+        yield Tick((), messages)
+        if over is None:
+            time.sleep(every)
+    require_fruit(store, study, {over})
+
+
+def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:
+    """Why nothing will happen any more, if so; trials at work are waited for."""
+    now = find_study(store, study.name)
+    if now is None or now.uuid != study.uuid:
+        return NoTrialReason.DELETED
+    if reads.counts(store, now).ended >= now.budget:
+        return NoTrialReason.BUDGET_MET
+    if scheduling.at_work(store, now):
+        return None
+    if now.state is StudyState.ACTIVE:
+        return NoTrialReason.TOO_MANY_FAILURES if now.halted else None
+    return NoTrialReason.PAUSED if now.state is StudyState.PAUSED else NoTrialReason.STOPPING

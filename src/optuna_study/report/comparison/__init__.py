@@ -1,0 +1,1 @@
+"""Baselines compared over several seeds."""

@@ -1,0 +1,158 @@
+"""What the loss curves of a study's trials say, read from its store."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.config.catalogue import FULL_BATCH, is_reference
+from optuna_study.config.settings import SECTION_OF, SECTIONS, DivergenceKind
+from optuna_study.report.curves.diagnosis import diagnose, lower_rate
+from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
+from optuna_study.store.reads import reads
+from optuna_study.store.reads.aggregates import newest_curves
+from optuna_study.store.records import EndKind
+from optuna_study.store.schema import CLASS_COUNTS
+from optuna_study.training.chance import bias_gradient, chance_loss
+from optuna_study.training.divergence import Guessing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
+
+"""The key of a study's environment that holds its training pictures per class."""
+
+"""The key of a study's environment that holds how many pictures each side of its split has."""
+
+QUICK_TRIALS = 50
+"""The most trials whose curves `show` reads: of 20 epochs each that takes 15 ms."""
+
+QUICK_EPOCHS = 25_000
+"""The most epochs that `show` reads: a quarter of a second where trials are of a thousand each."""
+
+_RATE = re.compile(r"at learning rate ([0-9.e+-]*[0-9])")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A trial and what its curve says."""
+
+    trial: TrialRecord
+    diagnosis: Diagnosis
+
+
+@dataclass(frozen=True)
+class Newest:
+    """What the curves of the `read` newest of a study's `recorded` curves say, by number."""
+
+    readings: Sequence[Reading]
+    read: int
+    recorded: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are all that there are."""
+        return self.read == self.recorded
+
+    def tally(self) -> dict[str, int]:
+        """How many trials show which pattern, by the patterns' order."""
+        counted = Counter(each.diagnosis.pattern for each in self.readings)
+        return {pattern.value: counted[pattern] for pattern in Pattern if counted[pattern]}
+
+
+def read_trial(
+    study: StudyRecord, trial: TrialRecord, curve: Sequence[EpochRecord]
+) -> Diagnosis | None:
+    """What a trial's curve says; None without a curve, or where chance level is not known.
+
+    The epoch in which a trial diverges has no figures and is not stored: its end speaks for it.
+    """
+    counts: Sequence[int] | None = study.environment.get(CLASS_COUNTS)
+    if not counts or not (curve or trial.end is EndKind.DIVERGED):
+        return None
+    found = diagnose(curve, expected(partial(_setting, study, trial), counts))
+    if trial.end is not EndKind.DIVERGED or not trial.reason:
+        return found
+    kind, _, message = trial.reason.partition(": ")
+    if kind in (DivergenceKind.NON_FINITE, DivergenceKind.EXPLODING):
+        named = _RATE.search(message)
+        rate = float(named[1]) if named else float(_setting(study, trial, "lr"))
+        return Diagnosis(Pattern.DIVERGING, message, lower_rate(rate))
+    if found.pattern.is_finding:
+        return found
+    pattern = Pattern.DEAD if kind == DivergenceKind.DEAD else Pattern.LR_TOO_LARGE
+    return replace(found, pattern=pattern, cause=message, advice=_ADVICE[pattern])
+
+
+def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
+    """What the curve of a run with such settings, on so many pictures a class, is held against."""
+    loss, pictures = str(setting("loss")), sum(counts)
+    full_batch = setting("optimizer") in FULL_BATCH
+    batch_size = pictures if full_batch else min(int(setting("batch_size")), pictures)
+    sigmoid = "sigmoid" in (setting("mse_of"), setting("activation"))
+    return Expected(
+        guessing=Guessing(chance_loss(loss, counts), max(counts) / pictures),
+        pictures=pictures,
+        bias_gradient=partial(bias_gradient, loss, counts, batch_size, sigmoid=sigmoid),
+        epochs=int(setting("epochs")),
+        own_objective=is_reference(setting("objective")),
+    )
+
+
+def read_study(store: Store, study: StudyRecord, *, first: int = 0) -> list[Reading]:
+    """What the curves of a study's trials say from number `first` on, by number.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if not study.environment.get(CLASS_COUNTS):
+        return []
+    curves = reads.curves(store, study, first=first)
+    readings = []
+    for trial in reads.trials(store, study, first=first):
+        found = read_trial(study, trial, curves.get(trial.number, ()))
+        if found is not None:
+            readings.append(Reading(trial, found))
+    return readings
+
+
+def read_newest(store: Store, study: StudyRecord) -> Newest:
+    """`read_study` of as many of the newest trials as `show` has time for.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    if not study.environment.get(CLASS_COUNTS):
+        return Newest((), 0, 0)
+    # A comparison's rows count the patterns of all their runs, which are some dozens.
+    most = study.budget if study.definition.get("only") else QUICK_TRIALS
+    newest, recorded = newest_curves(store, study, most)
+    through = accumulate(epochs for _, epochs in newest)
+    chosen = [
+        number
+        for (number, _), epochs in zip(newest, through, strict=True)
+        if epochs <= QUICK_EPOCHS
+    ]
+    if not chosen:
+        return Newest((), 0, recorded)
+    return Newest(read_study(store, study, first=chosen[-1]), len(chosen), recorded)
+
+
+_ADVICE = {
+    Pattern.DEAD: "Take another activation or initialisation, or a lower learning rate.",
+    Pattern.LR_TOO_LARGE: "Lower the learning rate threefold, or take larger batches.",
+}
+
+
+def _setting(study: StudyRecord, trial: TrialRecord, name: str) -> Any:
+    """A setting of a trial, without building its whole configuration."""
+    section = SECTION_OF[name]
+    # A study may have been made before there was such a setting.
+    base = study.definition["config"][section].get(name, getattr(SECTIONS[section], name))
+    return trial.fixed.get(name, trial.parameters.get(name, base))

@@ -1,0 +1,320 @@
+"""The pages that `launch` and `show` print for people."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.config.settings import get_setting
+from optuna_study.report import values as words
+from optuna_study.report.comparison.page import comparison_blocks
+from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
+from optuna_study.report.tables import heading, pairs, table
+from optuna_study.text import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.report.curves.patterns import Diagnosis
+    from optuna_study.report.curves.read import Newest
+    from optuna_study.report.summary import Summary
+    from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
+
+CURVE_ROWS = 20
+LEAST_SHARE = 0.001  # an importance below this is not shown
+
+
+def studies_table(studies: Sequence[StudyRow]) -> str:
+    """The studies of a store, one a line."""
+    rows = [
+        [
+            each.name,
+            words.standing(
+                each.state,
+                running=each.running,
+                met=each.ended >= each.budget,
+                halted=each.halted,
+            ),
+            f"{each.ended}/{each.budget}",
+            each.running,
+            words.metric(each.metric, each.best),
+            each.metric,
+            words.moment(each.last_activity),
+            *([each.priority] if any(other.priority for other in studies) else []),
+        ]
+        for each in studies
+    ]
+    headers = ["study", "state", "ended", "running", "best", "metric", "last activity"]
+    if any(each.priority for each in studies):
+        headers.append("priority")
+    return table(headers, rows)
+
+
+def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
+    """The trials of a study, one a line."""
+    rows = [
+        [
+            each.number,
+            ending(each),
+            words.metric(study.metric, each.value),
+            each.epochs,
+            duration(each.worked),
+            each.baseline or words.headline(each.parameters),
+            why(each),
+        ]
+        for each in trials
+    ]
+    headers = ["trial", "end", "value", "epochs", "trained", "configuration", "why"]
+    width = None if sys.stdout.isatty() else sys.maxsize  # one line a trial for grep
+    return table(headers, rows, prose=("configuration", "why"), width=width)
+
+
+def study_page(summary: Summary, now: float, curves: Newest) -> str:
+    """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
+    blocks = [_facts(summary), stand_in_sentence(summary), *_results(summary)]
+    blocks += [ends_line(summary), curves_line(summary, curves)]
+    blocks.append(_importances(summary.study, now))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def closing_page(
+    summary: Summary,
+    best: TrainConfig | None,
+    baseline: TrainConfig | None,
+    names: Sequence[str],
+    place: str = "",
+) -> str:
+    """What `launch` ends with: the best configuration, the baselines, what to type next.
+
+    `place` are the options that lead other commands to the same store.
+    """
+    best_one = "" if best is None else configuration_block(best, baseline, names)
+    blocks = [*_results(summary, best_one), stand_in_sentence(summary)]
+    blocks += [ends_line(summary), next_commands(summary, place)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _results(summary: Summary, configuration: str = "") -> list[str]:
+    """What was found: of a search its best beside the baselines, of a comparison its tables."""
+    if summary.comparison is not None:
+        return comparison_blocks(summary.study, summary.comparison)
+    blocks = [best_block(summary), configuration]
+    return [*blocks, baselines_block(summary)] if summary.baselines else blocks
+
+
+def stand_in_sentence(summary: Summary) -> str:
+    """A sentence when built-in pictures stood in for the real ones."""
+    name = summary.stand_in
+    return f"The built-in '{name}' pictures stand in for the real ones." if name else ""
+
+
+def predictions_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Pictures with their class and its probability, and the runner-up."""
+    lines = []
+    for row in rows:
+        ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
+        second = f"{ranked[1][0]} {100 * ranked[1][1]:.1f} %" if len(ranked) > 1 else ""
+        lines.append([row["image"], row["class"], f"{100 * ranked[0][1]:.1f} %", second])
+    return table(["picture", "class", "probability", "next"], lines)
+
+
+def best_block(summary: Summary) -> str:
+    """The best trial's value beside the best baseline's."""
+    study, best, baseline = summary.study, summary.best, summary.best_baseline
+    if best is None or best.value is None:
+        return "No trial has completed."
+    label = study.metric.replace("_", " ")
+    lines = [
+        heading(f"Best: trial {best.number}, {label} {words.metric(study.metric, best.value)}")
+    ]
+    if best.baseline:
+        lines.append(f"It is the baseline {best.baseline}; no trial of the search beats it.")
+    elif baseline is not None and baseline.value is not None:
+        gain = words.difference(study.metric, best.value, baseline.value, study.direction)
+        theirs = words.metric(study.metric, baseline.value)
+        which = f"{baseline.baseline} (trial {baseline.number})"
+        lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
+    return "\n".join(lines)
+
+
+def configuration_block(
+    best: TrainConfig, baseline: TrainConfig | None, names: Sequence[str]
+) -> str:
+    """Some settings of the best configuration, the best baseline's beside them."""
+    if baseline is None or baseline == best:
+        return pairs({name: words.setting(get_setting(best, name)) for name in names})
+    rows = []
+    for name in names:
+        ours, theirs = get_setting(best, name), get_setting(baseline, name)
+        beside = "same" if theirs == ours else words.setting(theirs)
+        rows.append([name, words.setting(ours), beside])
+    return table(["setting", "best", "best baseline"], rows)
+
+
+def baselines_block(summary: Summary) -> str:
+    """Every baseline by its group: value, end and what was reported of it."""
+    study = summary.study
+    rows = [
+        [
+            trial.group or "",
+            trial.baseline,
+            trial.number,
+            words.metric(study.metric, trial.value),
+            ending(trial),
+            why(trial),
+            summary.reported.get(trial.baseline or "", ""),
+        ]
+        for trial in summary.baselines
+    ]
+    value = study.metric.removeprefix("validation_")
+    headers = ["group", "baseline", "trial", value, "end", "why", "source reported"]
+    return table(headers, rows, prose=("group", "why", "source reported"))
+
+
+def ends_line(summary: Summary) -> str:
+    """How many trials ended, by reason."""
+    counts = summary.counts
+    parts = ends_by_reason(counts)
+    line = f"{counts.ended} of {count(summary.study.budget, 'trial')} ended"
+    line += f": {', '.join(parts)}" if parts else ""
+    open_ones = [
+        f"{amount} {name}"
+        for name, amount in (("running", counts.running), ("waiting", counts.waiting))
+        if amount
+    ]
+    return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
+
+
+def curves_line(summary: Summary, curves: Newest) -> str:
+    """How many loss curves show which pattern, and who says what to do about it."""
+    doctor = f"`optuna-study doctor {shlex.quote(summary.study.name)}`"
+    if curves.recorded and not curves.read:
+        return f"Loss curves: {doctor} reads them."
+    if not curves.readings:
+        return ""
+    tally = curves.tally().items()
+    counted = ", ".join(f"{amount} {pattern.replace('_', ' ')}" for pattern, amount in tally)
+    if curves.complete:
+        return f"Loss curves: {counted}; {doctor} says why."
+    newest = f"of the newest {count(curves.read, 'trial')}"
+    return f"Loss curves {newest} ({curves.recorded:,} have one): {counted}; {doctor} reads all."
+
+
+def next_commands(summary: Summary, place: str = "") -> str:
+    """The commands that make sense after a launch, ready to paste."""
+    name = shlex.quote(summary.study.name) + place
+    commands = {f"optuna-study show {name}": "the whole study"}
+    if summary.best is not None:
+        commands |= {
+            f"optuna-study export {name} -o best.toml": "the best configuration, complete",
+            "optuna-study train best.toml -o best --verify": "train it again and compare",
+        }
+    commands[f"optuna-study dashboard{place}"] = "all trials in the browser"
+    width = max(map(len, commands))
+    lines = [f"  {command:<{width}}  # {why}" for command, why in commands.items()]
+    return "\n".join([heading("Next"), *lines])
+
+
+def trial_page(
+    study: StudyRecord,
+    trial: TrialRecord,
+    curve: Sequence[EpochRecord],
+    settings: Mapping[str, Any],
+    log: Sequence[str],
+    diagnosis: Diagnosis | None = None,
+) -> str:
+    """One trial: how it ended, its settings, its curve, its traceback and the tail of its log."""
+    facts = {
+        "state": trial.state.value,
+        study.metric.replace("_", " "): words.metric(study.metric, trial.value),
+        "reason": reason(trial),
+        "loss curve": diagnosis and f"{diagnosis.pattern.label}: {diagnosis.cause}",
+        "baseline": trial.baseline,
+        "seed": trial.seed,
+        "trained": duration(trial.worked),
+        "started": words.moment(trial.started),
+        "worker": trial.owner,
+        "claims": f"{trial.claims}, resumed on other hardware"
+        if trial.resumed_elsewhere
+        else None,
+    }
+    shown = {name: value for name, value in facts.items() if value is not None}
+    blocks = [f"{heading(f'{study.name}, trial {trial.number}')}\n{pairs(shown)}"]
+    if settings:
+        values = {name: words.setting(value) for name, value in settings.items()}
+        blocks.append(f"{heading('Settings')}\n{pairs(values)}")
+    if curve:
+        blocks.append(_curve(curve))
+    if trial.traceback:
+        blocks.append(f"{heading('Traceback')}\n{trial.traceback.rstrip()}")
+    if log:
+        blocks.append("\n".join([heading("Log"), *log]))
+    return "\n\n".join(blocks)
+
+
+def _facts(summary: Summary) -> str:
+    study, counts = summary.study, summary.counts
+    met = counts.ended >= study.budget
+    state = words.standing(study.state, running=counts.running, met=met, halted=study.halted)
+    if study.halted and not met:
+        state += f" in a row; `optuna-study resume {shlex.quote(study.name)}` lets it go on"
+    facts = {
+        "state": state,
+        "priority": study.priority or None,
+        "data": study.data_source,
+        "made": words.moment(study.created),
+        "device": study.environment.get("device"),
+        "seed": study.seed,
+    }
+    if summary.seconds_left:
+        facts["left"] = f"about {duration(summary.seconds_left)}"
+    if waits := held_up(study, counts):
+        facts["left"] = waits
+    shown = {name: value for name, value in facts.items() if value is not None}
+    return f"{heading(study.name)}\n{pairs(shown)}"
+
+
+def _importances(study: StudyRecord, now: float) -> str:
+    if not study.importances:
+        return ""
+    largest = max(study.importances.values()) or 1.0
+    age = f", {duration(now - study.importances_at)} ago" if study.importances_at else ""
+    title = f"What mattered (of {count(study.importances_trials or 0, 'trial')}{age})"
+    ordered = sorted(study.importances.items(), key=lambda item: -item[1])
+    lines = {
+        name: f"{100 * share:5.1f} %  {'█' * round(20 * share / largest)}"
+        for name, share in ordered
+        if share >= LEAST_SHARE
+    }
+    return f"{heading(title)}\n{pairs(lines)}"
+
+
+def _curve(curve: Sequence[EpochRecord]) -> str:
+    accuracies = [epoch.validation_accuracy for epoch in curve]
+    line = words.sparkline(accuracies, width=60, low=0, high=1)
+    chosen = [curve[index] for index in _spread(len(curve), CURVE_ROWS)]
+    rows = [
+        [
+            epoch.epoch,
+            words.number(epoch.train_loss),
+            words.metric(words.ACCURACY, epoch.train_accuracy),
+            words.number(epoch.validation_loss),
+            words.metric(words.ACCURACY, epoch.validation_accuracy),
+            words.number(epoch.lr),
+            duration(epoch.seconds),
+        ]
+        for epoch in chosen
+    ]
+    headers = ["epoch", "train loss", "accuracy", "validation loss", "accuracy", "lr", "time"]
+    title = (
+        "Curve" if len(chosen) == len(curve) else f"Curve ({len(chosen)} of {len(curve)} epochs)"
+    )
+    return f"{heading(title)}  {line}\n{table(headers, rows)}"
+
+
+def _spread(length: int, rows: int) -> list[int]:
+    if length <= rows:
+        return list(range(length))
+    return sorted({round(index * (length - 1) / (rows - 1)) for index in range(rows)})

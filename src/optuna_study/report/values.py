@@ -1,0 +1,150 @@
+"""Values as people read them: numbers, percentages, durations, settings and small curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.config.schedule import breakpoints_text
+from optuna_study.store.records import StudyState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ACCURACY = "validation_accuracy"
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def number(value: float | None) -> str:
+    """A number with four significant digits, without a needless exponent or trailing zeros.
+
+    >>> number(0.003), number(12345.678), number(None), number(float("nan"))
+    ('0.003', '12345.7', '-', 'nan')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def metric(name: str, value: float | None) -> str:
+    """A value of the study's metric: accuracies in per cent, losses with four decimals.
+
+    >>> metric("validation_accuracy", 0.8125), metric("validation_loss", 0.51239)
+    ('81.2 %', '0.5124')
+    """
+    if value is None:
+        return "-"
+    if name == ACCURACY and math.isfinite(value):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4f}"
+
+
+def difference(name: str, ours: float, theirs: float, direction: str) -> str:
+    """How much better (or worse) a value of the metric is than another.
+
+    >>> difference("validation_accuracy", 0.83, 0.8, "maximize")
+    '3.0 points better'
+    >>> difference("validation_loss", 0.5, 0.4, "minimize")
+    '0.1000 worse'
+    """
+    gain = ours - theirs if direction == "maximize" else theirs - ours
+    if gain == 0:
+        return "the same"
+    size = f"{100 * abs(gain):.1f} points" if name == ACCURACY else f"{abs(gain):.4f}"
+    return f"{size} {'better' if gain > 0 else 'worse'}"
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time in local time, written as `optuna trials` writes it.
+
+    >>> moment(None) is None
+    True
+    """
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(int(seconds)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def elapsed(started: float | None, completed: float | None) -> str | None:
+    """The time between two moments, written as `optuna trials` writes it.
+
+    >>> elapsed(10.0, 75.25)
+    '0:01:05.250000'
+    """
+    if started is None or completed is None:
+        return None
+    return str(timedelta(seconds=round(completed - started, 6)))
+
+
+def setting(value: Any) -> str:
+    """A setting's value; a list is one of learning-rate breakpoints.
+
+    >>> setting(0.00123456), setting("relu"), setting(((18, 0.003),)), setting(())
+    ('0.001235', 'relu', 'after 18: 0.003', 'none')
+    """
+    if isinstance(value, bool) or value is None:
+        return str(value).lower() if value is not None else "-"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list | tuple):
+        return breakpoints_text(value)
+    return str(value)
+
+
+def headline(parameters: Mapping[str, Any]) -> str:
+    """The parameters of a trial in one line: names bare, numbers with their name.
+
+    >>> headline({"activation": "relu", "lr": 0.00312, "normalisation": "none", "batch_size": 16})
+    'relu, lr 0.00312, batch_size 16'
+    """
+    parts = []
+    for name, value in parameters.items():
+        if name.startswith("breakpoint") or value in ("none", 0):
+            continue
+        bare = isinstance(value, str)
+        parts.append(value if bare else f"{name} {setting(value)}")
+    return ", ".join(parts)
+
+
+def sparkline(values: Sequence[float], *, width: int, low: float, high: float) -> str:
+    """A curve in at most `width` characters between two fixed bounds; what is not finite is a dot.
+
+    >>> sparkline([0.0, 0.5, 1.0, float("nan")], width=8, low=0, high=1)
+    '▁▅█·'
+    """
+    return "".join(_bar(value, low, high) for value in _thinned(values, width))
+
+
+def standing(state: StudyState, *, running: int, met: bool, halted: bool = False) -> str:
+    """How a study stands: what its workers were told, that it failed or that its budget is met.
+
+    >>> standing(StudyState.STOPPING, running=2, met=False)
+    'stopping'
+    >>> standing(StudyState.STOPPING, running=0, met=False)
+    'stopped'
+    >>> standing(StudyState.ACTIVE, running=0, met=False, halted=True)
+    'too many failures'
+    """
+    if met:
+        return "done"
+    if halted and state is StudyState.ACTIVE:
+        return "too many failures"
+    if state is StudyState.STOPPING:
+        return "stopping" if running else "stopped"
+    return state.value
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    if not math.isfinite(value):
+        return "·"
+    share = (value - low) / (high - low) if high > low else 0.5
+    return BARS[min(len(BARS) - 1, max(0, int(share * len(BARS))))]
+
+
+def _thinned(values: Sequence[float], width: int) -> list[float]:
+    if len(values) <= width:
+        return list(values)
+    edges = [round(index * len(values) / width) for index in range(width + 1)]
+    return [sum(values[start:end]) / (end - start) for start, end in itertools.pairwise(edges)]

@@ -1,0 +1,1 @@
+"""Connections to a store: address, opening, creation, clock, retries."""

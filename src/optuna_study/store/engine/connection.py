@@ -1,0 +1,322 @@
+"""Connections to a SQLite file or a PostgreSQL server, and what they require."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.pool import QueuePool
+
+from optuna_study.errors import FolderError, StoreError
+from optuna_study.store.engine.clock import LeaseClock, Times, server_times
+from optuna_study.store.engine.failures import createdb, translated
+from optuna_study.store.engine.retry import Outage
+from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked
+from optuna_study.store.schema import (
+    OLDER_REVISIONS,
+    OPTUNA_REVISION,
+    OWN_VERSION,
+    alembic_version,
+    own_schema,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well below this
+
+
+CONNECT_SECONDS = 5
+
+
+SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
+
+
+STATEMENT_SECONDS = 60
+
+
+_ENCODINGS = ("UTF8", "SQL_ASCII")  # the second keeps bytes as they are
+
+
+# The server's own settings are not heeded: some leave a transaction open for a day. What the
+# URL says in `options` is the client's. In a start-up parameter PgBouncer would refuse ours.
+_LIMIT = """
+    SELECT set_config(name, %s, false) FROM pg_settings WHERE source <> 'client'
+    AND name IN ('statement_timeout', 'idle_in_transaction_session_timeout')
+"""
+
+
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; threads may share it, forked processes may not.
+
+    `clock` gives the seconds of both `Times` and is None for the store's own clocks: the server's
+    on PostgreSQL, this machine's for a file.
+    """
+
+    url: str
+    place: SQLiteFile | PostgreSQL
+    engine: Engine  # writes; on PostgreSQL it reads, too
+    reader: Engine
+    clock: Callable[[], float] | None = field(default=None, repr=False)
+    outage: Outage = field(default_factory=lambda: Outage("the store"), repr=False)
+    lease_clock: LeaseClock = field(default_factory=LeaseClock, repr=False)
+    _ours: Event = field(default_factory=Event, init=False, repr=False)
+
+    @property
+    def masked_url(self) -> str:
+        """The URL as it may be shown."""
+        return masked(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the store is one file."""
+        return isinstance(self.place, SQLiteFile)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; on SQLite one that cannot write.
+
+        Raises:
+            UnreachableError: it does not answer right now.
+            StoreError: the store fails.
+        """
+        with self._watched(writing=False), self.reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading on which every statement sees the store as the first saw it.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        with translated(self.url), self.reader.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        """One write transaction, committed when all went well; `durable`: even for a power loss.
+
+        Raises:
+            StoreFullError: no space left.
+            UnreachableError: it does not answer right now.
+            FolderError: a SQLite file that cannot be written.
+            StoreError: the store fails.
+        """
+        with self._watched(writing=True), self.engine.connect() as connection:
+            if self.is_sqlite:
+                level = "FULL" if durable else "NORMAL"
+                connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def _watched(self, *, writing: bool) -> Iterator[None]:
+        with self.outage.watched(writing=writing), translated(self.url):
+            yield
+
+    def now(self, connection: Connection) -> float:
+        """UTC seconds, by the server's clock or this machine's."""
+        if self.clock is not None:
+            return self.clock()
+        if self.is_sqlite:
+            return time.time()
+        return float(
+            connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
+        )
+
+    def times(self, connection: Connection) -> Times:
+        """UTC seconds, and those of the one clock that all workers' leases go by."""
+        if self.clock is None and not self.is_sqlite:
+            return server_times(connection)
+        now = lease = self.now(connection)
+        if self.clock is None:
+            lease = self.lease_clock.now(connection, writes=connection.engine is self.engine)
+        return Times(now, lease, lease)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether our tables are there; a store of plain Optuna has none until a launch."""
+        if not self._ours.is_set():
+            with self.read() as connection:
+                if connection.dialect.has_table(connection, own_schema.name):
+                    self._ours.set()
+        return self._ours.is_set()
+
+    def close(self) -> None:
+        """Close every connection, the writing one last: it moves SQLite's log into the file."""
+        self.reader.dispose()
+        self.engine.dispose()
+
+
+def connect(
+    url: str, place: SQLiteFile | PostgreSQL, clock: Callable[[], float] | None = None
+) -> Store:
+    """A store's engines, before anything is known of what is behind them."""
+    if isinstance(place, SQLiteFile):
+        writer = _sqlite_engine(place.path, open_writer)
+        return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
+    engine = create_engine(place.url, **postgresql_options(place))
+    store = Store(url, place, engine, engine, clock)
+    event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, store))
+    event.listen(engine, "invalidate", lambda *_: store.outage.cut())
+    return store
+
+
+def require(store: Store, *, older: bool = False) -> None:
+    """Refuse a store that is not there, is none, or is of another version; `older` may pass.
+
+    Raises:
+        StoreError: any of these.
+    """
+    if isinstance(store.place, SQLiteFile) and not store.place.path.is_file():
+        raise StoreError(
+            f"{store.masked_url}: there is no such file; check the path, or make the store with "
+            "`optuna-study launch`"
+        )
+    revision, version = versions(store)
+    if revision is None:
+        raise StoreError(f"{store.masked_url}: holds no Optuna storage; check --storage")
+    check_versions(store, revision, version)
+    if version is not None and version < OWN_VERSION and not older:
+        raise StoreError(
+            f"{store.masked_url}: made by an older optuna-study (version {version} of its tables, "
+            f"this one needs {OWN_VERSION}); `optuna-study doctor --fix --storage "
+            f"{store.masked_url}` upgrades it in place, and so does the next launch"
+        )
+
+
+def versions(store: Store) -> tuple[str | None, int | None]:
+    """The revision of Optuna's schema and the version of ours, None where there are none."""
+    with store.read() as connection:
+        has = connection.dialect.has_table
+        revision = version = None
+        if has(connection, alembic_version.name):
+            revision = connection.execute(select(alembic_version.c.version_num)).scalar()
+        if has(connection, own_schema.name):
+            version = connection.execute(select(own_schema.c.version)).scalar()
+        return revision, version
+
+
+def check_versions(store: Store, revision: str, version: int | None) -> None:
+    """Refuse schemas that this package does not know.
+
+    Raises:
+        StoreError: the store was made by an older Optuna, or by a newer one or a newer version of
+            this package.
+    """
+    if revision in OLDER_REVISIONS:
+        raise StoreError(
+            f"{store.masked_url}: made by an older Optuna (schema {revision}); back it up, then "
+            f"run `optuna storage upgrade --storage {store.masked_url}`"
+        )
+    if revision != OPTUNA_REVISION:
+        raise StoreError(
+            f"{store.masked_url}: made by a newer Optuna (schema {revision}, this one knows "
+            f"{OPTUNA_REVISION}); upgrade optuna-study"
+        )
+    if version is not None and version > OWN_VERSION:
+        raise StoreError(
+            f"{store.masked_url}: made by a newer optuna-study (version {version} of its tables, "
+            f"this one knows {OWN_VERSION}); upgrade optuna-study"
+        )
+
+
+def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
+    """How every PostgreSQL engine of ours connects; what its URL says itself goes before."""
+    connecting = {
+        "connect_timeout": CONNECT_SECONDS,
+        "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
+        "application_name": "optuna-study",
+        "client_encoding": "utf8",  # of a SQL_ASCII database psycopg would hand out bytes
+        "tcp_user_timeout": SILENT_SECONDS * 1000,
+        **_KEEPALIVE,
+    }
+    return {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_pre_ping": True,
+        "pool_timeout": STATEMENT_SECONDS,
+        "connect_args": {
+            name: value for name, value in connecting.items() if name not in place.url.query
+        },
+    }
+
+
+def _prepare_postgresql(connection: Any, store: Store) -> None:
+    """Refuse a database that cannot hold every text, and limit what statements may take.
+
+    Raises:
+        StoreError: the database has such an encoding.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in _ENCODINGS:
+        connection.close()
+        command = createdb(store.url, "-E", "UTF8", "-T", "template0", "NAME")
+        raise StoreError(
+            f"{store.masked_url}: its encoding is {encoding}, which does not hold every text; "
+            f"make a database with `{command}`, and give that instead"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMIT, (str(STATEMENT_SECONDS * 1000),))
+    connection.commit()
+
+
+def _sqlite_engine(path: Path, opener: Callable[[Path], sqlite3.Connection]) -> Engine:
+    # The URL only picks the dialect: a path may hold characters that a URL would read as its own.
+    return create_engine("sqlite://", creator=lambda: opener(path), poolclass=QueuePool)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """A connection that writes the file; it never makes one."""
+    connection = _open_sqlite(path, "mode=rw")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    try:
+        connection = _open_sqlite(path, "mode=ro")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        if os.access(path.parent, os.W_OK) or not path.is_file():
+            raise
+        # A WAL database on a read-only mount opens in no other way, and nobody can be writing it.
+        return _open_sqlite(path, "mode=ro&immutable=1")
+    return connection
+
+
+def _open_sqlite(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?{mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a SQLite file that can only be read.
+
+    Raises:
+        FolderError: it, or its folder, cannot be written.
+    """
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise FolderError(f"{path}: cannot be written; choose another --storage")

@@ -1,0 +1,205 @@
+"""What a database says when it fails, as errors of ours: one line, no secret, the next step."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from optuna_study.errors import (
+    FolderError,
+    InTheWayError,
+    OptunaStudyError,
+    StoreError,
+    StoreFullError,
+    UnreachableError,
+)
+from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked, parse, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SQLITE_SENTENCES = {
+    "unable to open database file": "cannot be opened; check the path and its permissions",
+    "file is not a database": "is no SQLite database",
+    "database disk image is malformed": "is damaged; restore a copy",
+    "no such table": "lacks a table; open it once with `optuna-study launch`",
+}
+_SQLITE_PASSING = {
+    "database is locked": "is held by another process for too long; try again",
+    "disk I/O error": "cannot be read or written; is its disk full or failing?",
+}
+# Lost connections, a server that starts or stops, that has no connection or no memory to give.
+_UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
+_NO_RIGHT = "42501"
+# What a server, or PgBouncer before it, says when it does not let us in, with no SQLSTATE.
+# The first that fits: libpq tries with and without encryption, and tells of both.
+_ADVICE = {
+    r"authentication failed|role .+ does not exist|no such (database|user)": (
+        "check user, password and database"
+    ),
+    r"unsupported startup parameter": (
+        "name it in ignore_startup_parameters of the server's pgbouncer.ini"
+    ),
+    r"starting up|shutting down|recovery mode|too many|are reserved|terminating"
+    r"|not yet accepting connections|canceling authentication due to timeout"
+    r"|server login has been failing|server_login_retry|query_wait_timeout"
+    r"|no more connections allowed": "try again",
+    r"^(?!.*(SSL encryption|\[local\])).*no pg_hba\.conf entry.*no encryption": (
+        "it needs a line in the server's pg_hba.conf, or sslmode=require in the URL"
+    ),
+    r"no pg_hba\.conf entry": "it needs a line in the server's pg_hba.conf",
+    r"FATAL": "see what the server says",
+}
+# A serialization failure, a deadlock, a lock not to be had: another transaction was in the way.
+_IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the failures of the database at `url` into errors of ours.
+
+    Raises:
+        StoreFullError: no space left on the store's side.
+        UnreachableError: it does not answer right now.
+        FolderError: a SQLite file, or its folder, that cannot be written.
+        StoreError: everything else a database refuses.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise translation(url, error) from error
+
+
+def is_clash(error: StoreError) -> bool:
+    """Whether the database refused a row for one that is there already."""
+    return isinstance(error.__cause__, IntegrityError)
+
+
+def translation(url: str, error: BaseException) -> OptunaStudyError:
+    """The error of ours for a failure of the database at `url`."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = without_secrets(url, str(cause))
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite(url, text)
+    state = getattr(cause, "sqlstate", None) or ""
+    if state == "53100":
+        return StoreFullError(f"{masked(url)}: no space left on the server; free some")
+    if isinstance(error, PoolTimeoutError):
+        return UnreachableError(
+            f"{masked(url)}: the connection was in use for too long; try again"
+        )
+    if state == "57014":
+        return UnreachableError(f"{masked(url)}: a statement took too long ({text}); try again")
+    if state in _IN_THE_WAY_STATES:
+        return InTheWayError(
+            f"{masked(url)}: another transaction was in the way ({text}); try again"
+        )
+    if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
+        return UnreachableError(f"{masked(url)}: the connection was lost; try again")
+    if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
+        return UnreachableError(f"{masked(url)}: cannot be reached ({text}); {_advice(url, text)}")
+    if state == _NO_RIGHT:
+        return StoreError(f"{masked(url)}: {text}; {_right(url, text)}")
+    return StoreError(f"{masked(url)}: {text}")
+
+
+def createdb(url: str, *arguments: str) -> str:
+    """The command that makes a database on the server of `url`, as its user, for a shell."""
+    place = parse(url)
+    command = ["createdb"]
+    if isinstance(place, PostgreSQL):
+        _, options = place.url.get_dialect()().create_connect_args(place.url)
+        for flag, name in (("-h", "host"), ("-p", "port"), ("-U", "user")):
+            if options.get(name):
+                command += [flag, str(options[name])]
+    return shlex.join([*command, *arguments])
+
+
+def _advice(url: str, text: str) -> str:
+    """What to do about a PostgreSQL server that does not let us in; one that says why runs."""
+    missing = re.search(r'database "(.+?)" does not exist', text)
+    if missing:
+        return f"check its name, or make it with `{createdb(url, missing[1])}`"
+    if "permission denied for" in text:
+        return _right(url, text)
+    for said, advice in _ADVICE.items():
+        if re.search(said, text):
+            return advice
+    return "is the server running?"
+
+
+def _right(url: str, text: str) -> str:
+    """The statement that gives the user of the URL the right that is missing."""
+    place = parse(url)
+    name = place.url.username if isinstance(place, PostgreSQL) else None
+    user = f'"{name}"' if name else "its user"
+    denied = re.search(r"permission denied for (\w+) (\S+)", text)
+    kind, what = (denied[1], denied[2]) if denied else ("", "")
+    schema = _schema(place) if isinstance(place, PostgreSQL) else "its schema"
+    grants = {
+        "database": f"CONNECT ON DATABASE {what}",
+        "schema": f"USAGE, CREATE ON SCHEMA {what}",
+        "sequence": f"USAGE ON ALL SEQUENCES IN SCHEMA {schema}",
+        "table": f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}",
+    }
+    if kind not in grants:
+        return f"let the owner do this, or give {user} the right to"
+    return f"let the owner run: GRANT {grants[kind]} TO {user}"
+
+
+def _schema(place: PostgreSQL) -> str:
+    """The schema of the store's tables, where the URL leaves no doubt which it is."""
+    options = str(place.url.query.get("options", ""))
+    if "search_path" not in options:
+        return "public"
+    only = re.search(r"search_path=(\w+)(?!\S)", options)
+    return only[1] if only else "its schema"
+
+
+def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
+    if error.connection_invalidated or state.startswith(_UNREACHABLE_STATES):
+        return True
+    return type(cause).__name__ == "OperationalError" and not state
+
+
+def _sqlite(url: str, text: str) -> OptunaStudyError:
+    stuck = "disk I/O error" in text or "unable to open database file" in text
+    if "disk is full" in text or (stuck and _is_full(url)):
+        return StoreFullError(f"{masked(url)}: no space left; free some or move the store")
+    # Without a log beside it, a file on a read-only mount does not even open for writing.
+    if "readonly database" in text or ("unable to open" in text and _is_read_only(url)):
+        return FolderError(f"{masked(url)}: cannot be written; choose another --storage")
+    for said, sentence in _SQLITE_PASSING.items():
+        if said in text:
+            return UnreachableError(f"{masked(url)}: {sentence} ({text})")
+    for said, sentence in _SQLITE_SENTENCES.items():
+        if said in text:
+            return StoreError(f"{masked(url)}: {sentence} ({text})")
+    return StoreError(f"{masked(url)}: {text}")
+
+
+def _is_read_only(url: str) -> bool:
+    """Whether the file is there, in a folder where SQLite cannot put its log."""
+    place = parse(url)
+    if not isinstance(place, SQLiteFile) or not place.path.is_file():
+        return False
+    return not os.access(place.path.parent, os.W_OK)
+
+
+def _is_full(url: str) -> bool:
+    """Whether no space is left, which SQLite does not say when its shared memory cannot grow."""
+    place = parse(url)
+    if not isinstance(place, SQLiteFile):
+        return False
+    try:
+        left = os.statvfs(place.path.parent)
+    except OSError:
+        return False
+    return left.f_bavail == 0

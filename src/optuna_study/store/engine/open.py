@@ -1,0 +1,66 @@
+"""Open a store: the file or server that holds Optuna's tables and ours.
+
+SQLite: two engines, one whose connections can only read and one that writes; WAL, a busy time-out
+of two minutes. A write begins with BEGIN IMMEDIATE on its own connection alone, since on every
+connection it would make readers queue. PostgreSQL: one engine with one connection, which Optuna's
+storage shares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna_study.store.engine.connection import Store, connect, require
+from optuna_study.store.engine.urls import (
+    SQLiteFile,
+    parse,
+    refuse_network_file_system,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.storages import BaseStorage
+
+
+def open_store(
+    url: str,
+    *,
+    create: bool = False,
+    upgrade: bool = False,
+    clock: Callable[[], float] | None = None,
+    mounts: Path = Path("/proc/mounts"),
+) -> Store:
+    """Open the store at `url`; with `create` make what is missing of it.
+
+    Creating upgrades our tables of an earlier version, too; `upgrade` does that alone, and leaves
+    a store of plain Optuna as it is.
+
+    Raises:
+        StorageUrlError: no URL of a store, or SQLite on a network file system.
+        FolderError: a SQLite store to be made where nothing can be written.
+        StoreError: no such store, unreachable, not Optuna's, or of another version.
+    """
+    place = parse(url)
+    if isinstance(place, SQLiteFile):
+        refuse_network_file_system(place.path, mounts)
+    store = connect(url, place, clock)
+    try:
+        if not create:
+            require(store, older=upgrade)
+        if create or (upgrade and store.is_ours):
+            from optuna_study.store.engine import creation
+
+            creation.ensure(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def optuna_storage(store: Store) -> BaseStorage:
+    """Optuna's storage on this store, for samplers; it shares the store's connections."""
+    from optuna_study.store.engine import optuna_bridge
+
+    return optuna_bridge.optuna_storage(store)

@@ -1,0 +1,1 @@
+"""The queue of trials: claims, ownership, budget, ends."""

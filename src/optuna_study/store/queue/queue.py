@@ -1,0 +1,387 @@
+"""The queue of trials: who may run which, so that exactly the budget is run.
+
+The contract, which `tests/store/queue/test_queue.py` states again as one class over every kind of
+store:
+
+1. A claim is one write transaction. It gives back lost trials, then refuses (see `NoTrialReason`)
+   or hands out one trial: the waiting one with the lowest number, else a new one with the next
+   number. Numbers run from 0 without a gap.
+2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the
+   study count; nothing here ever gives them back or ends them. Trials that it enqueues are claimed
+   like returned ones.
+3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
+   write: `renew`, `rewind`, `report`, `checkpointed`, `annotate`, `give_back` and `end` check it
+   in the transaction that writes and raise StaleClaimError, with nothing of the write kept, once
+   the trial is another's, has ended, or its study is gone. A lease that has run out takes nothing
+   away until somebody reaps. It goes by a clock that all share and nobody sets (see `clock`).
+4. A trial that is given back waits again with its number, parameters, attributes, reports,
+   checkpoint and first start. Its next owner drops the reports after the epoch it goes on from
+   (`rewind`), so that no curve is of two runs.
+5. A death is a strike unless a checkpoint was written since the claim that goes further than any
+   before it; such a checkpoint clears the strikes; the third in a row ends the trial as failed.
+   Giving back on a signal is no strike.
+6. An end writes state, value, times, attributes, constraint and the last epochs in one
+   transaction, and nothing changes the trial after it. A pruned trial's value is the last it
+   reported, as with Optuna's own `tell`.
+7. So many `failed` ends in a row as the study allows stop it, until it is set active again.
+8. Claims and ends survive a power loss; reports survive the death of the process.
+9. Whatever fails may be tried again with the same arguments, also when the failure was that of a
+   connection that died while it committed: a claim with the token of one that was committed is
+   that claim, with a fresh lease; an end that was committed is not written twice and not stale;
+   reports and checkpoints overwrite themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, func, select, update
+
+from optuna_study.errors import StaleClaimError
+from optuna_study.seeds import trial_seed
+from optuna_study.store.queue.budget import count, refuse
+from optuna_study.store.queue.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
+from optuna_study.store.queue.ownership import fenced, lock, lock_study
+from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
+from optuna_study.store.rows import (
+    drop_epochs,
+    insert_trial,
+    storable,
+    utc,
+    write_attributes,
+    write_epochs,
+)
+from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import End, EpochRecord, StudyRecord
+
+LEASE_SECONDS = 60.0
+
+
+def new_token() -> str:
+    """A token for one claim, made before it so that the claim can be tried again."""
+    return secrets.token_hex(16)
+
+
+def claim(
+    store: Store,
+    study: StudyRecord,
+    owner: str,
+    *,
+    lease: float = LEASE_SECONDS,
+    token: str | None = None,
+) -> Claim | NoTrialReason:
+    """Take the next trial for `owner`, or say why there is none; the lease is in seconds.
+
+    Whoever may try again gives a `token` and gives the same one again.
+
+    Raises:
+        NotFoundError: the study is gone.
+        StoreError: the store fails.
+    """
+    with store.write(durable=True) as connection:
+        settings = lock_study(connection, study)
+        times = store.times(connection)
+        if token is not None:
+            mine = _held_already(connection, study, token, times.lease + lease)
+            if mine is not None:
+                return mine
+        bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
+        tally = count(connection, study, settings)
+        refusal = refuse(connection, settings, tally)
+        if refusal is not None:
+            return refusal
+        number = tally.lowest_waiting
+        if number is None:
+            number = tally.next_number
+            trial_id = insert_trial(
+                connection, study.study_id, number, TrialState.RUNNING, times.utc
+            )
+        else:
+            trial_id = _start_waiting(connection, settings, study.study_id, number, times.utc)
+        _hold(
+            connection,
+            study,
+            number,
+            trial_id,
+            token=token or new_token(),
+            owner=owner,
+            now=times.utc,
+            lease_until=times.lease + lease,
+        )
+        return _claimed(connection, study, number)
+
+
+def _held_already(
+    connection: Connection, study: StudyRecord, token: str, lease_until: float
+) -> Claim | None:
+    """What a claim with this token took, whose answer its owner never got."""
+    number = connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == study.uuid, own_trials.c.token == token)
+        .values(lease_until=lease_until)
+        .returning(own_trials.c.number)
+    ).scalar()
+    return None if number is None else _claimed(connection, study, number)
+
+
+def _start_waiting(
+    connection: Connection, settings: Row[Any], study_id: int, number: int, now: float
+) -> int:
+    started = func.coalesce(trials.c.datetime_start, utc(now))
+    return int(
+        connection.execute(
+            update(trials)
+            .where(
+                trials.c.study_id == study_id,
+                trials.c.trial_id > settings.settled_id,
+                trials.c.number == number,
+                trials.c.state == TrialState.WAITING.value,
+            )
+            .values(state=TrialState.RUNNING.value, datetime_start=started)
+            .returning(trials.c.trial_id)
+        ).scalar_one()
+    )
+
+
+def _hold(
+    connection: Connection,
+    study: StudyRecord,
+    number: int,
+    trial_id: int,
+    *,
+    token: str,
+    owner: str,
+    now: float,
+    lease_until: float,
+) -> None:
+    connection.execute(
+        update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
+    )
+    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
+    held = {
+        "token": token,
+        "owner": owner,
+        "lease_until": lease_until,
+        "claims": own_trials.c.claims + 1,
+        "progressed": False,
+        "started": func.coalesce(own_trials.c.started, now),
+        "seed": trial_seed(study.seed, number),
+        "touched": now,
+    }
+    if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
+        return
+    key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
+    connection.execute(own_trials.insert().values(**key, **held | {"claims": 1, "started": now}))
+
+
+def _claimed(connection: Connection, study: StudyRecord, number: int) -> Claim:
+    row = connection.execute(
+        select(own_trials).where(own_trials.c.uuid == study.uuid, own_trials.c.number == number)
+    ).one()
+    return Claim(
+        study_uuid=study.uuid,
+        study_id=study.study_id,
+        trial_id=row.trial_id,
+        number=number,
+        token=row.token,
+        baseline=row.baseline,
+        fixed=json.loads(row.fixed) if row.fixed else {},
+        seed=row.seed,
+        checkpoint_epoch=row.checkpoint_epoch,
+        resumed=row.claims > 1,
+    )
+
+
+def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
+    """Hold the trial for another `lease` seconds.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        times = store.times(connection)
+        fenced(connection, claim, lease_until=times.lease + lease, touched=times.utc)
+
+
+def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
+    """Write epochs, all in one transaction; one that was written before is overwritten.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        _write_epochs(connection, claim, epochs, store.now(connection))
+
+
+def _write_epochs(
+    connection: Connection, claim: Claim, epochs: Sequence[EpochRecord], now: float
+) -> None:
+    fenced(connection, claim, touched=now)
+    if not epochs:
+        return
+    write_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epochs)
+    _sum_up(connection, claim)
+
+
+def _sum_up(connection: Connection, claim: Claim) -> None:
+    """Note how far the epochs written go, and what they took."""
+    is_it = (own_epochs.c.uuid == claim.study_uuid) & (own_epochs.c.number == claim.number)
+    last, seconds = connection.execute(
+        select(func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds)).where(is_it)
+    ).one()
+    fenced(connection, claim, epochs=last or 0, worked=seconds or 0.0)
+
+
+def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
+    """Say that a checkpoint after `epoch` lies on disk; flush the reports up to it first.
+
+    It counts as progress when the trial never was as far before: workers that each begin anew,
+    since none sees the others' checkpoints, get nowhere.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    own = own_trials.c
+    further = own.checkpoint_epoch < epoch
+    with store.write() as connection:
+        fenced(
+            connection,
+            claim,
+            checkpoint_epoch=case((further, epoch), else_=own.checkpoint_epoch),
+            progressed=case((further, True), else_=own.progressed),
+            strikes=case((further, 0), else_=own.strikes),
+            touched=store.now(connection),
+        )
+
+
+def rewind(store: Store, claim: Claim, epoch: int) -> None:
+    """Say that the trial goes on after `epoch`: what its former owner reported later is dropped.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        fenced(connection, claim, touched=store.now(connection))
+        drop_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epoch)
+        _sum_up(connection, claim)
+
+
+def annotate(
+    store: Store,
+    claim: Claim,
+    attributes: Mapping[str, Any],
+    *,
+    resumed_elsewhere: bool | None = None,
+) -> None:
+    """Set attributes that Optuna shows, and mark a trial that goes on on other hardware.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    marked = {} if resumed_elsewhere is None else {"resumed_elsewhere": resumed_elsewhere}
+    with store.write() as connection:
+        fenced(connection, claim, touched=store.now(connection), **marked)
+        write_attributes(connection, claim.trial_id, attributes)
+
+
+def give_back(store: Store, claim: Claim, reason: str) -> None:
+    """Let the trial wait again, with all it has; no strike.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write(durable=True) as connection:
+        lock(connection, claim.study_id)
+        now = store.now(connection)
+        fenced(
+            connection,
+            claim,
+            token=None,
+            owner=None,
+            lease_until=None,
+            reason=storable(reason),
+            touched=now,
+        )
+        set_waiting(connection, claim.trial_id)
+
+
+def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()) -> None:
+    """End the trial, with the epochs not yet reported.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+        ValueError: completed without a value that can be compared.
+    """
+    if end.kind is EndKind.COMPLETED and (end.value is None or math.isnan(end.value)):
+        raise ValueError(f"trial {claim.number} cannot be completed with the value {end.value}")
+    with store.write(durable=True) as connection:
+        lock(connection, claim.study_id)
+        now = store.now(connection)
+        try:
+            _write_epochs(connection, claim, epochs, now)
+        except StaleClaimError:
+            if is_ended_by(connection, claim, end):
+                return
+            raise
+        end_trial(connection, claim.study_uuid, claim.number, claim.trial_id, end, now)
+        write_attributes(connection, claim.trial_id, {ENDED_BY_KEY: claim.token}, system=True)
+
+
+def reap(store: Store, study: StudyRecord) -> list[int]:
+    """Give back the trials whose leases have run out, and return their numbers; any worker may.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        times = store.times(connection)
+        return bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
+
+
+def give_back_owner(
+    store: Store, study: StudyRecord, owner_prefix: str, *, strike: bool = True
+) -> list[int]:
+    """Give back at once the trials of a worker known to be dead; their numbers.
+
+    `strike` says that the worker was not killed from outside.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        now = store.now(connection)
+        is_its = partial(_is_of, owner_prefix)
+        return bury_lost(connection, study, is_its, now, strike=strike)
+
+
+def end_owner(store: Store, study: StudyRecord, owner_prefix: str, end: End) -> list[int]:
+    """End the trials of a worker known to have died of them; their numbers.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    with store.write(durable=True) as connection:
+        lock_study(connection, study)
+        now = store.now(connection)
+        return end_lost(connection, study, partial(_is_of, owner_prefix), end, now)
+
+
+def _is_of(prefix: str, held: Row[Any]) -> bool:
+    """Whether an owner begins with the prefix as a whole: `host-1` does not begin `host-10`."""
+    if not held.owner.startswith(prefix):
+        return False
+    rest = held.owner[len(prefix) :]
+    return not (prefix[-1:].isalnum() and rest[:1].isalnum())

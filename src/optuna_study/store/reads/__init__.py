@@ -1,0 +1,1 @@
+"""Quick reads that need neither Optuna nor torch."""

@@ -1,0 +1,119 @@
+"""What a summary needs of a study beside its records: figures that the database computes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, exists, func, or_, select
+
+from optuna_study.store.records import ComparedRun, EndKind, TrialState
+from optuna_study.store.rows import utc_seconds
+from optuna_study.store.schema import (
+    TEST_ACCURACY,
+    own_epochs,
+    own_trials,
+    trial_user_attributes,
+    trials,
+)
+
+if TYPE_CHECKING:
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+
+def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
+    """The runs of all baselines, by number; one statement."""
+    own, last, attribute = own_trials.c, own_epochs.c, trial_user_attributes.c
+    of_last = and_(last.uuid == own.uuid, last.number == own.number, last.epoch == own.epochs)
+    of_test = and_(attribute.trial_id == own.trial_id, attribute.key == TEST_ACCURACY)
+    query = (
+        select(
+            own.number,
+            own.baseline,
+            own.end_kind,
+            own.reason,
+            last.train_accuracy,
+            last.validation_accuracy,
+            attribute.value_json,
+        )
+        .select_from(
+            own_trials.outerjoin(own_epochs, of_last).outerjoin(trial_user_attributes, of_test)
+        )
+        .where(own.uuid == study.uuid, own.baseline.is_not(None))
+        .order_by(own.number)
+    )
+    with store.read() as connection:
+        return [
+            ComparedRun(
+                number=row.number,
+                baseline=row.baseline,
+                end=None if row.end_kind is None else EndKind(row.end_kind),
+                reason=row.reason,
+                train_accuracy=row.train_accuracy,
+                validation_accuracy=row.validation_accuracy,
+                test_accuracy=None if row.value_json is None else json.loads(row.value_json),
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def mean_seconds(store: Store, study: StudyRecord) -> float | None:
+    """What an ended trial took on average, in seconds of training; None before the first end."""
+    query = select(func.avg(own_trials.c.worked)).where(
+        own_trials.c.uuid == study.uuid, own_trials.c.end_kind.is_not(None)
+    )
+    with store.read() as connection:
+        mean = connection.execute(query).scalar()
+    return None if mean is None else float(mean)
+
+
+def ended_numbers(store: Store, study: StudyRecord) -> list[int]:
+    """The numbers of the trials that have ended, in the order of their ends."""
+    own = own_trials
+    query = (
+        select(own.c.number)
+        .where(own.c.uuid == study.uuid, own.c.end_kind.is_not(None))
+        .order_by(own.c.completed, own.c.number)
+    )
+    with store.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def plain_running(store: Store, study: StudyRecord) -> list[tuple[int, float | None]]:
+    """The numbers of the trials that plain Optuna runs, each with its start in UTC seconds."""
+    held = exists().where(
+        own_trials.c.uuid == study.uuid,
+        own_trials.c.number == trials.c.number,
+        own_trials.c.token.is_not(None),
+    )
+    query = (
+        select(trials.c.number, trials.c.datetime_start)
+        .where(
+            trials.c.study_id == study.study_id,
+            trials.c.state == TrialState.RUNNING.value,
+            ~held,
+        )
+        .order_by(trials.c.number)
+    )
+    with store.read() as connection:
+        return [(number, utc_seconds(start)) for number, start in connection.execute(query)]
+
+
+def newest_curves(
+    store: Store, study: StudyRecord, most: int
+) -> tuple[list[tuple[int, int]], int]:
+    """The numbers and epochs of the newest trials that have a curve; how many have one in all.
+
+    A trial has one when it has recorded an epoch, or has ended: it may have diverged in its first.
+    """
+    own = own_trials.c
+    query = (
+        select(own.number, own.epochs, func.count().over())
+        .where(own.uuid == study.uuid, or_(own.epochs > 0, own.end_kind.is_not(None)))
+        .order_by(own.number.desc())
+        .limit(most)
+    )
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return [(number, epochs) for number, epochs, _ in rows], rows[0][2] if rows else 0

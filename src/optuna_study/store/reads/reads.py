@@ -1,0 +1,390 @@
+"""What people and reports read: without Optuna, with connections that cannot write.
+
+Opening Optuna's own storage costs a second, and its best trial loads every trial with every
+report; these are aggregates that the database computes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
+
+from optuna_study.errors import NotFoundError
+from optuna_study.store.reads.parameters import external_parameter
+from optuna_study.store.records import (
+    Counts,
+    EndKind,
+    EpochRecord,
+    RunningTrial,
+    StudyRow,
+    StudyState,
+    TrialRecord,
+    TrialState,
+)
+from optuna_study.store.rows import utc_seconds
+from optuna_study.store.schema import (
+    VALUE,
+    own_epochs,
+    own_studies,
+    own_trials,
+    studies,
+    trial_params,
+    trial_system_attributes,
+    trial_values,
+)
+from optuna_study.store.schema import trials as trial_table
+from optuna_study.store.studies.studies import ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Row, Select
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+SPARKLINE = 24  # values of a running trial that the live table draws
+MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
+_EPOCH_COLUMNS = (own_epochs.c.number, *(own_epochs.c[each.name] for each in fields(EpochRecord)))
+_OWN_COLUMNS = tuple(
+    column for column in own_trials.c if column.name not in ("number", "trial_id", "token")
+)
+
+
+def _select_trials(study: StudyRecord) -> Select[Any]:
+    own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
+    value = and_(trial_values.c.trial_id == trial_table.c.trial_id, trial_values.c.objective == 0)
+    return (
+        select(trial_table, VALUE.label("value"), *_OWN_COLUMNS)
+        .select_from(trial_table.outerjoin(own_trials, own).outerjoin(trial_values, value))
+        .where(trial_table.c.study_id == study.study_id)
+    )
+
+
+def trials(
+    store: Store, study: StudyRecord, *, with_parameters: bool = True, first: int = 0
+) -> list[TrialRecord]:
+    """The trials of a study from number `first` on; without parameters in about half the time.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    which = trial_table.c.number >= first
+    return _several(store, study, which, with_parameters=with_parameters)
+
+
+def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """The study's baselines, by number."""
+    own = own_trials
+    named = select(own.c.number).where(own.c.uuid == study.uuid, own.c.baseline.is_not(None))
+    return _several(store, study, trial_table.c.number.in_(named))
+
+
+def _several(
+    store: Store, study: StudyRecord, which: ColumnElement[bool], *, with_parameters: bool = True
+) -> list[TrialRecord]:
+    """The trials of a study that a condition on Optuna's table names, by number."""
+    query = _select_trials(study).where(which).order_by(trial_table.c.number)
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+        parameters: dict[int, dict[str, Any]] = {}
+        if with_parameters:
+            its_trials = trial_table.c.study_id == study.study_id
+            parameters = _parameters(connection, and_(its_trials, which))
+    return [_record(row, parameters.get(row.trial_id, {})) for row in rows]
+
+
+def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
+    """One trial of a study.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    with store.read() as connection:
+        found = _one(connection, _select_trials(study).where(trial_table.c.number == number))
+        if found is None:
+            count = connection.execute(
+                select(func.count()).where(trial_table.c.study_id == study.study_id)
+            ).scalar_one()
+            known = f"it has the numbers 0 to {count - 1}" if count else "it has none yet"
+            raise NotFoundError(f"study '{study.name}' has no trial {number}; {known}")
+    return found
+
+
+def best(store: Store, study: StudyRecord) -> TrialRecord | None:
+    """The best completed trial, the earliest of equals; None without one."""
+    attribute = trial_system_attributes
+    infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
+        attribute.c.trial_id == trial_table.c.trial_id,
+        attribute.c.key.like("constraints:%"),
+        cast(attribute.c.value_json, Double) > 0,
+    )
+    order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
+    query = (
+        _select_trials(study)
+        .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
+        .order_by(order, trial_table.c.number)
+        .limit(1)
+    )
+    with store.read() as connection:
+        return _one(connection, query)
+
+
+def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
+    """The numbers of the best completed trials of ours, best first."""
+    order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
+    query = (
+        _select_trials(study)
+        .where(own_trials.c.end_kind == EndKind.COMPLETED.value)
+        .order_by(order, trial_table.c.number)
+        .limit(count)
+    )
+    with store.read() as connection:
+        return [row.number for row in connection.execute(query)]
+
+
+def _one(connection: Connection, query: Select[Any]) -> TrialRecord | None:
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    parameters = _parameters(connection, trial_table.c.trial_id == row.trial_id)
+    return _record(row, parameters.get(row.trial_id, {}))
+
+
+def _parameters(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[str, Any]]:
+    """Parameters by trial id, in the order in which they were suggested."""
+    table = trial_params
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    query = (
+        select(
+            table.c.trial_id, table.c.param_name, table.c.param_value, table.c.distribution_json
+        )
+        .join(trial_table, trial_table.c.trial_id == table.c.trial_id)
+        .where(which)
+        .order_by(table.c.param_id)
+    )
+    for trial_id, name, value, distribution in connection.execute(query):
+        found[trial_id][name] = external_parameter(value, distribution)
+    return found
+
+
+def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
+    return TrialRecord(
+        trial_id=row.trial_id,
+        number=row.number,
+        state=TrialState(row.state),
+        value=row.value,
+        parameters=parameters,
+        fixed=json.loads(row.fixed) if row.fixed else {},
+        baseline=row.baseline,
+        group=row.baseline_group,
+        seed=row.seed,
+        end=EndKind(row.end_kind) if row.end_kind else None,
+        reason=row.reason,
+        traceback=row.traceback,
+        started=row.started if row.started is not None else utc_seconds(row.datetime_start),
+        completed=(
+            row.completed if row.completed is not None else utc_seconds(row.datetime_complete)
+        ),
+        worked=row.worked or 0.0,
+        epochs=row.epochs or 0,
+        claims=row.claims or 0,
+        strikes=row.strikes or 0,
+        owner=row.owner,
+        lease_until=row.lease_until,
+        checkpoint_epoch=row.checkpoint_epoch or 0,
+        resumed_elsewhere=bool(row.resumed_elsewhere),
+    )
+
+
+def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
+    """The epochs of one trial, in order."""
+    query = (
+        select(*_EPOCH_COLUMNS)
+        .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number == number)
+        .order_by(own_epochs.c.epoch)
+    )
+    with store.read() as connection:
+        return [_epoch(row) for row in connection.execute(query)]
+
+
+def curves(store: Store, study: StudyRecord, *, first: int = 0) -> dict[int, list[EpochRecord]]:
+    """The epochs of all trials from number `first` on, by number, in order; one statement."""
+    query = (
+        select(*_EPOCH_COLUMNS)
+        .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number >= first)
+        .order_by(own_epochs.c.number, own_epochs.c.epoch)
+    )
+    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    with store.read() as connection:
+        for row in connection.execute(query):
+            found[row.number].append(_epoch(row))
+    return found
+
+
+def _epoch(row: Row[Any]) -> EpochRecord:
+    """An epoch from the values of `_EPOCH_COLUMNS`; by position, since there may be thousands."""
+    _number, epoch, *figures = tuple(row)
+    return EpochRecord(epoch, *[math.nan if figure is None else figure for figure in figures])
+
+
+def values_at(
+    store: Store, study: StudyRecord, epoch: int, *, but: int | None = None
+) -> list[float]:
+    """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
+
+    MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
+    Trials of plain Optuna have no epochs of ours and are not among them.
+    """
+    table = own_epochs
+    query = select(table.c.value).where(
+        table.c.uuid == study.uuid, table.c.epoch == epoch, table.c.value.is_not(None)
+    )
+    if but is not None:
+        query = query.where(table.c.number != but)
+    query = query.order_by(table.c.number.desc()).limit(MOST_VALUES)
+    with store.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def counts(store: Store, study: StudyRecord) -> Counts:
+    """How many trials wait, run, and have ended in which way."""
+    own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
+    query = (
+        select(
+            trial_table.c.state,
+            own_trials.c.end_kind,
+            func.count(),
+            func.count(own_trials.c.token),
+        )
+        .select_from(trial_table.outerjoin(own_trials, own))
+        .where(trial_table.c.study_id == study.study_id)
+        .group_by(trial_table.c.state, own_trials.c.end_kind)
+    )
+    open_ones: dict[TrialState, int] = defaultdict(int)
+    ends: dict[EndKind, int] = {}
+    plain: dict[TrialState, int] = {}
+    plain_running = 0
+    with store.read() as connection:
+        for state, end, count, held in connection.execute(query):
+            if end is not None:
+                ends[EndKind(end)] = ends.get(EndKind(end), 0) + count
+            elif state in (TrialState.WAITING, TrialState.RUNNING):
+                open_ones[TrialState(state)] += count
+                plain_running += count - held if state == TrialState.RUNNING else 0
+            else:
+                plain[TrialState(state)] = count
+    waiting, running = open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING]
+    return Counts(waiting, running, ends, plain, plain_running)
+
+
+def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
+    """The trials at work with their last epochs, by number; cheap enough for a live table."""
+    held = (
+        select(own_trials)
+        .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
+        .order_by(own_trials.c.number)
+    )
+    with store.read() as connection:
+        running = connection.execute(held).all()
+        recent = _recent_epochs(connection, study, running) if running else {}
+    return [
+        RunningTrial(
+            number=row.number,
+            baseline=row.baseline,
+            owner=row.owner,
+            started=row.started,
+            lease_until=row.lease_until,
+            worked=row.worked,
+            last=recent[row.number][-1] if row.number in recent else None,
+            values=tuple(epoch.value for epoch in recent.get(row.number, ())),
+        )
+        for row in running
+    ]
+
+
+def _recent_epochs(
+    connection: Connection, study: StudyRecord, running: Iterable[Row[Any]]
+) -> dict[int, Sequence[EpochRecord]]:
+    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    query = (
+        select(*_EPOCH_COLUMNS)
+        .where(
+            own_epochs.c.uuid == study.uuid,
+            own_epochs.c.number.in_([row.number for row in running]),
+        )
+        .order_by(own_epochs.c.number, own_epochs.c.epoch)
+    )
+    for row in connection.execute(query):
+        found[row.number].append(_epoch(row))
+    return {number: rows[-SPARKLINE:] for number, rows in found.items()}
+
+
+def list_studies(store: Store) -> list[StudyRow]:
+    """All studies of ours, oldest first; three statements however many there are."""
+    if not store.is_ours:
+        return []
+    with store.read() as connection:
+        rows = connection.execute(
+            select(studies, own_studies).select_from(ours()).order_by(own_studies.c.created)
+        ).all()
+        tallies = {row.study_id: row for row in connection.execute(_tallies())}
+        last = select(own_trials.c.uuid, func.max(own_trials.c.touched)).group_by(
+            own_trials.c.uuid
+        )
+        touched = {uuid: moment for uuid, moment in connection.execute(last)}
+    return [_study_row(row, tallies.get(row.study_id), touched.get(row.uuid)) for row in rows]
+
+
+def _tallies() -> Select[Any]:
+    value = and_(
+        trial_values.c.trial_id == trial_table.c.trial_id,
+        trial_values.c.objective == 0,
+        trial_table.c.state == TrialState.COMPLETE.value,
+    )
+
+    def count(state: TrialState) -> ColumnElement[int]:
+        return func.sum(case((trial_table.c.state == state.value, literal(1)), else_=literal(0)))
+
+    return (
+        select(
+            trial_table.c.study_id,
+            func.count().label("total"),
+            count(TrialState.WAITING).label("waiting"),
+            count(TrialState.RUNNING).label("running"),
+            func.min(VALUE).label("lowest"),
+            func.max(VALUE).label("highest"),
+        )
+        .select_from(trial_table.outerjoin(trial_values, value))
+        .group_by(trial_table.c.study_id)
+    )
+
+
+def _study_row(row: Row[Any], tally: Row[Any] | None, touched: float | None) -> StudyRow:
+    waiting, running, total, value = 0, 0, 0, None
+    if tally is not None:
+        waiting, running, total = tally.waiting, tally.running, tally.total
+        value = tally.highest if row.direction == "maximize" else tally.lowest
+    return StudyRow(
+        uuid=row.uuid,
+        study_id=row.study_id,
+        name=row.study_name,
+        direction=row.direction,
+        metric=row.metric,
+        state=StudyState(row.state),
+        budget=row.budget,
+        data_source=row.data_source,
+        created=row.created,
+        last_activity=max(row.created, touched or row.created),
+        waiting=waiting,
+        running=running,
+        ended=total - waiting - running,
+        best=value,
+        priority=row.priority,
+        halted=row.failures_in_a_row >= row.stop_after_failures,
+    )

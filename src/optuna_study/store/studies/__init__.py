@@ -1,0 +1,1 @@
+"""Studies: created, changed, copied, deleted."""

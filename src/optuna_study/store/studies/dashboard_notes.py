@@ -1,0 +1,93 @@
+"""Notes of a study and its trials, as optuna-dashboard keeps them: among the study's attributes.
+
+People may write there, too, also while trials run, and their text is never overwritten: what we
+wrote is known by its hash, which stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+
+from optuna_study.store.queue.ownership import lock_study
+from optuna_study.store.rows import upsert
+from optuna_study.store.schema import UUID_KEY, study_system_attributes
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+PART = 2045  # characters of a note in one attribute: the dashboard writes no more
+OURS_KEY = "optuna_study:note"  # the hash of what we last wrote as a study's note
+
+
+def keep_note(store: Store, study: StudyRecord, text: str, trial_id: int | None = None) -> bool:
+    """Write the note of a study, or of a trial that has none; False where a person's stands.
+
+    An emptied note counts as none. The version stays that of the person's last change: the
+    dashboard refuses to save a text that was begun on an earlier one, and workers renew a note
+    every few seconds.
+
+    Raises:
+        NotFoundError: the study is gone.
+        StoreError: the store fails.
+    """
+    about = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    version, part = f"{about}note_ver", f"{about}note_str:"
+    with store.write() as connection:
+        lock_study(connection, study)  # two workers at once would mix their texts and hashes
+        found = _read(connection, study.study_id, version, part)
+        parts = _parts(found, part)
+        stands = "".join(found[key] for key in parts)
+        if stands and _hash(stands) != found.get(OURS_KEY):
+            return False
+        pieces = [text[start : start + PART] for start in range(0, len(text), PART)]
+        changed = {
+            version: found.get(version, 1),
+            **dict.fromkeys(parts, ""),
+            **{f"{part}{index}": piece for index, piece in enumerate(pieces)},
+        }
+        if trial_id is None:
+            changed[OURS_KEY] = _hash(text)
+        rows = [
+            {"study_id": study.study_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in changed.items()
+            if found.get(key) != value
+        ]
+        upsert(connection, study_system_attributes, ("study_id", "key"), rows)
+    return True
+
+
+def adopt(connection: Connection) -> None:
+    """Take the note that each study of ours has for our own, as it was before hashes were kept."""
+    attribute, part = study_system_attributes, "dashboard:note_str:"
+    query = select(attribute.c.study_id).where(attribute.c.key == UUID_KEY)
+    for study_id in connection.execute(query).scalars().all():
+        found = _read(connection, study_id, OURS_KEY, part)
+        stands = "".join(found[key] for key in _parts(found, part))
+        row = {"study_id": study_id, "key": OURS_KEY, "value_json": json.dumps(_hash(stands))}
+        upsert(connection, attribute, ("study_id", "key"), [row])
+
+
+def _read(connection: Connection, study_id: int, version: str, part: str) -> dict[str, Any]:
+    """A note's attributes; on PostgreSQL the dashboard waits to write them meanwhile."""
+    key, value = study_system_attributes.c.key, study_system_attributes.c.value_json
+    is_its = study_system_attributes.c.study_id == study_id
+    is_of_note = or_(key.in_((version, OURS_KEY)), key.startswith(part, autoescape=True))
+    rows = connection.execute(select(key, value).where(is_its, is_of_note).with_for_update())
+    return {name: json.loads(stored) for name, stored in rows}
+
+
+def _parts(found: dict[str, Any], part: str) -> list[str]:
+    """The keys of a note's parts, in order."""
+    parts = [key for key in found if key.startswith(part)]
+    return sorted(parts, key=lambda key: int(key.removeprefix(part)))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,87 @@
+"""Text for people and terminals: one line, amounts, durations, suggestions."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error of somebody else's in one line: its class and its first line, 300 characters long.
+
+    >>> in_one_line(ValueError("no such layer"))
+    'ValueError: no such layer'
+    """
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}"[:300]
+
+
+def without_middle(text: str, most: int) -> str:
+    """The text, or its two ends and how much is missing, where it has more characters than `most`.
+
+    >>> print(without_middle("begins and goes on until it ends", 10))
+    begin
+    ... 22 characters left out ...
+     ends
+    """
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint for an unknown name: the nearest known one, or all of them.
+
+    >>> did_you_mean("rleu", ["relu", "tanh"])
+    "did you mean 'relu'?"
+    >>> did_you_mean("xyz", ["relu", "tanh"])
+    'known: relu, tanh'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if names else "none are known"
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with what does not print spelled out: a terminal would obey it.
+
+    >>> print(printable("a\nb\x1b[2J ✓"))
+    a\nb\x1b[2J ✓
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in its two largest units.
+
+    >>> duration(3.21), duration(75), duration(7260), duration(200000), duration(None)
+    ('3.2 s', '1 min 15 s', '2 h 1 min', '2 d 7 h', '-')
+    """
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    for large, size, small, part in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            return f"{whole // size} {large} {whole % size // part} {small}"
+    return f"{whole} s"
+
+
+def count(amount: int, noun: str) -> str:
+    """An amount with its noun.
+
+    >>> count(1, "trial"), count(3, "trial")
+    ('1 trial', '3 trials')
+    """
+    return f"{amount} {noun}{'' if amount == 1 else 's'}"

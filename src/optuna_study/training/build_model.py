@@ -1,0 +1,141 @@
+"""From model settings to a model: one of `training.models`, or one's own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from optuna_study.config.catalogue import (
+    NOT_PRETRAINED,
+    is_reference,
+    model_names,
+    resolve,
+    usable,
+)
+from optuna_study.errors import UsageError
+from optuna_study.text import did_you_mean
+from optuna_study.training.initialise import initialise
+from optuna_study.training.layers import activation
+from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.config.settings import ModelSettings
+
+
+def build_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int
+) -> nn.Module:
+    """A model from (N, channels, image_size, image_size) to (N, classes) logits, as torch makes.
+
+    A reference `package.module:function` is called as `function(settings, channels=, image_size=,
+    classes=)`.
+
+    Raises:
+        UsageError: an unknown name, variant or activation, a reference that gives no model, or
+            pretrained weights that are not here.
+    """
+    if settings.pretrained != NOT_PRETRAINED:
+        weights_file(settings)
+    model = _builder(settings.name)(
+        settings, channels=channels, image_size=image_size, classes=classes
+    )
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model '{settings.name}': gave {type(model).__name__}; it must give a torch.nn.Module"
+        )
+    return model
+
+
+def initialised_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int, seed: int
+) -> nn.Module:
+    """A model on the CPU whose weights follow from the seed alone, whatever device it goes to.
+
+    Models of one's own keep the weights that their function gives them, which may be pretrained;
+    what it draws from torch's global generator follows from the seed.
+
+    Raises:
+        UsageError: as `build_model`, an unknown initialisation, or weights that do not fit.
+        DataError: pretrained weights that cannot be read.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
+    if not is_reference(settings.name):
+        generator = torch.Generator().manual_seed(seed)
+        initialise(model, settings.initialisation, settings.initialisation_std, generator)
+    if settings.pretrained != NOT_PRETRAINED:
+        load_pretrained(model, settings)
+    return model
+
+
+def check_model(settings: ModelSettings, *, channels: int, image_size: int, classes: int) -> int:
+    """Count the parameters of a model, built without memory; what is one's own is tried out.
+
+    Pretrained weights are read and held against it.
+
+    Raises:
+        UsageError: as `build_model`, weights that do not fit, a model of one's own that raises or
+            whose output is not (N, classes), or an activation of one's own that raises or changes
+            the shape.
+        DataError: pretrained weights that cannot be read.
+    """
+    if is_reference(settings.activation):
+        _try_activation(settings)
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    with torch.device("meta"), torch.inference_mode():
+        if is_reference(settings.name):
+            model = _tried_model(settings, **sizes)
+        else:
+            # The first convolution without memory loads 900 modules (1.6 s), so not for these.
+            model = build_model(settings, **sizes)
+    if settings.pretrained != NOT_PRETRAINED:
+        fitting_weights(model, settings)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _tried_model(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int
+) -> nn.Module:
+    """A model of one's own that has seen two pictures."""
+    asked = (
+        "it is called as function(settings, channels=, image_size=, classes=), and what it gives "
+        "takes (N, channels, image_size, image_size) to (N, classes)"
+    )
+    with usable("model", settings.name, asked):
+        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
+        shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
+    if shape != (2, classes):
+        raise UsageError(
+            f"model '{settings.name}': gives {shape} for two pictures and {classes} classes; "
+            f"it must give (2, {classes})"
+        )
+    return model
+
+
+def _try_activation(settings: ModelSettings) -> None:
+    values = torch.linspace(-1, 1, 72).view(2, 4, 3, 3)
+    asked = "it takes a tensor and gives one of the same shape"
+    with usable("activation", settings.activation, asked):
+        shape = tuple(activation(settings)(values).shape)
+    if shape != tuple(values.shape):
+        raise UsageError(
+            f"activation '{settings.activation}': gives {shape} for {tuple(values.shape)}; "
+            "it must keep the shape"
+        )
+
+
+def _builder(name: str) -> Callable[..., object]:
+    if is_reference(name):
+        found: Callable[..., object] = resolve(name)
+        return found
+    if name not in model_names():
+        raise UsageError(f"model '{name}': unknown, {did_you_mean(name, model_names())}")
+    module = importlib.import_module(f"optuna_study.training.models.{name}")
+    built_in: Callable[..., object] = module.build
+    return built_in

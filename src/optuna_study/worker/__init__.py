@@ -1,0 +1,1 @@
+"""The process with torch: open a study, run its trials."""

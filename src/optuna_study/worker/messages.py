@@ -1,0 +1,95 @@
+"""What a launch and its workers tell each other; free of torch, the launch stays small.
+
+Everything here travels through a pipe: no store URL ever stands among a process's arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import optuna_study.errors
+from optuna_study.errors import OptunaStudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Order:
+    """One worker's task: run trials of a study, or of a whole store, until there are none left."""
+
+    url: str
+    workspace: Path
+    device: str
+    name: str = ""  # owner of its claims and stem of its log files; `deal` gives it
+    study: str | None = None  # None for every active study of the store
+    folder: Path | None = None  # pictures to look at first
+    forever: bool = False  # wait for more when none are left
+    tensorboard: Path | None = None  # folder of event files, where they are wanted
+
+
+def numbered(order: Order, number: int) -> Order:
+    """The same task for a further worker of the same launch."""
+    stem, _, _ = order.name.rpartition("-")
+    return replace(order, name=f"{stem}-{number:03d}")
+
+
+class Word(StrEnum):
+    """The words on the pipe between a launch and a worker."""
+
+    STOP = "stop"  # to the worker: give the trial back and leave
+    SAID = "said"  # from it, a sentence for people about this worker
+    NOTE = "note"  # from it, a sentence for people that others may say, too
+    DONE = "done"  # from it, with the reason: nothing left to do
+    ERROR = "error"  # from it, with an error's class and message: it cannot go on
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message on the pipe."""
+
+    word: Word
+    text: str = ""
+    error_class: str = ""
+
+
+def rebuilt(message: Message) -> OptunaStudyError:
+    """The error that a message carries, with the class and exit code it had where it arose."""
+    found = getattr(optuna_study.errors, message.error_class, None)
+    kind = OptunaStudyError
+    if isinstance(found, type) and issubclass(found, OptunaStudyError):
+        kind = found
+    error = kind.__new__(kind)  # some classes are made from other arguments than their message
+    error.args = (message.text,)
+    return error
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The machine as torch sees it."""
+
+    device: str  # cpu or cuda:INDEX
+    cuda_devices: int
+    chosen_freely: bool  # no particular GPU was asked for, so workers may take others too
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What the check of a definition found out."""
+
+    fingerprint: str  # of the data
+    environment: Mapping[str, Any]
+    notes: tuple[str, ...]  # a sentence for each picture skipped or repaired
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one copy saw while it trained beside the others."""
+
+    steps: int
+    seconds: float
+    peak_bytes: int  # its tensors at most, on a CPU the whole process
+    free_bytes: int | None  # left on the device while all copies held theirs; None if unknown

@@ -1,1 +1,0 @@
-"""Workers: one, and many on this machine."""

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optuna_study.config.settings import Setting, TrainConfig, with_settings
+from optuna_study.definition.model import (
+    PRUNERS,
+    SAMPLERS,
+    Baseline,
+    Claim,
+    Definition,
+    SearchSettings,
+)
+from optuna_study.definition.read import parse_study_file
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
+from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange
+from optuna_study.space.space import Space
+
+if TYPE_CHECKING:
+    from optuna_study.definition.model import StudyFile
+    from optuna_study.space.dimensions import Dimension
+
+TEXT = st.text(max_size=20)
+PAIRS = st.lists(st.tuples(st.integers(1, 99), st.floats(1e-6, 1.0)), max_size=3).map(tuple)
+SETTINGS: st.SearchStrategy[dict[str, Setting]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "epochs": st.integers(2, 200),
+        "lr": st.floats(1e-6, 1.0),
+        "breakpoints": PAIRS,
+        "activation": st.sampled_from(["relu", "gelu"]),
+    },
+)
+WHEN = st.sampled_from([{}, {"activation": ("relu",)}])
+
+
+@st.composite
+def _definitions(draw: st.DrawFn) -> Definition:
+    config = with_settings(TrainConfig(), draw(SETTINGS))
+    searched: list[Dimension] = [
+        Choice("activation", ("relu", "gelu")),
+        IntRange("batch_size", 8, draw(st.integers(9, 64)), when=draw(WHEN)),
+        FloatRange("dropout", 0.0, draw(st.floats(0.1, 0.9)), when=draw(WHEN)),
+        Breakpoints("breakpoints", draw(st.integers(1, 4)), 0.1, draw(st.floats(0.2, 1.0))),
+    ]
+    search = SearchSettings(
+        metric=draw(st.sampled_from(["validation_accuracy", "validation_loss"])),
+        trials=draw(st.integers(1, 500)),
+        timeout=draw(st.none() | st.floats(1.0, 1e6)),
+        sampler=draw(st.sampled_from(sorted(SAMPLERS))),
+        pruner=draw(st.sampled_from(sorted(PRUNERS))),
+    )
+    baselines = [
+        Baseline(
+            f"b{index}",
+            draw(TEXT),
+            draw(SETTINGS),
+            draw(TEXT),
+            ("breakpoints",),
+            in_search=draw(st.booleans()),
+        )
+        for index in range(draw(st.integers(0, 3)))
+    ]
+    return Definition(
+        name="random@cpu",
+        study="random",
+        profile="cpu",
+        title=draw(TEXT),
+        source=draw(TEXT),
+        folder=draw(st.none() | TEXT),
+        stand_in=draw(st.none() | st.just("rendered")),
+        config=config,
+        search=search,
+        space=Space.of(draw(st.permutations(searched)), config),
+        baselines=tuple(baselines),
+        claims=draw(st.just(()) | st.just((Claim(draw(TEXT), "b0", "b1", within=0.1),))),
+    )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(definition=_definitions())
+def test_json_gives_back_the_same_definition(definition: Definition) -> None:
+    stored = json.loads(json.dumps(to_json(definition), allow_nan=False))
+    assert from_json(stored) == definition
+    assert definition_hash(stored) == definition_hash(definition)
+    assert diff(stored, definition) == []
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(one=_definitions(), other=_definitions())
+def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
+    one: Definition, other: Definition
+) -> None:
+    assert (definition_hash(one) == definition_hash(other)) == (diff(one, other) == [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("high = 0.1,", "high = 0.3,", ["space.lr.high: 0.1 -> 0.3"]),
+        (
+            "batch_size = [8, 16, 32]",
+            "batch_size = [8, 32]",
+            ["space.batch_size.choices: [8, 16, 32] -> [8, 32]"],
+        ),
+        ("lr = 0.01\n", "lr = 0.02\n", ["train.lr: 0.01 -> 0.02"]),
+        (
+            'optimizer = "momentum"\n',
+            'optimizer = "sgd"\n',
+            ["train.optimizer: momentum -> sgd"],
+        ),
+        ("trials = 30", "trials = 30\nstartup_trials = 9", ["search.startup_trials: 8 -> 9"]),
+        (
+            'when = {optimizer = "momentum"}',
+            'when = {optimizer = ["sgd", "momentum"]}',
+            ['space.momentum.when.optimizer: ["momentum"] -> ["sgd", "momentum"]'],
+        ),
+        (
+            '{activation = "relu", batch_size = 8}',
+            '{activation = "relu"}',
+            ["baselines.plain.settings.batch_size: 8 -> nothing"],
+        ),
+        (
+            'reported = "better"',
+            'reported = "better"\nin_search = false',
+            ["baselines.stepped.in_search: nothing -> false"],
+        ),
+        ("trials = 30", "trials = 300\ntimeout = 60", []),
+        ("A small study", "Another title", []),
+        ('reported = "better"', 'reported = "worse"', []),
+        ('reported = "better"', "rank = 2\nfigure = {test_accuracy = 0.9}", []),
+        (
+            "[profile.cpu.train]",
+            '[[claims]]\ntext = "so"\nbetter = "plain"\nworse = "stepped"\n[profile.cpu.train]',
+            [],
+        ),
+        ('name = "digits"', 'name = "digits"\nfolder = "elsewhere"', []),
+    ],
+)
+def test_a_change_is_told_in_a_line(small: str, old: str, new: str, lines: list[str]) -> None:
+    assert old in small
+    before = resolve(parse_study_file(small, "small"), "full")
+    after = resolve(parse_study_file(small.replace(old, new, 1), "small"), "full")
+    assert diff(before, after) == lines
+    assert (definition_hash(before) == definition_hash(after)) == (lines == [])
+
+
+def test_the_order_of_the_file_does_not_matter(small_file: StudyFile) -> None:
+    definition = resolve(small_file, "full")
+    turned = dataclasses.replace(small_file, space=small_file.space[::-1])
+    assert definition_hash(resolve(turned, "full")) == definition_hash(definition)
+
+
+def test_a_setting_that_came_later_does_not_set_studies_apart() -> None:
+    """The hash is what this package gave the file before there was mse_of, pooling or shuffle."""
+    text = """
+data = {name = "digits", image_size = 16}
+model = {name = "alexnet", width = 0.1}
+train = {epochs = 10, threads = 1}
+search = {trials = 4}
+[space]
+lr = {low = 1e-3, high = 0.1, log = true}
+[[baselines]]
+name = "plain"
+settings = {lr = 0.01}
+"""
+    definition = resolve(parse_study_file(text, "tiny"), "full")
+    before = "417859c4f65856e172294d4d25bd4bd29cb24902f16a6b2b798c93f3c656bb32"
+    assert definition_hash(definition) == before
+    stored = to_json(definition)
+    del stored["config"]["train"]["mse_of"]
+    assert definition_hash(stored) == definition_hash(from_json(stored)) == before
+    changed = dataclasses.replace(
+        definition, config=with_settings(definition.config, {"shuffle": "once"})
+    )
+    assert definition_hash(changed) != before
+    assert diff(stored, changed) == ["train.shuffle: nothing -> once"]

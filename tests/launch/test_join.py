@@ -1,0 +1,112 @@
+"""What `worker` checks before it starts a process."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import (
+    DataError,
+    NotFoundError,
+    OtherVersionError,
+    StoreError,
+    UsageError,
+)
+from optuna_study.launch.join import JoinRequest, join
+from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.store.engine.open import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna_study.paths import Workspace
+
+
+@pytest.fixture
+def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> Prepared:
+    (tmp_path / "tiny.toml").write_text(study_text)
+    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+    return prepare(replace(request, detach=True))
+
+
+def test_a_study_is_joined_from_another_folder(launched: Prepared, tmp_path: Path) -> None:
+    elsewhere = replace(launched.workspace, root=tmp_path / "elsewhere")
+    request = JoinRequest("tiny", storage=launched.store.url, workspace=elsewhere, workers=2)
+    joined = join(replace(request, timeout=5.0))
+    assert joined.study == launched.study
+    assert (joined.timeout, joined.resumed, joined.notes) == (5.0, True, ())
+    first, second = joined.orders
+    assert (first.study, first.workspace, first.folder) == ("tiny@cpu", elsewhere.root, None)
+    assert (first.device, first.forever) == ("cpu", False)
+    assert first.name != second.name
+    assert joined.log(first) == elsewhere.log(launched.study.uuid, first.name)
+
+
+def test_a_whole_store_is_joined_whatever_is_in_it(launched: Prepared) -> None:
+    request = JoinRequest(forever=True, workspace=launched.workspace, workers=1)
+    joined = join(request)
+    assert joined.study is None
+    [order] = joined.orders
+    assert (order.study, order.forever) == (None, True)
+    assert joined.log(order).match(f"studies/*/logs/{order.name}.log")
+
+
+def test_more_workers_than_any_machine_runs_are_refused_at_once(launched: Prepared) -> None:
+    with pytest.raises(UsageError, match="--workers 99999999999: give auto or a number from 1 to"):
+        join(JoinRequest(workspace=launched.workspace, workers=99999999999))
+
+
+def test_workers_auto_heeds_the_threads_of_the_studies(launched: Prepared) -> None:
+    many = join(JoinRequest("tiny", workspace=launched.workspace)).orders
+    with sqlite3.connect(launched.workspace.database) as connection:
+        connection.execute(
+            "UPDATE optuna_study_studies SET definition = "
+            "json_set(definition, '$.config.train.threads', 1000)"
+        )
+    one = join(JoinRequest(workspace=launched.workspace)).orders
+    assert len(many) >= len(one) == 1
+
+
+def test_a_server_without_a_store_gets_one(empty_postgres: str, workspace: Workspace) -> None:
+    joined = join(JoinRequest(forever=True, storage=empty_postgres, workspace=workspace))
+    assert joined.study is None
+    joined.store.close()
+    with closing(open_store(empty_postgres)) as store:
+        assert store.is_ours
+
+
+WRONG: dict[str, tuple[dict[str, Any], dict[str, str], type[Exception], str]] = {
+    "study": ({"study": "tyni"}, {}, NotFoundError, "known: tiny@cpu"),
+    "workers": ({"workers": 0}, {}, UsageError, "--workers 0"),
+    "timeout": ({"timeout": -1.0}, {}, UsageError, "--timeout -1"),
+    "device": ({"device": "cuda:7"}, {}, UsageError, "cuda:7"),
+    "pictures": ({}, {"fingerprint": "0123456789abcdef"}, DataError, "digits holds others"),
+    "version": (
+        {},
+        {"environment": '{"optuna-study": "7.0"}'},
+        OtherVersionError,
+        r"optuna-study==7\.0\.\*",
+    ),
+    "definition": ({}, {"definition_hash": "x"}, OtherVersionError, "reads differently here"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_be_joined_is_said_at_once(launched: Prepared, what: str) -> None:
+    options, stored, error, said = WRONG[what]
+    with sqlite3.connect(launched.workspace.database) as connection:
+        for column, value in stored.items():
+            connection.execute(f"UPDATE optuna_study_studies SET {column} = ?", (value,))
+    request = JoinRequest("tiny", workspace=launched.workspace)
+    with pytest.raises(error, match=said):
+        join(replace(request, **options))
+
+
+def test_a_mistyped_file_is_not_made(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no such file"):
+        join(JoinRequest(storage=f"sqlite:///{tmp_path / 'stduies.db'}", workspace=workspace))
+    assert not workspace.root.exists()

@@ -1,0 +1,272 @@
+"""The crew of a place that grows and shrinks, with processes that only pretend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import InterruptedBySignalError, UnreachableError
+from optuna_study.launch.join import Joined
+from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.supervise import run
+from optuna_study.store.engine.connection import Store
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
+from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
+from optuna_study.store.studies.studies import set_budget
+from optuna_study.worker.messages import Message, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from optuna_study.paths import Workspace
+    from optuna_study.worker.messages import Order
+
+
+class Pretended:
+    """A process that begins when a test gives it a number, and ends when a test says so."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.pid: int | None = None
+        self.end: str | None = None
+        self.said: list[Message] = []
+        self.told: list[str] = []
+        self.stubborn = False  # in the middle of a very long step
+
+    def hear(self) -> list[Message]:
+        said, self.said = self.said, []
+        return said
+
+    def ended(self) -> str | None:
+        return self.end
+
+    def starved(self) -> bool:
+        return False
+
+    def ask_to_stop(self) -> None:
+        self.told.append("stop")
+        self.end = None if self.stubborn else "ended"
+
+    def kill(self) -> None:
+        self.told.append("kill")
+        self.end = "was killed"
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def finish(self) -> None:
+        self.said.append(Message(Word.DONE, NoTrialReason.PAUSED))
+        self.end = "ended"
+
+
+class Changing:
+    """A place whose room a test sets."""
+
+    def __init__(self, room: int | None) -> None:
+        self.space = room
+        self.started: list[Pretended] = []
+
+    def get_ready(self, url: str) -> None: ...
+    def look_around(self, device: str) -> Any: ...
+    def prove(self, *arguments: Any) -> Any: ...
+    def crew(self, *arguments: Any) -> int:
+        return 2
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def start(self, order: Order) -> Pretended:
+        self.started.append(Pretended(order))
+        return self.started[-1]
+
+    def wait(self, seconds: float) -> None: ...
+    def room(self) -> int | None:
+        return self.space
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[Prepared]:
+    (tmp_path / "tiny.toml").write_text(study_text)
+    request = LaunchRequest(
+        str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, workers=2
+    )
+    ready = prepare(request)
+    yield ready
+    ready.store.close()
+
+
+@dataclass(frozen=True)
+class Switched(Store):
+    """A store that a test switches off."""
+
+    off: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        if self.off.is_set():
+            error = UnreachableError("the store cannot be reached")
+            self.outage.failed(error)
+            raise error
+        with super().write(durable=durable) as connection:
+            yield connection
+
+
+def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
+    prepared: Prepared,
+) -> None:
+    set_budget(prepared.store, prepared.study, 7)
+    for _ in range(5):
+        claim = queue.claim(prepared.store, prepared.study, "w1")
+        assert isinstance(claim, Claim)
+        queue.end(prepared.store, claim, End(EndKind.FAILED, "ValueError: no"))
+    joined = Joined(None, prepared.store, prepared.workspace, prepared.orders[:1], None)
+    place = Changing(None)
+    ticks = run(joined, place)
+    next(ticks)
+    place.started[0].said.append(Message(Word.DONE, NoTrialReason.NOTHING_LEFT))
+    place.started[0].end = "ended"
+    assert [message for tick in ticks for message in tick.messages] == [
+        f"{prepared.store.url}: no study has a trial left to run",
+        "tiny@cpu: too many trials failed in a row, 2 trials left to run; `optuna-study "
+        "resume tiny@cpu` lets it go on",
+    ]
+
+
+def switched(prepared: Prepared) -> tuple[Prepared, threading.Event]:
+    store = prepared.store
+    ours = Switched(store.url, store.place, store.engine, store.reader, outage=store.outage)
+    return replace(prepared, store=ours), ours.off
+
+
+def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: Prepared) -> None:
+    task, off = switched(prepared)
+    place = Changing(None)
+    ticks = run(task, place)
+    next(ticks)
+    first = place.started[0]
+    first.pid = 1
+    claim = queue.claim(prepared.store, prepared.study, first.order.name)
+    assert isinstance(claim, Claim)
+    off.set()
+    first.end = "was killed by SIGKILL"
+    for _ in range(3):
+        assert next(ticks).messages == ()
+    assert len(place.started) == 2  # no other worker is started while it would find no store
+    assert prepared.store.outage.seconds > 0
+    off.clear()
+    said: list[str] = []
+    while not said:
+        said += next(ticks).messages
+    assert said[0].startswith(f"{first.order.name} was killed by SIGKILL, trial 0 goes back")
+    assert len(place.started) == 3
+    assert reads.trial(prepared.store, prepared.study, 0).state is TrialState.WAITING
+    for process in place.started[1:]:
+        process.finish()
+    list(ticks)
+
+
+def test_a_second_signal_ends_the_wait_for_a_store(prepared: Prepared) -> None:
+    task, off = switched(prepared)
+    place = Changing(None)
+    ticks = run(task, place)
+    next(ticks)
+    for number, process in enumerate(place.started, 1):
+        process.pid = number
+        claim = queue.claim(prepared.store, prepared.study, process.order.name)
+        assert isinstance(claim, Claim)
+    off.set()
+    place.started[0].end = "was killed by SIGKILL"
+    assert next(ticks).messages == ()
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    said: list[str] = []
+    with pytest.raises(InterruptedBySignalError):
+        said.extend(message for tick in ticks for message in tick.messages)
+    away = [line for line in said if "goes back when its lease has run out" in line]
+    assert len(away) == 2
+    assert len(place.started) == 2
+
+
+def test_a_worker_killed_for_being_slow_to_stop_costs_its_trial_no_strike(
+    prepared: Prepared,
+) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    slow = place.started[0]
+    slow.pid, slow.stubborn = 1, True
+    assert isinstance(queue.claim(prepared.store, prepared.study, slow.order.name), Claim)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedBySignalError):
+        list(ticks)
+    assert "kill" in slow.told
+    trial = reads.trial(prepared.store, prepared.study, 0)
+    assert (trial.state, trial.strikes) == (TrialState.WAITING, 0)
+
+
+def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:
+    place = Changing(2)
+    ticks = run(prepared, place)
+    assert len(next(ticks).workers) == 2
+    first, second = place.started
+    first.pid, second.pid = 1, 2
+    place.space = 3
+    tick = next(ticks)
+    assert tick.messages == ("room for 1 more worker",)
+    assert len({worker.name for worker in tick.workers}) == 3
+    third = place.started[2]
+    assert third.order.study == first.order.study
+
+    place.space = 2  # the third never began, and nobody waits for room that is gone
+    assert [worker.pid for worker in next(ticks).workers] == [1, 2]
+    assert third.told == ["kill", "close"]
+
+    place.space, second.end = 1, "died with its node"
+    tick = next(ticks)
+    assert [worker.pid for worker in tick.workers] == [1]
+    assert tick.messages[0].startswith(f"{second.order.name} died with its node; log: ")
+
+    place.space = 0  # those at work are left alone, whatever the nodes say
+    assert [worker.pid for worker in next(ticks).workers] == [1]
+    first.finish()
+    assert next(ticks).workers[0].pid is None
+    assert "is paused" in next(ticks).messages[0]
+    assert list(ticks) == []
+    assert first.told == ["close"]
+
+
+def test_nobody_waits_for_room_when_the_study_is_over(prepared: Prepared) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    working, waiting = place.started
+    working.pid = 1
+    working.finish()
+    assert list(ticks)
+    assert waiting.told == ["kill", "close"]
+    assert len(place.started) == 2
+
+
+def test_what_a_worker_says_is_passed_on_with_its_name(prepared: Prepared) -> None:
+    place = Changing(None)
+    ticks = run(prepared, place)
+    next(ticks)
+    for each in place.started:
+        each.said.append(Message(Word.SAID, "goes on elsewhere"))
+    assert next(ticks).messages == tuple(
+        f"{each.order.name}: goes on elsewhere" for each in place.started
+    )
+    ticks.close()  # type: ignore[attr-defined]
+    assert [each.told for each in place.started] == [["stop", "close"]] * 2

@@ -1,0 +1,1 @@
+from records import result, trial  # noqa: F401 - fixtures

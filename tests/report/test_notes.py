@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.config.settings import TrainConfig, with_settings
+from optuna_study.definition.model import Definition, SearchSettings
+from optuna_study.report.notes import study_note, trial_note
+from optuna_study.space.space import Space
+from optuna_study.store.records import Counts, EndKind, StudyRecord, StudyState, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.store.records import TrialRecord
+
+    MakeTrial = Callable[..., TrialRecord]
+
+
+def study(**changes: Any) -> StudyRecord:
+    values: dict[str, Any] = {
+        "uuid": "u",
+        "study_id": 1,
+        "name": "alexnet_pokemon@cpu",
+        "direction": "maximize",
+        "metric": "validation_accuracy",
+        "definition": {},
+        "definition_hash": "h",
+        "fingerprint": "f",
+        "data_source": "pokemon",
+        "environment": {},
+        "seed": 0,
+        "budget": 24,
+        "state": StudyState.ACTIVE,
+        "created": 0.0,
+    }
+    return StudyRecord(**{**values, **changes})
+
+
+DEFINITION = Definition(
+    name="alexnet_pokemon@cpu",
+    study="alexnet_pokemon",
+    profile="cpu",
+    title="AlexNet on Pokémon",
+    source="an article",
+    folder=None,
+    stand_in=None,
+    config=TrainConfig(),
+    search=SearchSettings(),
+    space=Space((), {}),
+    baselines=(),
+)
+
+
+def test_a_trials_note_says_how_it_ended_and_what_it_was(trial: MakeTrial) -> None:
+    config = with_settings(
+        TrainConfig(), {"lr": 0.01, "breakpoints": ((18, 0.005), (30, 0.001)), "optimizer": "adam"}
+    )
+    text = trial_note(
+        trial(7, baseline="strategy-2", reason="all 4 epochs", worked=12.4), config, study()
+    )
+    assert text.splitlines()[0] == "## Trial 7 · baseline **strategy-2**"
+    assert "**completed**: all 4 epochs" in text
+    assert "| breakpoints | after 18: 0.005, after 30: 0.001 |" in text
+    assert "| optimizer | adam |" in text
+    assert "seed 1, 4 epochs, 12 s of training" in text
+    assert "`optuna-study export alexnet_pokemon@cpu --trial 7 -o trial.toml`" in text
+    assert "other hardware" not in text
+    assert "other hardware" in trial_note(trial(resumed_elsewhere=True), config, study())
+
+
+def test_a_studys_note_puts_the_best_beside_its_baselines(trial: MakeTrial) -> None:
+    baselines = [
+        trial(0, baseline="final", group="batch", value=0.81),
+        trial(
+            1,
+            baseline="reverse",
+            group="lr",
+            value=0.2,
+            end=EndKind.DIVERGED,
+            state=TrialState.PRUNED,
+            reason="exploding: loss 9 | at step 3",
+        ),
+        trial(2, baseline="longer", group="batch", value=None, end=None, state=TrialState.WAITING),
+    ]
+    counts = Counts(1, 0, {EndKind.COMPLETED: 2, EndKind.DIVERGED: 1}, {})
+    text = study_note(
+        study(importances={"lr": 0.7, "dropout": 0.3}),
+        DEFINITION,
+        counts,
+        trial(9, value=0.9),
+        baselines,
+    )
+    assert text.splitlines()[0] == "## AlexNet on Pokémon"
+    assert "**3 of 24** trials have ended: 2 completed, 1 diverged." in text
+    assert "Best: trial **9**, validation_accuracy **0.9**." in text
+    assert "| final | batch | 0.81 | completed |" in text
+    assert "| reverse | lr |  | diverged: exploding: loss 9 \\| at step 3 |" in text
+    assert "| longer | batch |  | waiting |" in text
+    assert "| lr | 70% |" in text
+    assert "`optuna-study export alexnet_pokemon@cpu -o best.toml`" in text
+
+
+def test_a_study_that_has_just_begun_has_a_note(trial: MakeTrial) -> None:
+    text = study_note(study(), DEFINITION, Counts(0, 0, {}, {}), None, [])
+    assert "**0 of 24** trials have ended: none yet." in text
+    assert "Best" not in text

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.definition.read import read_study_file
+from optuna_study.definition.resolve import resolve
+from optuna_study.errors import OptunaStudyError
+from optuna_study.launch import supervise
+from optuna_study.launch.local import ThisMachine
+from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.paths import Workspace
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.reads import reads
+from optuna_study.store.studies.studies import find_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from optuna_study.definition.model import Definition
+    from optuna_study.launch.supervise import Tick
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+STUDY = """
+title = "Digits, small enough for a test"
+source = "tests"
+[data]
+name = "digits"
+image_size = 16
+[model]
+name = "alexnet"
+variant = "single_tower"
+width = 0.1
+dropout = 0.1
+[train]
+epochs = 10
+batch_size = 64
+optimizer = "adam"
+lr = 0.001
+threads = 1
+[search]
+trials = 5
+startup_trials = 8
+pruner = "none"
+[space]
+activation = ["relu", "tanh"]
+lr = {low = 1e-4, high = 0.01, log = true}
+dropout = {low = 0.0, high = 0.5, step = 0.1}
+[[baselines]]
+name = "plain"
+group = "lr"
+settings = {lr = 0.001}
+[[baselines]]
+name = "wild"
+group = "lr"
+settings = {lr = 80.0}
+outside = ["lr"]
+"""
+
+RUNNER = """
+import sys
+from pathlib import Path
+from optuna_study.errors import OptunaStudyError
+from optuna_study.paths import Workspace
+from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.launch.local import ThisMachine
+from optuna_study.launch.supervise import run
+study, root, workers, timeout = sys.argv[1:]
+try:
+    prepared = prepare(
+        LaunchRequest(
+            study, profile="cpu", workspace=Workspace(Path(root)), workers=int(workers),
+            timeout=float(timeout) if timeout else None,
+        )
+    )
+    for tick in run(prepared, ThisMachine()):
+        for message in tick.messages:
+            print(message, flush=True)
+except OptunaStudyError as error:
+    print(type(error).__name__, error)
+    sys.exit(error.exit_code)
+assert "torch" not in sys.modules, "the launching process imported torch"
+"""
+
+
+@dataclass
+class Launched:
+    """A launch in processes of its own."""
+
+    process: subprocess.Popen[str]
+    root: Path
+
+    def wait(self, seconds: float = 150.0) -> tuple[int, str]:
+        """Its exit code and what it said, once it is over."""
+        output, _ = self.process.communicate(timeout=seconds)
+        return self.process.returncode, output
+
+    def until(self, ready: Callable[[Store, StudyRecord], bool], seconds: float = 100.0) -> None:
+        """Wait until something is so in its store."""
+        deadline = time.monotonic() + seconds
+        database = self.root / "studies.db"
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.wait()
+            found = self.look() if database.is_file() else None
+            if found is not None and ready(*found):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"not so after {seconds:g} s")
+
+    def look(self) -> tuple[Store, StudyRecord] | None:
+        """Its store and study, once there."""
+        try:
+            store = open_store(f"sqlite:///{self.root / 'studies.db'}")
+            study = find_study(store, "tiny@cpu")
+        except Exception:  # noqa: BLE001 - it is just being made
+            return None
+        return None if study is None else (store, study)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start(
+        root: Path,
+        text: str = STUDY,
+        workers: int = 2,
+        timeout: str = "",
+        under: tuple[str, ...] = (),
+    ) -> Launched:
+        study = tmp_path / "tiny.toml"
+        study.write_text(text)
+        process = subprocess.Popen(
+            [*under, sys.executable, "-c", RUNNER, str(study), str(root), str(workers), timeout],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running.append(process)
+        return Launched(process, root)
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Said:
+    """What a launch in this process came to."""
+
+    code: int
+    messages: list[str]
+    prepared: Prepared
+
+
+@pytest.fixture
+def run_here(tmp_path: Path) -> Callable[..., Said]:
+    """Launch in this process, whose fork server all tests share: each start takes a moment."""
+
+    def run(
+        root: Path,
+        text: str = STUDY,
+        workers: int = 2,
+        timeout: float | None = None,
+        watch: Callable[[Prepared, Tick], None] = lambda prepared, tick: None,
+        **options: Any,
+    ) -> Said:
+        file = tmp_path / "tiny.toml"
+        file.write_text(text)
+        request = LaunchRequest(
+            str(file),
+            profile="cpu",
+            workspace=Workspace(root),
+            workers=workers,
+            timeout=timeout,
+            **options,
+        )
+        said = Said(0, [], prepare(request))
+        try:
+            for tick in supervise.run(said.prepared, ThisMachine(), every=0.05):
+                said.messages += tick.messages
+                watch(said.prepared, tick)
+        except OptunaStudyError as error:
+            said.code = error.exit_code
+            said.messages.append(f"{type(error).__name__} {error}")
+        return said
+
+    return run
+
+
+@pytest.fixture
+def study_text() -> str:
+    return STUDY
+
+
+@pytest.fixture
+def curves() -> Callable[[Path], dict[int, list[tuple[float, ...]]]]:
+    """Every trial's curve, without the seconds it took."""
+
+    def read(root: Path) -> dict[int, list[tuple[float, ...]]]:
+        store = open_store(f"sqlite:///{root / 'studies.db'}")
+        study = find_study(store, "tiny@cpu")
+        assert study is not None
+        return {
+            trial.number: [
+                (e.epoch, e.train_loss, e.validation_loss, e.validation_accuracy, e.lr)
+                for e in reads.epochs(store, study, trial.number)
+            ]
+            for trial in reads.trials(store, study)
+        }
+
+    return read
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "storage")
+
+
+@pytest.fixture
+def definition(tmp_path: Path, study_text: str) -> Definition:
+    (tmp_path / "tiny.toml").write_text(study_text.replace("epochs = 10", "epochs = 1"))
+    return resolve(read_study_file(tmp_path / "tiny.toml"), "cpu", threads=1)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from optuna_study.errors import StaleClaimError, StoreError, UnreachableError
+from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.store.engine.clock import Jumps
+from optuna_study.worker.heartbeat import beating
+from optuna_study.worker.process import Leaving
+
+PATIENCE = 30.0  # seconds before a test gives up; none takes a hundredth of that
+
+
+def test_the_lease_is_renewed_while_the_block_runs() -> None:
+    beats, enough = [], threading.Event()
+
+    def renew() -> None:
+        beats.append(True)
+        if len(beats) == 3:
+            enough.set()
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert enough.wait(PATIENCE)
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+    assert brake.cause is None
+
+
+def test_a_lost_lease_pulls_the_brake() -> None:
+    def renew() -> None:
+        raise StaleClaimError("trial 7 is no longer this worker's")
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert brake.event.wait(PATIENCE)
+    assert (brake.cause, brake.reason) == (Cause.STALE, "trial 7 is no longer this worker's")
+
+
+@pytest.mark.parametrize(
+    ("jump", "said"), [(3600.0, "jumped 1 h 0 min ahead"), (-90.0, "jumped 1 min 30 s back")]
+)
+def test_a_clock_that_was_set_is_said_in_one_line(
+    caplog: pytest.LogCaptureFixture, jump: float, said: str
+) -> None:
+    beats, enough = [], threading.Event()
+    wall = [1_800_000_000.0]
+
+    def renew() -> None:
+        beats.append(True)
+        if len(beats) == 1:
+            wall[0] += jump
+        if len(beats) == 4:
+            enough.set()
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02, jumps=Jumps(lambda: wall[0], lambda: 0.0)):
+        assert enough.wait(PATIENCE)
+    assert brake.cause is None
+    assert caplog.messages == [f"this machine's clock {said}: it was set, or the machine slept"]
+
+
+def test_a_clock_that_was_set_before_a_block_without_a_beat_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wall = [0.0]
+    jumps = Jumps(lambda: wall[0], lambda: 0.0)
+    wall[0] = 60.0
+    with beating(lambda: None, Brake(), lease=1000.0, jumps=jumps):
+        pass
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("kind", [UnreachableError, StoreError])
+def test_a_store_that_is_away_for_a_moment_does_not(kind: type[StoreError]) -> None:
+    tries, back = [], threading.Event()
+
+    def renew() -> None:
+        tries.append(True)
+        if len(tries) == 4:
+            back.set()
+        if len(tries) < 4:
+            raise kind("cannot be reached")
+
+    brake = Brake()
+    with beating(renew, brake, lease=0.02):
+        assert back.wait(PATIENCE)
+    assert brake.cause is None
+
+
+def test_the_trials_time_is_kept_within_a_long_epoch() -> None:
+    brake = Brake()
+    with beating(lambda: None, brake, lease=1000.0, timeout=0.05):
+        assert brake.event.wait(PATIENCE)
+    assert (brake.cause, brake.reason) == (Cause.TIMEOUT, "0.05 s of training were allowed")
+
+
+def test_the_first_cause_counts() -> None:
+    brake = Brake()
+    brake.pull(Cause.STALE, "lost")
+    brake.pull(Cause.LEAVING, "stopped")
+    assert (brake.cause, brake.reason) == (Cause.STALE, "lost")
+
+
+def test_a_worker_told_to_leave_stops_its_trial_and_any_later_one() -> None:
+    leave = Leaving()
+    first, second = Brake(), Brake()
+    with leave.stopping(first):
+        leave("stopped by SIGTERM")
+        leave("the launch ended")
+    assert (first.cause, first.reason) == (Cause.LEAVING, "stopped by SIGTERM")
+    with leave.stopping(second):
+        assert second.event.is_set()
+    assert leave.wait(PATIENCE)  # returns at once
+    assert leave.told
