@@ -147,7 +147,7 @@ def test_any_other_error_fails_the_trial_with_its_traceback(bench: Any, result: 
     ended = bench.ledger.ended
     assert ended.kind is EndKind.FAILED
     assert ended.reason == "ValueError: shapes do not fit (in epoch 2)"
-    assert "raise result" in ended.traceback
+    assert "raise each" in ended.traceback
     assert "shapes do not fit\nat all" in ended.traceback
     assert bench.published == []
 
