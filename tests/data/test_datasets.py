@@ -16,7 +16,7 @@ from optuna_study.config.settings import DataSettings
 from optuna_study.data.datasets import rendered
 from optuna_study.data.load import open_pictures, possible_channels, title
 from optuna_study.data.overview import data_sets, overview
-from optuna_study.data.pictures import resized
+from optuna_study.data.pictures import resize
 from optuna_study.errors import DataError
 from optuna_study.paths import Workspace
 from optuna_study.report.data_pages import data_sets_text, overview_text
@@ -36,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def linear_accuracy(images: np.ndarray, labels: np.ndarray, train: int) -> float:
     """Test accuracy of ridge regression on pixels of 24 x 24 pictures, at its best penalty."""
-    pixels = resized(images, 24).reshape(len(images), -1) / 255.0
+    pixels = resize(images, 24).reshape(len(images), -1) / 255.0
     pixels -= pixels[:train].mean(axis=0)
     targets = np.eye(labels.max() + 1)[labels[:train]]
     targets -= targets.mean(axis=0)

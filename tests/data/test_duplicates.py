@@ -11,7 +11,7 @@ from PIL import Image
 
 from optuna_study.data.decode import thumbnail
 from optuna_study.data.duplicates import group, near_pairs, perceptual_hashes
-from optuna_study.data.folder import list_files, sight_all, sighting_groups
+from optuna_study.data.folder import group_pictures, inspect_files, list_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,12 +123,12 @@ def test_too_few_pictures_have_no_pairs(count: int) -> None:
 def test_groups_of_the_real_pokemon() -> None:
     if not (PICTURES / "pokemon").is_dir():
         pytest.skip(f"no real pictures at {PICTURES}")
-    sightings = sight_all(list_files(PICTURES / "pokemon"))
-    groups = sighting_groups(sightings)
+    inspections = inspect_files(list_files(PICTURES / "pokemon"))
+    groups = group_pictures(inspections)
     digests: dict[str, set[int]] = {}
-    for each, number in zip(sightings, groups.tolist(), strict=True):
+    for each, number in zip(inspections, groups.tolist(), strict=True):
         digests.setdefault(each.file.digest, set()).add(number)
-    assert len(sightings) == 1167
+    assert len(inspections) == 1167
     assert len(digests) == 955
     assert all(len(numbers) == 1 for numbers in digests.values())
     # Another 22 pairs are near-identical; no group runs away by chaining.

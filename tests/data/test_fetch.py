@@ -20,9 +20,9 @@ from optuna_study.data.fetch import (
     Listed,
     Source,
     fetch,
-    fetched_folder,
     manifest,
     parse_manifest,
+    require_fetched,
     source,
 )
 from optuna_study.errors import DataError, FolderError
@@ -142,7 +142,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_all_files_come(server: Server, workspace: Workspace) -> None:
     told: list[int] = []
     folder = fetch(single_files(server), listed(), workspace, told.append)
-    assert folder == workspace.pictures("pets") == fetched_folder("pets", workspace)
+    assert folder == workspace.pictures("pets") == require_fetched("pets", workspace)
     assert contents(folder) == CONTENT
     assert sum(told) == sum(len(data) for data in CONTENT.values())
     # Nothing but the data set remains.
@@ -161,7 +161,7 @@ def test_a_cut_connection_is_gone_on_from(server: Server, workspace: Workspace) 
     with pytest.raises(DataError, match=r"dog/1\.jpg: cannot be downloaded .* run the command"):
         fetch(single_files(server), listed(), workspace, retries=0)
     with pytest.raises(DataError, match="data fetch pets"):
-        fetched_folder("pets", workspace)
+        require_fetched("pets", workspace)
     server.cut_after = None
     server.requests.clear()
     told: list[int] = []

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.data.cache import stored
+from optuna_study.data.cache import load_or_build
 from optuna_study.data.decode import decode
 from optuna_study.data.folder import list_files, read_folder
-from optuna_study.data.pictures import Pictures, computed, resized
+from optuna_study.data.pictures import Pictures, computed, resize
 from optuna_study.errors import DataError, FolderError
 from optuna_study.paths import Workspace
 
@@ -273,8 +273,8 @@ def refuse(scratch: Path) -> Pictures:
 
 
 def test_stored_pictures_are_built_once(workspace: Workspace) -> None:
-    first = stored("some", workspace, lambda scratch: some_pictures())
-    again = stored("some", workspace, refuse)
+    first = load_or_build("some", workspace, lambda scratch: some_pictures())
+    again = load_or_build("some", workspace, refuse)
     assert np.array_equal(first.images, again.images)
     assert first.sides == again.sides == (12, 4, 4)
     by_content = {picture.tobytes() for picture in some_pictures().images}
@@ -291,7 +291,7 @@ def test_one_of_several_builders_builds(workspace: Workspace) -> None:
 
     def work() -> None:
         together.wait()
-        stored("some", workspace, build)
+        load_or_build("some", workspace, build)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -307,7 +307,7 @@ def test_a_build_that_fails_leaves_nothing(workspace: Workspace) -> None:
         raise DataError("no good")
 
     with pytest.raises(DataError, match="no good"):
-        stored("some", workspace, build)
+        load_or_build("some", workspace, build)
     assert not workspace.root.exists()
 
 
@@ -316,32 +316,32 @@ def test_what_a_killed_build_left_is_removed(workspace: Workspace) -> None:
         assert [path.name for path in scratch.parent.iterdir()] == [scratch.name]
         return some_pictures()
 
-    stored("other", workspace, lambda scratch: some_pictures())
+    load_or_build("other", workspace, lambda scratch: some_pictures())
     kept = next((workspace.root / "cache").iterdir())
     left = kept.with_name(f".building-{kept.name.replace('other', 'some')}-killed")
     left.mkdir()
     (left / "all.npy").write_bytes(b"half")
     kept.rename(workspace.root / "aside")
-    stored("some", workspace, look)
+    load_or_build("some", workspace, look)
     assert not left.exists()
 
 
 def test_nobody_can_change_the_cache_through_its_pictures(workspace: Workspace) -> None:
-    first = stored("some", workspace, lambda scratch: some_pictures())
+    first = load_or_build("some", workspace, lambda scratch: some_pictures())
     kept = first.images[0].copy()
     first.images[0] = 0
-    assert np.array_equal(stored("some", workspace, refuse).images[0], kept)
+    assert np.array_equal(load_or_build("some", workspace, refuse).images[0], kept)
 
 
 def test_a_workspace_that_cannot_be_written_is_a_folder_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(FolderError, match="cannot be written"):
-        stored("some", Workspace(tmp_path / "file"), refuse)
+        load_or_build("some", Workspace(tmp_path / "file"), refuse)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resized_keeps_shape_and_flat_colours(channels: int) -> None:
     images: NDArray[np.uint8] = np.full((2, 8, 8, channels), 77, dtype=np.uint8)
-    larger = resized(images, 20)
+    larger = resize(images, 20)
     assert larger.shape == (2, 20, 20, channels)
     assert set(larger.ravel().tolist()) == {77}

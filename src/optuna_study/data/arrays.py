@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.data.cache import stored
-from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resized
+from optuna_study.data.cache import load_or_build
+from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resize
 from optuna_study.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,22 +59,22 @@ def read_arrays(path: Path, request: Request, names: Sequence[str] = ()) -> Pict
 
     def build(_scratch: Path) -> Pictures:
         log.info("reading %s, this once", path)
-        return _assembled(path, request.image_size, names)
+        return _assemble(path, request.image_size, names)
 
     named = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
     key = f"arrays-{digest[:32]}-{named}-{request.image_size}"
-    return stored(key, request.workspace, build)
+    return load_or_build(key, request.workspace, build)
 
 
-def _assembled(path: Path, size: int, names: Sequence[str]) -> Pictures:
-    arrays = _loaded(path)
+def _assemble(path: Path, size: int, names: Sequence[str]) -> Pictures:
+    arrays = _load(path)
     train = _part(path, arrays, "train")
     test = _part(path, arrays, "test") if {"x_test", "y_test"} & arrays.keys() else None
     notes: tuple[str, ...] = ()
     if test is not None:
         if test.images.shape[1:] != train.images.shape[1:]:
             raise DataError(f"{path}: pictures of x_train and x_test differ in size or channels")
-        train, notes = _without(train, test)
+        train, notes = _drop_tested(train, test)
     parts = [train] if test is None else [train, test]
     images = np.concatenate([part.images for part in parts])
     numbers, labels = np.unique(
@@ -89,7 +89,7 @@ def _assembled(path: Path, size: int, names: Sequence[str]) -> Pictures:
     labels = labels.astype(np.int64)
     content = content_fingerprint(images, labels, classes)
     return Pictures(
-        images=resized(images, size),
+        images=resize(images, size),
         labels=labels,
         groups=groups,
         classes=classes,
@@ -99,7 +99,7 @@ def _assembled(path: Path, size: int, names: Sequence[str]) -> Pictures:
     )
 
 
-def _loaded(path: Path) -> dict[str, NDArray[np.generic]]:
+def _load(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays of a file that are asked for, whatever else it holds."""
     wanted = ("x_train", "y_train", "x_test", "y_test")
     try:
@@ -160,7 +160,7 @@ def _labels(path: Path, name: str, labels: NDArray[np.generic], count: int) -> N
     return flat.astype(np.int64)
 
 
-def _without(train: _Part, test: _Part) -> tuple[_Part, tuple[str, ...]]:
+def _drop_tested(train: _Part, test: _Part) -> tuple[_Part, tuple[str, ...]]:
     """The training pictures that are not in the test part, and a sentence where some are."""
     known = set(_digests(test.images))
     kept = np.array([digest not in known for digest in _digests(train.images)], dtype=bool)

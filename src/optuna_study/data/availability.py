@@ -34,7 +34,7 @@ def way_to_get(name: str, workspace: Workspace) -> str | None:
     return None
 
 
-def placed_arrays(name: str, workspace: Workspace) -> Path:
+def require_arrays(name: str, workspace: Workspace) -> Path:
     """The file of a data set in the workspace.
 
     Raises:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CACHE_VERSION = 1
+"""Part of every key; a change to decoding, grouping or splitting raises it."""
 
 
-def stored(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) -> Pictures:
+def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) -> Pictures:
     """The pictures kept in the workspace under `key`, built first where they are not there yet.
 
     One process builds, others wait for it. `build` gets a scratch folder on the same disk, where
@@ -40,8 +41,8 @@ def stored(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) ->
             lock.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 if not folder.is_dir():
-                    _keep(folder, build)
-    return _kept(folder)
+                    _build_entry(folder, build)
+    return _read_entry(folder)
 
 
 def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -59,7 +60,7 @@ def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np
     return images
 
 
-def _keep(folder: Path, build: Callable[[Path], Pictures]) -> None:
+def _build_entry(folder: Path, build: Callable[[Path], Pictures]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".building-{folder.name}-"
     # The lock is ours, so whatever stands here was left by a process that was killed.
@@ -69,11 +70,11 @@ def _keep(folder: Path, build: Callable[[Path], Pictures]) -> None:
         pictures = build(Path(scratch))
         beside = Path(scratch) / "finished"
         beside.mkdir()
-        _write(beside, pictures)
+        _write_entry(beside, pictures)
         shutil.move(beside, folder)
 
 
-def _write(folder: Path, pictures: Pictures) -> None:
+def _write_entry(folder: Path, pictures: Pictures) -> None:
     parts = split(pictures, 1.0)
     order = np.concatenate([parts.train, parts.validation, parts.test])
     images = array_file(folder / "images.npy", pictures.images.shape)
@@ -91,7 +92,7 @@ def _write(folder: Path, pictures: Pictures) -> None:
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def _kept(folder: Path) -> Pictures:
+def _read_entry(folder: Path) -> Pictures:
     about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     training, validation, test = about["sides"]
     return Pictures(

@@ -6,19 +6,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.data.folder import grouped, list_files, sight_all, sighting_groups
+from optuna_study.data.folder import copies_among, group_pictures, inspect_files, list_files
 from optuna_study.data.pictures import FEWEST_PER_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from optuna_study.data.folder import Sighting
+    from optuna_study.data.folder import Inspection
 
 IMBALANCE = 2.0
 """How many times the smallest class the largest may be before that is a problem."""
-
-"""Lines of each kind in the text; JSON lists all."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,21 @@ def check_folder(folder: Path) -> FolderReport:
     Raises:
         DataError: no such folder, or one that cannot be read.
     """
-    sightings = sight_all(list_files(folder))
-    readable = [each for each in sightings if each.thumbnail is not None]
-    groups = sighting_groups(readable)
-    classes = {label: 0 for label in sorted({each.file.label for each in sightings})}
+    inspections = inspect_files(list_files(folder))
+    readable = [each for each in inspections if each.thumbnail is not None]
+    groups = group_pictures(readable)
+    classes = {label: 0 for label in sorted({each.file.label for each in inspections})}
     classes.update(sorted(Counter(each.file.label for each in readable).items()))
     pairs = {(each.file.label, number) for each, number in zip(readable, groups, strict=True)}
     different = Counter(label for label, _ in pairs)
     near = [
         members
-        for members in grouped(readable, groups)
+        for members in copies_among(readable, groups)
         if len({each.file.digest for each in members}) > 1
     ]
     identical = _copies(_identical(readable))
     near_identical = _copies(near)
-    unreadable = _said(each for each in sightings if each.thumbnail is None)
+    unreadable = _said(each for each in inspections if each.thumbnail is None)
     counts = [count for count in classes.values() if count]
     imbalance = max(counts) / min(counts) if counts else 1.0
     distinct = {label: different[label] for label in classes}
@@ -90,18 +88,18 @@ def check_folder(folder: Path) -> FolderReport:
     )
 
 
-def _said(sightings: Iterator[Sighting]) -> tuple[str, ...]:
-    return tuple(sorted(f"{each.file.name}: {'; '.join(each.sentences)}" for each in sightings))
+def _said(inspections: Iterator[Inspection]) -> tuple[str, ...]:
+    return tuple(sorted(f"{each.file.name}: {'; '.join(each.sentences)}" for each in inspections))
 
 
-def _identical(readable: Sequence[Sighting]) -> list[list[Sighting]]:
-    digests: dict[str, list[Sighting]] = {}
+def _identical(readable: Sequence[Inspection]) -> list[list[Inspection]]:
+    digests: dict[str, list[Inspection]] = {}
     for each in readable:
         digests.setdefault(each.file.digest, []).append(each)
     return [members for members in digests.values() if len(members) > 1]
 
 
-def _copies(groups: Sequence[Sequence[Sighting]]) -> tuple[Copies, ...]:
+def _copies(groups: Sequence[Sequence[Inspection]]) -> tuple[Copies, ...]:
     found = (
         Copies(
             files=tuple(sorted(each.file.name for each in members)),

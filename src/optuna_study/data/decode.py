@@ -57,7 +57,7 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Developed:
+class DecodedImage:
     """A decoded picture: upright, of mode L or RGB, and the sentences about what was mended."""
 
     image: Image.Image
@@ -83,22 +83,22 @@ def decode(path: Path, size: int, channels: int = 3) -> tuple[NDArray[np.uint8],
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        with quietly():
-            developed = develop(data, path.suffix, max(size, LEAST_SIDE))
+        with without_warnings():
+            decoded = decode_bytes(data, path.suffix, max(size, LEAST_SIDE))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    repairs = "; ".join(developed.repairs)
-    return square(developed.image, size, channels), f"{path}: {repairs}" if repairs else None
+    repairs = "; ".join(decoded.repairs)
+    return to_square(decoded.image, size, channels), f"{path}: {repairs}" if repairs else None
 
 
-def develop(data: bytes, suffix: str, least: int) -> Developed:
+def decode_bytes(data: bytes, suffix: str, least: int) -> DecodedImage:
     """Decode a file's bytes, a JPEG at a reduced scale with a shorter side of `least`.
 
     Raises:
         DataError: why this is no picture; the file's name is for the caller to add.
     """
     try:
-        return _develop(data, suffix, least)
+        return _decode_bytes(data, suffix, least)
     except (Image.DecompressionBombError, MemoryError):
         raise DataError("more pixels than can be decoded safely") from None
     except UnidentifiedImageError:
@@ -106,14 +106,14 @@ def develop(data: bytes, suffix: str, least: int) -> Developed:
     except _BROKEN as error:
         if "truncated" in str(error) and data.startswith(b"\xff\xd8") and data[-2:] != b"\xff\xd9":
             # An end mark lets the decoder finish with what is there.
-            mended = develop(data + b"\xff\xd9", suffix, least)
+            mended = decode_bytes(data + b"\xff\xd9", suffix, least)
             sentence = "cut short, the part that is missing is grey"
             return replace(mended, repairs=(*mended.repairs, sentence))
         reason = str(error) or type(error).__name__
         raise DataError(f"damaged beyond reading ({reason})") from error
 
 
-def square(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
+def to_square(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
     """The middle of a picture as uint8 (size, size, channels), its shorter side scaled."""
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -131,7 +131,7 @@ def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Keep Pillow's warnings about odd files to itself: each gets a sentence of ours.
 
     Enter it once around threads that decode, not in each: the filters belong to the whole process.
@@ -141,7 +141,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def _develop(data: bytes, suffix: str, least: int) -> Developed:
+def _decode_bytes(data: bytes, suffix: str, least: int) -> DecodedImage:
     image = Image.open(BytesIO(data))
     if min(image.size) < SMALLEST_SIDE:
         raise DataError(f"{image.width}x{image.height} pixels, too small to show anything")
@@ -157,7 +157,7 @@ def _develop(data: bytes, suffix: str, least: int) -> Developed:
     if upright is not image:
         repairs.append("turned upright as its EXIF orientation says")
     plain, sentence = _plain(upright)
-    return Developed(plain, (*repairs, *([sentence] if sentence else [])))
+    return DecodedImage(plain, (*repairs, *([sentence] if sentence else [])))
 
 
 def _misnamed(found: str, suffix: str) -> list[str]:

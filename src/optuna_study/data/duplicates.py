@@ -48,7 +48,7 @@ def group(
     """
     _, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
     pairs = near_pairs(thumbnails[first], aspects[first])
-    joined = _joined(len(first), pairs)[inverse]
+    joined = _connected(len(first), pairs)[inverse]
     _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -59,7 +59,7 @@ def near_pairs(thumbnails: NDArray[np.uint8], aspects: NDArray[np.float64]) -> N
     """The near-identical pairs among some thumbnails, as indices (pairs, 2), the lower first."""
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    small = _halved(thumbnails)
+    small = _halve(thumbnails)
     variances = small.reshape(len(small), -1, 3).var(axis=1).mean(axis=1)
     shapes = np.log(aspects)
     confirmed = []
@@ -68,8 +68,8 @@ def near_pairs(thumbnails: NDArray[np.uint8], aspects: NDArray[np.float64]) -> N
             pairs = candidates[start : start + PAIRS_AT_ONCE]
             left, right = pairs.T
             difference = np.square(small[left] - small[right]).mean(axis=(1, 2, 3))
-            seen = np.minimum(variances[left], variances[right])
-            near = difference <= RELATIVE_DIFFERENCE * seen + ABSOLUTE_DIFFERENCE**2
+            contrast = np.minimum(variances[left], variances[right])
+            near = difference <= RELATIVE_DIFFERENCE * contrast + ABSOLUTE_DIFFERENCE**2
             near &= np.abs(shapes[left] - shapes[right]) <= ASPECT_DIFFERENCE
             confirmed.append(pairs[near])
     return np.concatenate(confirmed) if confirmed else np.empty((0, 2), dtype=np.int64)
@@ -87,7 +87,7 @@ def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64).ravel()
 
 
-def _halved(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _halve(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails at half their side: what compression does to single pixels is averaged out."""
     count, side = len(thumbnails), thumbnails.shape[1] // 2
     blocks = thumbnails.reshape(count, side, 2, side, 2, 3)
@@ -104,17 +104,11 @@ def _candidates(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         yield pairs[left < right] + start
 
 
-def _joined(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The least index that each one is connected with."""
-    roots = list(range(count))
+def _connected(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the connected part that each of `count` pictures lies in."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(index: int) -> int:
-        while roots[index] != index:
-            roots[index] = roots[roots[index]]
-            index = roots[index]
-        return index
-
-    for left, right in pairs.tolist():
-        one, other = sorted((root(left), root(right)))
-        roots[other] = one
-    return np.array([root(index) for index in range(count)], dtype=np.int64)
+    links = coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(count, count))
+    parts: NDArray[np.int32] = connected_components(links, directed=False)[1]
+    return parts.astype(np.int64)

@@ -96,7 +96,7 @@ def source(name: str, url: str | None = None) -> Source:
     return replace(SOURCES[name], url=url) if url else SOURCES[name]
 
 
-def fetched_folder(name: str, workspace: Workspace) -> Path:
+def require_fetched(name: str, workspace: Workspace) -> Path:
     """The folder of a data set that has been fetched.
 
     Raises:

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.data.cache import array_file, stored
+from optuna_study.data.cache import array_file, load_or_build
 from optuna_study.data.decode import (
     LEAST_SIDE,
     THUMBNAIL_SIDE,
-    Developed,
-    develop,
-    quietly,
-    square,
+    DecodedImage,
+    decode_bytes,
     thumbnail,
+    to_square,
+    without_warnings,
 )
 from optuna_study.data.duplicates import group
 from optuna_study.data.pictures import Pictures, require_learnable
@@ -62,7 +62,7 @@ class PictureFile:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Inspection:
     """What decoding one file gave: how it looks, and sentences; no thumbnail if unreadable."""
 
     file: PictureFile
@@ -89,7 +89,7 @@ def read_folder(folder: Path, size: int, workspace: Workspace) -> Pictures:
 
         if not files:
             raise DataError(f"{folder}: {_nothing_in(folder)}")
-        return stored(f"{fingerprint[:32]}-{size}", workspace, build)
+        return load_or_build(f"{fingerprint[:32]}-{size}", workspace, build)
 
 
 def list_files(folder: Path, index: Path | None = None) -> list[PictureFile]:
@@ -131,36 +131,38 @@ def folder_fingerprint(files: Iterable[PictureFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def sight(file: PictureFile, size: int | None = None) -> tuple[Sighting, NDArray[np.uint8] | None]:
+def inspect_file(
+    file: PictureFile, size: int | None = None
+) -> tuple[Inspection, NDArray[np.uint8] | None]:
     """Decode one file: how it looks, and its pixels (size, size, 3) where a size is given."""
     try:
         data = file.path.read_bytes()
-        image = develop(data, file.path.suffix, LEAST_SIDE)
-        large = develop(data, file.path.suffix, size) if size and size > LEAST_SIDE else image
+        image = decode_bytes(data, file.path.suffix, LEAST_SIDE)
+        large = decode_bytes(data, file.path.suffix, size) if size and size > LEAST_SIDE else image
     except OSError as error:
         sentence = f"cannot be read ({error.strerror})"
-        return Sighting(file, None, 1.0, grey=False, sentences=(sentence,)), None
+        return Inspection(file, None, 1.0, grey=False, sentences=(sentence,)), None
     except DataError as error:
-        return Sighting(file, None, 1.0, grey=False, sentences=(str(error),)), None
+        return Inspection(file, None, 1.0, grey=False, sentences=(str(error),)), None
     small = thumbnail(image.image)
-    pixels = square(large.image, size, 3) if size else None
-    return Sighting(file, small, _aspect(image), image.grey, image.repairs), pixels
+    pixels = to_square(large.image, size, 3) if size else None
+    return Inspection(file, small, _aspect(image), image.grey, image.repairs), pixels
 
 
-def sight_all(files: Sequence[PictureFile]) -> list[Sighting]:
+def inspect_files(files: Sequence[PictureFile]) -> list[Inspection]:
     """How every file looks, decoded by a few threads."""
-    with quietly(), ThreadPoolExecutor(THREADS) as pool:
-        return [sighting for sighting, _ in pool.map(sight, files)]
+    with without_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        return [inspection for inspection, _ in pool.map(inspect_file, files)]
 
 
-def sighting_groups(sightings: Sequence[Sighting]) -> NDArray[np.int64]:
+def group_pictures(inspections: Sequence[Inspection]) -> NDArray[np.int64]:
     """A group number for each readable file."""
     shape = (0, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
-    thumbnails = [each.thumbnail for each in sightings if each.thumbnail is not None]
+    thumbnails = [each.thumbnail for each in inspections if each.thumbnail is not None]
     return group(
-        [each.file.digest for each in sightings],
+        [each.file.digest for each in inspections],
         np.stack(thumbnails) if thumbnails else np.empty(shape, dtype=np.uint8),
-        np.array([each.aspect for each in sightings]),
+        np.array([each.aspect for each in inspections]),
     )
 
 
@@ -170,20 +172,20 @@ def _decoded(
     shape = (len(files), size, size, 3)
     images = array_file(scratch / "all.npy", shape)
 
-    def into(position: int) -> Sighting:
-        sighting, pixels = sight(files[position], size)
+    def into(position: int) -> Inspection:
+        inspection, pixels = inspect_file(files[position], size)
         if pixels is not None:
             images[position] = pixels
-        return sighting
+        return inspection
 
-    with quietly(), ThreadPoolExecutor(THREADS) as pool:
-        sightings = list(pool.map(into, range(len(files))))
-    good = [position for position, each in enumerate(sightings) if each.thumbnail is not None]
-    _require_readable(folder, sightings)
-    readable = [sightings[position] for position in good]
+    with without_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        inspections = list(pool.map(into, range(len(files))))
+    good = [position for position, each in enumerate(inspections) if each.thumbnail is not None]
+    _require_readable(folder, inspections)
+    readable = [inspections[position] for position in good]
     classes = tuple(sorted({each.file.label for each in readable}))
     labels = np.array([classes.index(each.file.label) for each in readable], dtype=np.int64)
-    groups = sighting_groups(readable)
+    groups = group_pictures(readable)
     require_learnable(labels, groups, classes, folder)
     all_grey = all(each.grey for each in readable)
     return Pictures(
@@ -192,7 +194,7 @@ def _decoded(
         groups=groups,
         classes=classes,
         fingerprint=fingerprint,
-        notes=(*_sentences(sightings, all_grey=all_grey), *_conflicts(readable, groups)),
+        notes=(*_sentences(inspections, all_grey=all_grey), *_conflicts(readable, groups)),
     )
 
 
@@ -204,23 +206,23 @@ def _rows(images: NDArray[np.uint8], good: Sequence[int]) -> NDArray[np.uint8]:
     return images[: len(good)]
 
 
-def _require_readable(folder: Path, sightings: Sequence[Sighting]) -> None:
-    total = Counter(each.file.label for each in sightings)
-    unreadable = Counter(each.file.label for each in sightings if each.thumbnail is None)
+def _require_readable(folder: Path, inspections: Sequence[Inspection]) -> None:
+    total = Counter(each.file.label for each in inspections)
+    unreadable = Counter(each.file.label for each in inspections if each.thumbnail is None)
     lost = [label for label in sorted(total) if total[label] == unreadable[label]]
     if not lost:
         return
-    first = next(each for each in sightings if each.file.label == lost[0])
+    first = next(each for each in inspections if each.file.label == lost[0])
     if len(lost) == len(total):
-        what = f"none of its {len(sightings)} files can be read as a picture"
+        what = f"none of its {len(inspections)} files can be read as a picture"
     else:
         what = f"none of the {total[lost[0]]} files of class '{lost[0]}' can be read as a picture"
     raise DataError(f"{folder}: {what}; the first: {first.file.name}: {first.sentences[0]}")
 
 
-def _sentences(sightings: Iterable[Sighting], *, all_grey: bool) -> list[str]:
+def _sentences(inspections: Iterable[Inspection], *, all_grey: bool) -> list[str]:
     notes = []
-    for each in sorted(sightings, key=lambda each: each.file.name):
+    for each in sorted(inspections, key=lambda each: each.file.name):
         said = list(each.sentences)
         if each.grey and not all_grey:
             said.append("grey, repeated over the three colours")
@@ -230,29 +232,31 @@ def _sentences(sightings: Iterable[Sighting], *, all_grey: bool) -> list[str]:
     return notes
 
 
-def _conflicts(readable: Sequence[Sighting], groups: NDArray[np.int64]) -> list[str]:
+def _conflicts(readable: Sequence[Inspection], groups: NDArray[np.int64]) -> list[str]:
     return [
         f"{' and '.join(each.file.name for each in members)}: the same picture under different "
         "labels; all are kept, on one side of the split"
-        for members in grouped(readable, groups)
+        for members in copies_among(readable, groups)
         if len({each.file.label for each in members}) > 1
     ]
 
 
-def grouped(sightings: Sequence[Sighting], groups: NDArray[np.int64]) -> list[list[Sighting]]:
+def copies_among(
+    inspections: Sequence[Inspection], groups: NDArray[np.int64]
+) -> list[list[Inspection]]:
     """The groups of more than one picture, each in the order of names."""
-    members: dict[int, list[Sighting]] = {}
-    for number, each in zip(groups.tolist(), sightings, strict=True):
+    members: dict[int, list[Inspection]] = {}
+    for number, each in zip(groups.tolist(), inspections, strict=True):
         members.setdefault(number, []).append(each)
     return [
-        sorted(each, key=lambda sighting: sighting.file.name)
+        sorted(each, key=lambda inspection: inspection.file.name)
         for each in members.values()
         if len(each) > 1
     ]
 
 
-def _aspect(developed: Developed) -> float:
-    return developed.image.width / developed.image.height
+def _aspect(decoded: DecodedImage) -> float:
+    return decoded.image.width / decoded.image.height
 
 
 def _nothing_in(folder: Path) -> str:

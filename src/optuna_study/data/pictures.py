@@ -1,7 +1,7 @@
 """Labelled pictures in one array, made once and shared by all processes as a mapped file.
 
-Whatever a data set comes from, it reaches training as `Pictures`. `stored` keeps them in the
-workspace with the training pictures first, then validation, then test, so that each side is a
+Whatever a data set comes from, it reaches training as `Pictures`. `load_or_build` keeps them in
+the workspace with the training pictures first, then validation, then test, so that each side is a
 slice of the file and no worker copies any of it.
 """
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optuna_study.paths import Workspace
-
-"""Part of every cache key; a change to decoding, grouping or splitting raises it."""
 
 FEWEST_PER_CLASS = 3
 """Different pictures that a class needs: one each for training, validation and test."""
@@ -73,7 +71,7 @@ def content_fingerprint(
     return digest.hexdigest()
 
 
-def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Square pictures (N, side, side, channels) at another side."""
     if images.shape[1] == size:
         return images
@@ -111,7 +109,7 @@ def computed(
 ) -> Pictures:
     """Pictures made by a program, all different, at the size asked for."""
     return Pictures(
-        images=resized(images, size),
+        images=resize(images, size),
         labels=labels,
         groups=np.arange(len(labels), dtype=np.int64),
         classes=classes,

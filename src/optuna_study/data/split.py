@@ -66,7 +66,7 @@ def _sides(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
     else:
         rest, test = _cut(pictures, everything, seed)
     train, validation = _cut(pictures, rest, seed + 1)
-    return _interleaved(train, pictures.labels, seed), validation, test
+    return _interleave(train, pictures.labels, seed), validation, test
 
 
 def _cut(
@@ -74,7 +74,7 @@ def _cut(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Four fifths and one fifth of some pictures, by the fold nearest to the classes' shares."""
     if len(indices) > MANY:
-        return _cut_many(pictures, indices, seed)
+        return _cut_quickly(pictures, indices, seed)
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = pictures.labels[indices], pictures.groups[indices]
@@ -98,7 +98,7 @@ def _cut(
     return indices[kept], indices[taken]
 
 
-def _cut_many(
+def _cut_quickly(
     pictures: Pictures, indices: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Four fifths and one fifth of many pictures: of each class a fifth of its groups.
@@ -116,7 +116,7 @@ def _cut_many(
     return indices[~side], indices[side]
 
 
-def _interleaved(
+def _interleave(
     train: NDArray[np.int64], labels: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
     """Training pictures in a random order whose every prefix holds the classes in their shares."""

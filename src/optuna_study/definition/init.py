@@ -147,10 +147,10 @@ def _shorter_side(path: Path) -> int | None:
     """The shorter side of a picture in pixels, from its header; None when it is none."""
     from PIL import Image
 
-    from optuna_study.data.decode import quietly
+    from optuna_study.data.decode import without_warnings
 
     try:
-        with quietly(), Image.open(path) as image:
+        with without_warnings(), Image.open(path) as image:
             return min(image.size)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         return None

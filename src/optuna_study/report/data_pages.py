@@ -38,6 +38,7 @@ def overview_text(found: Overview) -> str:
 
 
 SHOWN = 20
+"""Lines of each kind in the text; JSON lists all."""
 
 
 def to_text(report: FolderReport) -> str:

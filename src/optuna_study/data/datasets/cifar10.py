@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.data.arrays import read_arrays
-from optuna_study.data.availability import placed_arrays
+from optuna_study.data.availability import require_arrays
 
 if TYPE_CHECKING:
     from optuna_study.data.pictures import Pictures, Request
@@ -33,4 +33,4 @@ def load(request: Request) -> Pictures:
     Raises:
         DataError: it is not there, or unusable.
     """
-    return read_arrays(placed_arrays("cifar10", request.workspace), request, NAMES)
+    return read_arrays(require_arrays("cifar10", request.workspace), request, NAMES)

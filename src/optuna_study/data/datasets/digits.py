@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.data.cache import stored
+from optuna_study.data.cache import load_or_build
 from optuna_study.data.pictures import Pictures, Request, computed
 
 if TYPE_CHECKING:
@@ -28,4 +28,4 @@ def load(request: Request) -> Pictures:
         images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
         return computed(images, bunch.target.astype(np.int64), CLASSES, request.image_size)
 
-    return stored(f"digits-{request.image_size}", request.workspace, build)
+    return load_or_build(f"digits-{request.image_size}", request.workspace, build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.data.fetch import fetched_folder
+from optuna_study.data.fetch import require_fetched
 from optuna_study.data.folder import read_folder
 
 if TYPE_CHECKING:
@@ -21,5 +21,5 @@ def load(request: Request) -> Pictures:
     Raises:
         DataError: they have not been fetched.
     """
-    folder = fetched_folder("flower", request.workspace)
+    folder = require_fetched("flower", request.workspace)
     return read_folder(folder, request.cache_size, request.workspace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.data.arrays import read_arrays
-from optuna_study.data.availability import placed_arrays
+from optuna_study.data.availability import require_arrays
 
 if TYPE_CHECKING:
     from optuna_study.data.pictures import Pictures, Request
@@ -22,4 +22,4 @@ def load(request: Request) -> Pictures:
     Raises:
         DataError: it is not there, or unusable.
     """
-    return read_arrays(placed_arrays("mnist", request.workspace), request, NAMES)
+    return read_arrays(require_arrays("mnist", request.workspace), request, NAMES)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from optuna_study.data.cache import stored
+from optuna_study.data.cache import load_or_build
 from optuna_study.data.pictures import Pictures, Request, computed
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load(request: Request) -> Pictures:
         images, labels = render()
         return computed(images, labels, CLASSES, request.cache_size)
 
-    return stored(f"rendered-{SEED}-{request.cache_size}", request.workspace, build)
+    return load_or_build(f"rendered-{SEED}-{request.cache_size}", request.workspace, build)
 
 
 def render(per_class: int = PER_CLASS) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.data.cache import stored
+from optuna_study.data.cache import load_or_build
 from optuna_study.data.pictures import Pictures, Request, content_fingerprint
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def load(request: Request) -> Pictures:
             fingerprint=content_fingerprint(images, labels, CLASSES),
         )
 
-    return stored(f"spiral-{SEED}-{request.image_size}", request.workspace, build)
+    return load_or_build(f"spiral-{SEED}-{request.image_size}", request.workspace, build)
 
 
 def points_of_arms(per_class: int = PER_CLASS) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
