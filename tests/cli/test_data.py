@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.cli.commands import data
+from optuna_study.cli.commands.files import data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

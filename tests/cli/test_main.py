@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COMMANDS = sorted(
     path.stem
-    for path in (Path(__file__).parents[2] / "src/optuna_study/cli/commands").glob("[!_]*.py")
+    for path in (Path(__file__).parents[2] / "src/optuna_study/cli/commands").glob("*/[!_]*.py")
 )
 README = Path(__file__).parents[2] / "README.md"
 
@@ -46,7 +46,8 @@ def failing() -> Iterator[Callable[[BaseException], None]]:
     module = ModuleType("optuna_study.cli.commands.fail")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, module.__name__, module)
-        patch.setattr(type(group), "list_commands", lambda *_: [*COMMANDS, "fail"])
+        modules = type(group).modules() | {"fail": module.__name__}
+        patch.setattr(type(group), "modules", staticmethod(lambda: modules))
         yield add
 
 

@@ -1,14 +1,13 @@
 """The program's door: finds the command by its file, and turns every known error into one line.
 
-A command is a file `cli/commands/NAME.py` with a click command in its attribute `command`; nothing
-else lists it. Only the file of the command that is used gets imported.
+A command is a file `cli/commands/FOLDER/NAME.py` with a click command in its attribute `command`;
+nothing else lists it. Only the file of the command that is used gets imported.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import pkgutil
 import sys
 import traceback
 from importlib import import_module
@@ -32,14 +31,23 @@ class CommandFiles(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names, in alphabetical order."""
-        folder = str(Path(__file__).parent / "commands")
-        return sorted(module.name for module in pkgutil.iter_modules([folder]))
+        return sorted(self.modules())
+
+    @staticmethod
+    def modules() -> dict[str, str]:
+        """The module of every command, by the command's name."""
+        folder = Path(__file__).parent / "commands"
+        return {
+            path.stem: f"optuna_study.cli.commands.{path.parent.name}.{path.stem}"
+            for path in folder.glob("*/[!_]*.py")
+        }
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command, and let it take the common options too."""
-        if cmd_name not in self.list_commands(ctx):
+        module = self.modules().get(cmd_name)
+        if module is None:
             return None
-        command: click.Command = import_module(f"optuna_study.cli.commands.{cmd_name}").command
+        command: click.Command = import_module(module).command
         for each in _with_subcommands(command):
             if not any(parameter.name == "debug" for parameter in each.params):
                 each.params.extend(common_options(hidden=True))

@@ -1,0 +1,1 @@
+"""Commands for study files, pictures and stores."""

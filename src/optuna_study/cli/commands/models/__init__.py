@@ -1,0 +1,1 @@
+"""Commands for the configuration and the model that a search found."""

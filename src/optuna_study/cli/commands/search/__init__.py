@@ -1,0 +1,1 @@
+"""Commands that search: start, join, watch and steer studies."""
