@@ -106,7 +106,7 @@ def nearest_class(colours: NDArray[np.float64], count: int) -> NDArray[np.int64]
 
 def test_the_classes_drawn_are_the_models_answers(trained: Run, spiral: DeviceData) -> None:
     images = decision_boundary.places(torch.device("cpu"))
-    chances = evaluation.answers(trained.model, trained.config, trained.data, images).numpy()
+    chances = evaluation.predict_proba(trained.model, trained.config, trained.data, images).numpy()
     picture = decision_boundary.boundary_picture("plain", without_points(spiral), chances)
     drawn = nearest_class(seen(picture), 3)
     trained.model.eval()

@@ -18,7 +18,7 @@ from optuna_study.training.augment import (
     crop_and_flip,
     pca_jitter,
 )
-from optuna_study.training.device_data import to_input
+from optuna_study.training.device_data import to_model_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +161,7 @@ def test_pca_jitter_is_the_article_s() -> None:
 
 def test_without_augmentation_training_sees_what_evaluation_sees(data: DeviceData) -> None:
     images = batch()
-    assert torch.equal(augment(images, (), data, generator()), to_input(images, data))
+    assert torch.equal(augment(images, (), data, generator()), to_model_input(images, data))
 
 
 @pytest.mark.parametrize("names", [(), ("crop",), ("flip",), ("pca_jitter",), ALL])

@@ -14,7 +14,6 @@ from optuna_study.errors import UsageError
 from optuna_study.training import loop
 from optuna_study.training.augment import augment
 from optuna_study.training.custom_objective import check_objective
-from optuna_study.training.run import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +86,7 @@ def test_it_trains_the_model_and_is_validated_as_usual(
     run = loop.prepare(settings, tiny_data, CPU)
     rates = []
     for result in loop.epochs(run):
-        here = evaluate(run, tiny_data.validation_images, tiny_data.validation_labels)
+        here = run.evaluate(tiny_data.validation_images, tiny_data.validation_labels)
         assert (result.validation_loss, result.validation_accuracy) == (here.loss, here.accuracy)
         assert math.isnan(result.gradient_norm)
         assert result.divergence is None
@@ -112,7 +111,7 @@ def test_what_it_tells_goes_before_what_is_found_here(
     run = loop.prepare(config(objective="somebodys:tells_all", epochs=1), tiny_data, CPU)
     [result] = loop.epochs(run)
     assert {name: getattr(result, name) for name in ALL_FIGURES} == ALL_FIGURES
-    assert run.confusion().sum() == len(tiny_data.validation_labels)
+    assert run.validate().confusion.sum() == len(tiny_data.validation_labels)
 
 
 def test_a_loss_that_is_no_number_is_a_divergence(tiny_data: DeviceData, config: Config) -> None:

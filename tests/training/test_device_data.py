@@ -18,7 +18,7 @@ from optuna_study.training.device_data import (
     DeviceData,
     colour_statistics,
     load_data,
-    to_input,
+    to_model_input,
     view,
 )
 
@@ -109,7 +109,7 @@ def test_a_constant_picture_does_not_divide_by_zero() -> None:
 
 
 def test_input_is_the_centre_normalised(rendered: DeviceData) -> None:
-    result = to_input(rendered.test_images[:7], rendered)
+    result = to_model_input(rendered.test_images[:7], rendered)
     assert result.shape == (7, 3, 32, 32)
     assert result.is_contiguous()
     middle = rendered.test_images[:7, :, 2:34, 2:34].float() / 255
@@ -120,7 +120,7 @@ def test_input_is_the_centre_normalised(rendered: DeviceData) -> None:
 def test_channels_last_is_passed_on(workspace: Workspace) -> None:
     settings = DataSettings(name="rendered", image_size=32)
     data = load_data(settings, None, workspace, CPU, "channels_last")
-    result = to_input(data.test_images[:4], data)
+    result = to_model_input(data.test_images[:4], data)
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -183,9 +183,9 @@ def test_permuted_pixels_are_those_of_numpy(rendered: DeviceData) -> None:
     random = np.random.RandomState(int(rendered.fingerprint[:8], 16))
     order = random.permutation(32 * 32)
     assert sorted(order.tolist()) == list(range(32 * 32))
-    plain = to_input(rendered.test_images[:5], rendered).numpy()
+    plain = to_model_input(rendered.test_images[:5], rendered).numpy()
     expected = plain.reshape(5, 3, -1)[:, :, order].reshape(plain.shape)
-    assert np.array_equal(to_input(data.test_images[:5], data).numpy(), expected)
+    assert np.array_equal(to_model_input(data.test_images[:5], data).numpy(), expected)
     random_free = torch.Generator()
     augmented = augment(data.test_images[:5], (), data, random_free)
     assert np.array_equal(augmented.numpy(), expected)
@@ -203,7 +203,7 @@ def test_pixels_are_permuted_after_cropping_and_mirroring(rendered: DeviceData) 
 
 def test_unit_scaling_leaves_pixels_from_0_to_1(rendered: DeviceData) -> None:
     data = view(rendered, DataSettings(scaling="unit"))
-    found = to_input(data.test_images[:3], data)
+    found = to_model_input(data.test_images[:3], data)
     torch.testing.assert_close(found, data.test_images[:3, :, 2:34, 2:34].float() / 255)
 
 
@@ -212,7 +212,7 @@ def test_imagenets_scaling_is_that_of_torchvisions_weights(rendered: DeviceData)
     from torchvision.transforms.functional import normalize
 
     data = view(rendered, DataSettings(scaling="imagenet"))
-    found = to_input(data.test_images[:3], data)
+    found = to_model_input(data.test_images[:3], data)
     for weights in (AlexNet_Weights.IMAGENET1K_V1, VGG16_Weights.IMAGENET1K_V1):
         theirs = weights.transforms()
         plain = data.test_images[:3, :, 2:34, 2:34].float() / 255

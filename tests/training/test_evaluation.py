@@ -11,10 +11,9 @@ import torch
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
-from optuna_study.training.device_data import to_input
-from optuna_study.training.evaluation import answers, averaged, ten_crops
+from optuna_study.training.device_data import to_model_input
+from optuna_study.training.evaluation import average_logits, predict_proba, ten_crops
 from optuna_study.training.predict import predict, save_model
-from optuna_study.training.run import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +66,10 @@ def test_probabilities_are_averaged_not_logits(loss: str) -> None:
     if loss == "cross_entropy":
         powers = np.exp(raw - raw.max(axis=2, keepdims=True))
         expected = (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0)
-        got = averaged(with_loss(loss), logits).softmax(1)
+        got = average_logits(with_loss(loss), logits).softmax(1)
     else:
         expected = (1 / (1 + np.exp(-raw))).mean(axis=0)
-        got = averaged(with_loss(loss), logits).sigmoid()
+        got = average_logits(with_loss(loss), logits).sigmoid()
     torch.testing.assert_close(got.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-6)
 
 
@@ -79,20 +78,20 @@ def test_one_answer_is_its_own_average(loss: str) -> None:
     logits = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(4))
     config = with_loss(loss)
     own = losses.probabilities(config, logits[0])
-    torch.testing.assert_close(losses.probabilities(config, averaged(config, logits)), own)
+    torch.testing.assert_close(losses.probabilities(config, average_logits(config, logits)), own)
 
 
 def test_outputs_that_mse_takes_through_the_activation_are_averaged_as_they_are() -> None:
     """They are compared with the targets as they are, so no sigmoid belongs to them."""
     config = with_loss("mse", mse_of="activation", activation="leaky_relu")
     crops = torch.tensor([[[1.2, 0.0]], [[-0.2, 1.0]]])
-    torch.testing.assert_close(averaged(config, crops), torch.tensor([[0.5, 0.5]]))
+    torch.testing.assert_close(average_logits(config, crops), torch.tensor([[0.5, 0.5]]))
 
 
 def test_extreme_answers_stay_finite() -> None:
     logits = torch.tensor([[[300.0, -300.0]], [[-300.0, 300.0]]])
     for loss in ("cross_entropy", "mse", "bce"):
-        assert averaged(with_loss(loss), logits).isfinite().all()
+        assert average_logits(with_loss(loss), logits).isfinite().all()
 
 
 @pytest.fixture
@@ -108,8 +107,8 @@ def test_ten_crop_evaluation_is_that_of_numpy(
     settings = config(evaluation="ten_crop", epochs=1, image_size=12, pixels=pixels)
     run = loop.prepare(settings, roomy, CPU)
     (result,) = loop.epochs(run)
-    told = evaluate(run, roomy.test_images, roomy.test_labels)
-    chances = answers(run.model, settings, run.data, roomy.test_images)
+    told = run.evaluate(roomy.test_images, roomy.test_labels)
+    chances = predict_proba(run.model, settings, run.data, roomy.test_images)
     mean = roomy.mean.numpy().reshape(1, 3, 1, 1)
     std = roomy.std.numpy().reshape(1, 3, 1, 1)
     by_crop = []
@@ -130,7 +129,7 @@ def test_ten_crop_evaluation_is_that_of_numpy(
     assert told.accuracy == (expected.argmax(axis=1) == labels).mean()
     loss = -np.log(expected[np.arange(len(labels)), labels]).mean()
     assert told.loss == pytest.approx(loss, rel=1e-4)
-    centre = run.model(to_input(roomy.test_images, run.data)).softmax(1)
+    centre = run.model(to_model_input(roomy.test_images, run.data)).softmax(1)
     assert not torch.allclose(chances, centre)
     assert 0 <= result.validation_accuracy <= 1
 
@@ -147,7 +146,7 @@ def test_prediction_evaluates_as_the_training_did(
     path = tmp_path / "picture.png"
     Image.fromarray(roomy.test_images[0].permute(1, 2, 0).numpy()).save(path)
     (prediction,) = predict(tmp_path / "model.pt", [path], CPU)
-    expected = answers(run.model, settings, run.data, roomy.test_images[:1])[0]
+    expected = predict_proba(run.model, settings, run.data, roomy.test_images[:1])[0]
     chances = dict(prediction.probabilities)
     got = torch.tensor([chances[name] for name in roomy.classes])
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ from torch import nn
 
 from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.initialise import initialise
+from optuna_study.training.build_model import initialise
 
 Layers = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Linear]
 

@@ -15,7 +15,6 @@ from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import checkpoint, evaluation, loop
 from optuna_study.training.device import read_numbers
-from optuna_study.training.run import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,7 +147,7 @@ class TestOneEpoch:
         with torch.no_grad():
             logits = run.model((tiny_data.test_images / 255 - mean) / std)
         labels = tiny_data.test_labels
-        told = evaluate(run, tiny_data.test_images, labels)
+        told = run.evaluate(tiny_data.test_images, labels)
         expected = torch.zeros(3, 3, dtype=torch.int64)
         for truth, answer in zip(labels, logits.argmax(1), strict=True):
             expected[truth, answer] += 1
@@ -157,7 +156,7 @@ class TestOneEpoch:
         assert told.accuracy == expected.trace().item() / 36
         loss = torch.nn.functional.cross_entropy(logits, labels).item()
         assert told.loss == pytest.approx(loss, rel=1e-5)
-        chances = evaluation.answers(run.model, run.config, run.data, tiny_data.test_images)
+        chances = evaluation.predict_proba(run.model, run.config, run.data, tiny_data.test_images)
         torch.testing.assert_close(chances, logits.softmax(1))
         assert 0 <= first.validation_accuracy <= 1
 
@@ -166,7 +165,7 @@ class TestOneEpoch:
         run = loop.prepare(config(epochs=2), tiny_data, CPU, read=reads)
         for result in loop.epochs(run):
             before = len(reads.sizes)
-            confusion = run.confusion()
+            confusion = run.validate().confusion
             assert len(reads.sizes) == before
             assert confusion.sum(dim=1).tolist() == [10, 10, 10]
             assert confusion.trace().item() / 30 == result.validation_accuracy
@@ -277,7 +276,7 @@ class TestSteps:
     def test_nothing_to_evaluate(self, tiny_data: DeviceData, config: Config) -> None:
         run = loop.prepare(config(), tiny_data, CPU)
         with pytest.raises(DataError, match="no pictures"):
-            evaluate(run, tiny_data.test_images[:0], tiny_data.test_labels[:0])
+            run.evaluate(tiny_data.test_images[:0], tiny_data.test_labels[:0])
 
 
 class TestStop:

@@ -10,7 +10,7 @@ import torch
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.errors import UsageError
 from optuna_study.training import losses
-from optuna_study.training.chance import bias_gradient, chance_loss
+from optuna_study.training.divergence import bias_gradient, chance_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable

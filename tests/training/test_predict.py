@@ -8,7 +8,7 @@ from PIL import Image
 
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, loop
-from optuna_study.training.device_data import to_input
+from optuna_study.training.device_data import to_model_input
 from optuna_study.training.predict import predict, save_model
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_predictions_are_those_of_the_trained_model(
     assert run.test().accuracy > 0.9
     run.model.eval()
     with torch.inference_mode():
-        expected = run.model(to_input(tiny_data.test_images, tiny_data)).softmax(dim=1)
+        expected = run.model(to_model_input(tiny_data.test_images, tiny_data)).softmax(dim=1)
     predictions = predict(path, pictures, CPU)
     assert [prediction.image for prediction in predictions] == pictures
     for prediction, row in zip(predictions, expected, strict=True):

@@ -9,8 +9,13 @@ from torch.nn import functional
 
 from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.layers import LocalResponseNorm
-from optuna_study.training.stack import Stack, require_size, require_variant, scaled
+from optuna_study.training.layers import (
+    LocalResponseNorm,
+    Stack,
+    require_size,
+    require_variant,
+    scaled,
+)
 
 
 def stack(size: int = 9, **changes: Any) -> Stack:

@@ -26,7 +26,7 @@ from optuna_study.launch.prepare import choose_data, choose_profile
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
 from optuna_study.training.device import pick_device
-from optuna_study.training.device_data import load_data, to_input
+from optuna_study.training.device_data import load_data, to_model_input
 from optuna_study.worker import machine
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _problems(run: Run, before: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
 @torch.inference_mode()
 def _answers_all_alike(run: Run) -> bool:
     run.model.eval()
-    logits = run.model(to_input(run.data.train_images, run.data))
+    logits = run.model(to_model_input(run.data.train_images, run.data))
     spread = (logits - logits[:1]).abs().max()
     return bool(spread <= 1e-6 * logits.abs().max())
 

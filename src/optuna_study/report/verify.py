@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.training.repeatable import differing
+from optuna_study.config.reproducibility import differing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

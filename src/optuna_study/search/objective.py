@@ -23,10 +23,10 @@ from optuna_study.errors import (
     StoreError,
 )
 from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.search.training_errors import is_gpu_lost, is_out_of_memory
 from optuna_study.search.write_schedule import Pace
 from optuna_study.store.records import End, EndKind, EpochRecord
 from optuna_study.text import in_one_line, without_middle
-from optuna_study.training.faults import is_gpu_lost, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from optuna_study.config.reproducibility import differing
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, evaluation, loop
-from optuna_study.training.repeatable import differing
 
 if TYPE_CHECKING:
     import threading
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import EpochResult, TrainConfig
     from optuna_study.store.records import Claim, EpochRecord
     from optuna_study.training.device_data import DeviceData
+    from optuna_study.training.run import RunState
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Point:
     """
 
     epoch: int
-    state: Mapping[str, Any]
+    state: RunState
     before: tuple[EpochRecord, ...]  # the curve up to here
     elsewhere: tuple[str, ...]
 
@@ -64,7 +65,7 @@ def find_point(
     return Point(epoch, state, before, elsewhere)
 
 
-def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], dict[str, Any]]:
+def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], RunState]:
     """The epoch, the environment and the run's state of a checkpoint.
 
     Raises:
@@ -72,7 +73,7 @@ def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], 
     """
     epoch, then, state = (stored.get(name) for name in ("epoch", "environment", "run"))
     if isinstance(epoch, int) and isinstance(then, dict) and isinstance(state, dict):
-        return epoch, then, state
+        return epoch, then, cast("RunState", state)
     raise DataError(f"{path}: not the checkpoint of a trial")
 
 
@@ -87,7 +88,7 @@ class CheckpointedRun:
         path: Path,
         environment: Mapping[str, Any],
         stop: threading.Event,
-        state: Mapping[str, Any] | None,
+        state: RunState | None,
     ) -> None:
         self.run = loop.prepare(config, data, device, state=state)
         self.run.stop = stop
@@ -100,13 +101,13 @@ class CheckpointedRun:
 
     def confusion(self) -> NDArray[np.int64]:
         """Validation pictures by class (rows) and answer (columns)."""
-        matrix: NDArray[np.int64] = self.run.confusion().numpy()
+        matrix: NDArray[np.int64] = self.run.validate().confusion.numpy()
         return matrix
 
-    def answers(self, images: torch.Tensor) -> NDArray[np.float32]:
+    def predict_proba(self, images: torch.Tensor) -> NDArray[np.float32]:
         """The model's probabilities (N, classes) for uint8 pictures on its device."""
         run = self.run
-        chances: NDArray[np.float32] = evaluation.answers(
+        chances: NDArray[np.float32] = evaluation.predict_proba(
             run.model, run.config, run.data, images
         ).numpy(force=True)
         return chances

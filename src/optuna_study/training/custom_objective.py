@@ -14,12 +14,15 @@ import math
 from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import resolve, usable
+from optuna_study.config.schedule import lr_at
 from optuna_study.errors import UsageError
+from optuna_study.seeds import stream_seed
 from optuna_study.text import did_you_mean
+from optuna_study.training.device import random_stream
+from optuna_study.training.optimizers import set_lr
+from optuna_study.training.run import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optuna_study.training.run import Run
 
 REQUIRED = ("train_loss", "train_accuracy")
@@ -39,24 +42,45 @@ def check_objective(reference: str) -> None:
         inspect.signature(resolve(reference)).bind(object(), 1)
 
 
-def train_epoch(run: Run, epoch: int) -> Mapping[str, float] | None:
-    """The figures that the run's objective gives for an epoch, None when it was stopped.
+def train_epoch(run: Run, epoch: int) -> Steps | None:
+    """An epoch by the run's objective, None when it was stopped.
+
+    Its figures count as those of a single step.
 
     Raises:
         UsageError: it gives something else; what it raises itself passes through.
     """
-    reference = run.config.train.objective
-    told = resolve(reference)(run, epoch)
-    if told is None and run.stop.is_set():
+    settings, steps = run.config.train, run.steps_per_epoch
+    lr = lr_at(settings, (epoch - 1) * steps, steps)
+    set_lr(run.optimizer, lr)
+    run.model.train()
+    with random_stream(run.device, stream_seed(settings.seed, "objective", epoch)):
+        figures = resolve(settings.objective)(run, epoch)
+    if figures is None and run.stop.is_set():
         return None
-    if not isinstance(told, dict):
-        raise UsageError(f"objective '{reference}': gave {type(told).__name__}; {_ASKED}")
-    for name in told:
+    _check_figures(settings.objective, figures)
+    values = {name: float(value) for name, value in figures.items()}
+    loss, norm = values["train_loss"], values.get("gradient_norm", math.nan)
+    lr = values.get("lr", lr)
+    watched = 0.0 if math.isnan(norm) else norm  # a norm that is not given is no divergence
+    return Steps(
+        losses=[loss],
+        norms=[norm],
+        correct=values["train_accuracy"] * run.pictures_per_step,
+        lr=lr,
+        divergence=run.watch.steps(epoch, epoch * steps, lr, [loss], [watched]),
+        validation={name: values[name] for name in VALIDATION if name in values},
+    )
+
+
+def _check_figures(reference: str, figures: object) -> None:
+    if not isinstance(figures, dict):
+        raise UsageError(f"objective '{reference}': gave {type(figures).__name__}; {_ASKED}")
+    for name in figures:
         if name not in FIGURES:
             raise UsageError(
                 f"objective '{reference}': gives '{name}', {did_you_mean(name, FIGURES)}"
             )
     for name in REQUIRED:
-        if name not in told:
+        if name not in figures:
             raise UsageError(f"objective '{reference}': gives no '{name}'; {_ASKED}")
-    return {"gradient_norm": math.nan} | {name: float(value) for name, value in told.items()}

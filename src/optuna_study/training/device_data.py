@@ -169,14 +169,12 @@ def _narrowed(whole: DeviceData, subset: float, limit: int) -> dict[str, torch.T
     }
 
 
-def to_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
-    """A model's input from uint8 pictures (B, channels, side, side): their centre, normalised."""
-    return seen(centre_crop(images, data.image_size), data)
+def to_model_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+    """A model's input from uint8 pictures (B, channels, side, side): float32, normalised.
 
-
-def seen(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
-    """A model's input from uint8 pictures of the size it sees: put in order and normalised."""
-    return normalise_(to_floats(reordered(images, data), data), data)
+    Of pictures larger than a model sees, their centre; pixels in the order that the data asks for.
+    """
+    return normalise_(to_floats(reordered(centre_crop(images, data.image_size), data), data), data)
 
 
 def reordered(images: torch.Tensor, data: DeviceData) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from optuna_study.errors import DataError
 from optuna_study.training import losses
-from optuna_study.training.device_data import seen, to_input
+from optuna_study.training.device_data import to_model_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def evaluate(
     model.eval()
     with torch.inference_mode():
         for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            logits = judge(model, config, data, batch)
+            logits = evaluation_logits(model, config, data, batch)
             sums[0] += loss_function(logits, truth) * len(truth)
             pairs = truth * classes + logits.argmax(dim=1)
             sums[1:] += torch.bincount(pairs, minlength=classes * classes)
@@ -79,42 +79,43 @@ def evaluate(
     )
 
 
-def answers(
+def predict_proba(
     model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
 ) -> torch.Tensor:
     """The probabilities (N, classes) that a model gives uint8 pictures, on their device."""
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        found = [
-            losses.probabilities(config, judge(model, config, data, batch))
+        parts = [
+            losses.probabilities(config, evaluation_logits(model, config, data, batch))
             for batch in torch.split(images, config.train.evaluation_batch_size)
         ]
     model.train(was_training)
-    return torch.cat(found)
+    return torch.cat(parts)
 
 
-def judge(
+def evaluation_logits(
     model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
 ) -> torch.Tensor:
     """A model's logits (B, classes) for uint8 pictures, as the settings have them evaluated."""
     if config.data.evaluation == "centre":
-        return torch.as_tensor(model(to_input(images, data)))
-    logits = [model(seen(crop, data)) for crop in ten_crops(images, data.image_size)]
-    return averaged(config, torch.stack(logits))
+        return torch.as_tensor(model(to_model_input(images, data)))
+    crops = ten_crops(images, data.image_size)
+    logits = torch.stack([model(to_model_input(crop, data)) for crop in crops])
+    return average_logits(config, logits)
 
 
 def ten_crops(images: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """Squares of side `size` of pictures (B, channels, side, side): five places, each mirrored."""
+    """Squares of side `size` of pictures (B, channels, side, side): five, each also mirrored."""
     margin = images.shape[-1] - size
-    places = [(0, 0), (0, margin), (margin, 0), (margin, margin), (margin // 2, margin // 2)]
-    for row, column in places if margin else places[:1]:
+    corners = [(0, 0), (0, margin), (margin, 0), (margin, margin), (margin // 2, margin // 2)]
+    for row, column in corners if margin else corners[:1]:
         crop = images[..., row : row + size, column : column + size]
         yield crop
         yield crop.flip(-1)
 
 
-def averaged(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
+def average_logits(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     """The logits (B, classes) of the mean answer of several (crops, B, classes) logits.
 
     Answers are those of the loss: the softmax, or each class's sigmoid. Where mse looks at the

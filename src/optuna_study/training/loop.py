@@ -2,7 +2,7 @@
 
 Everything random in an epoch (order, augmentation, dropout) follows from the seed and the epoch's
 number, so a checkpoint needs no generator states and a run resumed in another process, or on
-another device, goes on as if it had not stopped.
+another device, continues as if it had not stopped.
 
 Measured on 747 real pictures of five classes, 64 px, width 0.25, LRN, he, plain SGD at 0.01, batch
 8, 12 epochs, one thread of a busy two-core AMD EPYC (AVX-512), torch 2.14: 1.6 s of CPU time per
@@ -14,79 +14,25 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from optuna_study.config.catalogue import FULL_BATCH, augmentation_names, is_reference
+from optuna_study.config.catalogue import is_reference
 from optuna_study.config.schedule import lr_at
-from optuna_study.config.settings import Divergence, EpochResult, TrainConfig
-from optuna_study.errors import DataError, UsageError
+from optuna_study.config.settings import EpochResult
 from optuna_study.seeds import stream_seed
-from optuna_study.training import custom_objective, divergence, losses
-from optuna_study.training import device as devices
+from optuna_study.training import custom_objective, divergence
 from optuna_study.training.augment import augment
-from optuna_study.training.build_model import initialised_model
-from optuna_study.training.chance import chance_loss
-from optuna_study.training.device_data import DeviceData, view
-from optuna_study.training.optimizers import build_optimizer, restore, set_lr
-from optuna_study.training.run import STATE_VERSION, Run, evaluate
+from optuna_study.training.device import random_stream
+from optuna_study.training.optimizers import set_lr
+from optuna_study.training.run import Run, Steps, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from optuna_study.training.evaluation import Read
-
-
-def prepare(
-    config: TrainConfig,
-    data: DeviceData,
-    device: torch.device,
-    *,
-    state: Mapping[str, Any] | None = None,
-    read: Read = devices.read_numbers,
-) -> Run:
-    """A run at its start, or where `state` left it; sets torch's CPU threads.
-
-    The data is seen as the configuration's own settings want it.
-
-    `read` is the one way in which numbers leave the device: once for every 32 steps begun, once
-    per evaluation.
-
-    Raises:
-        UsageError: a setting that nothing here has, or batch norm with single pictures.
-        DataError: the state belongs to other data.
-    """
-    settings = config.train
-    devices.use_threads(settings.threads)
-    data = view(data, config.data)
-    model = initialised_model(
-        config.model,
-        channels=data.channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        seed=stream_seed(settings.seed, "weights"),
-    )
-    # A module's `to` takes the format of 4-dimensional parameters only by keyword.
-    model = model.to(device=device).to(memory_format=data.memory_format)
-    run = Run(
-        config=config,
-        data=data,
-        device=device,
-        model=model,
-        optimizer=build_optimizer(settings, model),
-        watch=divergence.Watch(_limits(config, data, read)),
-        read=read,
-    )
-    if run.batch_size == 1 and any(isinstance(m, _BATCH_NORMS) for m in model.modules()):
-        raise UsageError(
-            "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
-        )
-    if state is not None:
-        _restore(run, state)
-    return run
+__all__ = ["Run", "epochs", "prepare"]
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -95,203 +41,113 @@ def epochs(run: Run) -> Iterator[EpochResult]:
     A divergence is carried by the last result. A run that is stopped returns at once, without the
     broken epoch.
     """
-    while not run.ended and run.epoch < run.config.train.epochs:
-        result = _epoch(run)
-        if result is None:
+    settings, pictures = run.config.train, len(run.data.validation_labels)
+    train = custom_objective.train_epoch if is_reference(settings.objective) else train_epoch
+    while not run.ended and run.epoch < settings.epochs:
+        began, epoch = time.perf_counter(), run.epoch + 1
+        run.validation = None
+        steps = train(run, epoch)
+        if steps is None:
+            run.interrupted = True
             return
-        yield result
-
-
-@dataclass
-class _Figures:
-    """What the steps of an epoch gave, read so far."""
-
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    correct: float = 0.0
-    lr: float = math.nan
-    divergence: Divergence | None = None
-    validation: Mapping[str, float] = field(default_factory=dict)  # told by an own objective
-
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
-def _epoch(run: Run) -> EpochResult | None:
-    """Train and validate for one epoch; None when the run was stopped within it."""
-    start = time.perf_counter()
-    epoch = run.epoch + 1
-    run.validation = None
-    own_objective = is_reference(run.config.train.objective)
-    figures = _train_by_objective(run, epoch) if own_objective else _train(run, epoch)
-    if figures is None:
-        run.interrupted = True
-        return None
-    pictures = max(len(figures.losses) * run.pictures_per_step, 1)
-    train_loss = sum(figures.losses) / len(figures.losses)
-    train_accuracy = figures.correct / pictures
-    validation_loss = validation_accuracy = math.nan
-    found = figures.divergence
-    if found is None:
-        validation_loss, validation_accuracy = _validate(run, figures.validation)
-        found = run.watch.epoch(
-            epoch,
-            epoch * run.steps_per_epoch,
-            divergence.Figures(train_loss, train_accuracy, pictures),
-            divergence.Figures(
-                validation_loss, validation_accuracy, len(run.data.validation_labels)
-            ),
+        seen = max(len(steps.losses) * run.pictures_per_step, 1)
+        training = divergence.Figures(
+            sum(steps.losses) / len(steps.losses), steps.correct / seen, seen
         )
-    run.epoch, run.ended = epoch, found is not None
-    return EpochResult(
-        epoch=epoch,
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
-        validation_loss=validation_loss,
-        validation_accuracy=validation_accuracy,
-        lr=figures.lr,
-        gradient_norm=sum(figures.norms) / len(figures.norms),
-        seconds=time.perf_counter() - start,
-        divergence=found,
-    )
+        validation = divergence.Figures(math.nan, math.nan, pictures)
+        diverged = steps.divergence
+        if diverged is None:
+            validation = divergence.Figures(*_validate(run, steps), pictures)
+            last = epoch * run.steps_per_epoch
+            diverged = run.watch.epoch(epoch, last, training, validation)
+        run.epoch, run.ended = epoch, diverged is not None
+        yield EpochResult(
+            epoch=epoch,
+            train_loss=training.loss,
+            train_accuracy=training.accuracy,
+            validation_loss=validation.loss,
+            validation_accuracy=validation.accuracy,
+            lr=steps.lr,
+            gradient_norm=sum(steps.norms) / len(steps.norms),
+            seconds=time.perf_counter() - began,
+            divergence=diverged,
+        )
 
 
-def _validate(run: Run, told: Mapping[str, float]) -> tuple[float, float]:
-    """Loss and accuracy on the validation pictures, but for what an objective has told."""
-    if custom_objective.VALIDATION[0] in told and custom_objective.VALIDATION[1] in told:
-        return told[custom_objective.VALIDATION[0]], told[custom_objective.VALIDATION[1]]
-    data = run.data
-    run.validation = evaluate(run, data.validation_images, data.validation_labels)
-    ours = {"validation_loss": run.validation.loss, "validation_accuracy": run.validation.accuracy}
-    found = {**ours, **told}
-    return found["validation_loss"], found["validation_accuracy"]
-
-
-def _train_by_objective(run: Run, epoch: int) -> _Figures | None:
-    """An epoch by somebody's own function; its figures count as those of a single step."""
-    figures, steps = _Figures(), run.steps_per_epoch
-    _set_lr(run, figures, (epoch - 1) * steps)
-    run.model.train()
-    seed = stream_seed(run.config.train.seed, "objective", epoch)
-    with devices.random_stream(run.device, seed):
-        told = custom_objective.train_epoch(run, epoch)
-    if told is None:
-        return None
-    loss, norm = told["train_loss"], told["gradient_norm"]
-    figures.losses, figures.norms = [loss], [norm]
-    figures.correct = told["train_accuracy"] * run.pictures_per_step
-    figures.lr = told.get("lr", figures.lr)
-    figures.validation = {name: told[name] for name in custom_objective.VALIDATION if name in told}
-    watched = 0.0 if math.isnan(norm) else norm  # a norm that is not told is no divergence
-    figures.divergence = run.watch.steps(epoch, epoch * steps, figures.lr, [loss], [watched])
-    return figures
-
-
-def _train(run: Run, epoch: int) -> _Figures | None:
+def train_epoch(run: Run, epoch: int) -> Steps | None:
     """The steps of an epoch; ends early at a divergence, None when stopped."""
-    seed, steps, size = run.config.train.seed, run.steps_per_epoch, run.pictures_per_step
-    once = run.config.train.shuffle == "once"
-    order = _order(len(run.data.train_labels), stream_seed(seed, "order", 1 if once else epoch))
-    batches = order[: steps * size].view(steps, size).to(run.device)
-    noise = torch.Generator(run.device).manual_seed(stream_seed(seed, "augmentation", epoch))
-    # Loss, gradient norm and right answers of the steps since the last look, on the device.
-    seen = torch.zeros(3, divergence.CHUNK, device=run.device)
-    figures = _Figures()
+    settings, count, size = run.config.train, run.steps_per_epoch, run.pictures_per_step
+    order_seed = stream_seed(settings.seed, "order", 1 if settings.shuffle == "once" else epoch)
+    # Drawn on the CPU, so that it is the same whatever the device.
+    order = torch.randperm(
+        len(run.data.train_labels), generator=torch.Generator().manual_seed(order_seed)
+    )
+    batches = order[: count * size].view(count, size).to(run.device)
+    noise = torch.Generator(run.device).manual_seed(
+        stream_seed(settings.seed, "augmentation", epoch)
+    )
+    steps, first = Steps([], [], 0.0, math.nan), (epoch - 1) * count
+    # Loss, gradient norm and right answers of the steps since the last read, on the device.
+    chunk = torch.zeros(3, divergence.CHUNK, device=run.device)
     run.model.train()
-    with devices.random_stream(run.device, stream_seed(seed, "dropout", epoch)):
-        for index in range(steps):
+    with random_stream(run.device, stream_seed(settings.seed, "dropout", epoch)):
+        for index, pictures in enumerate(batches):
             if run.stop.is_set():
                 return None
-            _set_lr(run, figures, (epoch - 1) * steps + index)
-            place = index % divergence.CHUNK
-            seen[:, place] = _step(run, batches[index], noise)
-            if place == divergence.CHUNK - 1 or index == steps - 1:
-                _look(run, figures, epoch, seen[:, : place + 1])
-                if figures.divergence is not None:
-                    break
-    return figures
+            lr = lr_at(settings, first + index, count)
+            if lr != steps.lr:
+                set_lr(run.optimizer, lr)
+                steps.lr = lr
+            column = index % divergence.CHUNK
+            chunk[:, column] = step(run, pictures, noise)
+            if column < divergence.CHUNK - 1 and index < count - 1:
+                continue
+            losses, norms, correct = _thirds(run.read(chunk[:, : column + 1].flatten()))
+            steps.divergence = run.watch.steps(
+                epoch, first + len(steps.losses) + 1, lr, losses, norms
+            )
+            steps.losses += losses
+            steps.norms += norms
+            steps.correct += sum(correct)
+            if steps.divergence is not None:
+                break
+    return steps
 
 
-def _step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
     """One update; loss, gradient norm and right answers, three numbers that stay on the device.
 
     More pictures than a batch holds are worked on one batch at a time; their gradients add up to
     that of the mean over all of them.
     """
     run.optimizer.zero_grad(set_to_none=True)
+    parts = []
     # Of equal size but for one picture, so that batch norm never meets a single one.
-    batches = pictures.tensor_split(len(pictures) // run.batch_size)
-    parts = [_descend(run, batch, noise, len(pictures)) for batch in batches]
+    for batch in pictures.tensor_split(len(pictures) // run.batch_size):
+        images = augment(run.data.train_images[batch], run.augmentations, run.data, noise)
+        labels = run.data.train_labels[batch]
+        logits = run.model(images)
+        loss = run.loss(logits, labels)
+        if len(batch) < len(pictures):
+            loss = loss * (len(batch) / len(pictures))
+        torch.autograd.backward(loss)
+        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        parts.append(torch.stack((loss.detach(), correct.to(loss.dtype))))
     loss, correct = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
-    gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    norm = nn.utils.get_total_norm([p.grad for p in run.parameters if p.grad is not None])
     run.optimizer.step()
     return torch.stack((loss, norm, correct))
 
 
-def _descend(run: Run, batch: torch.Tensor, noise: torch.Generator, step: int) -> torch.Tensor:
-    """Add a batch's gradient; its part of the mean loss over a `step`, and its right answers."""
-    config, data = run.config, run.data
-    images = augment(
-        data.train_images[batch], augmentation_names(config.data.augmentation), data, noise
-    )
-    labels = data.train_labels[batch]
-    logits = run.model(images)
-    loss = losses.get_loss(config)(logits, labels)
-    if len(batch) < step:
-        loss = loss * (len(batch) / step)
-    torch.autograd.backward(loss)
-    correct = (logits.detach().argmax(dim=1) == labels).sum()
-    return torch.stack((loss.detach(), correct.to(loss.dtype)))
+def _validate(run: Run, steps: Steps) -> tuple[float, float]:
+    """Loss and accuracy on the validation pictures, but for what an own objective gives itself."""
+    given = steps.validation
+    if len(given) < len(custom_objective.VALIDATION):
+        ours = run.validate()
+        given = {"validation_loss": ours.loss, "validation_accuracy": ours.accuracy, **given}
+    return given["validation_loss"], given["validation_accuracy"]
 
 
-def _look(run: Run, figures: _Figures, epoch: int, seen: torch.Tensor) -> None:
-    """Read the steps since the last look, and let the watch judge them."""
-    count = seen.shape[1]
-    numbers = run.read(seen.flatten())
-    chunk, norms = numbers[:count], numbers[count : 2 * count]
-    first = (epoch - 1) * run.steps_per_epoch + len(figures.losses) + 1
-    figures.divergence = run.watch.steps(epoch, first, figures.lr, chunk, norms)
-    figures.losses += chunk
-    figures.norms += norms
-    figures.correct += sum(numbers[2 * count :])
-
-
-def _set_lr(run: Run, figures: _Figures, step: int) -> None:
-    lr = lr_at(run.config.train, step, run.steps_per_epoch)
-    if lr != figures.lr:
-        set_lr(run.optimizer, lr)
-        figures.lr = lr
-
-
-def _order(count: int, seed: int) -> torch.Tensor:
-    """A permutation drawn on the CPU, so that it is the same whatever the device."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def _limits(config: TrainConfig, data: DeviceData, read: Read) -> divergence.Limits:
-    """What guessing gives on the training pictures, and how long the run is."""
-    settings, pictures = config.train, len(data.train_labels)
-    counts = [int(n) for n in read(torch.bincount(data.train_labels, minlength=len(data.classes)))]
-    guessing = divergence.Guessing(
-        loss=chance_loss(settings.loss, counts), accuracy=max(counts) / pictures
-    )
-    size = pictures if settings.optimizer in FULL_BATCH else min(settings.batch_size, pictures)
-    return divergence.Limits(
-        guessing,
-        epochs=settings.epochs,
-        steps_per_epoch=pictures // size,
-        warmup_epochs=settings.warmup_epochs,
-        own_objective=is_reference(settings.objective),
-    )
-
-
-def _restore(run: Run, state: Mapping[str, Any]) -> None:
-    if state.get("version") != STATE_VERSION or state["fingerprint"] != run.data.fingerprint:
-        raise DataError(
-            "checkpoint: it belongs to other pictures or another version; delete it to start anew"
-        )
-    run.model.load_state_dict(state["model"])
-    restore(run.optimizer, state["optimizer"])
-    run.watch = run.watch.restored(state["watch"])
-    run.epoch, run.ended = state["epoch"], state["ended"]
+def _thirds(values: list[float]) -> tuple[list[float], list[float], list[float]]:
+    third = len(values) // 3
+    return values[:third], values[third : 2 * third], values[2 * third :]

@@ -16,7 +16,7 @@ from optuna_study.errors import DataError
 from optuna_study.training import checkpoint
 from optuna_study.training.build_model import build_model
 from optuna_study.training.device_data import DeviceData, view
-from optuna_study.training.evaluation import answers
+from optuna_study.training.evaluation import predict_proba
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ def predict(path: Path, images: Sequence[Path], device: torch.device) -> list[Pr
     model = _model(config, data, stored["weights"], device)
     predictions = []
     for batch, notes, paths in _batches(images, data):
-        chances = answers(model, config, data, batch.to(device)).tolist()
+        chances = predict_proba(model, config, data, batch.to(device)).tolist()
         for image, note, answer in zip(paths, notes, chances, strict=True):
             ranked = sorted(
                 zip(data.classes, answer, strict=True), key=lambda pair: pair[1], reverse=True

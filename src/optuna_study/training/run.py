@@ -1,28 +1,55 @@
-"""A model in training: what it is made of and what is needed to resume it."""
+"""A model in training: what it is made of, prepared once, and what is needed to resume it."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from optuna_study.config.catalogue import FULL_BATCH
-from optuna_study.training import divergence, evaluation
+import torch
+from torch import nn
+
+from optuna_study.config.catalogue import FULL_BATCH, augmentation_names, is_reference
+from optuna_study.errors import DataError, UsageError
+from optuna_study.seeds import stream_seed
+from optuna_study.training import device as devices
+from optuna_study.training import divergence
+from optuna_study.training.build_model import initialised_model
+from optuna_study.training.device_data import DeviceData, view
+from optuna_study.training.evaluation import Evaluation, evaluate
+from optuna_study.training.losses import get_loss
+from optuna_study.training.optimizers import build_optimizer, restore
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
+    from collections.abc import Mapping
 
-    from optuna_study.config.settings import TrainConfig
-    from optuna_study.training.device_data import DeviceData
-    from optuna_study.training.evaluation import Evaluation, Read
+    from optuna_study.config.settings import Divergence, TrainConfig
+    from optuna_study.training.evaluation import Read
+    from optuna_study.training.losses import Loss
 
 STATE_VERSION = 1
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class RunState(TypedDict):
+    """What is needed to resume a run after its last whole epoch, in plain values and tensors."""
+
+    version: int
+    fingerprint: str
+    epoch: int
+    ended: bool
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    watch: dict[str, Any]
 
 
 @dataclass
 class Run:
-    """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step."""
+    """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step.
+
+    `loss`, `augmentations`, `parameters` and `batch_size`, the pictures worked on at once, follow
+    from configuration and data and are the same at every step.
+    """
 
     config: TrainConfig
     data: DeviceData
@@ -31,16 +58,16 @@ class Run:
     optimizer: torch.optim.Optimizer
     watch: divergence.Watch
     read: Read
+    loss: Loss
+    augmentations: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...]
+    batch_size: int
+    pictures_per_step: int
     epoch: int = 0
     ended: bool = False
     interrupted: bool = False
     validation: Evaluation | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def batch_size(self) -> int:
-        """Pictures per step: no more than there are."""
-        return min(self.config.train.batch_size, len(self.data.train_labels))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -50,31 +77,33 @@ class Run:
         """
         return len(self.data.train_labels) // self.pictures_per_step
 
-    @property
-    def pictures_per_step(self) -> int:
-        """Training pictures that a step learns from."""
-        full = self.config.train.optimizer in FULL_BATCH
-        return len(self.data.train_labels) if full else self.batch_size
+    def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
+        """The model's figures on uint8 pictures, with one read of the device.
 
-    def confusion(self) -> torch.Tensor:
-        """The model's validation confusion matrix: classes x classes, int64, on the CPU."""
+        Raises:
+            DataError: there are no pictures.
+        """
+        return evaluate(self.model, self.config, self.data, images, labels, read=self.read)
+
+    def validate(self) -> Evaluation:
+        """The figures on the validation pictures, evaluated once an epoch."""
         if self.validation is None:
             data = self.data
-            self.validation = evaluate(self, data.validation_images, data.validation_labels)
-        return self.validation.confusion
+            self.validation = self.evaluate(data.validation_images, data.validation_labels)
+        return self.validation
 
     def test(self) -> Evaluation:
         """The figures on the held-out test pictures."""
-        return evaluate(self, self.data.test_images, self.data.test_labels)
+        return self.evaluate(self.data.test_images, self.data.test_labels)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on after the last whole epoch; its tensors change with the model.
+    def state_dict(self) -> RunState:
+        """What is needed to resume after the last whole epoch; its tensors change with the model.
 
         Raises:
             RuntimeError: the run was stopped within an epoch, which no state describes.
         """
         if self.interrupted:
-            raise RuntimeError("a run stopped within an epoch has no state to go on from")
+            raise RuntimeError("a run stopped within an epoch has no state to resume from")
         return {
             "version": STATE_VERSION,
             "fingerprint": self.data.fingerprint,
@@ -86,10 +115,98 @@ class Run:
         }
 
 
-def evaluate(run: Run, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
-    """The figures of a run's model on uint8 pictures, with one read of the device.
+@dataclass
+class Steps:
+    """What the steps of an epoch gave, as far as it was read.
+
+    `validation` are figures of the validation pictures that an own objective gives itself.
+    """
+
+    losses: list[float]
+    norms: list[float]
+    correct: float
+    lr: float
+    divergence: Divergence | None = None
+    validation: Mapping[str, float] = field(default_factory=dict)
+
+
+def prepare(
+    config: TrainConfig,
+    data: DeviceData,
+    device: torch.device,
+    *,
+    state: RunState | None = None,
+    read: Read = devices.read_numbers,
+) -> Run:
+    """A run at its start, or where `state` left it; sets torch's CPU threads.
+
+    The data is seen as the configuration's own settings want it.
+
+    `read` is the one way in which numbers leave the device: once for every 32 steps begun, once
+    per evaluation.
 
     Raises:
-        DataError: there are no pictures.
+        UsageError: a setting that nothing here has, or batch norm with single pictures.
+        DataError: the state belongs to other data.
     """
-    return evaluation.evaluate(run.model, run.config, run.data, images, labels, read=run.read)
+    settings = config.train
+    devices.use_threads(settings.threads)
+    data = view(data, config.data)
+    model = initialised_model(
+        config.model,
+        channels=data.channels,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        seed=stream_seed(settings.seed, "weights"),
+    )
+    # A module's `to` takes the format of 4-dimensional parameters only by keyword.
+    model = model.to(device=device).to(memory_format=data.memory_format)
+    pictures = len(data.train_labels)
+    batch_size = min(settings.batch_size, pictures)
+    if batch_size == 1 and any(isinstance(module, _BATCH_NORMS) for module in model.modules()):
+        raise UsageError(
+            "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
+        )
+    per_step = pictures if settings.optimizer in FULL_BATCH else batch_size
+    run = Run(
+        config=config,
+        data=data,
+        device=device,
+        model=model,
+        optimizer=build_optimizer(settings, model),
+        watch=divergence.Watch(_limits(config, data, pictures // per_step, read)),
+        read=read,
+        loss=get_loss(config),
+        augmentations=augmentation_names(config.data.augmentation),
+        parameters=tuple(model.parameters()),
+        batch_size=batch_size,
+        pictures_per_step=per_step,
+    )
+    if state is not None:
+        if state.get("version") != STATE_VERSION or state["fingerprint"] != data.fingerprint:
+            raise DataError(
+                "checkpoint: it belongs to other pictures or another version; delete it to start "
+                "anew"
+            )
+        run.model.load_state_dict(state["model"])
+        restore(run.optimizer, state["optimizer"])
+        run.watch = run.watch.restored(state["watch"])
+        run.epoch, run.ended = state["epoch"], state["ended"]
+    return run
+
+
+def _limits(
+    config: TrainConfig, data: DeviceData, steps_per_epoch: int, read: Read
+) -> divergence.Limits:
+    """What guessing gives on the training pictures, and how long the run is."""
+    settings, labels = config.train, data.train_labels
+    counts = [int(n) for n in read(torch.bincount(labels, minlength=len(data.classes)))]
+    return divergence.Limits(
+        divergence.Guessing(
+            loss=divergence.chance_loss(settings.loss, counts), accuracy=max(counts) / len(labels)
+        ),
+        epochs=settings.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=settings.warmup_epochs,
+        own_objective=is_reference(settings.objective),
+    )

@@ -228,6 +228,6 @@ def _answers(about: str, training: CheckpointedRun) -> dict[str, bytes]:
         )
     }
     if decision_boundary.is_plane(data):
-        chances = training.answers(decision_boundary.places(data.device))
+        chances = training.predict_proba(decision_boundary.places(data.device))
         files[upload.BOUNDARY] = decision_boundary.boundary_picture(about, data, chances)
     return files

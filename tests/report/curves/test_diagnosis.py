@@ -23,9 +23,8 @@ from optuna_study.report.curves.read import expected
 from optuna_study.search.objective import recorded
 from optuna_study.store.records import EpochRecord
 from optuna_study.training import loop
-from optuna_study.training.chance import bias_gradient
 from optuna_study.training.device_data import load_data
-from optuna_study.training.divergence import Guessing
+from optuna_study.training.divergence import Guessing, bias_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,8 +17,7 @@ from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import newest_curves
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import CLASS_COUNTS
-from optuna_study.training.chance import bias_gradient, chance_loss
-from optuna_study.training.divergence import Guessing
+from optuna_study.training.divergence import Guessing, bias_gradient, chance_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.training.stack import Stack, require_size, require_variant, scaled
+from optuna_study.training.layers import Stack, require_size, require_variant, scaled
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from optuna_study.training.layers import widening
-from optuna_study.training.stack import Stack, require_variant, scaled
+from optuna_study.training.layers import Stack, require_variant, scaled, widening
 
 if TYPE_CHECKING:
     import torch
