@@ -9,7 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.cli.main import PROGRAM, group
-from optuna_study.store.engine.urls import masked
+from optuna_study.store.engine.address import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

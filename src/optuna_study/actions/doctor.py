@@ -18,9 +18,9 @@ from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
 from optuna_study.launch import ask
 from optuna_study.report.checkup import Checkup, Line, curve_lines, failure_lines, plain_lines
 from optuna_study.report.curves.read import read_study
+from optuna_study.store.engine.address import SQLiteFile, masked, parse
 from optuna_study.store.engine.connection import versions
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.engine.urls import SQLiteFile, masked, parse
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import plain_running

@@ -144,7 +144,7 @@ def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
     urls = [each for each in arguments if "://" in each]
     if not urls:
         return ()
-    from optuna_study.store.engine.urls import secrets
+    from optuna_study.store.engine.address import secrets
 
     return tuple(secret for url in urls for secret in secrets(url))
 

@@ -256,7 +256,7 @@ def _storage(context: click.Context, _: click.Parameter, value: str | None) -> s
     # A URL before the command's name wins over the environment, not over one after the name.
     given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
     if given_here and value:
-        from optuna_study.store.engine.urls import masked
+        from optuna_study.store.engine.address import masked
 
         current.place["--storage"] = masked(value)
     return value if given_here else current.storage or value

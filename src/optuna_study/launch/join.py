@@ -9,8 +9,8 @@ from optuna_study.launch import ask
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.worker_count import check_crew, deal, worker_count
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import SQLiteFile, parse
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.engine.urls import SQLiteFile, parse
 from optuna_study.store.queue import scheduling
 from optuna_study.store.studies.studies import load_study
 from optuna_study.worker import machine

@@ -30,10 +30,10 @@ from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.study_file import locate_study_file
 from optuna_study.launch.worker_count import check_crew, deal
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import SQLiteFile, parse
 from optuna_study.store.engine.connection import check_versions, connect
 from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.engine.urls import SQLiteFile, parse
 from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
 from optuna_study.store.studies.studies import (
     add_planned,

@@ -9,8 +9,8 @@ from optuna_study.definition.names import bare_name
 from optuna_study.definition.read import find_study_file
 from optuna_study.definition.resolve import from_json
 from optuna_study.errors import NotFoundError, OptunaStudyError
+from optuna_study.store.engine.address import masked
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.engine.urls import masked
 from optuna_study.store.studies.studies import load_study
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -192,3 +193,32 @@ def write_attributes(
             for key, value in attributes.items()
         ],
     )
+
+
+_WHOLE = frozenset(("IntDistribution", "IntUniformDistribution", "IntLogUniformDistribution"))
+
+
+@lru_cache(maxsize=1024)
+def _choices(distribution_json: str) -> tuple[str, tuple[Any, ...]]:
+    stored = json.loads(distribution_json)
+    kind = stored.get("name") or stored["type"]  # Optuna also reads a short form, with `type`
+    attributes = stored.get("attributes", stored)
+    return kind, tuple(attributes.get("choices", ()))
+
+
+def external_parameter(internal_value: float, distribution_json: str) -> Any:
+    """The value that was suggested, of which the store keeps a float.
+
+    >>> external_parameter(
+    ...     1.0, '{"name": "CategoricalDistribution", "attributes": {"choices": ["relu", "elu"]}}'
+    ... )
+    'elu'
+    >>> external_parameter(
+    ...     64.0, '{"name": "IntDistribution", "attributes": {"low": 1, "high": 99}}'
+    ... )
+    64
+    """
+    kind, choices = _choices(distribution_json)
+    if choices:
+        return choices[int(internal_value)]
+    return int(internal_value) if kind in _WHOLE or kind == "int" else internal_value

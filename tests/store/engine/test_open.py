@@ -25,9 +25,9 @@ from optuna_study.errors import (
     StoreError,
     StoreFullError,
 )
+from optuna_study.store.engine.address import PostgreSQL, parse
 from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.open import open_store, optuna_storage
-from optuna_study.store.engine.urls import PostgreSQL, parse
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind

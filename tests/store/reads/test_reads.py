@@ -14,8 +14,8 @@ from optuna_study.errors import NotFoundError
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import newest_curves, plain_running
-from optuna_study.store.reads.parameters import external_parameter
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
+from optuna_study.store.rows import external_parameter
 from optuna_study.store.schema import own_epochs
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from optuna_study.errors import DeviceError, StorageUrlError, UsageError
 from optuna_study.launch import gpu_sharing
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.process import ActorProcess
-from optuna_study.store.engine.urls import SQLiteFile, masked, parse
+from optuna_study.store.engine.address import SQLiteFile, masked, parse
 from optuna_study.worker import machine
 from optuna_study.worker.messages import Facts, Message, Proven, rebuilt
 

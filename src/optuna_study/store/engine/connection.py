@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
+from optuna_study.store.engine.address import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.engine.clock import LeaseClock, Times, server_times
 from optuna_study.store.engine.failures import createdb, translated
 from optuna_study.store.engine.retry import Outage
-from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.schema import (
     OLDER_REVISIONS,
     OPTUNA_REVISION,

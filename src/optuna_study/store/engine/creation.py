@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateColumn
 
 from optuna_study.errors import StoreError
 from optuna_study.paths import writing
+from optuna_study.store.engine.address import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.engine.connection import (
     BUSY_SECONDS,
     check_versions,
@@ -26,7 +27,6 @@ from optuna_study.store.engine.connection import (
     versions,
 )
 from optuna_study.store.engine.failures import translated
-from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.schema import (
     ADDED,
     OWN_VERSION,

@@ -20,7 +20,13 @@ from optuna_study.errors import (
     StoreFullError,
     UnreachableError,
 )
-from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked, parse, without_secrets
+from optuna_study.store.engine.address import (
+    PostgreSQL,
+    SQLiteFile,
+    masked,
+    parse,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,12 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna_study.store.engine.address import SQLiteFile, parse, refuse_network_file_system
 from optuna_study.store.engine.connection import Store, connect, require
-from optuna_study.store.engine.urls import (
-    SQLiteFile,
-    parse,
-    refuse_network_file_system,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

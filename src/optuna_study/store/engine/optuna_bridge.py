@@ -15,9 +15,9 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from optuna_study.errors import NotFoundError, UnreachableError
+from optuna_study.store.engine.address import PostgreSQL
 from optuna_study.store.engine.connection import open_writer, postgresql_options
 from optuna_study.store.engine.failures import translated, translation
-from optuna_study.store.engine.urls import PostgreSQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

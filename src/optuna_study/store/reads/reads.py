@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
 
 from optuna_study.errors import NotFoundError
-from optuna_study.store.reads.parameters import external_parameter
 from optuna_study.store.records import (
     Counts,
     EndKind,
@@ -26,7 +25,7 @@ from optuna_study.store.records import (
     TrialRecord,
     TrialState,
 )
-from optuna_study.store.rows import utc_seconds
+from optuna_study.store.rows import external_parameter, utc_seconds
 from optuna_study.store.schema import (
     VALUE,
     own_epochs,

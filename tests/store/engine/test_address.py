@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.errors import StorageUrlError, StoreError
+from optuna_study.store.engine.address import (
+    PostgreSQL,
+    SQLiteFile,
+    masked,
+    parse,
+    without_secrets,
+)
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.engine.urls import PostgreSQL, SQLiteFile, masked, parse, without_secrets
 
 
 def test_sqlite_paths_are_made_absolute() -> None:
