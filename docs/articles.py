@@ -155,7 +155,7 @@ def comparisons(place: str, studies: Path = STUDIES) -> Iterable[Found]:
         if study is not None and is_comparison(study):
             study = in_todays_words(study, studies)
             comparison = load_comparison(store, study, read_study(store, study))
-            yield Found(study, comparison, store.masked_url)
+            yield Found(study, comparison, str(store.address))
 
 
 def in_todays_words(study: StudyRecord, studies: Path) -> StudyRecord:

@@ -133,7 +133,7 @@ class StoredStudy:
     @property
     def url(self) -> str:
         """What `--storage` takes."""
-        return self.store.url
+        return self.store.address.url
 
     def run(
         self,

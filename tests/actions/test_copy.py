@@ -19,6 +19,7 @@ from optuna_study.actions.copy import CopyRequest, copy_study
 from optuna_study.errors import DiskFullError, FolderError, NotFoundError, UsageError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
@@ -100,21 +101,21 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
     assert 2 <= given_back.epochs < 10
 
     there, back = Workspace(tmp_path / "there"), Workspace(tmp_path / "back")
-    lite = f"sqlite:///{back.database}"
-    first = copy_study(CopyRequest("tiny", here.url, prepared.workspace, postgres_url, there))
-    second = copy_study(CopyRequest("tiny", postgres_url, there, lite, back, "again"))
+    lite, server = StoreAddress.of_file(back.database), StoreAddress.parse(postgres_url)
+    first = copy_study(CopyRequest("tiny", here.address, prepared.workspace, server, there))
+    second = copy_study(CopyRequest("tiny", server, there, lite, back, "again"))
     assert (first.trials, second.trials, first.files) == (3, 3, second.files)
     assert (first.name, second.name) == ("tiny@cpu", "again@cpu")
 
     orders = (
         here,
-        replace(here, url=postgres_url, workspace=there.root),
-        replace(here, url=lite, workspace=back.root, study="again@cpu"),
+        replace(here, address=server, workspace=there.root),
+        replace(here, address=lite, workspace=back.root, study="again@cpu"),
     )
     curves = []
     for order in orders:
         assert work(order, Leaving()) == NoTrialReason.BUDGET_MET
-        store = open_store(order.url)
+        store = open_store(order.address)
         assert order.study is not None
         record = load_study(store, order.study)
         last = reads.trial(store, record, 2)
@@ -122,7 +123,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
         log = Workspace(order.workspace).log(record.uuid, order.name).read_text()
         assert f"begins after epoch {given_back.checkpoint_epoch}" in log
         curves.append(_curves(store, record))
-        storage = optuna.storages.RDBStorage(order.url)
+        storage = optuna.storages.RDBStorage(order.address.url)
         loaded = optuna.load_study(study_name=order.study, storage=storage)
         for trial in loaded.trials:
             ids = [each.artifact_id for each in get_all_artifact_meta(trial, storage=storage)]
@@ -149,7 +150,7 @@ def finished(prepared: Prepared) -> Prepared:
 
 def _request(of: Prepared, **changes: Any) -> CopyRequest:
     places = of.workspace
-    request = CopyRequest("tiny", of.store.url, places, of.store.url, places, "second")
+    request = CopyRequest("tiny", of.store.address, places, of.store.address, places, "second")
     return replace(request, **changes)
 
 
@@ -203,7 +204,14 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
     with places.kept_model(finished.study.uuid, 2).open("wb") as file:
         file.truncate(20 * 2**30)  # sparse: no space here, and many seconds of copying
     to.mkdir()
-    arguments = ["copy", "tiny", "--storage", finished.store.url, "--artifacts", str(places.root)]
+    arguments = [
+        "copy",
+        "tiny",
+        "--storage",
+        finished.store.address.url,
+        "--artifacts",
+        str(places.root),
+    ]
     arguments += ["--to", f"sqlite:///{to}/studies.db", "--to-artifacts", str(to)]
     process = subprocess.Popen(
         [sys.executable, "-m", "optuna_study", *arguments],
@@ -251,7 +259,7 @@ def test_an_artifact_that_leads_out_of_the_workspace_is_refused(
     import optuna
 
     (tmp_path / "secret").write_text("s3cret")
-    storage = optuna.storages.RDBStorage(finished.store.url)
+    storage = optuna.storages.RDBStorage(finished.store.address.url)
     storage.set_trial_system_attr(2, "artifacts:../../secret", "{}")
     storage.engine.dispose()
     to = Workspace(tmp_path / "there")

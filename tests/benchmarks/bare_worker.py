@@ -19,7 +19,8 @@ from optuna_study.search.pruner import decide
 from optuna_study.search.stop_signal import Brake
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.clock import Jumps, LeaseClock
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import NoTrialReason

@@ -41,6 +41,7 @@ from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
 from optuna_study.search.pruner import never
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
 
@@ -203,7 +204,7 @@ def launched(
     request = LaunchRequest(
         str(file),
         profile="full",
-        storage=url,
+        storage=None if url is None else StoreAddress.parse(url),
         workspace=Workspace(root),
         workers=arguments.workers,
     )

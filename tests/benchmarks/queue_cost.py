@@ -26,7 +26,8 @@ from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide, rungs
 from optuna_study.search.suggest import to_store
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord
 

@@ -18,7 +18,7 @@ import pytest
 from optuna_study.cli.serving import is_loopback, listening
 from optuna_study.errors import UsageError
 from optuna_study.paths import Workspace
-from optuna_study.store.engine.open import optuna_storage
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.records import End, EndKind
 

@@ -17,6 +17,7 @@ import pytest
 from optuna_study.actions.doctor import Request, examine
 from optuna_study.errors import DeviceError
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
@@ -389,7 +390,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
 
 def test_a_damaged_store_is_a_finding(stored_study: Any, cli: Callable[..., Any]) -> None:
     stored_study.run([0.5])
-    path = stored_study.store.place.path
+    path = stored_study.store.address.path
     stored_study.store.close()
     content = bytearray(path.read_bytes())
     # The second half, as a broken disk would leave it; the schema stands on the first pages, and
@@ -414,7 +415,7 @@ class TestGPU:
     @pytest.fixture
     def request_(self, tmp_path: Path) -> Request:
         workspace = Workspace(tmp_path / "storage")
-        return Request(f"sqlite:///{workspace.database}", workspace, url_given=False)
+        return Request(StoreAddress.of_file(workspace.database), workspace, address_given=False)
 
     @pytest.fixture
     def driver(self, tmp_path: Path) -> Path:

@@ -9,7 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.cli.main import PROGRAM, group
-from optuna_study.store.engine.address import masked
+from optuna_study.store.engine.address import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,7 +126,7 @@ def test_no_secret_stands_in_a_file(docker_folder: Path) -> None:
     for path in docker_folder.iterdir():
         if path.is_file():
             for address in ADDRESS.findall(path.read_text()):
-                assert masked(address) == address, path.name
+                assert mask(address) == address, path.name
     ignored = (root / ".gitignore").read_text().splitlines()
     assert {"/docker/secrets/", "/docker/.env"} <= set(ignored)
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
 from optuna_study.store.studies.studies import load_study

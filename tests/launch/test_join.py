@@ -18,6 +18,7 @@ from optuna_study.errors import (
 )
 from optuna_study.launch.join import JoinRequest, join
 from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> Prepared:
 
 def test_a_study_is_joined_from_another_folder(launched: Prepared, tmp_path: Path) -> None:
     elsewhere = replace(launched.workspace, root=tmp_path / "elsewhere")
-    request = JoinRequest("tiny", storage=launched.store.url, workspace=elsewhere, workers=2)
+    request = JoinRequest("tiny", storage=launched.store.address, workspace=elsewhere, workers=2)
     joined = join(replace(request, timeout=5.0))
     assert joined.study == launched.study
     assert (joined.timeout, joined.resumed, joined.notes) == (5.0, True, ())
@@ -72,7 +73,8 @@ def test_workers_auto_heeds_the_threads_of_the_studies(launched: Prepared) -> No
 
 
 def test_a_server_without_a_store_gets_one(empty_postgres: str, workspace: Workspace) -> None:
-    joined = join(JoinRequest(forever=True, storage=empty_postgres, workspace=workspace))
+    address = StoreAddress.parse(empty_postgres)
+    joined = join(JoinRequest(forever=True, storage=address, workspace=workspace))
     assert joined.study is None
     joined.store.close()
     with closing(open_store(empty_postgres)) as store:
@@ -107,6 +109,7 @@ def test_what_cannot_be_joined_is_said_at_once(launched: Prepared, what: str) ->
 
 
 def test_a_mistyped_file_is_not_made(workspace: Workspace, tmp_path: Path) -> None:
+    address = StoreAddress.of_file(tmp_path / "stduies.db")
     with pytest.raises(StoreError, match="there is no such file"):
-        join(JoinRequest(storage=f"sqlite:///{tmp_path / 'stduies.db'}", workspace=workspace))
+        join(JoinRequest(storage=address, workspace=workspace))
     assert not workspace.root.exists()

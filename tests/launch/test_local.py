@@ -129,7 +129,7 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
     assert {path.stem for path in (folder / "logs").iterdir()} == {
         order.name for order in prepared.orders
     }
-    storage = optuna.storages.RDBStorage(store.url)
+    storage = optuna.storages.RDBStorage(store.address.url)
     loaded = optuna.load_study(study_name=study.name, storage=storage)
     attributes = storage.get_study_system_attrs(loaded._study_id)
     for trial in loaded.trials:
@@ -205,7 +205,7 @@ def test_a_study_deleted_under_its_workers_ends_them_with_a_word(
     said = run_here(tmp_path / "root", endless, watch=once(delete, checkpointed))
     assert said.code == 4, said.messages
     assert said.messages == [
-        f"NotFoundError study 'tiny@cpu' was deleted from {said.prepared.store.url}"
+        f"NotFoundError study 'tiny@cpu' was deleted from {said.prepared.store.address.url}"
     ]
 
 

@@ -54,7 +54,7 @@ def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
     assert (wild.parameters, wild.fixed) == ({}, {"lr": 80.0})
     assert [order.device for order in prepared.orders] == ["cpu"] * 3
     assert len({order.name for order in prepared.orders}) == 3
-    assert not prepared.store.url.endswith("None")
+    assert not prepared.store.address.url.endswith("None")
 
 
 def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchRequest) -> None:
@@ -95,8 +95,8 @@ def test_the_name_of_a_stored_study_leads_to_its_launch(request_of: LaunchReques
         with pytest.raises(NotFoundError) as caught:
             prepare(replace(request_of, study=name))
         assert str(caught.value) == (
-            f"'{name}' is no study file, but a study in {first.store.url}; `optuna-study launch "
-            "tiny --name second --profile cpu` goes on with it"
+            f"'{name}' is no study file, but a study in {first.store.address.url}; `optuna-study "
+            "launch tiny --name second --profile cpu` goes on with it"
         )
     prepare(replace(request_of, only="baselines", seeds=1))
     with pytest.raises(NotFoundError, match="launch tiny --profile cpu --only baselines` goes"):

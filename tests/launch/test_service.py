@@ -14,6 +14,7 @@ import pytest
 
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState, TrialState
@@ -139,7 +140,8 @@ def test_a_worker_for_ever_waits_obeys_and_gives_back_at_a_signal(
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url, epochs=500)
     request = LaunchRequest(str(machine.folder / "studies" / "tiny.toml"), profile="cpu")
-    prepared = prepare(replace(request, storage=url, workspace=Workspace(machine.folder)))
+    address = StoreAddress.parse(url)
+    prepared = prepare(replace(request, storage=address, workspace=Workspace(machine.folder)))
     store, study = prepared.store, prepared.study
     set_state(store, study, StudyState.PAUSED)
     worker = machine.start("worker", "--forever", "--workers", "1")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.worker.messages import Order
 
 
@@ -77,7 +78,7 @@ class Changing:
         self.space = room
         self.started: list[Pretended] = []
 
-    def get_ready(self, url: str) -> None: ...
+    def get_ready(self, address: StoreAddress) -> None: ...
     def look_around(self, device: str) -> Any: ...
     def prove(self, *arguments: Any) -> Any: ...
     def crew(self, *arguments: Any) -> int:
@@ -137,7 +138,7 @@ def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
     place.started[0].said.append(Message(Word.DONE, NoTrialReason.NOTHING_LEFT))
     place.started[0].end = "ended"
     assert [message for tick in ticks for message in tick.messages] == [
-        f"{prepared.store.url}: no study has a trial left to run",
+        f"{prepared.store.address.url}: no study has a trial left to run",
         "tiny@cpu: too many trials failed in a row, 2 trials left to run; `optuna-study "
         "resume tiny@cpu` lets it go on",
     ]
@@ -145,7 +146,7 @@ def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
 
 def switched(prepared: Prepared) -> tuple[Prepared, threading.Event]:
     store = prepared.store
-    ours = Switched(store.url, store.place, store.engine, store.reader, outage=store.outage)
+    ours = Switched(store.address, store.engine, store.reader, outage=store.outage)
     return replace(prepared, store=ours), ours.off
 
 

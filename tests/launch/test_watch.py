@@ -73,7 +73,7 @@ def test_a_study_that_is_deleted_is_gone_though_another_has_its_name(
 ) -> None:
     next(ticks)
     if again:
-        with sqlite3.connect(stored_study.store.place.path) as connection:
+        with sqlite3.connect(stored_study.store.address.path) as connection:
             for table, column in (
                 ("optuna_study_studies", "uuid"),
                 ("study_system_attributes", "value_json"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.launch.worker_count import deal
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def order(tmp_path: Path) -> Order:
-    return Order("sqlite:///studies.db", tmp_path, "cpu")
+    return Order(StoreAddress.parse("sqlite:///studies.db"), tmp_path, "cpu")
 
 
 def test_workers_of_commands_with_the_same_host_and_process_differ(order: Order) -> None:

@@ -10,7 +10,7 @@ import pytest
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
 from optuna_study.search.propose import propose
-from optuna_study.store.engine.open import optuna_storage
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
     from optuna_study.store.studies.copying import Copied, Identity
@@ -40,9 +41,9 @@ class CopyRequest:
     """What to copy and where to; without a name the copy has the original's."""
 
     study: str
-    storage: str
+    address: StoreAddress
     workspace: Workspace
-    to: str
+    to: StoreAddress
     to_workspace: Workspace
     name: str | None = None
 
@@ -79,7 +80,7 @@ def copy_study(request: CopyRequest) -> StudyCopy:
         DiskFullError: no space left there.
         InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP; nothing of the copy is left.
     """
-    with closing(open_store(request.storage)) as source:
+    with closing(open_store(request.address)) as source:
         study = load_study(source, request.study)
         new = copying.new_identity(study, request.name)
         check_store(request.to, request.to_workspace, "--to")
@@ -87,7 +88,7 @@ def copy_study(request: CopyRequest) -> StudyCopy:
         with closing(open_store(request.to, create=True)) as target:
             copying.require_free(target, study, new)
             rows, files = _copy(request, source, study, target, new)
-            place = target.masked_url
+            place = str(target.address)
     return StudyCopy(study.name, new.name, place, rows.trials, rows.waiting, files)
 
 

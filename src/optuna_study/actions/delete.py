@@ -54,7 +54,7 @@ def remove(store: Store, study: StudyRecord, workspace: Workspace) -> Removed:
         with writing(folder):
             shutil.rmtree(folder)
     trials = counts.ended + counts.running + counts.waiting
-    return Removed(study.name, store.masked_url, trials, files)
+    return Removed(study.name, str(store.address), trials, files)
 
 
 def _remove_artifacts(workspace: Workspace, ids: Iterable[str]) -> int:

@@ -18,7 +18,6 @@ from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
 from optuna_study.launch import ask
 from optuna_study.report.checkup import Checkup, Line, curve_lines, failure_lines, plain_lines
 from optuna_study.report.curves.read import read_study
-from optuna_study.store.engine.address import SQLiteFile, masked, parse
 from optuna_study.store.engine.connection import versions
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
     from optuna_study.worker.messages import Facts
@@ -48,11 +48,11 @@ LARGE_STORE = 500_000_000  # bytes from which looking through a SQLite file take
 class Request:
     """What to look at; without `study` only the store and this machine."""
 
-    url: str
+    address: StoreAddress
     workspace: Workspace
     study: str | None = None
     fix: bool = False
-    url_given: bool = True  # else the workspace's own file, which need not be there yet
+    address_given: bool = True  # else the workspace's own file, which need not be there yet
 
 
 def examine(
@@ -64,19 +64,18 @@ def examine(
     """Look at everything.
 
     Raises:
-        StorageUrlError: no URL of a store.
         NotFoundError: no such study.
     """
     lines = list(_machine(request.workspace, driver, look))
-    place = parse(request.url)
-    absent = isinstance(place, SQLiteFile) and not place.path.exists()
-    if absent and not request.url_given and request.study is None:
+    path = request.address.path
+    absent = path is not None and not path.exists()
+    if absent and not request.address_given and request.study is None:
         made = "`optuna-study launch` makes it"
         return Checkup("this machine", (Line("store", f"none yet; {made}"), *lines))
     try:
-        store = open_store(request.url, upgrade=request.fix)
+        store = open_store(request.address, upgrade=request.fix)
     except StoreError as error:
-        return Checkup(masked(request.url), (_unusable(error), *lines))
+        return Checkup(str(request.address), (_unusable(error), *lines))
     try:
         return _with_store(request, store, lines)
     finally:
@@ -91,7 +90,7 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
             if study is not None:
                 found += _lost(store, study, fix=request.fix)
                 found += _halted(study, row.ended)
-        return Checkup(store.masked_url, (*found, *lines))
+        return Checkup(str(store.address), (*found, *lines))
     study = load_study(store, request.study)
     trials = reads.trials(store, study, with_parameters=False)
     found += _lost(store, study, fix=request.fix)
@@ -120,8 +119,8 @@ def _unusable(error: StoreError) -> Line:
 def _store(store: Store) -> Iterator[Line]:
     revision, version = versions(store)
     tables = "no studies of optuna-study" if version is None else f"own tables {version}"
-    yield Line("store", f"{store.masked_url}: Optuna's schema {revision}, {tables}")
-    path = store.place.path if isinstance(store.place, SQLiteFile) else None
+    yield Line("store", f"{store.address}: Optuna's schema {revision}, {tables}")
+    path = store.address.path
     if path is None or path.stat().st_size > LARGE_STORE:
         return
     with store.read() as connection:

@@ -73,7 +73,7 @@ class CommandFiles(click.Group):
 @click.version_option(package_name="optuna-study", message=f"{PROGRAM} %(version)s")
 @storage_option
 @click.pass_obj
-def group(current: Invocation | None, storage: str | None) -> None:
+def group(current: Invocation | None, storage: None) -> None:
     """Hyperparameter search for image classifiers, from pictures to a reproducible best run.
 
     Results go to stdout, logs and progress to stderr.
@@ -144,9 +144,9 @@ def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
     urls = [each for each in arguments if "://" in each]
     if not urls:
         return ()
-    from optuna_study.store.engine.address import secrets
+    from optuna_study.store.engine.address import find_secrets
 
-    return tuple(secret for url in urls for secret in secrets(url))
+    return tuple(secret for url in urls for secret in find_secrets(url))
 
 
 def _lines(error: OptunaStudyError) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 STORAGE_VARIABLE = "OPTUNA_STORAGE"
 FORMATS = ("table", "json", "yaml", "csv")
@@ -136,7 +137,7 @@ def example(*lines: str) -> str:
 
 
 def storage_option(command: Decorated) -> Decorated:
-    """`--storage URL`: handed over as `storage`, or None for the workspace's own SQLite file."""
+    """`--storage URL`: handed over as `storage`, None for the workspace's own SQLite file."""
     return click.option(
         "--storage",
         envvar=STORAGE_VARIABLE,
@@ -213,9 +214,11 @@ def format_option(*formats: str) -> Callable[[Decorated], Decorated]:
     )
 
 
-def storage_url(storage: str | None, workspace: Workspace) -> str:
-    """The URL that a command works on: the given one, else the workspace's SQLite file."""
-    return storage or f"sqlite:///{workspace.database}"
+def store_address(storage: StoreAddress | None, workspace: Workspace) -> StoreAddress:
+    """The store that a command works on: the given one, else the workspace's SQLite file."""
+    from optuna_study.store.engine.address import StoreAddress
+
+    return storage or StoreAddress.of_file(workspace.database)
 
 
 def place_options() -> str:
@@ -249,17 +252,19 @@ def _change(context: click.Context, **changes: Any) -> None:
     current.set_up_logging()
 
 
-def _storage(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+def _storage(context: click.Context, _: click.Parameter, value: str | None) -> StoreAddress | None:
+    from optuna_study.store.engine.address import StoreAddress, mask
+
     current = context.ensure_object(Invocation)
-    if context.parent is None:
-        current.storage = value
     # A URL before the command's name wins over the environment, not over one after the name.
     given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
     if given_here and value:
-        from optuna_study.store.engine.address import masked
-
-        current.place["--storage"] = masked(value)
-    return value if given_here else current.storage or value
+        current.place["--storage"] = mask(value)
+    if context.parent is None:
+        current.storage = value
+        return None  # for the command, if it has a store at all
+    url = value if given_here else current.storage or value
+    return StoreAddress.parse(url) if url else None
 
 
 def _workspace(context: click.Context, _: click.Parameter, value: str | None) -> Workspace:

@@ -12,7 +12,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna_study.errors import UsageError
 from optuna_study.launch.signals import heeded
-from optuna_study.store.engine.open import optuna_storage
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -27,6 +26,8 @@ def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServe
     """
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
+
+    from optuna_study.store.engine.optuna_bridge import optuna_storage
 
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
     app = wsgi(optuna_storage(store), artifact_store=artifacts)

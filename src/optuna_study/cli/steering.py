@@ -16,18 +16,19 @@ from optuna_study.store.studies.studies import load_study, set_state
 from optuna_study.text import count
 
 if TYPE_CHECKING:
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 
-def steer(name: str, url: str, state: StudyState) -> str:
+def steer(name: str, address: StoreAddress, state: StudyState) -> str:
     """Tell a study's workers what to do, and say what comes of it.
 
     Raises:
         NotFoundError: no such study.
         StoreError: the store cannot be reached.
     """
-    store = open_store(url)
+    store = open_store(address)
     study = load_study(store, name)
     set_state(store, study, state)
     counts = reads.counts(store, study)
@@ -52,7 +53,7 @@ def require_consent(store: Store, study: StudyRecord) -> None:
         click.Abort: the answer is no.
     """
     counts = reads.counts(store, study)
-    what = f"{study.name} in {store.masked_url}"
+    what = f"{study.name} in {store.address}"
     if not sys.stdin.isatty():
         raise UsageError(f"{what}: not removed, for nobody is there to ask; give --yes")
     running = f", {counts.running} of them running" if counts.running else ""

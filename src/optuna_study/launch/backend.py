@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.worker.messages import Facts, Message, Order, Proven
 
 LOCAL, RAY = "local", "ray"
@@ -46,8 +47,8 @@ class WorkerProcess(Protocol):
 class Place(Protocol):
     """Where the workers of a launch run: it answers the launch's checks and starts processes."""
 
-    def get_ready(self, url: str) -> None:
-        """Start or connect to what takes a while, for workers of the store with this URL.
+    def get_ready(self, address: StoreAddress) -> None:
+        """Start or connect to what takes a while, for workers of the store at this address.
 
         Raises:
             UsageError: it is not there.

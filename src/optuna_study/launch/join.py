@@ -9,7 +9,7 @@ from optuna_study.launch import ask
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.worker_count import check_crew, deal, worker_count
 from optuna_study.paths import Workspace
-from optuna_study.store.engine.address import SQLiteFile, parse
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import scheduling
 from optuna_study.store.studies.studies import load_study
@@ -35,7 +35,7 @@ class JoinRequest:
     device: str = "auto"
     data: Path | None = None  # pictures to look at first
     timeout: float | None = None  # seconds of this command
-    storage: str | None = None
+    storage: StoreAddress | None = None
     workspace: Workspace | None = None
 
 
@@ -72,10 +72,9 @@ def join(request: JoinRequest) -> Joined:
     """
     check_crew(request.workers, request.timeout)
     workspace = request.workspace or Workspace.locate()
-    url = request.storage or f"sqlite:///{workspace.database}"
-    place = parse(url)
-    is_file = isinstance(place, SQLiteFile)
-    store = open_store(url, create=not is_file, upgrade=is_file)
+    address = request.storage or StoreAddress.of_file(workspace.database)
+    is_file = address.path is not None
+    store = open_store(address, create=not is_file, upgrade=is_file)
     study = None if request.study is None else load_study(store, request.study)
     if study is not None:
         require_same_version(study)
@@ -90,7 +89,7 @@ def join(request: JoinRequest) -> Joined:
         folder = ask.locate(study, definition, folder, workspace)
         count = ThisMachine().crew(request.workers, definition, folder, workspace, facts)
     order = Order(
-        url=store.url,
+        address=address,
         workspace=workspace.root,
         device=facts.device,
         study=None if study is None else study.name,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.worker.messages import Facts, Order, Proven
 
 
@@ -110,7 +111,7 @@ class ThisMachine:
     def __exit__(self, *_: object) -> None:
         """Nothing to let go of."""
 
-    def get_ready(self, _url: str) -> None:
+    def get_ready(self, _address: StoreAddress) -> None:
         """Let the server import torch while the launch reads its study file."""
         warm()
 

@@ -30,7 +30,7 @@ from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.study_file import locate_study_file
 from optuna_study.launch.worker_count import check_crew, deal
 from optuna_study.paths import Workspace
-from optuna_study.store.engine.address import SQLiteFile, parse
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.connection import check_versions, connect
 from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
@@ -74,7 +74,7 @@ class LaunchRequest:
     workers: str | int = "auto"  # a number, or auto
     device: str = "auto"
     seed: int | None = None
-    storage: str | None = None
+    storage: StoreAddress | None = None
     workspace: Workspace | None = None
     tensorboard: Path | None = None  # folder of event files
     only: str | None = None  # ONLY_BASELINES: nothing is searched
@@ -122,11 +122,11 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     _check_options(request)
     place = place or ThisMachine()
     workspace = request.workspace or Workspace.locate()
-    url = request.storage or f"sqlite:///{workspace.database}"
-    file = read_study_file(locate_study_file(request.study, url))
-    check_store(url, workspace)
+    address = request.storage or StoreAddress.of_file(workspace.database)
+    file = read_study_file(locate_study_file(request.study, address))
+    check_store(address, workspace)
     board = _event_folder(request.tensorboard)
-    place.get_ready(url)
+    place.get_ready(address)
     importlib.import_module(
         "optuna_study.store.engine.optuna_bridge"
     )  # a second, while the server starts
@@ -139,7 +139,7 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     definition = resolved(threads=machine.cores())
     proven = place.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
-    store = open_store(url, create=True)
+    store = open_store(address, create=True)
     existing = find_study(store, definition.name)
     if existing is not None:  # it keeps the threads it was made with, whatever this machine has
         pinned = from_json(existing.definition).config.train.threads
@@ -150,7 +150,7 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     asked = 1 if request.detach else request.workers
     count = place.crew(asked, definition, folder, workspace, facts)
     order = Order(
-        url=store.url,
+        address=address,
         workspace=workspace.root,
         device=facts.device,
         study=study.name,
@@ -169,21 +169,19 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     )
 
 
-def check_store(url: str, workspace: Workspace, option: str = "--storage") -> None:
+def check_store(address: StoreAddress, workspace: Workspace, option: str = "--storage") -> None:
     """Refuse a store that cannot be worked with, before anything else is written.
 
-    `option` is what the URL was given with.
+    `option` is what the address was given with.
 
     Raises:
-        StorageUrlError: no URL of a store.
         FolderError: a SQLite file in a folder that is not there; the name may be mistyped.
         StoreError: it cannot be reached, or is of another version.
     """
-    place = parse(url)
-    if isinstance(place, SQLiteFile) and not place.path.exists():
-        _require_folder(place.path, workspace, option)
+    if address.path is not None and not address.path.exists():
+        _require_folder(address.path, workspace, option)
         return  # it will be made
-    store = connect(url, place)
+    store = connect(address)
     try:
         revision, version = stored_versions(store)
         if revision is not None:

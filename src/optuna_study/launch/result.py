@@ -41,7 +41,7 @@ def require_fruit(store: Store, study: StudyRecord, outcomes: Collection[str | N
     """
     name, pasted = study.name, shlex.quote(study.name)
     if NoTrialReason.DELETED in outcomes:
-        raise NotFoundError(f"study '{name}' was deleted from {store.masked_url}")
+        raise NotFoundError(f"study '{name}' was deleted from {store.address}")
     if NoTrialReason.TOO_MANY_FAILURES in outcomes:
         raise FruitlessError(
             f"{name}: too many trials failed in a row; `optuna-study trials {pasted}` gives the "

@@ -9,17 +9,17 @@ from optuna_study.definition.names import bare_name
 from optuna_study.definition.read import find_study_file
 from optuna_study.definition.resolve import from_json
 from optuna_study.errors import NotFoundError, OptunaStudyError
-from optuna_study.store.engine.address import masked
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.studies.studies import load_study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.records import StudyRecord
 
 
-def locate_study_file(name: str, url: str) -> Path:
+def locate_study_file(name: str, address: StoreAddress) -> Path:
     """The study file of a name.
 
     Raises:
@@ -28,18 +28,18 @@ def locate_study_file(name: str, url: str) -> Path:
     try:
         return find_study_file(name)
     except NotFoundError:
-        stored = _stored(name, url)
+        stored = _stored(name, address)
         if stored is None:
             raise
     raise NotFoundError(
-        f"'{name}' is no study file, but a study in {masked(url)}; `{_launch_of(stored)}` goes on "
+        f"'{name}' is no study file, but a study in {address}; `{_launch_of(stored)}` goes on "
         "with it"
     )
 
 
-def _stored(name: str, url: str) -> StudyRecord | None:
+def _stored(name: str, address: StoreAddress) -> StudyRecord | None:
     try:
-        with closing(open_store(url)) as store:
+        with closing(open_store(address)) as store:
             return load_study(store, name)
     except OptunaStudyError:
         return None  # what is wrong with the store is said when the file is right

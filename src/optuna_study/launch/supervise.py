@@ -338,7 +338,7 @@ def _say_why(crew: _Crew) -> None:
     """Tell of a study that was paused or stopped from elsewhere, or of a store without more."""
     outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
     if outcomes == {NoTrialReason.NOTHING_LEFT}:
-        crew.messages.append(f"{crew.task.store.masked_url}: no study has a trial left to run")
+        crew.messages.append(f"{crew.task.store.address}: no study has a trial left to run")
         crew.messages += patiently(lambda: halted_sentences(crew.task.store), _sleep)
     for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
         if study is not None and reason in outcomes:
@@ -366,7 +366,7 @@ def _judge(crew: _Crew) -> None:
         )
     if NoTrialReason.NOT_HERE in outcomes:
         raise DataError(
-            f"{crew.task.store.masked_url}: holds trials to run, none of which can be run here: "
+            f"{crew.task.store.address}: holds trials to run, none of which can be run here: "
             f"{'; '.join(sorted(crew.notes))}"
         )
     if (study := crew.task.study) is not None:

@@ -20,7 +20,8 @@ from optuna_study.errors import (
     OtherVersionError,
     UsageError,
 )
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.engine.retry import patiently
 from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
@@ -201,7 +202,7 @@ def open_bench(order: Order, tell: Callable[[str], None]) -> Bench:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = pick_device(order.device)
-    store = open_store(order.url)
+    store = open_store(order.address)
     try:
         return Bench(store, optuna_storage(store), device, order, tell)
     except BaseException:
@@ -217,5 +218,5 @@ def require_study(store: Store, name: str) -> StudyRecord:
     """
     study = studies.find_study(store, name)
     if study is None:
-        raise NotFoundError(f"no study '{name}' in {store.masked_url}; was it deleted?")
+        raise NotFoundError(f"no study '{name}' in {store.address}; was it deleted?")
     return study

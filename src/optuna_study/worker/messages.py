@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from optuna_study.store.engine.address import StoreAddress
+
 
 @dataclass(frozen=True)
 class Order:
     """One worker's task: run trials of a study, or of a whole store, until there are none left."""
 
-    url: str
+    address: StoreAddress
     workspace: Path
     device: str
     name: str = ""  # owner of its claims and stem of its log files; `deal` gives it

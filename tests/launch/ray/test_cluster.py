@@ -24,6 +24,7 @@ from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.cluster import Cluster, Need, require_one_machine, room_on
 from optuna_study.paths import Workspace
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
 from optuna_study.store.studies.studies import set_budget
@@ -247,19 +248,21 @@ def test_places_that_are_none() -> None:
         find_place("slurm")
     for on in ("ray://", "ray://127.0.0.1:1", "ray://127.0.0.1:x"):
         with find_place(on) as place, pytest.raises(UsageError, match="nobody listens there"):
-            place.get_ready("sqlite:///x.db")
+            place.get_ready(StoreAddress.parse("sqlite:///x.db"))
 
 
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with Cluster("ray") as place, pytest.raises(UsageError, match=r"'optuna-study\[ray\]'"):
-        place.get_ready("sqlite:///x.db")
+        place.get_ready(StoreAddress.parse("sqlite:///x.db"))
 
 
 def test_a_file_is_no_store_for_several_machines() -> None:
-    require_one_machine("sqlite:////srv/a.db", ["alpha", "alpha"], "alpha")
+    address = StoreAddress.parse("sqlite:////srv/a.db")
+    require_one_machine(address, ["alpha", "alpha"], "alpha")
     with pytest.raises(StorageUrlError, match=r"has others \(beta, gamma\); give --storage post"):
-        require_one_machine("sqlite:////srv/a.db", ["gamma", "alpha", "beta"], "alpha")
+        address = StoreAddress.parse("sqlite:////srv/a.db")
+    require_one_machine(address, ["gamma", "alpha", "beta"], "alpha")
 
 
 def test_workers_per_node_follow_what_they_need() -> None:
@@ -313,7 +316,7 @@ def test_a_client_server_that_fails_to_start_a_process_is_asked_again(
             else contextlib.nullcontext()
         )
         with Cluster(on) as place, expected:
-            place.get_ready("postgresql://ann@db/studies")
+            place.get_ready(StoreAddress.parse("postgresql://ann@db/studies"))
 
 
 @pytest.mark.parametrize(
@@ -338,11 +341,11 @@ def test_gpus_are_shared_in_equal_parts(
     ray = PretendedRay(*[{"CPU": 16.0, "GPU": 2.0, "memory": 64e9}] * 2)
     monkeypatch.setitem(sys.modules, "ray", ray)
     with Cluster("ray") as place:
-        place.get_ready(f"sqlite:///{workspace.database}")
+        place.get_ready(StoreAddress.of_file(workspace.database))
         facts = place.look_around(device)
         assert place.crew(asked, definition, None, workspace, facts) == workers
         assert place.room() == (workers if asked == "auto" else None)
-        order = Order("sqlite:///x.db", workspace.root, facts.device, "me-001")
+        order = Order(StoreAddress.parse("sqlite:///x.db"), workspace.root, facts.device, "me-001")
         place.start(order)
     [options] = ray.options
     assert (options["num_gpus"], options["num_cpus"]) == (share, cpus)

@@ -10,9 +10,11 @@ from psycopg import errors as psycopg_errors
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, TimeoutError
 
 from optuna_study.errors import InTheWayError, StoreError, StoreFullError, UnreachableError
-from optuna_study.store.engine.failures import translation
+from optuna_study.store.engine.address import StoreAddress
+from optuna_study.store.engine.failures import translate
 
 URL = "postgresql://ann:s3cret@db/x"
+ADDRESS = StoreAddress.parse(URL)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ URL = "postgresql://ann:s3cret@db/x"
     ],
 )
 def test_what_a_server_may_get_over_is_tried_again(cause: Exception) -> None:
-    error = translation(URL, OperationalError("SELECT 1", {}, cause))
+    error = translate(ADDRESS, OperationalError("SELECT 1", {}, cause))
     assert type(error) is UnreachableError
     assert error.exit_code == 5
     assert "s3cret" not in str(error)
@@ -66,7 +68,7 @@ ENTRY = 'FATAL: no pg_hba.conf entry for host "10.0.0.7", user "ann", database "
     ],
 )
 def test_a_server_that_does_not_let_us_in_says_why(said: str, advice: str) -> None:
-    error = translation(URL, OperationalError("", {}, psycopg_errors.OperationalError(said)))
+    error = translate(ADDRESS, OperationalError("", {}, psycopg_errors.OperationalError(said)))
     assert type(error) is UnreachableError
     assert str(error).endswith(f"cannot be reached ({said}); {advice}")
 
@@ -82,7 +84,7 @@ def test_a_server_that_does_not_let_us_in_says_why(said: str, advice: str) -> No
 )
 def test_a_database_that_is_missing_can_be_made_on_its_server(url: str, command: str) -> None:
     cause = psycopg_errors.OperationalError('FATAL: database "a b" does not exist')
-    error = translation(url, OperationalError("", {}, cause))
+    error = translate(StoreAddress.parse(url), OperationalError("", {}, cause))
     assert str(error).endswith(f"; check its name, or make it with `{command}`")
 
 
@@ -96,7 +98,7 @@ def test_a_database_that_is_missing_can_be_made_on_its_server(url: str, command:
 )
 def test_a_right_that_is_missing_is_named(said: str, advice: str) -> None:
     cause = psycopg_errors.InsufficientPrivilege(f"permission denied for {said}")
-    error = translation(URL, DBAPIError("", {}, cause))
+    error = translate(ADDRESS, DBAPIError("", {}, cause))
     assert type(error) is StoreError
     assert advice in str(error)
 
@@ -112,7 +114,9 @@ def test_a_right_that_is_missing_is_named(said: str, advice: str) -> None:
 )
 def test_a_right_is_given_in_the_schema_of_the_url(options: str, schema: str) -> None:
     cause = psycopg_errors.InsufficientPrivilege("permission denied for table trials")
-    error = translation(f"{URL}?options={quote(options)}", DBAPIError("", {}, cause))
+    error = translate(
+        StoreAddress.parse(f"{URL}?options={quote(options)}"), DBAPIError("", {}, cause)
+    )
     assert f'IN SCHEMA {schema} TO "ann"' in str(error)
 
 
@@ -125,14 +129,14 @@ def test_a_right_is_given_in_the_schema_of_the_url(options: str, schema: str) ->
     ],
 )
 def test_another_transaction_in_the_way_is_tried_again(cause: Exception) -> None:
-    error = translation(URL, OperationalError("UPDATE", {}, cause))
+    error = translate(ADDRESS, OperationalError("UPDATE", {}, cause))
     assert type(error) is InTheWayError
     assert isinstance(error, UnreachableError)
 
 
 @pytest.mark.parametrize("error", [PendingRollbackError("invalid"), TimeoutError("pool")])
 def test_so_is_what_a_lost_connection_leaves(error: Exception) -> None:
-    assert type(translation(URL, error)) is UnreachableError
+    assert type(translate(ADDRESS, error)) is UnreachableError
 
 
 @pytest.mark.parametrize(
@@ -146,18 +150,16 @@ def test_so_is_what_a_lost_connection_leaves(error: Exception) -> None:
     ],
 )
 def test_what_sqlite_says(said: str, kind: type[StoreError]) -> None:
-    error = translation(
-        "sqlite:////x.db", OperationalError("", {}, sqlite3.OperationalError(said))
-    )
+    error = translate("sqlite:////x.db", OperationalError("", {}, sqlite3.OperationalError(said)))
     assert type(error) is kind
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
     missing = psycopg_errors.UndefinedTable("no such relation")
-    assert type(translation(URL, DBAPIError("SELECT", {}, missing))) is StoreError
+    assert type(translate(ADDRESS, DBAPIError("SELECT", {}, missing))) is StoreError
 
 
 def test_a_full_disk_of_a_server_is_a_full_store() -> None:
-    error = translation(URL, OperationalError("", {}, psycopg_errors.DiskFull("no space left")))
+    error = translate(ADDRESS, OperationalError("", {}, psycopg_errors.DiskFull("no space left")))
     assert type(error) is StoreFullError
     assert error.exit_code == 1

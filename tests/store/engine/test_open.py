@@ -25,9 +25,10 @@ from optuna_study.errors import (
     StoreError,
     StoreFullError,
 )
-from optuna_study.store.engine.address import PostgreSQL, parse
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.connection import postgresql_options
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind
@@ -154,7 +155,7 @@ def test_another_version_of_optuna_is_refused(
     with sqlite_store.write() as connection:
         connection.execute(update(alembic_version).values(version_num=revision))
     with pytest.raises(StoreError, match=sentence) as caught:
-        open_store(sqlite_store.url, create=create)
+        open_store(sqlite_store.address.url, create=create)
     assert caught.value.exit_code == 5
 
 
@@ -163,7 +164,7 @@ def test_a_newer_version_of_ours_is_refused(sqlite_store: Store, *, create: bool
     with sqlite_store.write() as connection:
         connection.execute(update(own_schema).values(version=OWN_VERSION + 1))
     with pytest.raises(StoreError, match="made by a newer optuna-study"):
-        open_store(sqlite_store.url, create=create)
+        open_store(sqlite_store.address.url, create=create)
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
@@ -450,7 +451,7 @@ def test_a_lock_by_another_process_is_said(
     study = make_study(sqlite_store)
     sqlite_store.close()
     monkeypatch.setattr("optuna_study.store.engine.open.BUSY_SECONDS", 0.05)
-    other = sqlite3.connect(file_of(sqlite_store.url), isolation_level=None)
+    other = sqlite3.connect(file_of(sqlite_store.address.url), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="held by another process for too long") as caught:
         queue.claim(sqlite_store, study, "w1")
@@ -478,8 +479,7 @@ def test_connections_that_we_close_are_not_called_cut(
 
 
 def test_what_a_url_says_of_its_connections_goes_before_our_own() -> None:
-    place = parse("postgresql://db/x?connect_timeout=30&application_name=mine")
-    assert isinstance(place, PostgreSQL)
-    arguments = postgresql_options(place)["connect_args"]
+    address = StoreAddress.parse("postgresql://db/x?connect_timeout=30&application_name=mine")
+    arguments = postgresql_options(address)["connect_args"]
     assert {"connect_timeout", "application_name"}.isdisjoint(arguments)
     assert "keepalives" in " ".join(arguments)

@@ -15,7 +15,8 @@ from sqlalchemy import func, select, text
 
 from optuna_study.errors import StaleClaimError, StoreError
 from optuna_study.store.engine import optuna_bridge
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, PlannedTrial, StoredParameter
@@ -247,7 +248,7 @@ def test_failures_inside_optuna_are_errors_of_ours(sqlite_store: Store, make_stu
     study = make_study(sqlite_store)
     storage = optuna_storage(sqlite_store)
     sqlite_store.close()
-    Path(sqlite_store.url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 100)
+    Path(sqlite_store.address.url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 100)
     with (
         pytest.raises(StoreError, match="is no SQLite database"),
         optuna_bridge.optuna_failures(sqlite_store),

@@ -23,7 +23,8 @@ from sqlalchemy.engine import make_url
 
 from optuna_study.errors import StoreError
 from optuna_study.store.engine.connection import STATEMENT_SECONDS
-from optuna_study.store.engine.open import open_store, optuna_storage
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind
 from optuna_study.store.studies import studies

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store.engine import optuna_bridge
-from optuna_study.store.engine.open import optuna_storage
+from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind

@@ -52,7 +52,7 @@ assert not heavy, heavy
 
 def test_reading_imports_nothing_heavy(store: Store, make_study: Any, planned: Any) -> None:
     make_study(store, planned=(planned(),))
-    environment = os.environ | {"STORE": store.url}
+    environment = os.environ | {"STORE": store.address.url}
     done = subprocess.run(
         [sys.executable, "-c", READING],
         env=environment,

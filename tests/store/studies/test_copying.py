@@ -54,7 +54,7 @@ class Places:
     @property
     def name(self) -> str | None:
         """The name the copy needs, if it cannot have the original's."""
-        return "copy" if self.source.url == self.target.url else None
+        return "copy" if self.source.address.url == self.target.address.url else None
 
     def copy(self, study: StudyRecord, name: str | None = None) -> StudyRecord:
         new = copying.new_identity(study, name or self.name)
@@ -127,7 +127,7 @@ def fill(
             queue.report(store, claim, [epoch(1, 0.9), epoch(2, math.nan, train_loss=math.inf)])
             clock.now += 10
             queue.end(store, claim, end, [epoch(3, -math.inf)])
-        storage = optuna.storages.RDBStorage(store.url)
+        storage = optuna.storages.RDBStorage(store.address.url)
         _run_plainly(optuna.load_study(study_name=NAME, storage=storage))
         storage.remove_session()
         storage.engine.dispose()
@@ -159,7 +159,7 @@ def _run_plainly(study: optuna.Study) -> None:
 
 
 def as_optuna_reads_it(store: Store, name: str) -> tuple[list[Any], dict[str, Any]]:
-    storage = optuna.storages.RDBStorage(store.url)
+    storage = optuna.storages.RDBStorage(store.address.url)
     study = optuna.load_study(study_name=name, storage=storage)
     rows = [
         (
@@ -193,7 +193,7 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
 def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: Any) -> None:
     study = fill(places.source)  # whose note is a person's
     assert not keep_note(places.target, places.copy(study, "first"), "ours")
-    storage = optuna.storages.RDBStorage(places.source.url)
+    storage = optuna.storages.RDBStorage(places.source.address.url)
     save_note(optuna.load_study(study_name=study.name, storage=storage), "")
     storage.remove_session()
     storage.engine.dispose()
@@ -389,7 +389,7 @@ def test_the_dashboard_shows_notes_and_artifacts_of_the_copy(
     study = fill(places.source)
     (tmp_path / "curve ✓.png").write_bytes(b"picture")
     shelf = optuna.artifacts.FileSystemArtifactStore(str(tmp_path))
-    storage = optuna.storages.RDBStorage(places.source.url)
+    storage = optuna.storages.RDBStorage(places.source.address.url)
     plain = optuna.load_study(study_name=NAME, storage=storage)
     running = optuna.Trial(plain, plain.trials[-2]._trial_id)
     old = [
@@ -421,7 +421,7 @@ def test_the_dashboard_shows_notes_and_artifacts_of_the_copy(
 def _dashboard(store: Store, study: StudyRecord) -> Any:
     from optuna_dashboard import wsgi
 
-    storage = optuna.storages.RDBStorage(store.url)
+    storage = optuna.storages.RDBStorage(store.address.url)
     environment = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": f"/api/studies/{study.study_id}",

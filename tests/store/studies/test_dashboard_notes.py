@@ -128,7 +128,7 @@ def test_workers_that_write_at_once_leave_a_note_that_is_known_as_ours(
     study = make_study(store)
 
     def write(worker: int) -> bool:
-        own = open_store(store.url)
+        own = open_store(store.address.url)
         try:
             return all(keep_note(own, study, f"{worker}.{n} " * 1500) for n in range(10))
         finally:

@@ -22,7 +22,6 @@ from optuna_study.errors import DeviceError, StorageUrlError, UsageError
 from optuna_study.launch import gpu_sharing
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.process import ActorProcess
-from optuna_study.store.engine.address import SQLiteFile, masked, parse
 from optuna_study.worker import machine
 from optuna_study.worker.messages import Facts, Message, Proven, rebuilt
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.worker.messages import Order
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def get_ready(self, url: str) -> None:
+    def get_ready(self, address: StoreAddress) -> None:
         """Connect, and see that a store can be reached from all nodes.
 
         Raises:
@@ -100,10 +100,10 @@ class Cluster:
             StorageUrlError: a SQLite store, and the cluster has other machines.
         """
         self._ray = connected(self._on, self._open)
-        if not isinstance(parse(url), SQLiteFile):
+        if address.path is None:
             return
         hosts = [str(node["NodeManagerHostname"]) for node in self._nodes()]
-        require_one_machine(url, hosts, socket.gethostname())
+        require_one_machine(address, hosts, socket.gethostname())
         self._here_only = True
         self._bound_to()
 
@@ -321,7 +321,7 @@ def _require_server(on: str) -> None:
         ) from error
 
 
-def require_one_machine(url: str, hosts: Iterable[str], here: str) -> None:
+def require_one_machine(address: StoreAddress, hosts: Iterable[str], here: str) -> None:
     """Refuse a SQLite store for a cluster that has nodes on other machines.
 
     Raises:
@@ -330,7 +330,7 @@ def require_one_machine(url: str, hosts: Iterable[str], here: str) -> None:
     elsewhere = sorted(set(hosts) - {here})
     if elsewhere:
         raise StorageUrlError(
-            f"{masked(url)}: a SQLite file is for one machine, and the Ray cluster has others "
+            f"{address}: a SQLite file is for one machine, and the Ray cluster has others "
             f"({', '.join(elsewhere)}); give --storage postgresql://..."
         )
 

@@ -1,4 +1,4 @@
-"""Storage URLs: which are accepted, and how they are shown; nothing else prints one."""
+"""Where a store is: a storage URL, parsed once, and how it is shown; nothing else prints one."""
 
 from __future__ import annotations
 
@@ -19,66 +19,66 @@ _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 _PASSWORD = re.compile(r"^((?:[\w+.-]*:/+|(?![\w+.-]*:/))[^:]*):(.*)@", re.DOTALL)
 # Optuna's proxy has no URLs of its own; these are the spellings that people try.
 _GRPC = re.compile(r"grpcs?([+:]|$)", re.IGNORECASE)
-_NETWORK_FILE_SYSTEMS = frozenset(
-    (
-        "9p.vmware",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "fuse.ceph",
-        "fuse.cephfs",
-        "fuse.gcsfuse",
-        "fuse.glusterfs",
-        "fuse.goofys",
-        "fuse.juicefs",
-        "fuse.mfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "fuse.davfs2",
-        "gfs2",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "pvfs2",
-        "smb2",
-        "smb3",
-        "smbfs",
-    )
-)
+_NETWORK_FILE_SYSTEMS = """
+    9p.vmware afs beegfs ceph cifs coda davfs fuse.ceph fuse.cephfs fuse.davfs2 fuse.gcsfuse
+    fuse.glusterfs fuse.goofys fuse.juicefs fuse.mfs fuse.rclone fuse.s3fs fuse.sshfs gfs2
+    glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs
+"""
 
 
-@dataclass(frozen=True)
-class SQLiteFile:
-    """A store in one file."""
+@dataclass(frozen=True, repr=False)
+class StoreAddress:
+    """Where a store is; shown without its secrets, whoever prints it.
 
-    path: Path
-
-
-@dataclass(frozen=True)
-class PostgreSQL:
-    """A store on a server; `url` names the psycopg driver."""
-
-    url: URL
-
-
-def parse(url: str) -> SQLiteFile | PostgreSQL:
-    """Read a storage URL.
-
-    Raises:
-        StorageUrlError: it is none, or one of a kind that cannot carry a queue of trials.
+    `location` is the absolute path of a SQLite file, or a server's URL with the psycopg driver.
     """
+
+    url: str  # as given, secrets and all
+    location: Path | URL
+
+    @classmethod
+    def parse(cls, url: str) -> StoreAddress:
+        """Read a storage URL.
+
+        Raises:
+            StorageUrlError: it is none, or one of a kind that cannot carry a queue of trials.
+        """
+        return cls(url, _locate(url))
+
+    @classmethod
+    def of_file(cls, path: Path) -> StoreAddress:
+        """A SQLite file, such as a workspace's own."""
+        return cls.parse(f"sqlite:///{path}")
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        return self.location if isinstance(self.location, Path) else None
+
+    @property
+    def server(self) -> URL | None:
+        """The server's URL; None for a file."""
+        return self.location if isinstance(self.location, URL) else None
+
+    def __str__(self) -> str:
+        """The URL with every secret in it replaced by `***`."""
+        return mask(self.url)
+
+    def __repr__(self) -> str:
+        return f"StoreAddress({str(self)!r})"
+
+    def without_secrets(self, text: str) -> str:
+        """`text` without this URL's secrets, on one line."""
+        for secret in find_secrets(self.url):
+            text = text.replace(secret, "***")
+        return " ".join(text.split())
+
+
+def _locate(url: str) -> Path | URL:
+    shown = mask(url)
     if _GRPC.match(url):
         raise StorageUrlError(
-            f"'{masked(url)}': Optuna's gRPC proxy passes on Optuna's own calls alone, and cannot "
+            f"'{shown}': Optuna's gRPC proxy passes on Optuna's own calls alone, and cannot "
             "carry the leases of this queue of trials; use postgresql:// directly, with PgBouncer "
             "in front of it for very many workers"
         )
@@ -86,25 +86,24 @@ def parse(url: str) -> SQLiteFile | PostgreSQL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise StorageUrlError(
-            f"'{masked(url)}' is no storage URL; expected sqlite:///path/to/file.db or "
+            f"'{shown}' is no storage URL; expected sqlite:///path/to/file.db or "
             "postgresql://user@host/database"
         ) from error
     backend, _, driver = parsed.drivername.partition("+")
     if backend == "sqlite" and driver in ("", "pysqlite"):
-        return _sqlite(url, parsed)
+        return _locate_file(shown, parsed)
     if backend in ("postgresql", "postgres") and driver in ("", "psycopg"):
         if not parsed.database and "service" not in parsed.query:
-            raise StorageUrlError(f"{masked(url)}: no database named after the host")
-        return PostgreSQL(parsed.set(drivername="postgresql+psycopg"))
+            raise StorageUrlError(f"{shown}: no database named after the host")
+        return parsed.set(drivername="postgresql+psycopg")
     known = {"sqlite": "sqlite://", "postgresql": "postgresql+psycopg://"}.get(backend)
     advice = f"use {known}" if known else "use sqlite:/// or postgresql://"
     raise StorageUrlError(
-        f"'{masked(url)}': '{parsed.drivername}' cannot carry the queue of trials; {advice}"
+        f"'{shown}': '{parsed.drivername}' cannot carry the queue of trials; {advice}"
     )
 
 
-def _sqlite(url: str, parsed: URL) -> SQLiteFile:
-    shown = masked(url)
+def _locate_file(shown: str, parsed: URL) -> Path:
     if parsed.host or parsed.username:
         raise StorageUrlError(
             f"{shown}: a SQLite file takes three slashes, sqlite:///relative.db, or four, "
@@ -115,13 +114,13 @@ def _sqlite(url: str, parsed: URL) -> SQLiteFile:
             f"{shown}: name a plain file, sqlite:///path/to/file.db; a store in memory cannot be "
             "shared with workers"
         )
-    return SQLiteFile(Path(parsed.database).absolute())
+    return Path(parsed.database).absolute()
 
 
-def masked(url: str) -> str:
+def mask(url: str) -> str:
     """The URL with every secret in it replaced by `***`.
 
-    >>> masked("postgresql://ann:s3cret@db/x?sslpassword=p&sslmode=require")
+    >>> mask("postgresql://ann:s3cret@db/x?sslpassword=p&sslmode=require")
     'postgresql://ann:***@db/x?sslpassword=***&sslmode=require'
     """
     address, question, query = _PASSWORD.sub(r"\1:***@", url).partition("?")
@@ -133,7 +132,7 @@ def masked(url: str) -> str:
     return address + question + "&".join(shown)
 
 
-def secrets(url: str) -> tuple[str, ...]:
+def find_secrets(url: str) -> tuple[str, ...]:
     """Every secret in the URL, as written and decoded, longest first."""
     found: set[str] = set()
     password = _PASSWORD.search(url)
@@ -145,13 +144,6 @@ def secrets(url: str) -> tuple[str, ...]:
             found.add(value)
     decoded = {unquote(secret) for secret in found} | {unquote_plus(secret) for secret in found}
     return tuple(sorted((found | decoded) - {""}, key=len, reverse=True))
-
-
-def without_secrets(url: str, text: str) -> str:
-    """`text` without the URL's secrets, on one line."""
-    for secret in secrets(url):
-        text = text.replace(secret, "***")
-    return " ".join(text.split())
 
 
 def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
@@ -173,7 +165,7 @@ def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) 
         point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[1]).rstrip("/") + "/"
         if folder.startswith(point) and len(point) >= len(longest):  # a later mount covers
             longest, kind = point, fields[2]
-    if kind in _NETWORK_FILE_SYSTEMS:
+    if kind in _NETWORK_FILE_SYSTEMS.split():
         raise StorageUrlError(
             f"{path}: SQLite does not work on a network file system ({kind}); use a local folder, "
             "or PostgreSQL for several machines"

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,9 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.pool import QueuePool
 
 from optuna_study.errors import FolderError, StoreError
-from optuna_study.store.engine.address import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.engine.clock import LeaseClock, Times, server_times
-from optuna_study.store.engine.failures import createdb, translated
+from optuna_study.store.engine.failures import createdb, translate_failures
 from optuna_study.store.engine.retry import Outage
 from optuna_study.store.schema import (
     OLDER_REVISIONS,
@@ -29,20 +29,13 @@ from optuna_study.store.schema import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from optuna_study.store.engine.address import StoreAddress
 
 BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well below this
-
-
 CONNECT_SECONDS = 5
-
-
 SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
-
-
 STATEMENT_SECONDS = 60
-
-
 _ENCODINGS = ("UTF8", "SQL_ASCII")  # the second keeps bytes as they are
 
 
@@ -52,8 +45,6 @@ _LIMIT = """
     SELECT set_config(name, %s, false) FROM pg_settings WHERE source <> 'client'
     AND name IN ('statement_timeout', 'idle_in_transaction_session_timeout')
 """
-
-
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
@@ -65,8 +56,7 @@ class Store:
     on PostgreSQL, this machine's for a file.
     """
 
-    url: str
-    place: SQLiteFile | PostgreSQL
+    address: StoreAddress
     engine: Engine  # writes; on PostgreSQL it reads, too
     reader: Engine
     clock: Callable[[], float] | None = field(default=None, repr=False)
@@ -75,14 +65,9 @@ class Store:
     _ours: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
-    def masked_url(self) -> str:
-        """The URL as it may be shown."""
-        return masked(self.url)
-
-    @property
     def is_sqlite(self) -> bool:
         """Whether the store is one file."""
-        return isinstance(self.place, SQLiteFile)
+        return self.address.path is not None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -102,7 +87,7 @@ class Store:
         Raises:
             StoreError: the store fails.
         """
-        with translated(self.url), self.reader.connect() as connection:
+        with translate_failures(self.address), self.reader.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -129,7 +114,7 @@ class Store:
 
     @contextmanager
     def _watched(self, *, writing: bool) -> Iterator[None]:
-        with self.outage.watched(writing=writing), translated(self.url):
+        with self.outage.watched(writing=writing), translate_failures(self.address):
             yield
 
     def now(self, connection: Connection) -> float:
@@ -166,15 +151,14 @@ class Store:
         self.engine.dispose()
 
 
-def connect(
-    url: str, place: SQLiteFile | PostgreSQL, clock: Callable[[], float] | None = None
-) -> Store:
+def connect(address: StoreAddress, clock: Callable[[], float] | None = None) -> Store:
     """A store's engines, before anything is known of what is behind them."""
-    if isinstance(place, SQLiteFile):
-        writer = _sqlite_engine(place.path, open_writer)
-        return Store(url, place, writer, _sqlite_engine(place.path, _open_reader), clock)
-    engine = create_engine(place.url, **postgresql_options(place))
-    store = Store(url, place, engine, engine, clock)
+    if isinstance(address.location, Path):
+        path = address.location
+        writer = _sqlite_engine(path, open_writer)
+        return Store(address, writer, _sqlite_engine(path, _open_reader), clock)
+    engine = create_engine(address.location, **postgresql_options(address))
+    store = Store(address, engine, engine, clock)
     event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, store))
     event.listen(engine, "invalidate", lambda *_: store.outage.cut())
     return store
@@ -186,20 +170,20 @@ def require(store: Store, *, older: bool = False) -> None:
     Raises:
         StoreError: any of these.
     """
-    if isinstance(store.place, SQLiteFile) and not store.place.path.is_file():
+    if store.address.path is not None and not store.address.path.is_file():
         raise StoreError(
-            f"{store.masked_url}: there is no such file; check the path, or make the store with "
+            f"{store.address}: there is no such file; check the path, or make the store with "
             "`optuna-study launch`"
         )
     revision, version = versions(store)
     if revision is None:
-        raise StoreError(f"{store.masked_url}: holds no Optuna storage; check --storage")
+        raise StoreError(f"{store.address}: holds no Optuna storage; check --storage")
     check_versions(store, revision, version)
     if version is not None and version < OWN_VERSION and not older:
         raise StoreError(
-            f"{store.masked_url}: made by an older optuna-study (version {version} of its tables, "
+            f"{store.address}: made by an older optuna-study (version {version} of its tables, "
             f"this one needs {OWN_VERSION}); `optuna-study doctor --fix --storage "
-            f"{store.masked_url}` upgrades it in place, and so does the next launch"
+            f"{store.address}` upgrades it in place, and so does the next launch"
         )
 
 
@@ -224,23 +208,24 @@ def check_versions(store: Store, revision: str, version: int | None) -> None:
     """
     if revision in OLDER_REVISIONS:
         raise StoreError(
-            f"{store.masked_url}: made by an older Optuna (schema {revision}); back it up, then "
-            f"run `optuna storage upgrade --storage {store.masked_url}`"
+            f"{store.address}: made by an older Optuna (schema {revision}); back it up, then "
+            f"run `optuna storage upgrade --storage {store.address}`"
         )
     if revision != OPTUNA_REVISION:
         raise StoreError(
-            f"{store.masked_url}: made by a newer Optuna (schema {revision}, this one knows "
+            f"{store.address}: made by a newer Optuna (schema {revision}, this one knows "
             f"{OPTUNA_REVISION}); upgrade optuna-study"
         )
     if version is not None and version > OWN_VERSION:
         raise StoreError(
-            f"{store.masked_url}: made by a newer optuna-study (version {version} of its tables, "
+            f"{store.address}: made by a newer optuna-study (version {version} of its tables, "
             f"this one knows {OWN_VERSION}); upgrade optuna-study"
         )
 
 
-def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
+def postgresql_options(address: StoreAddress) -> dict[str, Any]:
     """How every PostgreSQL engine of ours connects; what its URL says itself goes before."""
+    given = {} if address.server is None else address.server.query
     connecting = {
         "connect_timeout": CONNECT_SECONDS,
         "prepare_threshold": None,  # PgBouncer hands a server connection from client to client
@@ -254,9 +239,7 @@ def postgresql_options(place: PostgreSQL) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_pre_ping": True,
         "pool_timeout": STATEMENT_SECONDS,
-        "connect_args": {
-            name: value for name, value in connecting.items() if name not in place.url.query
-        },
+        "connect_args": {name: value for name, value in connecting.items() if name not in given},
     }
 
 
@@ -269,9 +252,9 @@ def _prepare_postgresql(connection: Any, store: Store) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in _ENCODINGS:
         connection.close()
-        command = createdb(store.url, "-E", "UTF8", "-T", "template0", "NAME")
+        command = createdb(store.address, "-E", "UTF8", "-T", "template0", "NAME")
         raise StoreError(
-            f"{store.masked_url}: its encoding is {encoding}, which does not hold every text; "
+            f"{store.address}: its encoding is {encoding}, which does not hold every text; "
             f"make a database with `{command}`, and give that instead"
         )
     with connection.cursor() as cursor:

@@ -8,25 +8,25 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
-from sqlalchemy import Index, MetaData, create_engine, insert, text, update
+from sqlalchemy import Index, MetaData, insert, text, update
 from sqlalchemy.schema import CreateColumn
 
 from optuna_study.errors import StoreError
 from optuna_study.paths import writing
-from optuna_study.store.engine.address import PostgreSQL, SQLiteFile, masked
 from optuna_study.store.engine.connection import (
     BUSY_SECONDS,
     check_versions,
-    postgresql_options,
+    connect,
     refuse_unwritable,
     versions,
 )
-from optuna_study.store.engine.failures import translated
+from optuna_study.store.engine.failures import translate_failures
 from optuna_study.store.schema import (
     ADDED,
     OWN_VERSION,
@@ -39,8 +39,8 @@ from optuna_study.store.studies import dashboard_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.engine.connection import Store
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,10 @@ def ensure(store: Store) -> None:
         StoreFullError: no space left for it.
         StoreError: unreachable, not a database, or of another version.
     """
-    if isinstance(store.place, SQLiteFile):
-        with writing(store.place.path.parent):
-            store.place.path.parent.mkdir(parents=True, exist_ok=True)
+    if store.address.path is not None:
+        folder = store.address.path.parent
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     if _complete(store):
         return
     with _locked(store):
@@ -76,9 +77,8 @@ def ensure(store: Store) -> None:
 
 
 def _own_version(store: Store) -> int | None:
-    if isinstance(store.place, SQLiteFile) and not store.place.path.exists():
-        return None
-    return versions(store)[1]
+    path = store.address.path
+    return None if path is not None and not path.exists() else versions(store)[1]
 
 
 def _create_own_tables(store: Store) -> None:
@@ -102,7 +102,7 @@ def _upgrade(store: Store, version: int) -> None:
             index.drop(connection, checkfirst=True)
             index.create(connection)
         connection.execute(update(own_schema).values(version=OWN_VERSION))
-    log.info("%s: its tables are of version %d now", store.masked_url, OWN_VERSION)
+    log.info("%s: its tables are of version %d now", store.address, OWN_VERSION)
 
 
 def _indexes() -> tuple[Index, Index]:
@@ -127,10 +127,11 @@ def _indexes() -> tuple[Index, Index]:
 
 
 def _complete(store: Store) -> bool:
-    if isinstance(store.place, SQLiteFile):
-        if not store.place.path.exists():
+    path = store.address.path
+    if path is not None:
+        if not path.exists():
             return False
-        refuse_unwritable(store.place.path)
+        refuse_unwritable(path)
     revision, version = versions(store)
     if revision is not None:
         check_versions(store, revision, version)
@@ -139,50 +140,46 @@ def _complete(store: Store) -> bool:
 
 @contextmanager
 def _locked(store: Store) -> Iterator[None]:
-    if isinstance(store.place, PostgreSQL):
-        with translated(store.url), _advisory_lock(store.url, store.place):
+    if not isinstance(store.address.location, Path):
+        with translate_failures(store.address), _advisory_lock(store.address):
             yield
         return
-    path = store.place.path
+    path = store.address.location
     try:
         with writing(path.parent), FileLock(f"{path}.lock", timeout=BUSY_SECONDS):
             yield
     except LockTimeout as error:
         raise StoreError(
-            f"{store.masked_url}: another process has been making it for too long; remove "
+            f"{store.address}: another process has been making it for too long; remove "
             f"{path}.lock when none is"
         ) from error
 
 
 @contextmanager
-def _advisory_lock(url: str, place: PostgreSQL) -> Iterator[None]:
+def _advisory_lock(address: StoreAddress) -> Iterator[None]:
     """A lock of a transaction, not of a session: it also holds behind PgBouncer.
 
     Who does not get it lets the connection go and asks again: a few that wait inside transactions
     would take all of PgBouncer's connections from the one that makes the store.
     """
-    engine = create_engine(place.url, **postgresql_options(place))
     take = text("SELECT pg_try_advisory_xact_lock(:key)").bindparams(key=_CREATION_LOCK)
     deadline = time.monotonic() + BUSY_SECONDS
-    try:
+    with closing(connect(address)) as other:
         while time.monotonic() < deadline:
-            with engine.begin() as connection:
+            with other.engine.begin() as connection:
                 if connection.execute(take).scalar_one():
                     yield
                     return
             time.sleep(_ASK_AGAIN_SECONDS)
-    finally:
-        engine.dispose()
-    raise StoreError(f"{masked(url)}: another process has been making it for too long; try again")
+    raise StoreError(f"{address}: another process has been making it for too long; try again")
 
 
 def _create_optuna_tables(store: Store) -> None:
     from optuna_study.store.engine import optuna_bridge
 
-    if isinstance(store.place, SQLiteFile):
-        with translated(store.url):
-            _create_sqlite_file(store.place.path)
-    with translated(store.url):
+    with translate_failures(store.address):
+        if store.address.path is not None:
+            _create_sqlite_file(store.address.path)
         optuna_bridge.create_tables(store)
 
 

@@ -20,16 +20,13 @@ from optuna_study.errors import (
     StoreFullError,
     UnreachableError,
 )
-from optuna_study.store.engine.address import (
-    PostgreSQL,
-    SQLiteFile,
-    masked,
-    parse,
-    without_secrets,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import URL
+
+    from optuna_study.store.engine.address import StoreAddress
 
 _SQLITE_SENTENCES = {
     "unable to open database file": "cannot be opened; check the path and its permissions",
@@ -68,8 +65,8 @@ _IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn the failures of the database at `url` into errors of ours.
+def translate_failures(address: StoreAddress) -> Iterator[None]:
+    """Turn the failures of the database at `address` into errors of ours.
 
     Raises:
         StoreFullError: no space left on the store's side.
@@ -80,7 +77,7 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise translation(url, error) from error
+        raise translate(address, error) from error
 
 
 def is_clash(error: StoreError) -> bool:
@@ -88,67 +85,62 @@ def is_clash(error: StoreError) -> bool:
     return isinstance(error.__cause__, IntegrityError)
 
 
-def translation(url: str, error: BaseException) -> OptunaStudyError:
-    """The error of ours for a failure of the database at `url`."""
+def translate(address: StoreAddress, error: BaseException) -> OptunaStudyError:
+    """The error of ours for a failure of the database at `address`."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = without_secrets(url, str(cause))
+    text = address.without_secrets(str(cause))
     if isinstance(cause, sqlite3.Error):
-        return _sqlite(url, text)
+        return _translate_sqlite(address, text)
     state = getattr(cause, "sqlstate", None) or ""
     if state == "53100":
-        return StoreFullError(f"{masked(url)}: no space left on the server; free some")
+        return StoreFullError(f"{address}: no space left on the server; free some")
     if isinstance(error, PoolTimeoutError):
-        return UnreachableError(
-            f"{masked(url)}: the connection was in use for too long; try again"
-        )
+        return UnreachableError(f"{address}: the connection was in use for too long; try again")
     if state == "57014":
-        return UnreachableError(f"{masked(url)}: a statement took too long ({text}); try again")
+        return UnreachableError(f"{address}: a statement took too long ({text}); try again")
     if state in _IN_THE_WAY_STATES:
-        return InTheWayError(
-            f"{masked(url)}: another transaction was in the way ({text}); try again"
-        )
+        return InTheWayError(f"{address}: another transaction was in the way ({text}); try again")
     if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
-        return UnreachableError(f"{masked(url)}: the connection was lost; try again")
+        return UnreachableError(f"{address}: the connection was lost; try again")
     if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
-        return UnreachableError(f"{masked(url)}: cannot be reached ({text}); {_advice(url, text)}")
+        return UnreachableError(f"{address}: cannot be reached ({text}); {_advice(address, text)}")
     if state == _NO_RIGHT:
-        return StoreError(f"{masked(url)}: {text}; {_right(url, text)}")
-    return StoreError(f"{masked(url)}: {text}")
+        return StoreError(f"{address}: {text}; {_right(address, text)}")
+    return StoreError(f"{address}: {text}")
 
 
-def createdb(url: str, *arguments: str) -> str:
-    """The command that makes a database on the server of `url`, as its user, for a shell."""
-    place = parse(url)
-    command = ["createdb"]
-    if isinstance(place, PostgreSQL):
-        _, options = place.url.get_dialect()().create_connect_args(place.url)
+def createdb(address: StoreAddress, *arguments: str) -> str:
+    """The command that makes a database on the server of `address`, as its user, for a shell."""
+    command, server = ["createdb"], address.server
+    if server is not None:
+        _, options = server.get_dialect()().create_connect_args(server)
         for flag, name in (("-h", "host"), ("-p", "port"), ("-U", "user")):
             if options.get(name):
                 command += [flag, str(options[name])]
     return shlex.join([*command, *arguments])
 
 
-def _advice(url: str, text: str) -> str:
+def _advice(address: StoreAddress, text: str) -> str:
     """What to do about a PostgreSQL server that does not let us in; one that says why runs."""
     missing = re.search(r'database "(.+?)" does not exist', text)
     if missing:
-        return f"check its name, or make it with `{createdb(url, missing[1])}`"
+        return f"check its name, or make it with `{createdb(address, missing[1])}`"
     if "permission denied for" in text:
-        return _right(url, text)
+        return _right(address, text)
     for said, advice in _ADVICE.items():
         if re.search(said, text):
             return advice
     return "is the server running?"
 
 
-def _right(url: str, text: str) -> str:
+def _right(address: StoreAddress, text: str) -> str:
     """The statement that gives the user of the URL the right that is missing."""
-    place = parse(url)
-    name = place.url.username if isinstance(place, PostgreSQL) else None
+    server = address.server
+    name = None if server is None else server.username
     user = f'"{name}"' if name else "its user"
     denied = re.search(r"permission denied for (\w+) (\S+)", text)
     kind, what = (denied[1], denied[2]) if denied else ("", "")
-    schema = _schema(place) if isinstance(place, PostgreSQL) else "its schema"
+    schema = "its schema" if server is None else _schema(server)
     grants = {
         "database": f"CONNECT ON DATABASE {what}",
         "schema": f"USAGE, CREATE ON SCHEMA {what}",
@@ -160,9 +152,9 @@ def _right(url: str, text: str) -> str:
     return f"let the owner run: GRANT {grants[kind]} TO {user}"
 
 
-def _schema(place: PostgreSQL) -> str:
+def _schema(server: URL) -> str:
     """The schema of the store's tables, where the URL leaves no doubt which it is."""
-    options = str(place.url.query.get("options", ""))
+    options = str(server.query.get("options", ""))
     if "search_path" not in options:
         return "public"
     only = re.search(r"search_path=(\w+)(?!\S)", options)
@@ -175,37 +167,33 @@ def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
     return type(cause).__name__ == "OperationalError" and not state
 
 
-def _sqlite(url: str, text: str) -> OptunaStudyError:
+def _translate_sqlite(address: StoreAddress, text: str) -> OptunaStudyError:
     stuck = "disk I/O error" in text or "unable to open database file" in text
-    if "disk is full" in text or (stuck and _is_full(url)):
-        return StoreFullError(f"{masked(url)}: no space left; free some or move the store")
+    if "disk is full" in text or (stuck and _is_full(address)):
+        return StoreFullError(f"{address}: no space left; free some or move the store")
     # Without a log beside it, a file on a read-only mount does not even open for writing.
-    if "readonly database" in text or ("unable to open" in text and _is_read_only(url)):
-        return FolderError(f"{masked(url)}: cannot be written; choose another --storage")
+    if "readonly database" in text or ("unable to open" in text and _is_read_only(address)):
+        return FolderError(f"{address}: cannot be written; choose another --storage")
     for said, sentence in _SQLITE_PASSING.items():
         if said in text:
-            return UnreachableError(f"{masked(url)}: {sentence} ({text})")
+            return UnreachableError(f"{address}: {sentence} ({text})")
     for said, sentence in _SQLITE_SENTENCES.items():
         if said in text:
-            return StoreError(f"{masked(url)}: {sentence} ({text})")
-    return StoreError(f"{masked(url)}: {text}")
+            return StoreError(f"{address}: {sentence} ({text})")
+    return StoreError(f"{address}: {text}")
 
 
-def _is_read_only(url: str) -> bool:
+def _is_read_only(address: StoreAddress) -> bool:
     """Whether the file is there, in a folder where SQLite cannot put its log."""
-    place = parse(url)
-    if not isinstance(place, SQLiteFile) or not place.path.is_file():
-        return False
-    return not os.access(place.path.parent, os.W_OK)
+    path = address.path
+    return path is not None and path.is_file() and not os.access(path.parent, os.W_OK)
 
 
-def _is_full(url: str) -> bool:
+def _is_full(address: StoreAddress) -> bool:
     """Whether no space is left, which SQLite does not say when its shared memory cannot grow."""
-    place = parse(url)
-    if not isinstance(place, SQLiteFile):
+    if address.path is None:
         return False
     try:
-        left = os.statvfs(place.path.parent)
+        return os.statvfs(address.path.parent).f_bavail == 0
     except OSError:
         return False
-    return left.f_bavail == 0

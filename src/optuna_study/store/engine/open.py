@@ -11,24 +11,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.store.engine.address import SQLiteFile, parse, refuse_network_file_system
+from optuna_study.store.engine.address import StoreAddress, refuse_network_file_system
 from optuna_study.store.engine.connection import Store, connect, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna.storages import BaseStorage
-
 
 def open_store(
-    url: str,
+    address: StoreAddress | str,
     *,
     create: bool = False,
     upgrade: bool = False,
     clock: Callable[[], float] | None = None,
     mounts: Path = Path("/proc/mounts"),
 ) -> Store:
-    """Open the store at `url`; with `create` make what is missing of it.
+    """Open the store at an address, which may be a URL; with `create` make what is missing of it.
 
     Creating upgrades our tables of an earlier version, too; `upgrade` does that alone, and leaves
     a store of plain Optuna as it is.
@@ -38,10 +36,11 @@ def open_store(
         FolderError: a SQLite store to be made where nothing can be written.
         StoreError: no such store, unreachable, not Optuna's, or of another version.
     """
-    place = parse(url)
-    if isinstance(place, SQLiteFile):
-        refuse_network_file_system(place.path, mounts)
-    store = connect(url, place, clock)
+    if isinstance(address, str):
+        address = StoreAddress.parse(address)
+    if address.path is not None:
+        refuse_network_file_system(address.path, mounts)
+    store = connect(address, clock)
     try:
         if not create:
             require(store, older=upgrade)
@@ -53,10 +52,3 @@ def open_store(
         store.close()
         raise
     return store
-
-
-def optuna_storage(store: Store) -> BaseStorage:
-    """Optuna's storage on this store, for samplers; it shares the store's connections."""
-    from optuna_study.store.engine import optuna_bridge
-
-    return optuna_bridge.optuna_storage(store)

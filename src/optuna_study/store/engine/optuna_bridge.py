@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -15,9 +16,8 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from optuna_study.errors import NotFoundError, UnreachableError
-from optuna_study.store.engine.address import PostgreSQL
 from optuna_study.store.engine.connection import open_writer, postgresql_options
-from optuna_study.store.engine.failures import translated, translation
+from optuna_study.store.engine.failures import translate, translate_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,36 +101,34 @@ def optuna_failures(store: Store) -> Iterator[None]:
         StoreError: everything else a database refuses.
     """
     try:
-        with _understood(store.url):
+        with translate_failures(store.address):
             yield
     except UnreachableError as error:
         store.outage.failed(error)
         raise
-
-
-@contextmanager
-def _understood(url: str) -> Iterator[None]:
-    try:
-        with translated(url):
-            yield
     except StorageInternalError as error:
         cause = error.__cause__
         if not isinstance(cause, SQLAlchemyError):
             raise
-        raise translation(url, cause) from error
+        translated = translate(store.address, cause)
+        if isinstance(translated, UnreachableError):
+            store.outage.failed(translated)
+        raise translated from error
 
 
 def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
-    if isinstance(store.place, PostgreSQL):
-        # RDBStorage reads `{...}` in a URL as a template of its own.
-        url = store.place.url.render_as_string(hide_password=False)
-        url = url.replace("{", "{{").replace("}", "}}")
-        options: dict[str, Any] = {"poolclass": NullPool}
-        options["connect_args"] = postgresql_options(store.place)["connect_args"]
-    else:
+    location = store.address.location
+    if isinstance(location, Path):
         url = "sqlite://"
-        path = store.place.path
-        options = {"poolclass": NullPool, "creator": lambda: open_writer(path)}
+        options: dict[str, Any] = {"poolclass": NullPool, "creator": lambda: open_writer(location)}
+    else:
+        # RDBStorage reads `{...}` in a URL as a template of its own.
+        url = location.render_as_string(hide_password=False)
+        url = url.replace("{", "{{").replace("}", "}}")
+        options = {
+            "poolclass": NullPool,
+            "connect_args": postgresql_options(store.address)["connect_args"],
+        }
     store.engine.dispose()  # idle connections: never two at once, not even while this one opens
     storage = RDBStorage(
         url,

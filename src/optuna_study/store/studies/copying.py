@@ -18,7 +18,7 @@ from sqlalchemy import insert, select
 from optuna_study.definition.names import renamed
 from optuna_study.definition.resolve import definition_hash
 from optuna_study.errors import NotFoundError, StoreError, UsageError
-from optuna_study.store.engine.failures import is_clash, translated
+from optuna_study.store.engine.failures import is_clash, translate_failures
 from optuna_study.store.records import TrialState
 from optuna_study.store.schema import (
     ARTIFACT_KEY,
@@ -107,7 +107,7 @@ def _refusal(target: Store, study: StudyRecord, new: Identity) -> UsageError:
     itself = found is not None and found.uuid == study.uuid
     what = "that is the study itself" if itself else "a study of that name is there already"
     return UsageError(
-        f"{new.name} in {target.masked_url}: {what}; choose another name for the copy with --name"
+        f"{new.name} in {target.address}: {what}; choose another name for the copy with --name"
     )
 
 
@@ -271,7 +271,9 @@ class _Copying:
                 self._new.execute(insert(table), changed)
 
     def _batches(self, query: Select[Any]) -> Iterator[list[Row]]:
-        with translated(self._source.url):  # else it would pass for a failure of the target
+        with translate_failures(
+            self._source.address
+        ):  # else it would pass for a failure of the target
             found = self._old.execute(query, execution_options={"yield_per": _BATCH})
             for rows in found.mappings().partitions():
                 yield [dict(row) for row in rows]

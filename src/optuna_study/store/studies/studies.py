@@ -67,7 +67,7 @@ def create_study(store: Store, new: NewStudy, *, explain: Explain | None = None)
     record = find_study(store, new.name)
     if record is None:
         raise DefinitionChangedError(
-            f"{store.masked_url}: '{new.name}' is a study of plain Optuna; choose another --name"
+            f"{store.address}: '{new.name}' is a study of plain Optuna; choose another --name"
         )
     if record.definition_hash != new.definition_hash:
         lines = explain(record.definition, new.definition) if explain else ()
@@ -239,10 +239,10 @@ def load_study(store: Store, name: str) -> StudyRecord:
             return only
     if variants:
         raise NotFoundError(
-            f"'{name}' has several variants in {store.masked_url}: {', '.join(variants)}; name one"
+            f"'{name}' has several variants in {store.address}: {', '.join(variants)}; name one"
         )
     hint = did_you_mean(name, names) if names else "there are none yet"
-    raise NotFoundError(f"no study '{name}' in {store.masked_url}; {hint}")
+    raise NotFoundError(f"no study '{name}' in {store.address}; {hint}")
 
 
 def study_names(store: Store) -> list[str]:
@@ -364,4 +364,4 @@ def _change(
             update(own_studies).where(own_studies.c.uuid == study.uuid).values(**values, **stamped)
         ).rowcount
     if not changed:
-        raise NotFoundError(f"study '{study.name}' was deleted from {store.masked_url}")
+        raise NotFoundError(f"study '{study.name}' was deleted from {store.address}")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+from optuna_study.cli.options import artifacts_option, example, storage_option, store_address
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -36,7 +37,7 @@ def command(
     to: str,
     to_artifacts: str | None,
     name: str | None,
-    storage: str | None,
+    storage: StoreAddress | None,
     workspace: Workspace,
 ) -> None:
     """Copy a STUDY with its files to another store, or within one under another name.
@@ -46,8 +47,9 @@ def command(
     """
     from optuna_study.actions.copy import CopyRequest, copy_study
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
     place = Workspace.locate(to_artifacts) if to_artifacts else workspace
-    source = storage_url(storage, workspace)
-    done = copy_study(CopyRequest(study, source, workspace, to, place, name))
+    source = store_address(storage, workspace)
+    done = copy_study(CopyRequest(study, source, workspace, StoreAddress.parse(to), place, name))
     click.echo(done.sentence)

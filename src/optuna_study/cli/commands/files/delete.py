@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+from optuna_study.cli.options import artifacts_option, example, storage_option, store_address
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(epilog=example("optuna-study delete alexnet_pokemon --yes"))
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @storage_option
 @artifacts_option
-def command(study: str, storage: str | None, workspace: Workspace, *, yes: bool) -> None:
+def command(study: str, storage: StoreAddress | None, workspace: Workspace, *, yes: bool) -> None:
     """Remove a STUDY with its trials and files.
 
     Workers that are training its trials drop them. Files in other folders than --artifacts stay.
@@ -27,7 +28,7 @@ def command(study: str, storage: str | None, workspace: Workspace, *, yes: bool)
     from optuna_study.store.engine.open import open_store
     from optuna_study.store.studies.studies import load_study
 
-    store = open_store(storage_url(storage, workspace))
+    store = open_store(store_address(storage, workspace))
     record = load_study(store, study)
     if not yes:
         require_consent(store, record)

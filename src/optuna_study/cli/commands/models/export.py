@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+from optuna_study.cli.options import artifacts_option, example, storage_option, store_address
 
 if TYPE_CHECKING:
     from optuna_study.config.text import Format
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -33,7 +34,7 @@ def command(
     output: Path | None,
     trial: int | None,
     form: Format | None,
-    storage: str | None,
+    storage: StoreAddress | None,
     workspace: Workspace,
 ) -> None:
     """Write the best trial's complete training configuration, for `train`.
@@ -44,7 +45,7 @@ def command(
     from optuna_study.store.engine.open import open_store
     from optuna_study.store.studies.studies import load_study
 
-    store = open_store(storage_url(storage, workspace))
+    store = open_store(store_address(storage, workspace))
     text = export_trial(store, load_study(store, study), trial, form or form_of(output))
     if output is None:
         click.echo(text, nl=False)

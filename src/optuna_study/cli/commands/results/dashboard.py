@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, storage_url
+from optuna_study.cli.options import artifacts_option, example, storage_option, store_address
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(epilog=example("optuna-study dashboard", "optuna-study dashboard --port 9000"))
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @storage_option
 @artifacts_option
-def command(port: int, host: str, storage: str | None, workspace: Workspace) -> None:
+def command(port: int, host: str, storage: StoreAddress | None, workspace: Workspace) -> None:
     """Serve optuna-dashboard on the store, with this project's notes and pictures.
 
     Prints its address when it listens; Ctrl-C or SIGTERM ends it.
@@ -25,7 +26,7 @@ def command(port: int, host: str, storage: str | None, workspace: Workspace) -> 
     from optuna_study.cli.serving import address, is_loopback, serve, serve_until_told
     from optuna_study.store.engine.open import open_store
 
-    server = serve(open_store(storage_url(storage, workspace)), workspace, host, port)
+    server = serve(open_store(store_address(storage, workspace)), workspace, host, port)
     if not is_loopback(host):
         click.echo(
             f"Warning: {host} is open to other machines, and the dashboard asks for no password: "

@@ -12,11 +12,12 @@ from optuna_study.cli.options import (
     format_option,
     invocation,
     storage_option,
-    storage_url,
+    store_address,
 )
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @storage_option
 @artifacts_option
 def command(
-    study: str | None, fix: bool, form: str, storage: str | None, workspace: Workspace
+    study: str | None, fix: bool, form: str, storage: StoreAddress | None, workspace: Workspace
 ) -> None:
     """Say what is wrong with a STUDY, its store and this machine, and what to do about it.
 
@@ -42,8 +43,8 @@ def command(
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.checkup import render
 
-    url, given = storage_url(storage, workspace), storage is not None
-    checkup = examine(Request(url, workspace, study, fix, given))
+    address = store_address(storage, workspace)
+    checkup = examine(Request(address, workspace, study, fix, storage is not None))
     invocation().say(render(checkup, form), form)
     if checkup.findings:
         raise CheckFailedError(checkup.verdict)

@@ -11,18 +11,19 @@ from optuna_study.cli.options import (
     example,
     format_option,
     storage_option,
-    storage_url,
+    store_address,
 )
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(epilog=example("optuna-study list", "optuna-study list -f json"))
 @format_option()
 @storage_option
 @artifacts_option
-def command(form: str, storage: str | None, workspace: Workspace) -> None:
+def command(form: str, storage: StoreAddress | None, workspace: Workspace) -> None:
     """List the studies of a store, with their progress and best value."""
     from optuna_study.report.formats import render
     from optuna_study.report.pages import studies_table
@@ -30,5 +31,5 @@ def command(form: str, storage: str | None, workspace: Workspace) -> None:
     from optuna_study.store.engine.open import open_store
     from optuna_study.store.reads.reads import list_studies
 
-    studies = list_studies(open_store(storage_url(storage, workspace)))
+    studies = list_studies(open_store(store_address(storage, workspace)))
     click.echo(render(form, [study_row(each) for each in studies], studies_table(studies)))

@@ -12,11 +12,12 @@ from optuna_study.cli.options import (
     format_option,
     invocation,
     storage_option,
-    storage_url,
+    store_address,
 )
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @storage_option
 @artifacts_option
 def command(
-    study: str, trial: int | None, form: str, storage: str | None, workspace: Workspace
+    study: str, trial: int | None, form: str, storage: StoreAddress | None, workspace: Workspace
 ) -> None:
     """Show where a study stands, or one of its trials.
 
@@ -41,7 +42,7 @@ def command(
     from optuna_study.store.engine.open import open_store
     from optuna_study.store.studies.studies import load_study
 
-    store = open_store(storage_url(storage, workspace))
+    store = open_store(store_address(storage, workspace))
     record = load_study(store, study)
     if trial is None:
         text = show_study(store, record, form)

@@ -11,11 +11,12 @@ from optuna_study.cli.options import (
     example,
     format_option,
     storage_option,
-    storage_url,
+    store_address,
 )
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @format_option()
 @storage_option
 @artifacts_option
-def command(study: str, form: str, storage: str | None, workspace: Workspace) -> None:
+def command(study: str, form: str, storage: StoreAddress | None, workspace: Workspace) -> None:
     """List the trials of a study, each with the reason it ended for."""
     from optuna_study.report.formats import render
     from optuna_study.report.pages import trials_table
@@ -37,7 +38,7 @@ def command(study: str, form: str, storage: str | None, workspace: Workspace) ->
     from optuna_study.store.reads import reads
     from optuna_study.store.studies.studies import load_study
 
-    store = open_store(storage_url(storage, workspace))
+    store = open_store(store_address(storage, workspace))
     record = load_study(store, study)
     trials = reads.trials(store, record)
     table = trials_table(record, trials)

@@ -11,18 +11,19 @@ from optuna_study.cli.options import (
     example,
     invocation,
     storage_option,
-    storage_url,
+    store_address,
 )
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(epilog=example("optuna-study pause alexnet_pokemon"))
 @click.argument("study")
 @storage_option
 @artifacts_option
-def command(study: str, storage: str | None, workspace: Workspace) -> None:
+def command(study: str, storage: StoreAddress | None, workspace: Workspace) -> None:
     """Start no new trials of a STUDY; those that run finish.
 
     Its workers end, or wait with `worker --forever`; `resume` lets it go on.
@@ -30,4 +31,4 @@ def command(study: str, storage: str | None, workspace: Workspace) -> None:
     from optuna_study.cli.steering import steer
     from optuna_study.store.records import StudyState
 
-    invocation().say(steer(study, storage_url(storage, workspace), StudyState.PAUSED))
+    invocation().say(steer(study, store_address(storage, workspace), StudyState.PAUSED))
