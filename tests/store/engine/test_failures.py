@@ -150,7 +150,10 @@ def test_so_is_what_a_lost_connection_leaves(error: Exception) -> None:
     ],
 )
 def test_what_sqlite_says(said: str, kind: type[StoreError]) -> None:
-    error = translate("sqlite:////x.db", OperationalError("", {}, sqlite3.OperationalError(said)))
+    error = translate(
+        StoreAddress.parse("sqlite:////x.db"),
+        OperationalError("", {}, sqlite3.OperationalError(said)),
+    )
     assert type(error) is kind
 
 

@@ -450,7 +450,7 @@ def test_a_lock_by_another_process_is_said(
 ) -> None:
     study = make_study(sqlite_store)
     sqlite_store.close()
-    monkeypatch.setattr("optuna_study.store.engine.open.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("optuna_study.store.engine.connection.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(file_of(sqlite_store.address.url), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="held by another process for too long") as caught:
