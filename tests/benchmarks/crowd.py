@@ -28,14 +28,14 @@ from optuna_study.store.reads import reads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from optuna_study.search.pruner import Pruned
+    from optuna_study.search.pruner import Cut
 
 SIDES = ("ours", "plain", "tuned")
 
 
 def at_every_epoch(
     epoch: int, value: float, others: Callable[[], Sequence[float]], direction: str, epochs: int
-) -> Pruned | None:
+) -> Cut | None:
     """Write the epoch and read what the others had at it, not at the rungs alone."""
     assert all(other == value for other in others())
     return None

@@ -369,6 +369,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
         for table, columns in (
             ("studies", ("priority", "claimed", "going_since")),
             ("schema", ("boot", "origin")),
+            ("trials", ("end_details",)),
         ):
             for column in columns:
                 connection.execute(f"ALTER TABLE optuna_study_{table} DROP COLUMN {column}")
@@ -378,13 +379,13 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
     assert (refused.code, refused.out) == (5, "")
     assert refused.err == (
         f"Error: {url}: made by an older optuna-study (version 1 of its tables, this one needs "
-        f"4); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
+        f"5); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
         "next launch\n"
     )
     found = cli("doctor", "small", "--storage", url)
     assert found.code == 1
     assert "upgrades it in place" in found.out
-    assert "own tables 4" in cli("doctor", "small", "--fix", "--storage", url).out
+    assert "own tables 5" in cli("doctor", "small", "--fix", "--storage", url).out
     assert cli("list", "--storage", url).code == 0
 
 

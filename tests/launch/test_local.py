@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.cli.watching import closing
+from optuna_study.config.reasons import Failed
 from optuna_study.store.queue import scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import compared_runs
@@ -275,7 +276,7 @@ def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
     assert said.code == 0, said.messages
     first, second = reads.trials(said.prepared.store, said.prepared.study)
     assert (first.end, second.end) == (EndKind.FAILED, EndKind.COMPLETED)
-    assert first.reason is not None
-    assert "device-side assert" in first.reason
+    assert isinstance(first.reason, Failed)
+    assert "device-side assert" in first.reason.error
     assert len(pids - {None}) == 2
     assert any("a fresh one takes its place" in message for message in said.messages)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.config.reasons import TimedOut
 from optuna_study.errors import UnreachableError
 from optuna_study.search.objective import Left
 from optuna_study.search.pruner import decide
@@ -72,7 +73,7 @@ def test_a_decision_that_cannot_see_the_others_is_not_made(bench: Any, result: R
     bench.ledger.away = (15.0, 35.0)
     bench.run(bench.training(*(result(epoch, 0.3) for epoch in range(1, 13))))
     assert bench.ledger.ended.kind is EndKind.PRUNED
-    assert "at epoch 4" in bench.ledger.ended.reason
+    assert bench.ledger.ended.reason.epoch == 4
 
 
 def test_the_end_waits_until_the_store_is_back(bench: Any, result: Result) -> None:
@@ -107,7 +108,8 @@ def test_a_worker_told_to_leave_does_not_wait(bench: Any, result: Result, in_epo
 def test_a_trial_whose_time_is_over_still_waits_to_be_ended(bench: Any, result: Result) -> None:
     training = bench.training(*(result(epoch) for epoch in range(1, 5)))
     training.stop_in_epoch = 3
+    bench.rules = replace(bench.rules, timeout=25.0)
     training.stop = lambda: bench.brake.pull(Cause.TIMEOUT, "25 s of training were allowed")
     bench.ledger.away = (25.0, 100.0)
     assert bench.run(training).left is Left.ENDED
-    assert bench.ledger.ended.reason == "timeout: 25 s of training were allowed"
+    assert bench.ledger.ended.reason == TimedOut(25.0)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from optuna_study.config.settings import Divergence, DivergenceKind
+from optuna_study.config.reasons import (
+    Dead,
+    Divergence,
+    Exploding,
+    Failed,
+    NonFinite,
+    Oscillating,
+    OutOfMemory,
+    TimedOut,
+)
 from optuna_study.errors import StoreError
 from optuna_study.search.objective import Left
 from optuna_study.search.pruner import decide
@@ -24,6 +33,11 @@ if TYPE_CHECKING:
 
     Result = Callable[..., EpochResult]
 
+NON_FINITE = NonFinite("loss", math.inf, epoch=2, step=40, rate=0.1, before=1.5)
+EXPLODING = Exploding(loss=40.0, start=2.0, epoch=2, step=40, rate=0.1)
+DEAD = Dead(6, False, 1.61, 0.2, 0.2, 1.6, 0.2, epoch=2, step=40)
+OSCILLATING = Oscillating(swing=0.5, epochs=6, best=0.9, loss=1.0, epoch=2, step=40)
+
 
 def test_a_trial_reports_checkpoints_and_completes_with_its_last_value(
     bench: Any, result: Result
@@ -33,7 +47,7 @@ def test_a_trial_reports_checkpoints_and_completes_with_its_last_value(
     assert outcome.left is Left.ENDED
     assert bench.ledger.ended.kind is EndKind.COMPLETED
     assert bench.ledger.ended.value == 0.4
-    assert bench.ledger.ended.reason == "all 4 epochs: validation_accuracy 0.4"
+    assert str(bench.ledger.ended.reason) == "all 4 epochs: validation_accuracy 0.4"
     assert sorted(bench.ledger.epochs) == [1, 2, 3, 4]
     assert bench.published == [bench.ledger.ended]
 
@@ -69,26 +83,21 @@ def test_short_epochs_are_reported_together(bench: Any, result: Result) -> None:
     assert bench.ledger.log[-1] == "end 10"
 
 
-@pytest.mark.parametrize("kind", list(DivergenceKind))
+@pytest.mark.parametrize("found", [NON_FINITE, EXPLODING, DEAD, OSCILLATING])
 def test_a_divergence_ends_the_trial_with_what_showed_it(
-    bench: Any, result: Result, kind: DivergenceKind
+    bench: Any, result: Result, found: Divergence
 ) -> None:
-    found = Divergence(kind, "the loss is nan at step 40", 2, 40)
     broken = result(2, math.nan, train_loss=math.nan, divergence=found)
     bench.run(bench.training(result(1, 0.3), broken))
     ended = bench.ledger.ended
-    assert (ended.kind, ended.reason) == (
-        EndKind.DIVERGED,
-        f"{kind.value}: the loss is nan at step 40",
-    )
+    assert (ended.kind, ended.reason) == (EndKind.DIVERGED, found)
     assert ended.value == 0.3
     assert ended.kind.infeasible
     assert sorted(bench.ledger.epochs) == [1]  # an epoch without figures is no epoch
 
 
 def test_a_whole_epoch_that_turns_out_dead_is_reported(bench: Any, result: Result) -> None:
-    found = Divergence(DivergenceKind.DEAD, "at chance", 1, 40)
-    bench.run(bench.training(result(1, 0.2, divergence=found)))
+    bench.run(bench.training(result(1, 0.2, divergence=DEAD)))
     assert sorted(bench.ledger.epochs) == [1]
     assert bench.ledger.ended.value == 0.2
 
@@ -101,7 +110,7 @@ def test_a_bad_trial_is_pruned_with_the_figures_that_speak_against_it(
     bench.run(bench.training(result(1, 0.3), result(2, 0.31), result(3, 0.9)))
     ended = bench.ledger.ended
     assert ended.kind is EndKind.PRUNED
-    assert ended.reason == (
+    assert str(ended.reason) == (
         "rungs: validation_accuracy 0.31 at epoch 2, below 0.7, where the better half of 6 begins"
     )
     assert ended.value == 0.31
@@ -133,7 +142,8 @@ def test_memory_that_is_not_there_ends_the_trial_and_not_the_worker(
     outcome = bench.run(bench.training(result(1, 0.3), error))
     assert outcome.left is Left.ENDED
     assert bench.ledger.ended.kind is EndKind.OUT_OF_MEMORY
-    assert bench.ledger.ended.reason.startswith("out of memory in epoch 2: ")
+    assert isinstance(bench.ledger.ended.reason, OutOfMemory)
+    assert bench.ledger.ended.reason.epoch == 2
     assert bench.ledger.ended.kind.infeasible
 
 
@@ -146,7 +156,7 @@ def test_any_other_error_fails_the_trial_with_its_traceback(bench: Any, result: 
     bench.run(bench.training(result(1), ValueError("shapes do not fit\nat all")))
     ended = bench.ledger.ended
     assert ended.kind is EndKind.FAILED
-    assert ended.reason == "ValueError: shapes do not fit (in epoch 2)"
+    assert ended.reason == Failed("ValueError: shapes do not fit", 2)
     assert "raise each" in ended.traceback
     assert "shapes do not fit\nat all" in ended.traceback
     assert bench.published == []
@@ -170,7 +180,9 @@ def test_an_error_that_costs_the_gpu_fails_the_trial_and_is_told(
     training = bench.training(result(1), RuntimeError("CUDA error: device-side assert triggered"))
     outcome = bench.run(training)
     assert bench.ledger.ended.kind is EndKind.FAILED
-    assert bench.ledger.ended.reason.startswith("RuntimeError: CUDA error: device-side assert")
+    assert str(bench.ledger.ended.reason).startswith(
+        "RuntimeError: CUDA error: device-side assert"
+    )
     assert outcome.device_lost
 
 
@@ -184,7 +196,7 @@ def test_a_trial_that_cannot_even_start_fails(bench: Any) -> None:
     bench.start_error = KeyError("lr")
     bench.run(bench.training())
     assert bench.ledger.ended.kind is EndKind.FAILED
-    assert bench.ledger.ended.reason == "KeyError: 'lr' (in epoch 1)"
+    assert bench.ledger.ended.reason == Failed("KeyError: 'lr'", 1)
 
 
 def test_a_store_that_fails_is_not_the_trials_fault(bench: Any) -> None:
@@ -257,15 +269,16 @@ def test_training_beyond_the_trials_time_ends_it(bench: Any, result: Result) -> 
     bench.rules = replace(bench.rules, timeout=25.0)
     bench.run(bench.training(*(result(epoch) for epoch in range(1, 5))))
     assert bench.ledger.ended.kind is EndKind.PRUNED
-    assert bench.ledger.ended.reason == ("timeout: 30 s of training after epoch 3, 25 s allowed")
+    assert bench.ledger.ended.reason == TimedOut(25.0, worked=30.0, epoch=3)
 
 
 def test_an_epoch_without_end_is_stopped_by_the_clock(bench: Any, result: Result) -> None:
+    bench.rules = replace(bench.rules, timeout=25.0)
     training = bench.training(result(1), result(2))
     training.stop_in_epoch = 2
     training.stop = lambda: bench.brake.pull(Cause.TIMEOUT, "25 s of training were allowed")
     bench.run(training)
-    assert bench.ledger.ended.reason == "timeout: 25 s of training were allowed"
+    assert bench.ledger.ended.reason == TimedOut(25.0)
 
 
 def test_a_returned_trial_goes_on_and_counts_its_earlier_epochs(
@@ -286,4 +299,4 @@ def test_a_returned_trial_goes_on_and_counts_its_earlier_epochs(
 def test_training_that_stops_for_no_reason_is_a_failure(bench: Any, result: Result) -> None:
     bench.run(bench.training(result(1)))
     assert bench.ledger.ended.kind is EndKind.FAILED
-    assert "without a reason" in bench.ledger.ended.reason
+    assert "without a reason" in bench.ledger.ended.reason.error

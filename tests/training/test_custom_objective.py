@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from optuna_study.config.settings import DivergenceKind, TrainConfig
+from optuna_study.config.reasons import DivergenceKind
 from optuna_study.errors import UsageError
 from optuna_study.training import loop
 from optuna_study.training.augment import augment
@@ -18,6 +18,7 @@ from optuna_study.training.custom_objective import check_objective
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optuna_study.config.settings import DivergenceKind
+from optuna_study.config.reasons import DivergenceKind
 from optuna_study.training.divergence import Figures, Guessing, Limits, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optuna_study.config.settings import Divergence
+    from optuna_study.config.reasons import Divergence
 
 FIVE = Guessing(loss=math.log(5), accuracy=0.2)
 PICTURES = 744

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from optuna_study.config.settings import DivergenceKind, EpochResult, TrainConfig, config_to_dict
+from optuna_study.config.reasons import DivergenceKind
+from optuna_study.config.settings import EpochResult, TrainConfig, config_to_dict
 from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import checkpoint, evaluation, loop

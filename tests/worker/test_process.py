@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.config.reasons import OutOfMemory
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
 from optuna_study.search.propose import propose
@@ -217,4 +218,4 @@ def test_a_failing_configuration_fails_and_the_worker_lives_on(
     plain, wild = reads.trials(prepared.store, prepared.study)
     assert plain.end is EndKind.COMPLETED
     assert wild.end is EndKind.OUT_OF_MEMORY
-    assert wild.reason == "out of memory in epoch 1: MemoryError: no more"
+    assert wild.reason == OutOfMemory("MemoryError: no more", 1)

@@ -174,8 +174,7 @@ def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
 
 def _trials(study: StudyRecord, trials: list[TrialRecord], workspace: Workspace) -> Iterator[Line]:
     name = shlex.quote(study.name)
-    failed = [(t.number, t.reason or "no reason") for t in trials if t.end is EndKind.FAILED]
-    yield from failure_lines(failed, name)
+    yield from failure_lines([each for each in trials if each.end is EndKind.FAILED], name)
     for each in trials:
         path = workspace.checkpoint(study.uuid, each.number)
         waits = each.state is TrialState.WAITING and each.checkpoint_epoch > 0

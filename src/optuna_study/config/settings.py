@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from optuna_study.config.reasons import Divergence
 
 Scalar: TypeAlias = bool | int | float | str
 Setting: TypeAlias = Scalar | tuple[tuple[int, float], ...]
@@ -293,25 +294,6 @@ def config_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
         model=ModelSettings(**sections.get("model", {})),
         train=TrainSettings(**train),
     )
-
-
-class DivergenceKind(StrEnum):
-    """Why training was given up."""
-
-    NON_FINITE = "non_finite"
-    EXPLODING = "exploding"
-    DEAD = "dead"
-    OSCILLATING = "oscillating"
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """A training run that will not recover, and what showed it."""
-
-    kind: DivergenceKind
-    message: str
-    epoch: int
-    step: int
 
 
 @dataclass(frozen=True)

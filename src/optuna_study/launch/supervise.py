@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from optuna_study.config.reasons import SystemOutOfMemory
 from optuna_study.errors import (
     DataError,
     FruitlessError,
@@ -259,8 +260,8 @@ def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
 def _leave_trial(task: Task, name: str, death: _Death) -> str:
     """End what a starved worker held, give back what another did; the words for it."""
     if death.starved:
-        reason = f"out of memory: the system's was used up, and its kernel killed worker {name}"
-        done = scheduling.end_lost(task.store, name, End(EndKind.OUT_OF_MEMORY, reason))
+        end = End(EndKind.OUT_OF_MEMORY, SystemOutOfMemory(name))
+        done = scheduling.end_lost(task.store, name, end)
     else:
         done = scheduling.give_back_lost(task.store, name, strike=not death.ordered)
     numbers = ", ".join(f"{number}" if task.study else f"{number} of {of}" for of, number in done)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.reasons import Failed
 from optuna_study.report import formats, values
 from optuna_study.report.curves.patterns import Pattern
 from optuna_study.text import count
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from optuna_study.report.curves.read import Reading
+    from optuna_study.store.records import TrialRecord
 
 NAMED_TRIALS = 8  # a line names no more, JSON names all
 
@@ -69,18 +71,20 @@ def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
     return lines
 
 
-def failure_lines(failed: Sequence[tuple[int, str]], name: str) -> list[Line]:
-    """Failed trials, given with their reasons, one line a reason."""
-    reasons: dict[str, list[int]] = {}
-    for number, reason in failed:
-        reasons.setdefault(reason.rsplit(" (in epoch", 1)[0], []).append(number)
+def failure_lines(failed: Sequence[TrialRecord], name: str) -> list[Line]:
+    """Failed trials, one line an error, in whichever epoch it was raised."""
+    errors: dict[str, list[int]] = {}
+    for trial in failed:
+        reason = trial.reason or "no reason"
+        error = reason.error if isinstance(reason, Failed) else str(reason)
+        errors.setdefault(error, []).append(trial.number)
     return [
         Line(
             "trials",
-            f"failed: {_numbers(numbers)}: {reason}",
+            f"failed: {_numbers(numbers)}: {error}",
             f"`optuna-study show {name} --trial {numbers[0]}` has the traceback.",
         )
-        for reason, numbers in reasons.items()
+        for error, numbers in errors.items()
     ]
 
 

@@ -117,7 +117,7 @@ def ending(trial: TrialRecord) -> str:
 
 
 def reason(trial: TrialRecord) -> str | None:
-    """How the trial ended, and the sentence stored with it.
+    """How the trial ended, and why.
 
     A trial that plain Optuna ended has no reason of ours.
     """
@@ -127,8 +127,8 @@ def reason(trial: TrialRecord) -> str | None:
 
 
 def why(trial: TrialRecord) -> str:
-    """The sentence stored with an end that was not the planned one."""
-    return "" if trial.end in (None, EndKind.COMPLETED) else trial.reason or ""
+    """Why a trial ended otherwise than planned."""
+    return "" if trial.end in (None, EndKind.COMPLETED) else str(trial.reason or "")
 
 
 def ends_by_reason(counts: Counts) -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from optuna_study.config.reasons import AllEpochs, Failed, OutOfMemory, Pruned, TimedOut
 from optuna_study.errors import (
     DiskFullError,
     FolderError,
@@ -188,11 +189,11 @@ def _end_of(course: _Course) -> End | None:
     # Out of the handler: the error no longer holds the frames that hold the tensors.
     course.started = None
     gc.collect()
-    where = f"in epoch {course.epoch + 1}"
+    epoch = course.epoch + 1
     if kind is EndKind.OUT_OF_MEMORY:
-        return End(kind, f"out of memory {where}: {sentence}", course.value)
-    log.error("failed %s\n%s", where, trace)
-    return End(kind, f"{sentence} ({where})", course.value, traceback=trace)
+        return End(kind, OutOfMemory(sentence, epoch), course.value)
+    log.error("failed in epoch %d\n%s", epoch, trace)
+    return End(kind, Failed(sentence, epoch), course.value, traceback=trace)
 
 
 def _train(course: _Course, started: Started) -> End | None:
@@ -201,12 +202,11 @@ def _train(course: _Course, started: Started) -> End | None:
         end = _after_epoch(course, started, result)
         if end is not None:
             return end
-    if course.epoch >= rules.epochs:
-        value = course.value
-        reason = f"all {rules.epochs} epochs: {rules.metric} {value:.4g}"
-        return End(EndKind.COMPLETED, reason, value)
-    if course.brake.cause is Cause.TIMEOUT:
-        return End(EndKind.PRUNED, f"timeout: {course.brake.reason}", course.value)
+    value = course.value
+    if value is not None and course.epoch >= rules.epochs:
+        return End(EndKind.COMPLETED, AllEpochs(rules.epochs, rules.metric, value), value)
+    if course.brake.cause is Cause.TIMEOUT and rules.timeout is not None:
+        return End(EndKind.PRUNED, TimedOut(rules.timeout), value)
     if course.brake.cause is None:
         raise RuntimeError(f"training stopped after epoch {course.epoch} without a reason")
     return None
@@ -220,8 +220,7 @@ def _after_epoch(course: _Course, started: Started, result: EpochResult) -> End 
         course.records.append(record)
         course.unsent.append(record)
     if result.divergence is not None:
-        reason = f"{result.divergence.kind}: {result.divergence.message}"
-        return End(EndKind.DIVERGED, reason, course.value)
+        return End(EndKind.DIVERGED, result.divergence, course.value)
     if record.epoch >= rules.epochs:
         return None
     end = _pruned(course, rules, record)
@@ -242,10 +241,19 @@ def _pruned(course: _Course, rules: Rules, record: EpochRecord) -> End | None:
         course.flush()  # those that reach this rung just now want to see this trial, too
         return course.ledger.others_at(record.epoch)
 
-    pruned = rules.decide(record.epoch, record.value, others, rules.direction, rules.epochs)
-    if pruned is None:
+    cut = rules.decide(record.epoch, record.value, others, rules.direction, rules.epochs)
+    if cut is None:
         return None
-    return End(EndKind.PRUNED, pruned.sentence(rules.metric, rules.direction), record.value)
+    reason = Pruned(
+        rule=cut.rule,
+        metric=rules.metric,
+        direction=rules.direction,
+        epoch=record.epoch,
+        value=record.value,
+        against=cut.against,
+        compared=cut.compared,
+    )
+    return End(EndKind.PRUNED, reason, record.value)
 
 
 def _checkpoint(course: _Course, training: Training) -> None:
@@ -269,8 +277,7 @@ def _overdue(course: _Course, limit: float | None) -> End | None:
     worked = sum(record.seconds for record in course.records)
     if limit is None or worked <= limit:
         return None
-    reason = f"timeout: {worked:.0f} s of training after epoch {course.epoch}, {limit:g} s allowed"
-    return End(EndKind.PRUNED, reason, course.value)
+    return End(EndKind.PRUNED, TimedOut(limit, worked, course.epoch), course.value)
 
 
 def _stopped(course: _Course) -> Outcome:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Others: TypeAlias = "Callable[[], Sequence[float]]"
-Decide: TypeAlias = "Callable[[int, float, Others, str, int], Pruned | None]"
+Decide: TypeAlias = "Callable[[int, float, Others, str, int], Cut | None]"
 
 SPACING = 3  # a rung lies three times as far as the one before
 PASSING = 2  # one in two goes on
@@ -31,22 +31,12 @@ FEWEST_OTHERS = 5  # fewer values say nothing about where the better half begins
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """A trial given up: the rule, the epoch, and the figures it rests on."""
+class Cut:
+    """What a trial that is given up had to reach."""
 
     rule: str
-    epoch: int
-    value: float
-    against: float  # the value it had to reach
+    against: float
     compared: int  # trials at this rung, this one included
-
-    def sentence(self, metric: str, direction: str) -> str:
-        """The reason as stored with the trial."""
-        beyond = "below" if direction == "maximize" else "above"
-        return (
-            f"{self.rule}: {metric} {self.value:.4g} at epoch {self.epoch}, {beyond} "
-            f"{self.against:.4g}, where the better half of {self.compared} begins"
-        )
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -62,7 +52,7 @@ def rungs(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({epoch for epoch in wanted if FIRST_EPOCH <= epoch < epochs}))
 
 
-def decide(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Pruned | None:
+def decide(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Cut | None:
     """Whether a trial that has `value` after `epoch` of `epochs` is given up, and why.
 
     `others` gives the values that other trials had at the same epoch, ended or running, the newest
@@ -80,10 +70,10 @@ def decide(epoch: int, value: float, others: Others, direction: str, epochs: int
     threshold = ranked[max(1, len(ranked) // PASSING) - 1]
     if own >= threshold:
         return None
-    return Pruned("rungs", epoch, value, sign * threshold, len(ranked))
+    return Cut("rungs", sign * threshold, len(ranked))
 
 
-def never(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Pruned | None:
+def never(epoch: int, value: float, others: Others, direction: str, epochs: int) -> Cut | None:
     """The pruner of `pruner = "none"`."""
     return None
 

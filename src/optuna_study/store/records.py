@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from optuna_study.config.reasons import Reason
+
 
 class TrialState(StrEnum):
     """Optuna's trial states, spelled as its store and its command line spell them."""
@@ -25,7 +27,7 @@ class TrialState(StrEnum):
 
 
 class EndKind(StrEnum):
-    """The ways in which a trial ends; each is stored with a sentence."""
+    """The ways in which a trial ends; each is stored with its reason."""
 
     COMPLETED = "completed"
     PRUNED = "pruned"
@@ -146,7 +148,7 @@ class TrialRecord:
     """A trial as stored.
 
     `parameters` are external values, `started` is its first claim, `worked` its seconds of
-    training.
+    training. `reason` is a sentence where the trial waits again, or an earlier version ended it.
     """
 
     trial_id: int
@@ -159,7 +161,7 @@ class TrialRecord:
     group: str | None
     seed: int | None
     end: EndKind | None
-    reason: str | None
+    reason: Reason | str | None
     traceback: str | None
     started: float | None
     completed: float | None
@@ -196,14 +198,14 @@ class Claim:
 class ComparedRun:
     """A run of a baseline; accuracies are fractions of its last epoch, None where unknown.
 
-    `end` is None before it has ended, `reason` the sentence stored with it. `test_accuracy` is
-    there only in a comparison, which chooses nothing.
+    `end` is None before it has ended. `test_accuracy` is there only in a comparison, which chooses
+    nothing.
     """
 
     number: int
     baseline: str
     end: EndKind | None
-    reason: str | None
+    reason: Reason | str | None
     train_accuracy: float | None
     validation_accuracy: float | None
     test_accuracy: float | None
@@ -229,7 +231,7 @@ class End:
     """How a trial ended."""
 
     kind: EndKind
-    reason: str
+    reason: Reason | str
     value: float | None = None
     traceback: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)  # shown in the dashboard

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, delete, insert, select
 
-from optuna_study.store.records import EpochRecord
+from optuna_study.config.reasons import (
+    DivergenceKind,
+    EarlierDivergence,
+    Failed,
+    from_plain,
+    to_plain,
+)
+from optuna_study.store.records import EndKind, EpochRecord
 from optuna_study.store.schema import (
     own_epochs,
     trial_intermediate_values,
@@ -26,8 +33,9 @@ from optuna_study.store.schema import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
+    from optuna_study.config.reasons import Reason
     from optuna_study.store.records import TrialState
 
 _UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
@@ -70,6 +78,35 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return value
+
+
+def reason_columns(reason: Reason | str) -> dict[str, str | None]:
+    """Why a trial ended, as our table holds it: fields as JSON, or a sentence as it is."""
+    if isinstance(reason, str):
+        return {"reason": storable(reason), "end_details": None}
+    plain = to_plain(reason).items()
+    texts = {name: storable(value) for name, value in plain if isinstance(value, str)}
+    return {"reason": None, "end_details": strict_json(dict(plain) | texts)}
+
+
+def stored_reason(row: Mapping[str, Any] | RowMapping) -> Reason | str | None:
+    """Why a trial of our table ended, or waits again.
+
+    Versions of our tables before 5 hold sentences: of a divergence with its kind before it, of a
+    failure with the epoch behind it, the one after the last that was recorded.
+    """
+    if row["end_details"] is not None:
+        return from_plain(json.loads(row["end_details"]))
+    sentence: str | None = row["reason"]
+    if sentence is None:
+        return None
+    kind, colon, message = sentence.partition(": ")
+    if colon and row["end_kind"] == EndKind.DIVERGED and kind in tuple(DivergenceKind):
+        return EarlierDivergence(DivergenceKind(kind), message)
+    epoch = (row["epochs"] or 0) + 1
+    error = sentence.removesuffix(f" (in epoch {epoch})")
+    failed = row["end_kind"] == EndKind.FAILED and error != sentence
+    return Failed(error, epoch) if failed else sentence
 
 
 def stored_value(value: float) -> tuple[float | None, str]:

@@ -49,7 +49,7 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 4  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 5  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
@@ -230,6 +230,7 @@ own_trials = Table(
     Column("reason", Text),
     Column("traceback", Text),
     Column("resumed_elsewhere", Boolean, nullable=False, default=False),
+    Column("end_details", Text),  # why it ended, as JSON; `reason` is a sentence beside no end
 )
 own_epochs = Table(
     "optuna_study_epochs",
@@ -252,6 +253,7 @@ ADDED = {
     2: (own_studies.c.priority, own_studies.c.claimed),
     3: (own_schema.c.boot, own_schema.c.origin),
     4: (own_studies.c.going_since,),
+    5: (own_trials.c.end_details,),
 }
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.settings import Divergence, DivergenceKind
+from optuna_study.config.reasons import Dead, Exploding, NonFinite, Oscillating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from optuna_study.config.reasons import Divergence
 
 CHUNK = 32
 """Steps between two looks at a run."""
@@ -147,12 +149,7 @@ class Watch:
         self, epoch: int, step: int, lr: float, loss: float, norm: float
     ) -> Divergence:
         what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
-        before = "at the first step" if self.last_loss is None else f"after {self.last_loss:.4g}"
-        message = (
-            f"The {what} became {value} in epoch {epoch}, step {step}, {before}, "
-            f"at learning rate {lr:g}."
-        )
-        return Divergence(DivergenceKind.NON_FINITE, message, epoch, step)
+        return NonFinite(what, value, epoch, step, lr, self.last_loss)
 
     def _exploding(
         self, epoch: int, step: int, lr: float, losses: Sequence[float]
@@ -166,13 +163,7 @@ class Watch:
         self.chunks_exploded = self.chunks_exploded + share if exploded else 0.0
         if self.chunks_exploded < CHUNKS_EXPLODED:
             return None
-        last = step + len(losses) - 1
-        message = (
-            f"The training loss grew to {mean:.4g} by step {last} of epoch {epoch}, "
-            f"{mean / self.start_level:.0f} times its level at the start "
-            f"({self.start_level:.4g}), at learning rate {lr:g}."
-        )
-        return Divergence(DivergenceKind.EXPLODING, message, epoch, last)
+        return Exploding(mean, self.start_level, epoch, step + len(losses) - 1, lr)
 
     def _dead(
         self, epoch: int, step: int, train: Figures, validation: Figures
@@ -186,16 +177,18 @@ class Watch:
         self.epochs_at_chance += 1
         if self.epochs_at_chance < self.limits.patience(learned=self.learned):
             return None
-        history = ", after it had learned something" if self.learned else ""
-        # An own objective's loss is of another scale than guessing's.
-        level = "" if self.limits.own_objective else f"{guessing.loss:.4f} and "
-        message = (
-            f"At chance level for {self.epochs_at_chance} epochs{history}: training loss "
-            f"{train.loss:.4f} and accuracy {train.accuracy:.1%}, validation "
-            f"{validation.accuracy:.1%} in epoch {epoch}, where guessing gives "
-            f"{level}{guessing.accuracy:.1%}."
+        return Dead(
+            epochs=self.epochs_at_chance,
+            learned=self.learned,
+            train_loss=train.loss,
+            train_accuracy=train.accuracy,
+            validation_accuracy=validation.accuracy,
+            # An own objective's loss is of another scale than guessing's.
+            guessing_loss=None if self.limits.own_objective else guessing.loss,
+            guessing_accuracy=guessing.accuracy,
+            epoch=epoch,
+            step=step,
         )
-        return Divergence(DivergenceKind.DEAD, message, epoch, step)
 
     def _oscillating(self, epoch: int, step: int, loss: float) -> Divergence | None:
         improved, self.best_loss = loss < self.best_loss, min(loss, self.best_loss)
@@ -208,12 +201,7 @@ class Watch:
         alternating = all(one * other < 0 for one, other in pairwise(changes))
         if not alternating or least < SWING * self.limits.guessing.loss:
             return None
-        message = (
-            f"The training loss went up and down by {least:.3g} or more in each of the last "
-            f"{self.limits.swings} epochs without passing its best of {self.best_loss:.4g}; it "
-            f"ended epoch {epoch} at {loss:.4g}."
-        )
-        return Divergence(DivergenceKind.OSCILLATING, message, epoch, step)
+        return Oscillating(least, self.limits.swings, self.best_loss, loss, epoch, step)
 
 
 _SEEN = tuple(entry.name for entry in dataclasses.fields(Watch) if entry.name != "limits")

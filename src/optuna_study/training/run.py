@@ -23,7 +23,8 @@ from optuna_study.training.optimizers import build_optimizer, restore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna_study.config.settings import Divergence, TrainConfig
+    from optuna_study.config.reasons import Divergence
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.training.evaluation import Read
     from optuna_study.training.losses import Loss
 

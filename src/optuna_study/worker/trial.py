@@ -212,7 +212,7 @@ class _Work:
         site, claim = self.site, self.claim
         origin = provenance(site.study, claim.number, claim.baseline) | {
             "end": end.kind.value,
-            "reason": end.reason,
+            "reason": str(end.reason),
             "value": end.value,
             "environment": dict(site.environment),
         }

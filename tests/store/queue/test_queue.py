@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.config.reasons import (
+    AllEpochs,
+    Exploding,
+    Failed,
+    OutOfMemory,
+    Pruned,
+    WorkersLost,
+)
 from optuna_study.errors import NotFoundError, StaleClaimError, UnreachableError
 from optuna_study.store.queue import queue
 from optuna_study.store.queue.budget import SETTLE_AFTER
@@ -32,8 +40,8 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord
 
-OK = End(EndKind.COMPLETED, "all epochs", 0.5)
-FAILED = End(EndKind.FAILED, "ValueError: no", traceback="Traceback ...")
+OK = End(EndKind.COMPLETED, AllEpochs(3, "validation_accuracy", 0.5), 0.5)
+FAILED = End(EndKind.FAILED, Failed("ValueError: no", 1), traceback="Traceback ...")
 
 
 class Deaf:
@@ -80,10 +88,10 @@ class TestContract:
         queue.give_back(store, take(store, study), odd)
         spelled = "caf\\udce9 \\x00 größe ✓\n"
         assert reads.trial(store, study, 0).reason == spelled
-        end = End(EndKind.FAILED, odd, traceback=odd, attributes={odd[:3]: odd})
+        end = End(EndKind.FAILED, Failed(odd, 1), traceback=odd, attributes={odd[:3]: odd})
         queue.end(store, take(store, study), end)
         trial = reads.trial(store, study, 0)
-        assert (trial.reason, trial.traceback) == (spelled, spelled)
+        assert (trial.reason, trial.traceback) == (Failed(spelled, 1), spelled)
 
     def test_ended_and_running_trials_never_exceed_the_budget(
         self, store: Store, make_study: Any
@@ -228,7 +236,7 @@ class TestContract:
             queue.reap(store, study)
         found = reads.trial(store, study, 0)
         assert (found.state, found.end) == (TrialState.FAIL, EndKind.FAILED)
-        assert found.reason == "3 workers in a row were lost before a new checkpoint, last w2"
+        assert found.reason == WorkersLost(3, "w2")
         assert found.completed == clock.now
         assert take(store, study).number == 1
 
@@ -318,11 +326,11 @@ class TestContract:
         ("end", "value"),
         [
             (End(EndKind.COMPLETED, "done", 0.75), 0.75),
-            (End(EndKind.COMPLETED, "done", math.inf), math.inf),
-            (End(EndKind.COMPLETED, "done", -math.inf), -math.inf),
-            (End(EndKind.PRUNED, "rung 2", 0.9), 0.4),
-            (End(EndKind.DIVERGED, "dead"), 0.4),
-            (End(EndKind.OUT_OF_MEMORY, "no memory"), 0.4),
+            (End(EndKind.COMPLETED, AllEpochs(2, "loss", math.inf), math.inf), math.inf),
+            (End(EndKind.COMPLETED, AllEpochs(2, "loss", -math.inf), -math.inf), -math.inf),
+            (End(EndKind.PRUNED, Pruned("rungs", "loss", "minimize", 2, 0.9, 0.5, 6), 0.9), 0.4),
+            (End(EndKind.DIVERGED, Exploding(9.0, 0.5, epoch=3, step=40, rate=0.1)), 0.4),
+            (End(EndKind.OUT_OF_MEMORY, OutOfMemory("MemoryError: no", 3)), 0.4),
             (FAILED, None),
         ],
     )

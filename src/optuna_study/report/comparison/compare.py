@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.settings import DivergenceKind, TrainConfig, config_to_dict
+from optuna_study.config.reasons import LOST, Diverged
+from optuna_study.config.settings import TrainConfig, config_to_dict
 from optuna_study.report.comparison.welch import TOLD_APART, Spread, contrast
 from optuna_study.store.records import EndKind
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 TEST, TRAIN, VALIDATION = "test_accuracy", "train_accuracy", "validation_accuracy"
 SIDES = {TEST: "test", TRAIN: "train", VALIDATION: "validation"}
 """Measures, each with the side of the split whose pictures it is a fraction of."""
-
-LOST = (DivergenceKind.NON_FINITE, DivergenceKind.EXPLODING)
-"""Why runs are given up whose nets are worth nothing, whatever the epoch before measured."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +210,8 @@ def configurations(definition: Mapping[str, Any]) -> dict[str, str]:
 
 
 def kind_of(run: ComparedRun) -> str:
-    """Why a run was given up: the word before the colon of its reason."""
-    return (run.reason or "").partition(":")[0] or EndKind.DIVERGED
+    """Why a run was given up."""
+    return run.reason.kind if isinstance(run.reason, Diverged) else EndKind.DIVERGED
 
 
 def _row(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.catalogue import FULL_BATCH, is_reference
-from optuna_study.config.settings import SECTION_OF, SECTIONS, DivergenceKind
+from optuna_study.config.reasons import LOST, Diverged, DivergenceKind, Exploding, NonFinite
+from optuna_study.config.settings import SECTION_OF, SECTIONS
 from optuna_study.report.curves.diagnosis import diagnose, lower_rate
 from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
 from optuna_study.store.reads import reads
@@ -34,8 +34,6 @@ QUICK_TRIALS = 50
 
 QUICK_EPOCHS = 25_000
 """The most epochs that `show` reads: a quarter of a second where trials are of a thousand each."""
-
-_RATE = re.compile(r"at learning rate ([0-9.e+-]*[0-9])")
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,20 @@ def read_trial(
     if not counts or not (curve or trial.end is EndKind.DIVERGED):
         return None
     found = diagnose(curve, expected(partial(_setting, study, trial), counts))
-    if trial.end is not EndKind.DIVERGED or not trial.reason:
+    divergence = trial.reason
+    if not isinstance(divergence, Diverged):
         return found
-    kind, _, message = trial.reason.partition(": ")
-    if kind in (DivergenceKind.NON_FINITE, DivergenceKind.EXPLODING):
-        named = _RATE.search(message)
-        rate = float(named[1]) if named else float(_setting(study, trial, "lr"))
-        return Diagnosis(Pattern.DIVERGING, message, lower_rate(rate))
+    if divergence.kind in LOST:
+        if isinstance(divergence, NonFinite | Exploding):
+            rate = divergence.rate
+        else:
+            rate = curve[-1].lr if curve else float(_setting(study, trial, "lr"))
+        return Diagnosis(Pattern.DIVERGING, divergence.message, lower_rate(rate))
     if found.pattern.is_finding:
         return found
-    pattern = Pattern.DEAD if kind == DivergenceKind.DEAD else Pattern.LR_TOO_LARGE
-    return replace(found, pattern=pattern, cause=message, advice=_ADVICE[pattern])
+    dead = divergence.kind is DivergenceKind.DEAD
+    pattern = Pattern.DEAD if dead else Pattern.LR_TOO_LARGE
+    return replace(found, pattern=pattern, cause=divergence.message, advice=_ADVICE[pattern])
 
 
 def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, select, update
 
+from optuna_study.config.reasons import WorkersLost
 from optuna_study.store.records import End, EndKind, TrialState
 from optuna_study.store.rows import (
     last_report,
+    reason_columns,
     storable,
     strict_json,
     utc,
@@ -50,7 +52,7 @@ def end_trial(
         value = last_report(connection, trial_id)
     if value is not None and not math.isnan(value):
         write_value(connection, trial_id, value)
-    attributes = {"end": end.kind.value, "reason": end.reason, **end.attributes}
+    attributes = {"end": end.kind.value, "reason": str(end.reason), **end.attributes}
     write_attributes(connection, trial_id, attributes)
     if end.kind.infeasible:
         write_attributes(connection, trial_id, {INFEASIBLE_KEY: 1.0}, system=True)
@@ -67,7 +69,7 @@ def end_trial(
             owner=None,
             lease_until=None,
             end_kind=end.kind.value,
-            reason=storable(end.reason),
+            **reason_columns(end.reason),
             traceback=None if end.traceback is None else storable(end.traceback),
             completed=now,
             touched=now,
@@ -99,7 +101,7 @@ def is_ended_by(connection: Connection, claim: Claim, end: End) -> bool:
                 own_trials.c.uuid == claim.study_uuid,
                 own_trials.c.number == claim.number,
                 own_trials.c.end_kind == end.kind.value,
-                own_trials.c.reason == storable(end.reason),
+                *(own_trials.c[name] == text for name, text in reason_columns(end.reason).items()),
                 exists().where(
                     attribute.c.trial_id == claim.trial_id,
                     attribute.c.key == ENDED_BY_KEY,
@@ -164,7 +166,5 @@ def _bury(connection: Connection, row: Row[Any], now: float, *, strike: bool) ->
         set_waiting(connection, row.trial_id)
         return
     if _runs(connection, row):
-        reason = (
-            f"{MOST_STRIKES} workers in a row were lost before a new checkpoint, last {row.owner}"
-        )
-        end_trial(connection, row.uuid, row.number, row.trial_id, End(EndKind.FAILED, reason), now)
+        end = End(EndKind.FAILED, WorkersLost(MOST_STRIKES, row.owner))
+        end_trial(connection, row.uuid, row.number, row.trial_id, end, now)

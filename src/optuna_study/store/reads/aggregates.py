@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, func, or_, select
 
 from optuna_study.store.records import ComparedRun, EndKind, TrialState
-from optuna_study.store.rows import utc_seconds
+from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
     TEST_ACCURACY,
     own_epochs,
@@ -33,6 +33,8 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
             own.baseline,
             own.end_kind,
             own.reason,
+            own.end_details,
+            own.epochs,
             last.train_accuracy,
             last.validation_accuracy,
             attribute.value_json,
@@ -49,7 +51,7 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
                 number=row.number,
                 baseline=row.baseline,
                 end=None if row.end_kind is None else EndKind(row.end_kind),
-                reason=row.reason,
+                reason=stored_reason(row._mapping),
                 train_accuracy=row.train_accuracy,
                 validation_accuracy=row.validation_accuracy,
                 test_accuracy=None if row.value_json is None else json.loads(row.value_json),

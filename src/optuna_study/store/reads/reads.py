@@ -25,7 +25,7 @@ from optuna_study.store.records import (
     TrialRecord,
     TrialState,
 )
-from optuna_study.store.rows import external_parameter, utc_seconds
+from optuna_study.store.rows import external_parameter, stored_reason, utc_seconds
 from optuna_study.store.schema import (
     VALUE,
     own_epochs,
@@ -184,7 +184,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
         group=row.baseline_group,
         seed=row.seed,
         end=EndKind(row.end_kind) if row.end_kind else None,
-        reason=row.reason,
+        reason=stored_reason(row._mapping),
         traceback=row.traceback,
         started=row.started if row.started is not None else utc_seconds(row.datetime_start),
         completed=(
