@@ -35,9 +35,14 @@ if TYPE_CHECKING:
 
 
 class OptunaStudyError(Exception):
-    """The base of every known error."""
+    """The base of every known error: what is wrong and where, and what to do next where known."""
 
     exit_code = 1
+
+    def __init__(self, what: str, step: str = "") -> None:
+        self.what = what
+        self.step = step
+        super().__init__(f"{what}; {step}" if step else what)
 
 
 class UsageError(OptunaStudyError):

@@ -83,6 +83,10 @@ class Workspace:
         """The log of one worker."""
         return self.study(uuid) / "logs" / f"{file_name(worker)}.log"
 
+    def log_index(self, log: Path) -> Path:
+        """Where in a log its worker's trials begin: a JSON object a line."""
+        return log.with_suffix(".jsonl")
+
     def lock(self, name: str) -> Path:
         """A file that one process at a time holds."""
         return self.root / "locks" / f"{file_name(name)}.lock"

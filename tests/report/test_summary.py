@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,10 +202,14 @@ def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(
     assert trial_log(workspace, study, first) == []
     log = workspace.log(study.uuid, "a-1-001")
     log.parent.mkdir(parents=True)
-    first_one = "x trial 0 claimed\nx mine\nTrace:\n  no\n"
-    log.write_text(f"x joins\n{first_one}x trial 1 (b) claimed\nx other\n")
-    assert trial_log(workspace, study, first) == ["x trial 0 claimed", "x mine"]
-    assert trial_log(workspace, study, second) == ["x trial 1 (b) claimed", "x other"]
+    parts = ("x joins\n", "x trial 0 claimed\nx größe\nTrace:\n  no\n", "x trial 1 claimed\nx y\n")
+    log.write_text("".join(parts), encoding="utf-8")
+    assert trial_log(workspace, study, first) == [], "a log of an earlier version has no index"
+    places = [len("".join(parts[:count]).encode()) for count in (1, 2)]
+    marks = [{"trial": number, "from": place} for number, place in enumerate(places)]
+    workspace.log_index(log).write_text("".join(f"{json.dumps(mark)}\n" for mark in marks))
+    assert trial_log(workspace, study, first) == ["x trial 0 claimed", "x größe"]
+    assert trial_log(workspace, study, second) == ["x trial 1 claimed", "x y"]
 
 
 def test_an_infinite_value_is_null_in_json(stored_study: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from optuna_study.config.reasons import OutOfMemory
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.report.load import trial_log
 from optuna_study.search.propose import propose
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
@@ -71,6 +72,11 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) ->
     assert set(study.importances) <= {"activation", "lr", "dropout"}
     log = prepared.log(prepared.orders[0]).read_text()
     assert "trial 0 (plain) claimed" in log
+    second = trial_log(prepared.workspace, prepared.study, trials[1])
+    assert [line[24:] for line in (second[0], second[-1])] == [
+        "INFO trial 1 (wild) claimed",
+        f"INFO diverged: {trials[1].reason}",
+    ]
     assert "ERROR" not in log
 
 

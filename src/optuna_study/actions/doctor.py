@@ -111,9 +111,8 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
 
 
 def _unusable(error: StoreError) -> Line:
-    what, _, step = str(error).partition("; ")
-    step = step or "check --storage"
-    return Line("store", what, step if step.endswith("?") else f"{step}.")
+    step = error.step or "check --storage"
+    return Line("store", error.what, step if step.endswith("?") else f"{step}.")
 
 
 def _store(store: Store) -> Iterator[Line]:

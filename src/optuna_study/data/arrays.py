@@ -106,7 +106,9 @@ def _load(path: Path) -> dict[str, NDArray[np.generic]]:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: holds one array, not several; save it with numpy.savez")
+                raise DataError(
+                    f"{path}: holds one array, not several", "save it with numpy.savez"
+                )
             # What is no array in the archive comes as bytes; it becomes one of a strange type.
             return {name: np.asarray(archive[name]) for name in wanted if name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
@@ -126,36 +128,36 @@ def _part(path: Path, arrays: dict[str, NDArray[np.generic]], side: str) -> _Par
     for name in (pictures, answers):
         if name not in arrays:
             raise DataError(
-                f"{path}: holds no array '{name}'; it needs x_train and y_train, and may have "
-                "x_test and y_test"
+                f"{path}: holds no array '{name}'",
+                "it needs x_train and y_train, and may have x_test and y_test",
             )
     images, labels = arrays[pictures], arrays[answers]
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] not in CHANNELS:
         raise DataError(
-            f"{path}: {pictures} has the shape {arrays[pictures].shape}; it must be (N, side, "
-            "side), or with 1 or 3 channels (N, side, side, channels)"
+            f"{path}: {pictures} has the shape {arrays[pictures].shape}",
+            "it must be (N, side, side), or with 1 or 3 channels (N, side, side, channels)",
         )
     if images.dtype != np.uint8:
-        raise DataError(f"{path}: {pictures} holds {images.dtype}; it must hold bytes (uint8)")
+        raise DataError(f"{path}: {pictures} holds {images.dtype}", "it must hold bytes (uint8)")
     return _Part(images.astype(np.uint8), _labels(path, answers, labels, len(images)))
 
 
 def _labels(path: Path, name: str, labels: NDArray[np.generic], count: int) -> NDArray[np.int64]:
     if labels.shape not in ((count,), (count, 1)) or count == 0:
         raise DataError(
-            f"{path}: {name} has the shape {labels.shape} for {count} pictures; give one label "
-            "for each of at least one picture"
+            f"{path}: {name} has the shape {labels.shape} for {count} pictures",
+            "give one label for each of at least one picture",
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: {name} holds {labels.dtype}; labels must be whole numbers")
+        raise DataError(f"{path}: {name} holds {labels.dtype}", "labels must be whole numbers")
     flat = labels.reshape(count)
     # Compared before they are converted: a large unsigned number would become a negative one.
     if int(flat.min()) < 0 or int(flat.max()) >= MOST_CLASSES:
         raise DataError(
-            f"{path}: {name} holds labels from {int(flat.min())} to {int(flat.max())}; they must "
-            f"lie within 0 to {MOST_CLASSES - 1}"
+            f"{path}: {name} holds labels from {int(flat.min())} to {int(flat.max())}",
+            f"they must lie within 0 to {MOST_CLASSES - 1}",
         )
     return flat.astype(np.int64)
 

@@ -43,7 +43,7 @@ def require_arrays(name: str, workspace: Workspace) -> Path:
     path = workspace.arrays(name)
     if not path.is_file():
         raise DataError(
-            f"data set '{name}': no {path}; put the file there, or give it with "
-            f"--data FILE{ARRAY_SUFFIX}"
+            f"data set '{name}': no {path}",
+            f"put the file there, or give it with --data FILE{ARRAY_SUFFIX}",
         )
     return path

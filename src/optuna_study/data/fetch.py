@@ -105,8 +105,9 @@ def require_fetched(name: str, workspace: Workspace) -> Path:
     folder = workspace.pictures(name)
     if not folder.is_dir():
         raise DataError(
-            f"data set '{name}': not here; 'optuna-study data fetch {name}' downloads it, "
-            "--data DIR takes pictures of your own"
+            f"data set '{name}': not here",
+            f"'optuna-study data fetch {name}' downloads it, "
+            "--data DIR takes pictures of your own",
         )
     return folder
 
@@ -183,7 +184,7 @@ def _from_archive(
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         archive.unlink()
         raise DataError(
-            f"{origin.url}{name}: a damaged archive ({error}), removed; run the command again"
+            f"{origin.url}{name}: a damaged archive ({error}), removed", "run the command again"
         ) from error
     except DataError:
         archive.unlink()
@@ -193,7 +194,8 @@ def _from_archive(
         archive.unlink()
         raise DataError(
             f"{origin.url}{name}: lacks {len(missing)} of its {len(files)} files, the first "
-            f"'{missing[0]}'; the archive has changed at its source"
+            f"'{missing[0]}'",
+            "the archive has changed at its source",
         )
 
 
@@ -209,8 +211,8 @@ def _unpack(archive: Path, inside: str, listed: dict[str, Listed], folder: Path)
             data = stream.read() if stream else b""
             if hashlib.sha256(data).hexdigest() != file.digest:
                 raise DataError(
-                    f"{file.path}: its checksum differs from the pinned one; the archive "
-                    f"{archive.name} was removed, run the command again"
+                    f"{file.path}: its checksum differs from the pinned one",
+                    f"the archive {archive.name} was removed, run the command again",
                 )
             with written_beside(folder / file.path) as beside:
                 beside.write_bytes(data)
@@ -235,13 +237,13 @@ def _get(pond: Any, name: str, download: _Download, origin: Source) -> None:
         pond.fetch(name, downloader=download)
     except requests.RequestException as error:
         raise DataError(
-            f"{pond.get_url(name)}: cannot be downloaded ({_reason(error)}); what has come is "
-            "kept, run the command again to go on"
+            f"{pond.get_url(name)}: cannot be downloaded ({_reason(error)})",
+            "what has come is kept, run the command again to go on",
         ) from error
     except ValueError as error:
         raise DataError(
-            f"{name}: what {origin.url} sends differs from the pinned checksum; nothing of it "
-            "was kept, and the source may have changed"
+            f"{name}: what {origin.url} sends differs from the pinned checksum",
+            "nothing of it was kept, and the source may have changed",
         ) from error
 
 

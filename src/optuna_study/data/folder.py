@@ -88,7 +88,8 @@ def read_folder(folder: Path, size: int, workspace: Workspace) -> Pictures:
             return _decoded(folder, files, size, scratch, fingerprint)
 
         if not files:
-            raise DataError(f"{folder}: {_nothing_in(folder)}")
+            what, step = _nothing_in(folder)
+            raise DataError(f"{folder}: {what}", step)
         return load_or_build(f"{fingerprint[:32]}-{size}", workspace, build)
 
 
@@ -103,7 +104,7 @@ def list_files(folder: Path, index: Path | None = None) -> list[PictureFile]:
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise DataError(
-            f"{folder}: {what}; give one that holds a folder of pictures for each class"
+            f"{folder}: {what}", "give one that holds a folder of pictures for each class"
         )
     try:
         paths = [
@@ -217,7 +218,7 @@ def _require_readable(folder: Path, inspections: Sequence[Inspection]) -> None:
         what = f"none of its {len(inspections)} files can be read as a picture"
     else:
         what = f"none of the {total[lost[0]]} files of class '{lost[0]}' can be read as a picture"
-    raise DataError(f"{folder}: {what}; the first: {first.file.name}: {first.sentences[0]}")
+    raise DataError(f"{folder}: {what}", f"the first: {first.file.name}: {first.sentences[0]}")
 
 
 def _sentences(inspections: Iterable[Inspection], *, all_grey: bool) -> list[str]:
@@ -259,10 +260,13 @@ def _aspect(decoded: DecodedImage) -> float:
     return decoded.image.width / decoded.image.height
 
 
-def _nothing_in(folder: Path) -> str:
+def _nothing_in(folder: Path) -> tuple[str, str]:
     if any(path.is_file() for path in _visible(folder.iterdir())):
-        return "holds files but no class folders; put the pictures of each class in its own folder"
-    return "holds no pictures; give a folder that holds a folder of pictures for each class"
+        return (
+            "holds files but no class folders",
+            "put the pictures of each class in its own folder",
+        )
+    return "holds no pictures", "give a folder that holds a folder of pictures for each class"
 
 
 def _visible(paths: Iterable[Path]) -> list[Path]:

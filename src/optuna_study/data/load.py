@@ -58,37 +58,39 @@ def _own(name: str, request: Request) -> Pictures:
         pictures = resolve(name)(request)
     if not isinstance(pictures, Pictures):
         raise DataError(
-            f"data set '{name}': gave {type(pictures).__name__}, not Pictures; "
-            "see training/datasets for examples"
+            f"data set '{name}': gave {type(pictures).__name__}, not Pictures",
+            "see training/datasets for examples",
         )
     problem = _problem(pictures, request.image_size)
     if problem is not None:
-        raise DataError(f"data set '{name}': {problem}")
+        what, step = problem
+        raise DataError(f"data set '{name}': {what}", step)
     require_learnable(pictures.labels, pictures.groups, pictures.classes, f"data set '{name}'")
     return pictures
 
 
-def _problem(pictures: Pictures, image_size: int) -> str | None:
+def _problem(pictures: Pictures, image_size: int) -> tuple[str, str] | None:
     """What is wrong with the arrays of pictures, and what they must be."""
     images, labels = pictures.images, pictures.labels
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2]:
         return (
-            f"its images are {images.dtype} {images.shape}; "
-            "they must be uint8 (N, side, side, channels)"
+            f"its images are {images.dtype} {images.shape}",
+            "they must be uint8 (N, side, side, channels)",
         )
     if images.shape[1] < image_size:
         return (
-            f"its pictures have {images.shape[1]} pixels, a model wants {image_size}; give them "
-            "at request.cache_size, or request.image_size where they fill their frame"
+            f"its pictures have {images.shape[1]} pixels, a model wants {image_size}",
+            "give them at request.cache_size, or request.image_size where they fill their frame",
         )
     if len({len(images), len(labels), len(pictures.groups)}) > 1:
         return (
-            f"it has {len(images)} images, {len(labels)} labels and {len(pictures.groups)} "
-            "groups; each picture needs one of each"
+            f"it has {len(images)} images, {len(labels)} labels and {len(pictures.groups)} groups",
+            "each picture needs one of each",
         )
     known = np.arange(len(pictures.classes))
     if labels.dtype != np.int64 or not np.isin(labels, known).all():
-        return f"its labels must be int64 from 0 to {len(known) - 1}, places of its classes"
+        what = f"its labels must be int64 from 0 to {len(known) - 1}, places of its classes"
+        return what, ""
     return None
 
 

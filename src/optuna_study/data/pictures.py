@@ -93,14 +93,14 @@ def require_learnable(
     """
     if len(classes) < 2:
         only = f"only one class, '{classes[0]}'" if classes else "no class"
-        raise DataError(f"{where}: {only}; a classifier needs at least two folders of pictures")
+        raise DataError(f"{where}: {only}", "a classifier needs at least two folders of pictures")
     for label, name in enumerate(classes):
         different = len(np.unique(groups[labels == label]))
         if different < FEWEST_PER_CLASS:
             count = "1 picture" if different == 1 else f"{different} different pictures"
             raise DataError(
-                f"{where}: class '{name}' has {count}; each class needs at least "
-                f"{FEWEST_PER_CLASS}, for training, validation and test"
+                f"{where}: class '{name}' has {count}",
+                f"each class needs at least {FEWEST_PER_CLASS}, for training, validation and test",
             )
 
 

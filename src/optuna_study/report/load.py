@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from optuna_study.report.summary import Summary, summarise
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from optuna_study.paths import Workspace
     from optuna_study.report.curves.read import Reading
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 LOG_LINES = 20
-_CLAIMED = re.compile(r" trial (\d+)( \(.*\))? claimed$")
 
 
 def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] = ()) -> Summary:
@@ -45,17 +45,27 @@ def trial_log(workspace: Workspace, study: StudyRecord, trial: TrialRecord) -> l
     A worker has one trial at a time: what follows a claim in its log is about that trial. The
     lines of its traceback, which the store has, are left out.
     """
-    found: list[str] = []
     stored = set((trial.traceback or "").splitlines())
-    for file in sorted(workspace.log(study.uuid, "any").parent.glob("*.log")):
-        held: int | None = None
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            claimed = _CLAIMED.search(line)
-            if claimed is not None:
-                held = int(claimed[1])
-            if held == trial.number and line not in stored:
-                found.append(line)
-    return found[-LOG_LINES:]
+    lines = [
+        line
+        for log in sorted(workspace.log(study.uuid, "any").parent.glob("*.log"))
+        for part in _parts_about(trial.number, log, workspace.log_index(log))
+        for line in part.splitlines()
+        if line not in stored
+    ]
+    return lines[-LOG_LINES:]
+
+
+def _parts_about(number: int, log: Path, index: Path) -> Iterator[str]:
+    """What a log says of a trial; nothing where an earlier version wrote it, without an index."""
+    if not index.is_file():
+        return
+    marks = [json.loads(line) for line in index.read_text().splitlines()]
+    written = log.read_bytes()
+    ends = [*(mark["from"] for mark in marks[1:]), len(written)]
+    for mark, end in zip(marks, ends, strict=True):
+        if mark["trial"] == number:
+            yield written[mark["from"] : end].decode(errors="replace")
 
 
 def now() -> float:

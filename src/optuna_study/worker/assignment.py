@@ -160,7 +160,8 @@ class Bench:
             self._open.pop(study.uuid, None)
             return NoTrialReason.DELETED
         if isinstance(claimed, Claim):
-            self._turn_to(site)
+            self._log.begin(site, claimed.number)
+            use_threads(site.definition.config.train.threads)
             return site, claimed
         if claimed is NoTrialReason.BUDGET_MET:
             self._met[study.uuid] = study.budget
@@ -186,10 +187,6 @@ class Bench:
         log.info("joins %s on %s", site.study.name, site.device)
         for sentence in differences(site.study, site.environment):
             log.warning("differs from where the study was made: %s", sentence)
-
-    def _turn_to(self, site: Site) -> None:
-        self._log.turn_to(site)
-        use_threads(site.definition.config.train.threads)
 
 
 def open_bench(order: Order, tell: Callable[[str], None]) -> Bench:

@@ -36,7 +36,7 @@ def find_pictures(
         try:
             found = open_pictures(data, folder, workspace).fingerprint
         except DataError as error:
-            looked_at.append(str(error).partition("; ")[0])
+            looked_at.append(error.what)
             continue
         if found == study.fingerprint:
             return folder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from optuna_study.paths import writing
@@ -37,6 +39,13 @@ class _StudyLog:
         logging.getLogger(_LOGGERS[0]).setLevel(logging.INFO)
         logging.captureWarnings(True)
         self._path, self._handler = path, handler
+
+    def begin(self, site: Site, number: int) -> None:
+        """Write to the file in this study's folder; what follows is about this trial."""
+        self.turn_to(site)
+        path = site.workspace.log(site.study.uuid, self._worker)
+        with suppress(OSError), site.workspace.log_index(path).open("a") as index:
+            index.write(json.dumps({"trial": number, "from": path.stat().st_size}) + "\n")
 
     def close(self) -> None:
         """Write nowhere."""

@@ -19,4 +19,4 @@ def load(request: Request) -> Pictures:
     Raises:
         DataError: always.
     """
-    raise DataError("data set 'folder': no folder given; say which with --data DIR")
+    raise DataError("data set 'folder': no folder given", "say which with --data DIR")

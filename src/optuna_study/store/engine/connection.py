@@ -172,18 +172,19 @@ def require(store: Store, *, older: bool = False) -> None:
     """
     if store.address.path is not None and not store.address.path.is_file():
         raise StoreError(
-            f"{store.address}: there is no such file; check the path, or make the store with "
-            "`optuna-study launch`"
+            f"{store.address}: there is no such file",
+            "check the path, or make the store with `optuna-study launch`",
         )
     revision, version = versions(store)
     if revision is None:
-        raise StoreError(f"{store.address}: holds no Optuna storage; check --storage")
+        raise StoreError(f"{store.address}: holds no Optuna storage", "check --storage")
     check_versions(store, revision, version)
     if version is not None and version < OWN_VERSION and not older:
         raise StoreError(
             f"{store.address}: made by an older optuna-study (version {version} of its tables, "
-            f"this one needs {OWN_VERSION}); `optuna-study doctor --fix --storage "
-            f"{store.address}` upgrades it in place, and so does the next launch"
+            f"this one needs {OWN_VERSION})",
+            f"`optuna-study doctor --fix --storage {store.address}` upgrades it in place, and so "
+            "does the next launch",
         )
 
 
@@ -208,18 +209,20 @@ def check_versions(store: Store, revision: str, version: int | None) -> None:
     """
     if revision in OLDER_REVISIONS:
         raise StoreError(
-            f"{store.address}: made by an older Optuna (schema {revision}); back it up, then "
-            f"run `optuna storage upgrade --storage {store.address}`"
+            f"{store.address}: made by an older Optuna (schema {revision})",
+            f"back it up, then run `optuna storage upgrade --storage {store.address}`",
         )
     if revision != OPTUNA_REVISION:
         raise StoreError(
             f"{store.address}: made by a newer Optuna (schema {revision}, this one knows "
-            f"{OPTUNA_REVISION}); upgrade optuna-study"
+            f"{OPTUNA_REVISION})",
+            "upgrade optuna-study",
         )
     if version is not None and version > OWN_VERSION:
         raise StoreError(
             f"{store.address}: made by a newer optuna-study (version {version} of its tables, "
-            f"this one knows {OWN_VERSION}); upgrade optuna-study"
+            f"this one knows {OWN_VERSION})",
+            "upgrade optuna-study",
         )
 
 
@@ -254,8 +257,8 @@ def _prepare_postgresql(connection: Any, store: Store) -> None:
         connection.close()
         command = createdb(store.address, "-E", "UTF8", "-T", "template0", "NAME")
         raise StoreError(
-            f"{store.address}: its encoding is {encoding}, which does not hold every text; "
-            f"make a database with `{command}`, and give that instead"
+            f"{store.address}: its encoding is {encoding}, which does not hold every text",
+            f"make a database with `{command}`, and give that instead",
         )
     with connection.cursor() as cursor:
         cursor.execute(_LIMIT, (str(STATEMENT_SECONDS * 1000),))
@@ -302,4 +305,4 @@ def refuse_unwritable(path: Path) -> None:
         FolderError: it, or its folder, cannot be written.
     """
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        raise FolderError(f"{path}: cannot be written; choose another --storage")
+        raise FolderError(f"{path}: cannot be written", "choose another --storage")

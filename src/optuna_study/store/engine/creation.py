@@ -150,8 +150,8 @@ def _locked(store: Store) -> Iterator[None]:
             yield
     except LockTimeout as error:
         raise StoreError(
-            f"{store.address}: another process has been making it for too long; remove "
-            f"{path}.lock when none is"
+            f"{store.address}: another process has been making it for too long",
+            f"remove {path}.lock when none is",
         ) from error
 
 
@@ -171,7 +171,7 @@ def _advisory_lock(address: StoreAddress) -> Iterator[None]:
                     yield
                     return
             time.sleep(_ASK_AGAIN_SECONDS)
-    raise StoreError(f"{address}: another process has been making it for too long; try again")
+    raise StoreError(f"{address}: another process has been making it for too long", "try again")
 
 
 def _create_optuna_tables(store: Store) -> None:

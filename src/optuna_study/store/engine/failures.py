@@ -28,15 +28,25 @@ if TYPE_CHECKING:
 
     from optuna_study.store.engine.address import StoreAddress
 
-_SQLITE_SENTENCES = {
-    "unable to open database file": "cannot be opened; check the path and its permissions",
-    "file is not a database": "is no SQLite database",
-    "database disk image is malformed": "is damaged; restore a copy",
-    "no such table": "lacks a table; open it once with `optuna-study launch`",
-}
-_SQLITE_PASSING = {
-    "database is locked": "is held by another process for too long; try again",
-    "disk I/O error": "cannot be read or written; is its disk full or failing?",
+_SQLITE = {  # what it says: what that means, and the next step
+    "database is locked": (
+        UnreachableError,
+        "is held by another process for too long",
+        "try again",
+    ),
+    "disk I/O error": (
+        UnreachableError,
+        "cannot be read or written",
+        "is its disk full or failing?",
+    ),
+    "unable to open database file": (
+        StoreError,
+        "cannot be opened",
+        "check the path and its permissions",
+    ),
+    "file is not a database": (StoreError, "is no SQLite database", ""),
+    "database disk image is malformed": (StoreError, "is damaged", "restore a copy"),
+    "no such table": (StoreError, "lacks a table", "open it once with `optuna-study launch`"),
 }
 # Lost connections, a server that starts or stops, that has no connection or no memory to give.
 _UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
@@ -93,19 +103,21 @@ def translate(address: StoreAddress, error: BaseException) -> OptunaStudyError:
         return _translate_sqlite(address, text)
     state = getattr(cause, "sqlstate", None) or ""
     if state == "53100":
-        return StoreFullError(f"{address}: no space left on the server; free some")
+        return StoreFullError(f"{address}: no space left on the server", "free some")
     if isinstance(error, PoolTimeoutError):
-        return UnreachableError(f"{address}: the connection was in use for too long; try again")
+        return UnreachableError(f"{address}: the connection was in use for too long", "try again")
     if state == "57014":
-        return UnreachableError(f"{address}: a statement took too long ({text}); try again")
+        return UnreachableError(f"{address}: a statement took too long ({text})", "try again")
     if state in _IN_THE_WAY_STATES:
-        return InTheWayError(f"{address}: another transaction was in the way ({text}); try again")
+        return InTheWayError(
+            f"{address}: another transaction was in the way ({text})", "try again"
+        )
     if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
-        return UnreachableError(f"{address}: the connection was lost; try again")
+        return UnreachableError(f"{address}: the connection was lost", "try again")
     if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
-        return UnreachableError(f"{address}: cannot be reached ({text}); {_advice(address, text)}")
+        return UnreachableError(f"{address}: cannot be reached ({text})", _advice(address, text))
     if state == _NO_RIGHT:
-        return StoreError(f"{address}: {text}; {_right(address, text)}")
+        return StoreError(f"{address}: {text}", _right(address, text))
     return StoreError(f"{address}: {text}")
 
 
@@ -170,16 +182,14 @@ def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
 def _translate_sqlite(address: StoreAddress, text: str) -> OptunaStudyError:
     stuck = "disk I/O error" in text or "unable to open database file" in text
     if "disk is full" in text or (stuck and _is_full(address)):
-        return StoreFullError(f"{address}: no space left; free some or move the store")
+        return StoreFullError(f"{address}: no space left", "free some or move the store")
     # Without a log beside it, a file on a read-only mount does not even open for writing.
     if "readonly database" in text or ("unable to open" in text and _is_read_only(address)):
-        return FolderError(f"{address}: cannot be written; choose another --storage")
-    for said, sentence in _SQLITE_PASSING.items():
+        return FolderError(f"{address}: cannot be written", "choose another --storage")
+    for said, (kind, what, step) in _SQLITE.items():
         if said in text:
-            return UnreachableError(f"{address}: {sentence} ({text})")
-    for said, sentence in _SQLITE_SENTENCES.items():
-        if said in text:
-            return StoreError(f"{address}: {sentence} ({text})")
+            where = f"{address}: {what}"
+            return kind(where, f"{step} ({text})") if step else kind(f"{where} ({text})")
     return StoreError(f"{address}: {text}")
 
 
