@@ -172,7 +172,7 @@ def in_todays_words(study: StudyRecord, studies: Path) -> StudyRecord:
     baselines = [each | words.get(each["name"], {}) for each in study.definition["baselines"]]
     names = {each["name"] for each in baselines}
     claims = [
-        dataclasses.asdict(each) for each in file.claims if {each.better, each.worse} <= names
+        dataclasses.asdict(each) for each in file.statements if {each.better, each.worse} <= names
     ]
     definition = {**study.definition, "baselines": baselines, "claims": claims}
     return dataclasses.replace(study, definition=definition)

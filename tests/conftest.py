@@ -23,7 +23,8 @@ from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
 from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import definition_hash, from_json, resolve, to_json
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import definition_hash, from_json, to_json
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStudy

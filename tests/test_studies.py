@@ -9,13 +9,8 @@ import pytest
 
 from optuna_study.config.settings import SECTION_OF, get_setting
 from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import (
-    baseline_config,
-    baseline_parameters,
-    from_json,
-    resolve,
-    to_json,
-)
+from optuna_study.definition.resolve import baseline_config, baseline_parameters, resolve
+from optuna_study.definition.serialise import from_json, to_json
 from optuna_study.space.build import build
 
 if TYPE_CHECKING:

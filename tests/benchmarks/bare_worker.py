@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.search.ledger import PatientLedger, StoreLedger
 from optuna_study.search.objective import Left, Rules, Started, Tools, run_trial
 from optuna_study.search.propose import propose

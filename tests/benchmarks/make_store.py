@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, text
 
 from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import resolve, to_json
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import to_json
 from optuna_study.seeds import trial_seed
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.records import EndKind, NewStudy, StoredParameter

@@ -21,7 +21,7 @@ from make_store import fill
 from sqlalchemy import text
 from stand import KINDS, load, machine, make_study, say, stores
 
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide, rungs

@@ -22,7 +22,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import definition_hash, resolve, to_json
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import definition_hash, to_json
 from optuna_study.store.records import NewStudy
 from optuna_study.store.studies.studies import create_study
 

@@ -20,7 +20,7 @@ from numpy_training import NumpyTraining
 from stand import KINDS, fresh_store, machine, make_study, say
 
 from optuna_study.config.settings import with_settings
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
 from optuna_study.search.pruner import decide, never

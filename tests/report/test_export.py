@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.definition.config_file import read_config_file
+from optuna_study.definition.read import read_config_file
 from optuna_study.errors import NotFoundError
 from optuna_study.report.export import export_trial, trial_config
 from optuna_study.store.reads import reads

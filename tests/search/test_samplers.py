@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_study.config.catalogue import resolve
+from optuna_study.config.catalogue import import_reference
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import samplers
 from optuna_study.seeds import sampler_seed
@@ -78,7 +78,7 @@ def test_the_first_trials_are_spread_evenly() -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_of_the_study_file_proposes(name: str) -> None:
     study = optuna.create_study()
-    make = resolve(SAMPLERS[name])
+    make = import_reference(SAMPLERS[name])
     study.sampler = make(0, 3, baselines=0, startup=2, names=NAMES)
     study.optimize(objective, n_trials=1)
     assert set(study.trials[0].params) == set(NAMES)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from optuna_study.data.load import open_pictures
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.errors import DataError
 from optuna_study.worker.locate_pictures import find_pictures
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.config_file import read_config_file
+from optuna_study.definition.read import read_config_file
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import formats

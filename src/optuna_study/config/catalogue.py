@@ -7,6 +7,7 @@ line here. Models and data sets are found by their files.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from contextlib import contextmanager
@@ -72,6 +73,9 @@ OPTIMIZERS: Mapping[str, Entry] = {
 AUGMENTATIONS: tuple[str, ...] = ("crop", "flip", "color_jitter", "pca_jitter")
 """Changes to training pictures, in the order in which `training.augment` makes them."""
 
+MODELS = "training/models"
+DATASETS = "data/datasets"
+
 TABLES: Mapping[str, Mapping[str, Entry]] = {"ACTIVATIONS": ACTIVATIONS, "OPTIMIZERS": OPTIMIZERS}
 
 
@@ -105,15 +109,48 @@ def augmentation_names(text: str) -> tuple[str, ...]:
 
 def model_names() -> list[str]:
     """The architectures that `training.models` holds."""
-    return _files("training/models")
+    return _files(MODELS)
 
 
 def dataset_names() -> list[str]:
     """The data sets that `data.datasets` holds."""
-    return _files("data/datasets")
+    return _files(DATASETS)
 
 
-def resolve(reference: str) -> Any:
+def known_names(choices: str | tuple[str, ...] | None) -> list[str]:
+    """The names that a text setting with these `choices` may have; empty where any text will do.
+
+    >>> known_names(("plain", "permuted"))
+    ['plain', 'permuted']
+    """
+    if choices == "MODELS":
+        return model_names()
+    if choices == "DATASETS":
+        return dataset_names()
+    if choices == "AUGMENTATIONS":
+        return ["none", *AUGMENTATIONS]
+    return list(TABLES[choices] if isinstance(choices, str) else choices or ())
+
+
+def variants(model: str) -> tuple[str, ...]:
+    """The variants that a model's file names in its `VARIANTS`; empty when it names none.
+
+    Read from the source text: importing a model loads torch, which takes seconds.
+    """
+    if model not in model_names():
+        return ()
+    file = Path(__file__).parents[1] / MODELS / f"{model}.py"
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "VARIANTS" for target in targets):
+            try:
+                return tuple(map(str, ast.literal_eval(getattr(node, "value", "()"))))
+            except (TypeError, ValueError):  # made by a call; what it holds shows when it runs
+                return ()
+    return ()
+
+
+def import_reference(reference: str) -> Any:
     """The function or class behind a reference.
 
     Raises:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from optuna_study.config.reasons import Divergence
 
 Scalar: TypeAlias = bool | int | float | str
-Setting: TypeAlias = Scalar | tuple[tuple[int, float], ...]
+Pairs: TypeAlias = tuple[tuple[int, float], ...]
+Setting: TypeAlias = Scalar | Pairs
+Field: TypeAlias = "dataclasses.Field[Any]"
 
 
 def setting(
@@ -27,15 +29,18 @@ def setting(
     choices: str | tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    legal: str = "",
     late: bool = False,
 ) -> Any:
     """Declare a setting: its default, the sentence that documents it, and its legal values.
 
-    `choices` is a tuple of names, or the name of a table in `training.catalogue`; `low` and `high`
-    are inclusive. `late` is for one that came when studies had been made without it: its default
-    is what they did, and does not set later ones apart from them.
+    `choices` is a tuple of names, or the name of a table of the catalogue; `low` and `high` are
+    inclusive, and `legal` says in words what lies between them. `late` is for one that came when
+    studies had been made without it: its default is what they did, and does not set later ones
+    apart from them.
     """
-    metadata = {"doc": doc, "choices": choices, "low": low, "high": high, "late": late}
+    bounds = {"low": low, "high": high, "legal": legal}
+    metadata = {"doc": doc, "choices": choices, **bounds, "late": late}
     return field(default=default, metadata=metadata)
 
 
@@ -46,6 +51,7 @@ class DataSettings:
     name: str = setting(
         "rendered",
         "Data set: built-in, fetched, or `folder` for pictures of one's own.",
+        choices="DATASETS",
     )
     image_size: int = setting(
         64,
@@ -56,6 +62,7 @@ class DataSettings:
     augmentation: str = setting(
         "none",
         "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
+        choices="AUGMENTATIONS",
     )
     subset: float = setting(
         1.0,
@@ -90,7 +97,9 @@ class DataSettings:
 class ModelSettings:
     """The architecture and what it is built from."""
 
-    name: str = setting("alexnet", "Architecture, or `package.module:function` of one's own.")
+    name: str = setting(
+        "alexnet", "Architecture, or `package.module:function` of one's own.", choices="MODELS"
+    )
     variant: str = setting("default", "Variant of the architecture; each model lists its own.")
     pretrained: str = setting(
         "none",
@@ -173,7 +182,7 @@ class TrainSettings:
     )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
-    breakpoints: tuple[tuple[int, float], ...] = setting(
+    breakpoints: Pairs = setting(
         (),
         "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; "
         "ordered by epoch.",
@@ -253,13 +262,18 @@ SECTIONS: Mapping[str, type] = {
 }
 """The sections of a configuration, in the order in which they are written."""
 
-SECTION_OF: Mapping[str, str] = {
-    entry.name: section
-    for section, cls in SECTIONS.items()
+SETTINGS: Mapping[str, Field] = {
+    entry.name: entry
+    for cls in SECTIONS.values()
     for entry in dataclasses.fields(cls)
     if entry.name != "name"
 }
-"""The section of every searchable setting; `name` stands in two sections and is never searched."""
+"""Every searchable setting; `name` stands in two sections and is never searched."""
+
+SECTION_OF: Mapping[str, str] = {
+    name: section for name in SETTINGS for section, cls in SECTIONS.items() if hasattr(cls, name)
+}
+"""The section of every searchable setting."""
 
 
 def get_setting(config: TrainConfig, name: str) -> Setting:

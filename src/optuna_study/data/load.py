@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.config.catalogue import dataset_names, is_reference, resolve, usable
+from optuna_study.config.catalogue import dataset_names, import_reference, is_reference, usable
 from optuna_study.data.arrays import read_arrays
 from optuna_study.data.availability import ARRAY_SETS, ARRAY_SUFFIX
 from optuna_study.data.folder import read_folder
@@ -41,13 +41,17 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
     """
     request = Request(settings.image_size, cache_size(settings.image_size), workspace)
     if folder is not None and folder.suffix == ARRAY_SUFFIX and not folder.is_dir():
-        names = resolve(_reference(settings.name, "NAMES")) if settings.name in ARRAY_SETS else ()
+        names = (
+            import_reference(_reference(settings.name, "NAMES"))
+            if settings.name in ARRAY_SETS
+            else ()
+        )
         return read_arrays(folder, request, names)
     if folder is not None:
         return read_folder(folder, request.cache_size, workspace)
     if is_reference(settings.name):
         return _own(settings.name, request)
-    pictures: Pictures = resolve(_reference(settings.name))(request)
+    pictures: Pictures = import_reference(_reference(settings.name))(request)
     return pictures
 
 
@@ -55,7 +59,7 @@ def _own(name: str, request: Request) -> Pictures:
     """The pictures of somebody's own function, looked at before anything relies on them."""
     asked = "it is called as function(request) and gives Pictures"
     with usable("data set", name, asked, DataError):
-        pictures = resolve(name)(request)
+        pictures = import_reference(name)(request)
     if not isinstance(pictures, Pictures):
         raise DataError(
             f"data set '{name}': gave {type(pictures).__name__}, not Pictures",
@@ -100,7 +104,7 @@ def title(name: str) -> str:
     Raises:
         DataError: no such data set.
     """
-    return str(resolve(_reference(name, "TITLE")))
+    return str(import_reference(_reference(name, "TITLE")))
 
 
 def possible_channels(name: str) -> tuple[int, ...]:
@@ -111,7 +115,7 @@ def possible_channels(name: str) -> tuple[int, ...]:
     """
     if is_reference(name):
         return OWN_CHANNELS
-    channels: tuple[int, ...] = resolve(_reference(name, "CHANNELS"))
+    channels: tuple[int, ...] = import_reference(_reference(name, "CHANNELS"))
     return channels
 
 

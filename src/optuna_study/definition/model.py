@@ -8,7 +8,7 @@ The definition is what the store pins.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.settings import SECTIONS, setting
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from optuna_study.config.settings import Setting, TrainConfig
+    from optuna_study.config.settings import Field, Setting, TrainConfig
     from optuna_study.space.dimensions import Dimension
     from optuna_study.space.space import Space
 
@@ -46,32 +46,6 @@ DATA_KEYS: Mapping[str, str] = {
     "stand_in": "Built-in data taken when the pictures are absent; the study's name then says so.",
 }
 """What `[data]` may hold besides its settings, each with the sentence that documents it."""
-
-BASELINE_KEYS: Mapping[str, str] = {
-    "name": "What it is called in tables; names are unique.",
-    "group": "Baselines that belong together, as in a table of an article.",
-    "settings": "Settings by their bare names; what is not named is as in the sections above.",
-    "reported": "What the source saw, in words.",
-    "figure": "What the source measured, a fraction of pictures: `{test_accuracy = 0.87}` or "
-    "`{train_accuracy = 0.996}`.",
-    "rank": "Its place in the source's own order within its group, 1 the best; equal places are "
-    "not told apart. Without any, figures rank.",
-    "outside": "Settings that lie outside the space on purpose; such a baseline is run and shown, "
-    "but teaches the sampler nothing.",
-    "in_search": "Whether the search starts from it, as it does by default; one that does not is "
-    "trained by `--only baselines` alone.",
-}
-"""What a `[[baselines]]` table may hold, each with the sentence that documents it."""
-
-CLAIM_KEYS: Mapping[str, str] = {
-    "text": "What the source claims, in words.",
-    "better": "The baseline that it has ahead, of any group.",
-    "worse": "The one that it has behind.",
-    "measure": "What they are compared by: `test_accuracy`, or `train_accuracy`.",
-    "within": "For a claim that the two hardly differ: how far apart they may be, a fraction of "
-    "pictures such as 0.02.",
-}
-"""What a `[[claims]]` table may hold, each with the sentence that documents it."""
 
 TOP_LEVEL_KEYS: Mapping[str, str] = {
     "title": "What the study is called where there is room.",
@@ -156,7 +130,7 @@ class Figure:
     """What a source measured: one of MEASURES, and the fraction of pictures answered right."""
 
     measure: str
-    value: float
+    value: float = setting(MISSING, "The fraction.", low=0.0, high=1.0, legal="a fraction of 1")
 
 
 @dataclass(frozen=True)
@@ -167,28 +141,61 @@ class Baseline:
     purpose: the whole trial is then stored without parameters, so that no sampler learns from it.
     """
 
-    name: str
-    group: str = ""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    reported: str = ""
-    outside: tuple[str, ...] = ()
-    figure: Figure | None = None
-    rank: int | None = None
-    in_search: bool = True
+    name: str = setting(MISSING, "What it is called in tables; names are unique.")
+    group: str = setting("", "Baselines that belong together, as in a table of an article.")
+    settings: Mapping[str, Setting] = field(
+        default_factory=dict,
+        metadata={
+            "doc": "Settings by their bare names; what is not named is as in the sections above."
+        },
+    )
+    reported: str = setting("", "What the source saw, in words.")
+    outside: tuple[str, ...] = setting(
+        (),
+        "Settings that lie outside the space on purpose; such a baseline is run and shown, but "
+        "teaches the sampler nothing.",
+    )
+    figure: Figure | None = setting(
+        None,
+        "What the source measured, a fraction of pictures: `{test_accuracy = 0.87}` or "
+        "`{train_accuracy = 0.996}`.",
+    )
+    rank: int | None = setting(
+        None,
+        "Its place in the source's own order within its group, 1 the best; equal places are not "
+        "distinguished. Without any, figures rank.",
+        low=1,
+        high=10**18,
+        legal="1 for the best, or more",
+    )
+    in_search: bool = setting(
+        True,
+        "Whether the search starts from it, as it does by default; one that does not is trained "
+        "by `--only baselines` alone.",
+    )
 
 
 @dataclass(frozen=True)
-class Claim:
+class Statement:
     """What a source says of two baselines: that `better` is ahead by a measure of MEASURES.
 
     With `within` it says that they hardly differ: by less than that, a fraction of pictures.
     """
 
-    text: str
-    better: str
-    worse: str
-    measure: str = MEASURES[0]
-    within: float | None = None
+    text: str = setting(MISSING, "What the source claims, in words.")
+    better: str = setting(MISSING, "The baseline that it has ahead, of any group.")
+    worse: str = setting(MISSING, "The one that it has behind.")
+    measure: str = setting(
+        MEASURES[0], "What they are compared by: `test_accuracy`, or `train_accuracy`."
+    )
+    within: float | None = setting(
+        None,
+        "For a claim that the two hardly differ: how far apart they may be, a fraction of "
+        "pictures such as 0.02.",
+        low=1e-9,
+        high=1 - 1e-9,
+        legal="a fraction of 1",
+    )
 
 
 @dataclass(frozen=True)
@@ -214,7 +221,7 @@ class StudyFile:
     search: SearchSettings
     space: tuple[Dimension, ...]
     baselines: tuple[Baseline, ...]
-    claims: tuple[Claim, ...] = ()
+    statements: tuple[Statement, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
 
 
@@ -239,15 +246,15 @@ class Definition:
     space: Space
     baselines: tuple[Baseline, ...]
     only: str | None = None
-    claims: tuple[Claim, ...] = ()
+    statements: tuple[Statement, ...] = ()
 
     @property
     def planned(self) -> tuple[Baseline, ...]:
         """The baselines that are trained: all for a comparison, else those in the search."""
-        return tuple(each for each in self.baselines if self.only or each.in_search)
+        return tuple(one for one in self.baselines if self.only or one.in_search)
 
 
-def section_fields(section: str) -> dict[str, dataclasses.Field[Any]]:
+def section_fields(section: str) -> dict[str, Field]:
     """The settings of a section by name: data, model, train or search."""
     cls = SearchSettings if section == "search" else SECTIONS[section]
     return {entry.name: entry for entry in dataclasses.fields(cls)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.catalogue import variants
+from optuna_study.config.reader import Problems
 from optuna_study.config.settings import (
     SECTION_OF,
     SECTIONS,
@@ -15,8 +17,6 @@ from optuna_study.config.settings import (
 from optuna_study.definition.model import PROFILES, Baseline, Definition, Profile
 from optuna_study.definition.names import require_name, variant_name
 from optuna_study.definition.scale import scale_dimension, scale_settings
-from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
-from optuna_study.definition.values import Problems, variants
 from optuna_study.errors import OutsideSpaceError, StudyFileError
 from optuna_study.space.dimensions import Breakpoints, Choice
 from optuna_study.space.space import Space, in_circle
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import Scalar, Setting
     from optuna_study.definition.model import SearchSettings, StudyFile
     from optuna_study.space.dimensions import Dimension
-
-__all__ = [
-    "assemble",
-    "baseline_config",
-    "baseline_parameters",
-    "check_config",
-    "definition_hash",
-    "diff",
-    "from_json",
-    "pretrained_configs",
-    "resolve",
-    "to_json",
-    "variant_name",
-]
 
 
 def resolve(
@@ -63,7 +49,7 @@ def resolve(
     """
     problems = Problems()
     found = assemble(file, profile, problems)
-    if problems.found:
+    if problems.noted:
         raise StudyFileError(file.name, problems.sentences())
     if stand_in and file.stand_in is None:
         raise StudyFileError(file.name, ["data.stand_in: is missing, and the pictures are absent"])
@@ -105,7 +91,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
         search=_search(file, overrides),
         space=Space.of(usable, config),
         baselines=baselines,
-        claims=file.claims,
+        statements=file.statements,
     )
     for baseline in baselines:
         _check_baseline(definition, baseline, problems)

@@ -5,25 +5,37 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from optuna_study.config.settings import SECTIONS, config_from_dict, config_to_dict
+from optuna_study.config.reader import Node, Problems, describe, read_config, read_fields
+from optuna_study.config.settings import SECTIONS
+from optuna_study.definition import baselines, space_table
 from optuna_study.definition.model import (
     FREE_SEARCH_KEYS,
     Baseline,
-    Claim,
     Definition,
-    Figure,
     SearchSettings,
+    Statement,
 )
-from optuna_study.space.build import frozen
+from optuna_study.errors import OtherVersionError
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange
 from optuna_study.space.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from _typeshed import DataclassInstance
 
     from optuna_study.space.dimensions import Dimension
+
+Record = TypeVar("Record", bound="DataclassInstance")
+
+_READERS = {**baselines.READERS, **space_table.READERS}
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 _KINDS: Mapping[str, type[Choice | IntRange | FloatRange | Breakpoints]] = {
     "choice": Choice,
@@ -39,47 +51,32 @@ counts)."""
 
 def to_json(definition: Definition) -> dict[str, Any]:
     """The definition as dictionaries, lists, text, numbers and None, as the store keeps it."""
-    return {
-        "format": 1,
-        "name": definition.name,
-        "study": definition.study,
-        "profile": definition.profile,
-        "title": definition.title,
-        "source": definition.source,
-        "folder": definition.folder,
-        "stand_in": definition.stand_in,
-        "config": config_to_dict(definition.config),
-        "search": dataclasses.asdict(definition.search),
-        "space": [_dimension_to_json(each) for each in definition.space.dimensions],
-        "baselines": [_baseline_to_json(each) for each in definition.baselines],
-        # Left out where it says nothing, so that studies made before it keep their hash.
-        **({"only": definition.only} if definition.only else {}),
-        **(
-            {"claims": [dataclasses.asdict(each) for each in definition.claims]}
-            if definition.claims
-            else {}
-        ),
-    }
+    plain: dict[str, Any] = {"format": 1, **_plain(definition)}
+    plain["space"] = [_dimension_to_json(each) for each in definition.space.dimensions]
+    # Left out where they say nothing, so that studies made before them keep their hash.
+    for baseline in plain["baselines"]:
+        if baseline["in_search"]:
+            del baseline["in_search"]
+    claims = plain.pop("statements")
+    if not definition.only:
+        del plain["only"]
+    return {**plain, "claims": claims} if claims else plain
 
 
 def from_json(plain: Mapping[str, Any]) -> Definition:
-    """The inverse of `to_json`; the values are trusted, they came from there."""
-    config = config_from_dict(plain["config"])
-    return Definition(
-        name=plain["name"],
-        study=plain["study"],
-        profile=plain["profile"],
-        title=plain["title"],
-        source=plain["source"],
-        folder=plain["folder"],
-        stand_in=plain["stand_in"],
-        config=config,
-        search=SearchSettings(**plain["search"]),
-        space=Space.of([_dimension_from_json(each) for each in plain["space"]], config),
-        baselines=tuple(_baseline_from_json(each) for each in plain["baselines"]),
-        only=plain.get("only"),
-        claims=tuple(Claim(**each) for each in plain.get("claims", ())),
-    )
+    """The inverse of `to_json`.
+
+    Raises:
+        OtherVersionError: types or keys are not those that this version writes.
+    """
+    problems = Problems()
+    definition = _read_definition(Node(dict(plain), "", problems, trusted=True))
+    if definition is None or problems.noted:
+        raise OtherVersionError(
+            f"{describe(plain.get('name'))}: its definition reads differently here: "
+            f"{'; '.join(problems.sentences()[:3])}"
+        )
+    return definition
 
 
 def definition_hash(definition: Definition | Mapping[str, Any]) -> str:
@@ -144,50 +141,68 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _plain(value: object) -> Any:
+    """A value of ours as JSON has it."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
 def _dimension_to_json(dimension: Dimension) -> dict[str, Any]:
     kind = next(name for name, cls in _KINDS.items() if isinstance(dimension, cls))
-    plain = {field.name: getattr(dimension, field.name) for field in dataclasses.fields(dimension)}
-    plain["when"] = {name: list(values) for name, values in dimension.when.items()}
-    if isinstance(dimension, Choice):
-        plain["choices"] = list(dimension.choices)
-    return {"setting": plain.pop("setting"), "kind": kind, **plain}
+    return {"setting": dimension.setting, "kind": kind, **_plain(dimension)}
 
 
-def _dimension_from_json(plain: Mapping[str, Any]) -> Dimension:
-    values = {key: value for key, value in plain.items() if key != "kind"}
-    values["when"] = {name: tuple(each) for name, each in plain["when"].items()}
-    if "choices" in values:
-        values["choices"] = tuple(values["choices"])
-    return _KINDS[plain["kind"]](**values)
-
-
-def _baseline_to_json(baseline: Baseline) -> dict[str, Any]:
-    return {
-        "name": baseline.name,
-        "group": baseline.group,
-        "settings": {
-            name: [list(pair) for pair in value] if isinstance(value, tuple) else value
-            for name, value in baseline.settings.items()
-        },
-        "reported": baseline.reported,
-        "outside": list(baseline.outside),
-        "figure": None if baseline.figure is None else dataclasses.asdict(baseline.figure),
-        "rank": baseline.rank,
-        # Left out where it says nothing, as `only` is.
-        **({} if baseline.in_search else {"in_search": False}),
+def _read_definition(node: Node) -> Definition | None:
+    config = read_config(node.get("config", None))
+    dimensions: tuple[Dimension, ...] = _records(node.get("space", None), _read_dimension)
+    given: dict[str, Any] = {
+        "config": config,
+        "search": _read_record(SearchSettings, node.get("search", None)),
+        "baselines": _records(node.get("baselines", None), _read_baseline),
+        "statements": _records(node.get("claims", []), partial(_read_record, Statement)),
+        "space": Space.of(dimensions, config),
     }
+    return _read_record(Definition, node, given, also=("format", "claims"))
 
 
-def _baseline_from_json(plain: Mapping[str, Any]) -> Baseline:
-    settings = {name: frozen(value) for name, value in plain["settings"].items()}
-    figure = plain.get("figure")
-    return Baseline(
-        name=plain["name"],
-        group=plain["group"],
-        settings=settings,
-        reported=plain["reported"],
-        outside=tuple(plain["outside"]),
-        figure=Figure(**figure) if figure else None,
-        rank=plain.get("rank"),
-        in_search=plain.get("in_search", True),
+def _records(node: Node, read: Callable[[Node], Record | None]) -> tuple[Record, ...]:
+    if not isinstance(node.raw, list):
+        node.expect("a list")
+    return tuple(record for item in node.items() if (record := read(item)) is not None)
+
+
+def _read_baseline(node: Node) -> Baseline | None:
+    figure = node.get("figure", None).raw
+    if isinstance(node.raw, dict) and isinstance(figure, dict) and "measure" in figure:
+        written = {str(figure["measure"]): figure.get("value")}  # as a study file has it
+        node = dataclasses.replace(node, raw={**node.raw, "figure": written})
+    return _read_record(Baseline, node)
+
+
+def _read_dimension(node: Node) -> Dimension | None:
+    kind = node.get("kind", None)
+    if not isinstance(kind.raw, str) or kind.raw not in _KINDS:
+        kind.expect(f"one of {', '.join(_KINDS)}")
+        return None
+    return _read_record(_KINDS[kind.raw], node, also=("kind",))
+
+
+def _read_record(
+    cls: type[Record], node: Node, given: Mapping[str, object] = _NOTHING, also: Iterable[str] = ()
+) -> Record | None:
+    """A dataclass of ours from its JSON form; `given` are fields that are read already."""
+    read = read_fields(
+        node, [f for f in fields(cls) if f.name not in given], (*given, *also), _READERS
     )
+    values = {**read, **given}
+    for field in fields(cls):
+        optional = str(field.type).endswith(" | None")
+        if field.name not in values and optional:
+            values[field.name] = None
+        elif field.name not in values and field.default is field.default_factory:
+            node.get(field.name, None).refuse("is missing")
+            return None
+    return cls(**values)

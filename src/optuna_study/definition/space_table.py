@@ -1,234 +1,214 @@
-"""Entries of `[space]`, and the other way round: one searched dimension as a file writes it."""
+"""Entries of `[space]` to dimensions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING
 
-from optuna_study.config.settings import SECTION_OF
-from optuna_study.definition.model import PINNED, section_fields
-from optuna_study.definition.values import (
-    as_table,
-    describe,
-    number,
-    setting_value,
-    unknown_keys,
-)
+from optuna_study.config.reader import describe, read_field
+from optuna_study.config.settings import SECTION_OF, SETTINGS
+from optuna_study.definition.model import PINNED
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange, on_step
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna_study.config.settings import Scalar, Setting
-    from optuna_study.definition.values import Problems
-    from optuna_study.space.dimensions import Dimension
+    from optuna_study.config.reader import Node, Readers
+    from optuna_study.config.settings import Scalar
+    from optuna_study.space.dimensions import Condition, Dimension
 
 RANGE_KEYS = ("low", "high", "log", "step")
 BREAKPOINT_KEYS = ("most", "after", "factor")
+MOST_BREAKPOINTS = 100
 
 NOT_SEARCHED = PINNED | {"epochs"}
 """Settings that no trial may have its own of: pinned ones, and the length trials are pruned by."""
 
 
-def read_space(raw: Any, path: str, problems: Problems) -> tuple[Dimension, ...]:
+def read_space(node: Node) -> tuple[Dimension, ...]:
     """The dimensions of a `[space]` table; those with problems are left out."""
-    found = []
-    for name, entry in as_table(raw, path, problems).items():
-        where = f"{path}.{name}"
-        if name not in SECTION_OF:
-            known = SECTION_OF.keys() - NOT_SEARCHED
-            problems.add(where, f"unknown setting, {did_you_mean(name, known)}")
+    dimensions = []
+    for name, entry in node.table().items():
+        if name not in SETTINGS:
+            entry.refuse(f"unknown setting, {did_you_mean(name, SETTINGS.keys() - NOT_SEARCHED)}")
         elif name in NOT_SEARCHED:
-            problems.add(where, f"cannot be searched; set it in [{SECTION_OF[name]}]")
+            entry.refuse(f"cannot be searched; set it in [{SECTION_OF[name]}]")
         else:
-            before = len(problems.found)
-            dimension = _read_entry(name, entry, where, problems)
-            if dimension is not None and len(problems.found) == before:
-                found.append(dimension)
-    return tuple(found)
+            before = len(node.problems.noted)
+            dimension = _read_dimension(name, entry)
+            if dimension is not None and len(node.problems.noted) == before:
+                dimensions.append(dimension)
+    return tuple(dimensions)
 
 
-def _read_entry(name: str, raw: Any, path: str, problems: Problems) -> Dimension | None:
-    entry = {"choices": raw} if isinstance(raw, list) else as_table(raw, path, problems)
-    if isinstance(raw, dict) and not set(entry) - {"when"}:
-        problems.add(path, f"is empty; {_forms(name)}")
-    when = _read_when(entry.pop("when", {}), f"{path}.when", problems)
-    if not entry:
+def read_condition(node: Node) -> dict[str, tuple[Scalar, ...]]:
+    """Under which values of other settings a dimension is searched."""
+    condition: dict[str, tuple[Scalar, ...]] = {}
+    for name, entry in node.table().items():
+        if name not in SETTINGS:
+            entry.refuse(f"unknown setting, {did_you_mean(name, SETTINGS)}")
+        elif name == "breakpoints":
+            entry.refuse("a condition needs a setting of one value, breakpoints are a list")
+        else:
+            items = entry.items() if isinstance(entry.raw, list) else [entry]
+            if not items:
+                entry.refuse("is empty; name the values under which this is searched")
+            at = (dataclasses.replace(item, path=entry.path) for item in items)
+            values = [read_field(item, SETTINGS[name]) for item in at]
+            condition[name] = tuple(value for value in values if value is not None)
+    return condition
+
+
+def _read_dimension(name: str, node: Node) -> Dimension | None:
+    if isinstance(node.raw, list):
+        return _read_dimension(name, dataclasses.replace(node, raw={"choices": node.raw}))
+    known: tuple[str, ...] = ("choices", *RANGE_KEYS)
+    if name == "breakpoints":
+        known = BREAKPOINT_KEYS
+    elif SETTINGS[name].type == "str":
+        known = ("choices",)
+    if isinstance(node.raw, dict) and not node.raw.keys() - {"when"}:
+        node.refuse(f"is empty; {_forms(name)}")
+    entries = node.table((*known, "when"))
+    when = read_condition(entries.pop("when")) if "when" in entries else {}
+    if not isinstance(node.raw, dict) or not node.raw.keys() - {"when"}:
         return None
     if name == "breakpoints":
-        return _read_breakpoints(entry, when, path, problems)
-    known = ("choices",) if _kind(name) == "str" else ("choices", *RANGE_KEYS)
-    unknown_keys(entry, (*known, "when"), path, problems)
-    if "choices" not in entry:
-        return _read_range(name, entry, when, path, problems)
-    if set(entry) & set(RANGE_KEYS):
-        problems.add(path, "has choices and a range; keep one of them")
-    return _read_choices(name, entry["choices"], when, path, problems)
-
-
-def _read_choices(
-    name: str, raw: Any, when: Mapping[str, tuple[Scalar, ...]], path: str, problems: Problems
-) -> Choice | None:
-    if not isinstance(raw, list):
-        problems.add(path, f"choices must be a list, not {describe(raw)}")
+        return _read_breakpoints(node, entries, when)
+    if "choices" not in entries:
+        return _read_range(name, node, entries, when) if "low" in known else None
+    if len(entries) > 1:
+        node.refuse("has choices and a range; keep one of them")
+    choices = dataclasses.replace(entries["choices"], path=node.path)
+    if not isinstance(choices.raw, list):
+        node.refuse(f"choices must be a list, not {describe(choices.raw)}")
         return None
-    if not raw:
-        problems.add(path, f"is empty; {_forms(name)}")
+    return _read_choices(name, choices, when)
+
+
+def _read_choices(name: str, node: Node, when: Condition) -> Choice:
     choices: list[Scalar] = []
-    for index, each in enumerate(raw):
-        value = setting_value(SECTION_OF[name], name, each, f"{path}[{index}]", problems)
-        if isinstance(value, tuple) or value is None:
+    if not node.raw:
+        node.refuse(f"is empty; {_forms(name)}")
+    for item in node.items():
+        value = read_field(item, SETTINGS[name])
+        if value is None or isinstance(value, tuple):
             continue
         if value in choices:
-            problems.add(f"{path}[{index}]", f"{describe(each)} stands twice; name it once")
+            item.refuse(f"{describe(item.raw)} stands twice; name it once")
         choices.append(value)
     return Choice(name, tuple(choices), when)
 
 
 def _read_range(
-    name: str,
-    entry: Mapping[str, Any],
-    when: Mapping[str, tuple[Scalar, ...]],
-    path: str,
-    problems: Problems,
+    name: str, node: Node, entries: Mapping[str, Node], when: Condition
 ) -> IntRange | FloatRange | None:
-    kind = _kind(name)
-    low, high = _bounds(name, entry, path, problems)
-    log = _flag(entry.get("log", False), f"{path}.log", problems)
-    step = _step(kind, entry, log, path, problems)
-    if low is None or high is None:
+    whole = SETTINGS[name].type == "int"
+    bounds = []
+    for key in ("low", "high"):
+        if _given(node, entries, key, name):
+            bounds.append(read_field(entries[key], SETTINGS[name]))
+    log = _read_log(entries, default=False)
+    step = _read_step(node, entries, whole=whole, log=log)
+    if len(bounds) < 2 or None in bounds:
         return None
+    low, high = bounds
     if low >= high:
-        problems.add(path, f"low must be below high, not {low:g} and {high:g}")
+        node.refuse(f"low must be below high, not {low:g} and {high:g}")
         return None
     if log and low <= 0:
-        problems.add(path, f"a log range needs low above 0, not {low:g}")
+        node.refuse(f"a log range needs low above 0, not {low:g}")
     if step is not None and not on_step(high - low, step):
-        problems.add(path, f"high is not a whole number of steps of {step:g} above low")
-    if kind == "int":
-        return IntRange(name, int(low), int(high), log, int(step or 1), when)
+        node.refuse(f"high is not a whole number of steps of {step:g} above low")
+    if whole:
+        return IntRange(name, low, high, log, int(step or 1), when)
     return FloatRange(name, low, high, log, step, when)
 
 
-def _bounds(
-    name: str, entry: Mapping[str, Any], path: str, problems: Problems
-) -> tuple[float | None, float | None]:
-    found: list[float | None] = []
-    for key in ("low", "high"):
-        value: Setting | None = None
-        if key not in entry:
-            problems.add(path, f"{key} is missing; {_forms(name)}")
-        else:
-            value = setting_value(SECTION_OF[name], name, entry[key], f"{path}.{key}", problems)
-        found.append(value if isinstance(value, int | float) else None)
-    return found[0], found[1]
+def _read_log(entries: Mapping[str, Node], *, default: bool) -> bool:
+    return default if "log" not in entries else entries["log"].flag() is True
 
 
-def _step(
-    kind: str, entry: Mapping[str, Any], log: bool, path: str, problems: Problems
-) -> float | None:
-    if "step" not in entry:
+def _read_step(node: Node, entries: Mapping[str, Node], *, whole: bool, log: bool) -> float | None:
+    if "step" not in entries:
         return None
-    step = number(entry["step"], kind, f"{path}.step", problems)
-    if step is not None and step <= 0:
-        problems.add(f"{path}.step", f"must be above 0, not {describe(entry['step'])}")
-        return None
-    if log:
-        problems.add(path, "has log and step; keep one of them")
+    step = _read_positive(entries["step"], whole=whole)
+    if step is not None and log:
+        node.refuse("has log and step; keep one of them")
         return None
     return step
 
 
-def _flag(raw: Any, path: str, problems: Problems) -> bool:
-    if not isinstance(raw, bool):
-        problems.add(path, f"must be true or false, not {describe(raw)}")
-    return raw is True
+def _read_positive(node: Node, *, whole: bool) -> float | None:
+    value = node.whole() if whole else node.number()
+    if value is None or value > 0:
+        return value
+    node.expect("above 0")
+    return None
 
 
 def _read_breakpoints(
-    entry: Mapping[str, Any],
-    when: Mapping[str, tuple[Scalar, ...]],
-    path: str,
-    problems: Problems,
+    node: Node, entries: Mapping[str, Node], when: Condition
 ) -> Breakpoints | None:
-    unknown_keys(entry, (*BREAKPOINT_KEYS, "when"), path, problems)
-    most = _positive(entry, "most", path, problems)
-    factor = _interval(entry, "factor", "float", path, problems)
-    after = _interval(entry, "after", "int", path, problems) if "after" in entry else (1, None)
-    if most is None or factor is None or after is None:
+    most, factor, after = None, None, None
+    if _given(node, entries, "most"):
+        most = entries["most"].whole()
+        if most is not None and not 1 <= most <= MOST_BREAKPOINTS:
+            entries["most"].expect(f"between 1 and {MOST_BREAKPOINTS}")
+            most = None
+    if _given(node, entries, "factor"):
+        factor = _read_interval(entries["factor"], ("low", "high", "log"), whole=False)
+    if "after" in entries:
+        after = _read_interval(entries["after"], ("low", "high"), whole=True)
+    if most is None or factor is None or ("after" in entries and after is None):
         return None
-    log = True
-    if isinstance(entry["factor"], dict) and "log" in entry["factor"]:
-        log = _flag(entry["factor"]["log"], f"{path}.factor.log", problems)
-    low, high = int(after[0]), None if after[1] is None else int(after[1])
+    log = _read_log(entries["factor"].table(), default=True)
+    low, high = (1, None) if after is None else map(int, after)
     return Breakpoints("breakpoints", most, *factor, log, low, high, when)
 
 
-def _positive(entry: Mapping[str, Any], key: str, path: str, problems: Problems) -> int | None:
-    if key not in entry:
-        problems.add(path, f"{key} is missing; {_forms('breakpoints')}")
-        return None
-    value = number(entry[key], "int", f"{path}.{key}", problems)
-    if value is not None and not 1 <= value <= 100:
-        problems.add(f"{path}.{key}", f"must be between 1 and 100, not {describe(entry[key])}")
-        return None
-    return None if value is None else int(value)
-
-
-def _interval(
-    entry: Mapping[str, Any], key: str, kind: str, path: str, problems: Problems
+def _read_interval(
+    node: Node, keys: tuple[str, ...], *, whole: bool
 ) -> tuple[float, float] | None:
-    """Positive bounds {low, high} below `key`, and `log` for factors."""
-    if key not in entry:
-        problems.add(path, f"{key} is missing; {_forms('breakpoints')}")
+    """Positive bounds `{low, high}`."""
+    entries = node.table(keys)
+    bounds = []
+    for key in ("low", "high"):
+        if key in entries:
+            bounds.append(_read_positive(entries[key], whole=whole))
+        elif isinstance(node.raw, dict):
+            node.refuse(f"{key} is missing")
+    low, high = bounds if len(bounds) == 2 else (None, None)
+    if low is None or high is None:
         return None
-    where = f"{path}.{key}"
-    table = as_table(entry[key], where, problems)
-    unknown_keys(table, ("low", "high", *(["log"] if kind == "float" else [])), where, problems)
-    values = []
-    for bound in ("low", "high"):
-        if bound not in table:
-            if isinstance(entry[key], dict):
-                problems.add(where, f"{bound} is missing")
-            continue
-        value = number(table[bound], kind, f"{where}.{bound}", problems)
-        if value is not None and value <= 0:
-            problems.add(f"{where}.{bound}", f"must be above 0, not {describe(table[bound])}")
-        elif value is not None:
-            values.append(value)
-    if len(values) < 2:
+    if low >= high:
+        node.refuse(f"low must be below high, not {low:g} and {high:g}")
         return None
-    if values[0] >= values[1]:
-        problems.add(where, f"low must be below high, not {values[0]:g} and {values[1]:g}")
-        return None
-    return values[0], values[1]
+    return low, high
 
 
-def _read_when(raw: Any, path: str, problems: Problems) -> dict[str, tuple[Scalar, ...]]:
-    found: dict[str, tuple[Scalar, ...]] = {}
-    for name, values in as_table(raw, path, problems).items():
-        where = f"{path}.{name}"
-        if name not in SECTION_OF:
-            problems.add(where, f"unknown setting, {did_you_mean(name, SECTION_OF)}")
-            continue
-        if name == "breakpoints":
-            problems.add(where, "a condition needs a setting of one value, breakpoints are a list")
-            continue
-        listed = values if isinstance(values, list) else [values]
-        if not listed:
-            problems.add(where, "is empty; name the values under which this is searched")
-        checked = [setting_value(SECTION_OF[name], name, each, where, problems) for each in listed]
-        found[name] = tuple(each for each in checked if isinstance(each, str | int | float))
-    return found
-
-
-def _kind(name: str) -> str:
-    return str(section_fields(SECTION_OF[name])[name].type)
+def _given(node: Node, entries: Mapping[str, Node], key: str, name: str = "breakpoints") -> bool:
+    if key not in entries:
+        node.refuse(f"{key} is missing; {_forms(name)}")
+    return key in entries
 
 
 def _forms(name: str) -> str:
     if name == "breakpoints":
         return "write {most = 2, factor = {low = 0.01, high = 1.0}}"
-    if _kind(name) == "str":
+    if SETTINGS[name].type == "str":
         return "write a list of names"
     return "write {low = ..., high = ...} or a list of values"
+
+
+def _scalars(node: Node) -> tuple[Scalar, ...] | None:
+    values = [item.raw for item in node.items() if isinstance(item.raw, bool | int | float | str)]
+    if isinstance(node.raw, list) and len(values) == len(node.raw):
+        return tuple(values)
+    node.expect("a list of values")
+    return None
+
+
+READERS: Readers = {"Condition": read_condition, "tuple[Scalar, ...]": _scalars}
+"""How the fields of a dimension are read that are no settings, by their annotations."""

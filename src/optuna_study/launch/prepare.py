@@ -17,14 +17,8 @@ from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.definition.model import section_fields
 from optuna_study.definition.names import require_name
 from optuna_study.definition.read import read_study_file
-from optuna_study.definition.resolve import (
-    baseline_parameters,
-    definition_hash,
-    diff,
-    from_json,
-    resolve,
-    to_json,
-)
+from optuna_study.definition.resolve import baseline_parameters, resolve
+from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
 from optuna_study.errors import DefinitionChangedError, FolderError, UsageError
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.study_file import locate_study_file

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.definition.names import bare_name
 from optuna_study.definition.read import find_study_file
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError, OptunaStudyError
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.studies.studies import load_study

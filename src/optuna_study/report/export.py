@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.config.settings import SECTION_OF, get_setting, with_settings
 from optuna_study.config.text import config_text
-from optuna_study.definition.resolve import from_json
+from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import values

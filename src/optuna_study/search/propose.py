@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.catalogue import resolve
+from optuna_study.config.catalogue import import_reference
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import suggest
@@ -51,7 +51,7 @@ def _draw(
     storage: BaseStorage, study: StudyRecord, definition: Definition, claim: Claim
 ) -> dict[str, Scalar]:
     """Ask a sampler made for this trial; each parameter is stored as it is drawn."""
-    make = resolve(SAMPLERS[definition.search.sampler])
+    make = import_reference(SAMPLERS[definition.search.sampler])
     sampler = make(
         study.seed,
         claim.number,

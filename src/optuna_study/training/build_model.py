@@ -10,9 +10,9 @@ from torch import nn
 
 from optuna_study.config.catalogue import (
     NOT_PRETRAINED,
+    import_reference,
     is_reference,
     model_names,
-    resolve,
     usable,
 )
 from optuna_study.errors import UsageError
@@ -169,7 +169,7 @@ def _try_activation(settings: ModelSettings) -> None:
 
 def _builder(name: str) -> Callable[..., object]:
     if is_reference(name):
-        found: Callable[..., object] = resolve(name)
+        found: Callable[..., object] = import_reference(name)
         return found
     if name not in model_names():
         raise UsageError(f"model '{name}': unknown, {did_you_mean(name, model_names())}")

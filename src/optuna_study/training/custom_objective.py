@@ -13,7 +13,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING
 
-from optuna_study.config.catalogue import resolve, usable
+from optuna_study.config.catalogue import import_reference, usable
 from optuna_study.config.schedule import lr_at
 from optuna_study.errors import UsageError
 from optuna_study.seeds import stream_seed
@@ -39,7 +39,7 @@ def check_objective(reference: str) -> None:
         UsageError: it cannot be imported or called.
     """
     with usable("objective", reference, _ASKED):
-        inspect.signature(resolve(reference)).bind(object(), 1)
+        inspect.signature(import_reference(reference)).bind(object(), 1)
 
 
 def train_epoch(run: Run, epoch: int) -> Steps | None:
@@ -55,7 +55,7 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     set_lr(run.optimizer, lr)
     run.model.train()
     with random_stream(run.device, stream_seed(settings.seed, "objective", epoch)):
-        figures = resolve(settings.objective)(run, epoch)
+        figures = import_reference(settings.objective)(run, epoch)
     if figures is None and run.stop.is_set():
         return None
     _check_figures(settings.objective, figures)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from optuna_study.config.catalogue import ACTIVATIONS, is_reference, resolve
+from optuna_study.config.catalogue import ACTIVATIONS, import_reference, is_reference
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
@@ -76,12 +76,12 @@ def activation(settings: ModelSettings) -> nn.Module:
     if entry is None:
         raise UsageError(f"activation '{name}': unknown, {did_you_mean(name, ACTIVATIONS)}")
     values = {argument: getattr(settings, key) for argument, key in entry.settings.items()}
-    layer: nn.Module = resolve(entry.reference)(**entry.fixed, **values)
+    layer: nn.Module = import_reference(entry.reference)(**entry.fixed, **values)
     return layer
 
 
 def _own_activation(reference: str) -> nn.Module:
-    found = resolve(reference)
+    found = import_reference(reference)
     if not callable(found):
         raise UsageError(f"activation '{reference}': not a function or a layer class")
     if not inspect.isclass(found) and _needs_an_argument(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.catalogue import OPTIMIZERS, resolve
+from optuna_study.config.catalogue import OPTIMIZERS, import_reference
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
@@ -28,7 +28,7 @@ def build_optimizer(settings: TrainSettings, model: nn.Module) -> Optimizer:
     if entry is None:
         hint = did_you_mean(settings.optimizer, OPTIMIZERS)
         raise UsageError(f"optimizer '{settings.optimizer}': unknown, {hint}")
-    make = resolve(entry.reference)
+    make = import_reference(entry.reference)
     values = {argument: _value(settings, source) for argument, source in entry.settings.items()}
     optimizer: Optimizer = make(
         _groups(model, settings.weight_decay),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.artifacts import decision_boundary, figures, retention, tensorboard, upload
-from optuna_study.config.catalogue import resolve
+from optuna_study.config.catalogue import import_reference
 from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import (
@@ -109,7 +109,7 @@ class _Work:
             metric=search.metric,
             direction=search.direction,
             epochs=config.train.epochs,
-            decide=resolve(PRUNERS[search.pruner]),
+            decide=import_reference(PRUNERS[search.pruner]),
             prunable=claim.baseline is None,
             timeout=search.trial_timeout,
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.resolve import definition_hash, from_json
+from optuna_study.definition.serialise import definition_hash, from_json
 from optuna_study.errors import OtherVersionError
 
 if TYPE_CHECKING:
@@ -47,12 +48,10 @@ def pinned_definition(study: StudyRecord) -> Definition:
     Raises:
         OtherVersionError: it does not.
     """
-    try:
+    with suppress(OtherVersionError):  # settings that this version does not know, or lacks
         definition = from_json(study.definition)
         if definition_hash(definition) == study.definition_hash:
             return definition
-    except (KeyError, TypeError, ValueError):
-        pass  # settings that this version does not know, or lacks
     made_by = study.environment.get(PACKAGE, "unknown")
     raise OtherVersionError(
         f"{study.name}: its definition reads differently here, so another version of {PACKAGE} "

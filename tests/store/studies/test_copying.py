@@ -13,8 +13,7 @@ import pytest
 from optuna_dashboard import save_note
 from sqlalchemy import func, select
 
-from optuna_study.definition.resolve import definition_hash
-from optuna_study.definition.serialise import from_json
+from optuna_study.definition.serialise import definition_hash, from_json
 from optuna_study.errors import NotFoundError, StaleClaimError, StoreError, UsageError
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select
 
 from optuna_study.definition.names import renamed
-from optuna_study.definition.resolve import definition_hash
+from optuna_study.definition.serialise import definition_hash
 from optuna_study.errors import NotFoundError, StoreError, UsageError
 from optuna_study.store.engine.failures import is_clash, translate_failures
 from optuna_study.store.records import TrialState

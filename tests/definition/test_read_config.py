@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optuna_study.config.settings import TrainConfig, config_to_dict, with_settings
 from optuna_study.config.text import config_text
-from optuna_study.definition.config_file import read_config_file
+from optuna_study.definition.read import read_config_file
 from optuna_study.errors import NotFoundError, StudyFileError
 
 if TYPE_CHECKING:

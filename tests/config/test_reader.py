@@ -5,10 +5,10 @@ import inspect
 
 import pytest
 
-from optuna_study.config.catalogue import model_names
+from optuna_study.config.catalogue import known_names, model_names, variants
+from optuna_study.config.reader import Node, Problems, read_field
 from optuna_study.config.settings import SECTIONS, TrainConfig
 from optuna_study.definition.model import SearchSettings, section_fields
-from optuna_study.definition.values import Problems, known_names, setting_value, variants
 
 
 def test_variants_are_read_without_importing_the_model() -> None:
@@ -29,8 +29,8 @@ def test_every_default_is_a_legal_value(section: str) -> None:
         if entry.default is None:
             continue
         problems = Problems()
-        assert setting_value(section, name, entry.default, name, problems) == entry.default
-        assert problems.found == []
+        assert read_field(Node(entry.default, name, problems), entry) == entry.default
+        assert problems.noted == []
 
 
 @pytest.mark.parametrize("section", [*SECTIONS, "search"])
@@ -40,25 +40,30 @@ def test_every_setting_is_documented_and_bounded(section: str) -> None:
         kind = str(entry.type).removesuffix(" | None")
         if kind in ("int", "float"):
             assert entry.metadata["low"] < entry.metadata["high"], name
-        for known in known_names(section, entry):
-            assert setting_value(section, name, known, name, Problems()) == known
+        for known in known_names(entry.metadata["choices"]):
+            assert read_field(Node(known, name, Problems()), entry) == known
 
 
 def test_augmentations_are_put_in_their_order() -> None:
     problems = Problems()
-    assert setting_value("data", "augmentation", "flip + crop", "x", problems) == "crop+flip"
-    assert setting_value("data", "augmentation", "none", "x", problems) == "none"
-    assert problems.found == []
+    augmentation = section_fields("data")["augmentation"]
+    assert read_field(Node("flip + crop", "x", problems), augmentation) == "crop+flip"
+    assert read_field(Node("none", "x", problems), augmentation) == "none"
+    assert problems.noted == []
 
 
 def test_references_stand_for_ones_own_functions() -> None:
     problems = Problems()
     for section, name in (("model", "name"), ("model", "activation"), ("data", "name")):
-        assert setting_value(section, name, "my.package:make", name, problems) == "my.package:make"
-    assert problems.found == []
+        node = Node("my.package:make", name, problems)
+        assert read_field(node, section_fields(section)[name]) == "my.package:make"
+    assert problems.noted == []
     for wrong in (":make", "my.package:", "my..package:make", "my.package:make()", "1:2"):
-        assert setting_value("model", "name", wrong, "model.name", problems) is None
-    assert len(problems.found) == 5
+        assert (
+            read_field(Node(wrong, "model.name", problems), section_fields("model")["name"])
+            is None
+        )
+    assert len(problems.noted) == 5
 
 
 def test_paths_are_found_below_a_path() -> None:

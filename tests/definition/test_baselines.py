@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from optuna_study.definition.model import Claim
+from optuna_study.definition.model import Statement
 from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.resolve import resolve
 
@@ -19,9 +19,9 @@ def test_claims_reach_the_definition_of_every_profile(small: str) -> None:
     more = f"{small}[[claims]]\n{WORDS}\n{NAMES}\n[[claims]]\n{WORDS}\n{NAMES}\n"
     more += "measure = 'train_accuracy'\nwithin = 0.02\n"
     for profile in ("full", "cpu"):
-        assert resolve(parse_study_file(more, "small"), profile).claims == (
-            Claim("two steps help", "stepped", "plain"),
-            Claim("two steps help", "stepped", "plain", "train_accuracy", 0.02),
+        assert resolve(parse_study_file(more, "small"), profile).statements == (
+            Statement("two steps help", "stepped", "plain"),
+            Statement("two steps help", "stepped", "plain", "train_accuracy", 0.02),
         )
 
 
