@@ -1,34 +1,40 @@
-"""Every random stream's seed, derived from a study's seed, a trial's number and a purpose."""
+"""Every random stream's seed, a hash of what it is for; what is stored depends on each number.
+
+A hash and not a sum, so that neighbouring seeds share no streams. The texts that are hashed and
+the bits that are taken never change: a study's trials, draws and splits are repeated from them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 
 
-def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
-    """The seed of a stream of random numbers, below 2**63; streams and epochs are independent."""
-    digest = hashlib.blake2b(f"{seed}/{stream}/{epoch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
 def trial_seed(study_seed: int, number: int) -> int:
-    """The seed of trial `number`, in [0, 2**31).
-
-    A hash and not a sum, so that neighbouring study seeds share no trial seeds.
-
-    >>> trial_seed(0, 0) == trial_seed(0, 0) != trial_seed(1, 0)
-    True
-    """
+    """The seed of trial `number`, in [0, 2**31): its configuration is trained with it."""
     digest = hashlib.sha256(f"{study_seed}/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
+    """The seed of a stream of random numbers in a training, below 2**63; epochs have their own."""
+    return _hash(f"{seed}/{stream}/{epoch}") >> 1
+
+
 def sampler_seed(study_seed: int, number: int) -> int:
-    """The seed of a trial's sampler, in numpy's range of [0, 2**32)."""
-    return derived("propose", study_seed, number) >> 32
+    """The seed of the sampler that proposes trial `number`, in numpy's range of [0, 2**32)."""
+    return _hash(f"propose:{study_seed}:{number}") >> 32
 
 
-def derived(purpose: str, study_seed: int, number: int) -> int:
-    """64 bits that differ between purposes, studies and numbers."""
-    text = f"{purpose}:{study_seed}:{number}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+def lattice_seed(study_seed: int) -> int:
+    """The seed of the lattice that a study's evenly spread points are taken from, below 2**64."""
+    return _hash(f"spread:{study_seed}:0")
+
+
+def lattice_shift(seed: int, axis: int) -> float:
+    """How far a lattice is shifted along an axis, in [0, 1]."""
+    return _hash(f"shift:{seed}:{axis}") / 2**64
+
+
+def _hash(text: str) -> int:
+    """64 bits."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -276,8 +276,8 @@ def test_a_checkpoint_that_is_elsewhere_is_told(
     stored_study: Any, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
     claim = stored_study.start([0.5])
-    queue.checkpointed(stored_study.store, claim, 1)
-    queue.give_back(stored_study.store, claim, "stopped")
+    queue.record_checkpoint(stored_study.store, claim, 1)
+    queue.release(stored_study.store, claim, "stopped")
     result = cli("doctor", "small", "--storage", stored_study.url)
     assert result.code == 1
     path = Workspace.locate(tmp_path / "storage").checkpoint(stored_study.study.uuid, 0)

@@ -47,7 +47,7 @@ def test_a_stopped_study_says_so(stored_study: Any, cli: Callable[..., Any]) -> 
     url = stored_study.url
     assert cli("stop", "small", "--storage", url).out.startswith("small is stopped; 1 running")
     assert "stopping" in cli("list", "--storage", url).out
-    queue.give_back(stored_study.store, claim, "stopped")
+    queue.release(stored_study.store, claim, "stopped")
     assert cli("stop", "small", "--storage", url).out == (
         f"small is stopped; `optuna-study resume small --storage {url}` lets it go on.\n"
     )

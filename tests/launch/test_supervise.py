@@ -117,7 +117,7 @@ class Switched(Store):
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         if self.off.is_set():
             error = UnreachableError("the store cannot be reached")
-            self.outage.failed(error)
+            self.outage.record_failure(error)
             raise error
         with super().write(durable=durable) as connection:
             yield connection

@@ -46,7 +46,7 @@ def test_it_waits_for_the_last_trial_of_a_study_that_is_to_end(
     claim = stored_study.start([0.5])
     set_state(stored_study.store, stored_study.study, state)
     assert next(ticks).messages == ()
-    queue.give_back(stored_study.store, claim, "stopped")
+    queue.release(stored_study.store, claim, "stopped")
     assert messages(ticks) == [f"small is {word}"]
 
 
@@ -97,7 +97,7 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(stored_study: Any, unst
 
 
 def test_a_store_that_stays_away_is_given_up(stored_study: Any, unsteady: Any) -> None:
-    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0, patience=0.0)
+    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0, max_wait=0.0)
     next(ticks)
     unsteady.away = True
     with pytest.raises(UnreachableError, match="cannot be read or written"):

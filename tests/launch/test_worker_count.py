@@ -39,5 +39,5 @@ def test_a_dead_worker_s_trial_goes_back_and_no_other_command_s(
     store, study = stored_study.store, stored_study.study
     for each in (dead, alive):
         queue.claim(store, study, each.name)
-    assert scheduling.give_back_lost(store, dead.name) == [("small", 0)]
+    assert scheduling.release_worker(store, dead.name) == [("small", 0)]
     assert reads.trial(store, study, 1).state is TrialState.RUNNING

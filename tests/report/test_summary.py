@@ -145,7 +145,7 @@ def test_the_live_view_shows_what_runs_and_what_has_ended(stored_study: Any) -> 
     ]
     assert "    1  diverged         -  wild  non_finite: the loss is nan" in lines
     assert lines[-1] == "baseline   50.0 %  trial 0: plain"
-    queue.give_back(stored_study.store, claim, "stopped")
+    queue.release(stored_study.store, claim, "stopped")
     again = follower.look()
     assert again.ended == []
     assert again.running == []

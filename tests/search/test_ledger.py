@@ -12,7 +12,7 @@ from optuna_study.errors import UnreachableError
 from optuna_study.search.objective import Left
 from optuna_study.search.pruner import decide
 from optuna_study.search.stop_signal import Cause
-from optuna_study.store.engine.retry import LONGEST_PAUSE, PATIENCE
+from optuna_study.store.engine.retry import LONGEST_PAUSE, MAX_WAIT
 from optuna_study.store.records import EndKind
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_a_worker_loses_its_patience_at_last(bench: Any, result: Result) -> None
     bench.ledger.away = (0.0, 10.0**9)
     with pytest.raises(UnreachableError):
         bench.run(bench.training(*(result(epoch) for epoch in range(1, 5))))
-    assert PATIENCE <= bench.clock.now <= 40 + PATIENCE + LONGEST_PAUSE
+    assert MAX_WAIT <= bench.clock.now <= 40 + MAX_WAIT + LONGEST_PAUSE
 
 
 @pytest.mark.parametrize("in_epoch", [3, 0])

@@ -127,7 +127,7 @@ def test_a_returned_trial_keeps_the_parameters_it_drew(
     third = claims[2]
     assert isinstance(third, Claim)
     drawn = propose(site.store, site.storage, site.study, site.definition, third)
-    queue.give_back(site.store, third, "stopped")
+    queue.release(site.store, third, "stopped")
     again = queue.claim(site.store, site.study, "you")
     assert isinstance(again, Claim)
     assert again.resumed

@@ -101,5 +101,5 @@ def join(request: JoinRequest) -> Joined:
 
 def _threads(store: Store) -> int:
     """The most threads that a trial of the active studies computes with."""
-    served = scheduling.in_turn(store)
+    served = scheduling.active_studies(store)
     return max((each.definition["config"]["train"]["threads"] for each in served), default=1)

@@ -20,7 +20,7 @@ from optuna_study.errors import (
 )
 from optuna_study.launch.result import halted_sentences, require_fruit
 from optuna_study.launch.signals import listening
-from optuna_study.store.engine.retry import PATIENCE, Backoff, patiently
+from optuna_study.store.engine.retry import MAX_WAIT, Backoff, retry_until_done
 from optuna_study.store.queue import scheduling
 from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.text import count
@@ -243,14 +243,14 @@ def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
         progress = scheduling.progress(task.store, task.study)
         what = _leave_trial(task, name, death)
     except UnreachableError as error:
-        crew.backoff.failed()
-        if not last and task.store.outage.seconds < PATIENCE:
+        crew.backoff.record_failure()
+        if not last and task.store.outage.seconds < MAX_WAIT:
             slot.death = death
             return
         crew.last_error = error
         what = f"; a trial of it goes back when its lease has run out: {error}"
     else:
-        crew.backoff.worked()
+        crew.backoff.record_success()
         restart = crew.stopping is None and _gets_somewhere(crew, progress)
     crew.messages.append(f"{name} {death.how}{what}; log: {task.log(slot.order)}")
     if restart:
@@ -259,11 +259,8 @@ def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
 
 def _leave_trial(task: Task, name: str, death: _Death) -> str:
     """End what a starved worker held, give back what another did; the words for it."""
-    if death.starved:
-        end = End(EndKind.OUT_OF_MEMORY, SystemOutOfMemory(name))
-        done = scheduling.end_lost(task.store, name, end)
-    else:
-        done = scheduling.give_back_lost(task.store, name, strike=not death.ordered)
+    end = End(EndKind.OUT_OF_MEMORY, SystemOutOfMemory(name)) if death.starved else None
+    done = scheduling.release_worker(task.store, name, end=end, strike=not death.ordered)
     numbers = ", ".join(f"{number}" if task.study else f"{number} of {of}" for of, number in done)
     cause = " for want of memory" if death.starved else ""
     if not done:
@@ -340,7 +337,7 @@ def _say_why(crew: _Crew) -> None:
     outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
     if outcomes == {NoTrialReason.NOTHING_LEFT}:
         crew.messages.append(f"{crew.task.store.address}: no study has a trial left to run")
-        crew.messages += patiently(lambda: halted_sentences(crew.task.store), _sleep)
+        crew.messages += retry_until_done(lambda: halted_sentences(crew.task.store), _sleep)
     for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
         if study is not None and reason in outcomes:
             crew.messages.append(
@@ -371,7 +368,7 @@ def _judge(crew: _Crew) -> None:
             f"{'; '.join(sorted(crew.notes))}"
         )
     if (study := crew.task.study) is not None:
-        patiently(lambda: require_fruit(crew.task.store, study, outcomes), _sleep)
+        retry_until_done(lambda: require_fruit(crew.task.store, study, outcomes), _sleep)
 
 
 def _sleep(seconds: float) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from optuna_study.errors import UnreachableError
 from optuna_study.launch.result import require_fruit
 from optuna_study.launch.supervise import Tick
-from optuna_study.store.engine.retry import PATIENCE
+from optuna_study.store.engine.retry import MAX_WAIT
 from optuna_study.store.queue import scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.records import NoTrialReason, StudyState
@@ -34,13 +34,13 @@ class Watched:
     notes: tuple[str, ...] = ()
 
 
-def watch(watched: Watched, every: float = TICK, patience: float = PATIENCE) -> Iterator[Tick]:
+def watch(watched: Watched, every: float = TICK, max_wait: float = MAX_WAIT) -> Iterator[Tick]:
     """Yield a tick every so many seconds until the study is over, paused or stopped.
 
     Raises:
         NotFoundError: it was deleted.
         FruitlessError: none of its trials completed, or too many failed in a row.
-        UnreachableError: the store does not answer for `patience` seconds.
+        UnreachableError: the store does not answer for `max_wait` seconds.
     """
     store, study = watched.store, watched.study
     over = None
@@ -49,7 +49,7 @@ def watch(watched: Watched, every: float = TICK, patience: float = PATIENCE) -> 
         try:
             over = _over(store, study)
         except UnreachableError:  # the store's outage is logged once, wherever it is met
-            if store.outage.seconds >= patience:
+            if store.outage.seconds >= max_wait:
                 raise
         if over in (NoTrialReason.PAUSED, NoTrialReason.STOPPING):
             messages = (
@@ -68,7 +68,7 @@ def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:
         return NoTrialReason.DELETED
     if reads.counts(store, now).ended >= now.budget:
         return NoTrialReason.BUDGET_MET
-    if scheduling.at_work(store, now):
+    if scheduling.count_held(store, now):
         return None
     if now.state is StudyState.ACTIVE:
         return NoTrialReason.TOO_MANY_FAILURES if now.halted else None

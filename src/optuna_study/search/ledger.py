@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UnreachableError
-from optuna_study.store.engine.retry import Backoff, patiently
+from optuna_study.store.engine.retry import Backoff, retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 
@@ -37,11 +37,11 @@ class StoreLedger:
 
     def checkpointed(self, epoch: int) -> None:
         """Note that a checkpoint of this epoch is on disk."""
-        queue.checkpointed(self.store, self.claim, epoch)
+        queue.record_checkpoint(self.store, self.claim, epoch)
 
     def give_back(self, reason: str) -> None:
         """Let another worker go on with the trial."""
-        queue.give_back(self.store, self.claim, reason)
+        queue.release(self.store, self.claim, reason)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, with its last epochs, in one transaction."""
@@ -89,11 +89,11 @@ class PatientLedger:
 
     def give_back(self, reason: str) -> None:
         """Let another worker go on with the trial."""
-        patiently(lambda: self.ledger.give_back(reason), self.wait, clock=self.clock)
+        retry_until_done(lambda: self.ledger.give_back(reason), self.wait, clock=self.clock)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, however long the store takes to come back."""
-        patiently(lambda: self.ledger.end(end, epochs), self.wait, clock=self.clock)
+        retry_until_done(lambda: self.ledger.end(end, epochs), self.wait, clock=self.clock)
 
     def _try(self, call: Callable[[], None]) -> bool:
         """Call unless the last failure was a moment ago; whether it succeeded."""
@@ -102,7 +102,7 @@ class PatientLedger:
         try:
             call()
         except UnreachableError:
-            self._backoff.failed()
+            self._backoff.record_failure()
             return False
-        self._backoff.worked()
+        self._backoff.record_success()
         return True

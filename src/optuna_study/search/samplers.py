@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from optuna_study.seeds import derived, sampler_seed
+from optuna_study.seeds import lattice_seed, lattice_shift, sampler_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def spread(
     study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
 ) -> Any:
     """Points spread evenly over the space by their index alone, whatever came before."""
-    points = lattice(derived("spread", study_seed, 0), max(number - baselines, 0), len(names))
+    points = lattice(lattice_seed(study_seed), max(number - baselines, 0), len(names))
     return Spread(dict(zip(names, points, strict=True)))
 
 
@@ -70,7 +70,7 @@ def lattice(seed: int, index: int, dimensions: int) -> tuple[float, ...]:
     for _ in range(40):  # converges to the last bit well before
         root = (1 + root) ** (1 / (dimensions + 1))
     return tuple(
-        math.modf(derived("shift", seed, axis) / 2**64 + (index + 1) * root ** -(axis + 1))[0]
+        math.modf(lattice_shift(seed, axis) + (index + 1) * root ** -(axis + 1))[0]
         for axis in range(dimensions)
     )
 

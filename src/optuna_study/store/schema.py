@@ -53,6 +53,7 @@ OWN_VERSION = 5  # of our tables; a store with a greater one was made by a newer
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
+CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
 ARTIFACT_KEY = "artifacts:"  # before an artifact's id: what `upload_artifact` writes
@@ -82,22 +83,6 @@ study_directions = Table(
     Column("study_id", Integer),
     Column("objective", Integer),
 )
-study_user_attributes = Table(
-    "study_user_attributes",
-    optuna_tables,
-    Column("study_user_attribute_id", Integer, primary_key=True),
-    Column("study_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
-study_system_attributes = Table(
-    "study_system_attributes",
-    optuna_tables,
-    Column("study_system_attribute_id", Integer, primary_key=True),
-    Column("study_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
 trials = Table(
     "trials",
     optuna_tables,
@@ -108,22 +93,25 @@ trials = Table(
     Column("datetime_start", DateTime),  # naive UTC, as Optuna 5 stores it
     Column("datetime_complete", DateTime),
 )
-trial_user_attributes = Table(
-    "trial_user_attributes",
-    optuna_tables,
-    Column("trial_user_attribute_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
-trial_system_attributes = Table(
-    "trial_system_attributes",
-    optuna_tables,
-    Column("trial_system_attribute_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
+
+
+def _attributes(owner: str, kind: str) -> Table:
+    """What Optuna keeps as JSON under keys, for a study or a trial."""
+    name = f"{owner}_{kind}_attribute"
+    return Table(
+        f"{name}s",
+        optuna_tables,
+        Column(f"{name}_id", Integer, primary_key=True),
+        Column(f"{owner}_id", Integer),
+        Column("key", String(512)),
+        Column("value_json", Text),
+    )
+
+
+study_user_attributes = _attributes("study", "user")
+study_system_attributes = _attributes("study", "system")
+trial_user_attributes = _attributes("trial", "user")
+trial_system_attributes = _attributes("trial", "system")
 trial_params = Table(
     "trial_params",
     optuna_tables,
@@ -267,9 +255,3 @@ VALUE: ColumnElement[float] = case(
 def quoted(column: ColumnElement[str]) -> ColumnElement[str]:
     """A text as Optuna's attributes hold it: as JSON."""
     return literal('"') + column + literal('"')
-
-
-CLASS_COUNTS = "class_counts"
-
-
-SIDE_COUNTS = "side_counts"

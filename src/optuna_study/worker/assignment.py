@@ -22,7 +22,7 @@ from optuna_study.errors import (
 )
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
-from optuna_study.store.engine.retry import patiently
+from optuna_study.store.engine.retry import retry_until_done
 from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason
@@ -97,7 +97,7 @@ class Bench:
             return self._claim_of(self._only, lease, wait)
         scheduling.reap_all(self.store)  # a claim looks at its own study alone
         refusals = set()
-        for study in scheduling.in_turn(self.store):
+        for study in scheduling.active_studies(self.store):
             found = self._claim_if_usable(study, lease, wait)
             if not isinstance(found, NoTrialReason):
                 return found
@@ -153,7 +153,7 @@ class Bench:
             site = self._site(study)
             token = queue.new_token()  # finds the claim again whose answer was lost
             owner = self._order.name
-            claimed = patiently(
+            claimed = retry_until_done(
                 lambda: queue.claim(self.store, study, owner, lease=lease, token=token), wait
             )
         except NotFoundError:

@@ -78,11 +78,11 @@ def _beat(
             brake.pull(Cause.STALE, str(error))
             return
         except UnreachableError:  # the store's outage is logged once, wherever it is met first
-            pause = min(beat, backoff.failed())
+            pause = min(beat, backoff.record_failure())
         except OptunaStudyError as error:
             log.warning("lease not renewed: %s", error)
         else:
-            backoff.worked()
+            backoff.record_success()
 
 
 def _say(jump: float) -> None:

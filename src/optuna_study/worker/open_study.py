@@ -10,7 +10,7 @@ import optuna
 from optuna_study.errors import DataError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine import optuna_bridge
-from optuna_study.store.engine.retry import Outage, patiently
+from optuna_study.store.engine.retry import Outage, retry_until_done
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
@@ -59,7 +59,7 @@ def insist(site: Site, call: Callable[[], T], wait: Callable[[float], bool]) -> 
         with optuna_bridge.optuna_failures(site.store):
             return call()
 
-    return patiently(once, wait)
+    return retry_until_done(once, wait)
 
 
 def _seen(site: Site, study: StudyRecord) -> optuna.Study:

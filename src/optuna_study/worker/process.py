@@ -19,7 +19,7 @@ from optuna_study.errors import OptunaStudyError, UnreachableError
 from optuna_study.search.objective import Left
 from optuna_study.search.stop_signal import Brake, Cause
 from optuna_study.store.engine.clock import Jumps
-from optuna_study.store.engine.retry import patiently
+from optuna_study.store.engine.retry import retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.records import NoTrialReason
 from optuna_study.store.studies import studies
@@ -191,7 +191,7 @@ def _work_through(bench: Bench, leave: Leaving, lease: float, *, forever: bool) 
 def _patiently(call: Callable[[], T], leave: Leaving) -> T | None:
     """Call until the store answers; None when told to leave before it does."""
     try:
-        return patiently(call, leave.wait)
+        return retry_until_done(call, leave.wait)
     except UnreachableError:
         if leave.told:
             return None

@@ -21,7 +21,7 @@ from optuna_study.search.ledger import PatientLedger, StoreLedger
 from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
-from optuna_study.store.engine.retry import PATIENCE, patiently
+from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
@@ -161,15 +161,15 @@ class _Work:
             try:
                 upload.publish(site.workspace, site.storage, about(), files)
             except DiskFullError as error:
-                site.shelf.failed(error)
+                site.shelf.record_failure(error)
                 raise
-            site.shelf.worked()
+            site.shelf.record_success()
 
-        patiently(
+        retry_until_done(
             lambda: self._insist(publish),
             self.brake.wait,
             passing=DiskFullError,
-            patience=PATIENCE - site.shelf.seconds,
+            max_wait=MAX_WAIT - site.shelf.seconds,
         )
 
     def _insist(self, call: Callable[[], T]) -> T:

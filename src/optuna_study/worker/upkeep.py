@@ -11,7 +11,7 @@ from optuna_study.report import notes
 from optuna_study.search import importance
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
-from optuna_study.store.studies.dashboard_notes import keep_note
+from optuna_study.store.studies.dashboard_notes import write_note
 from optuna_study.worker.open_study import Site, insist
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _afterwards(
 def _note_trial(site: Site, claim: Claim, config: TrainConfig) -> None:
     trial = reads.trial(site.store, site.study, claim.number)
     text = notes.trial_note(trial, config, site.study)
-    keep_note(site.store, site.study, text, claim.trial_id)
+    write_note(site.store, site.study, text, claim.trial_id)
 
 
 def _note_study(site: Site) -> None:
@@ -59,7 +59,7 @@ def _note_study(site: Site) -> None:
         reads.best(site.store, study),
         [trial for trial in trials if trial.baseline is not None],
     )
-    keep_note(site.store, study, text)
+    write_note(site.store, study, text)
 
 
 def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = False) -> None:

@@ -61,7 +61,7 @@ def filled(
         clock.now += 10
         queue.end(store, claim, end, [epoch(4, 0.6)])
     take(store, study)
-    queue.give_back(store, take(store, study), "SIGTERM")
+    queue.release(store, take(store, study), "SIGTERM")
     return study
 
 
@@ -132,7 +132,7 @@ def test_a_claimed_trial_suggests_what_is_stored_and_draws_the_rest(
     assert trial.suggest_float("lr", 0.001, 1.0) == 0.01
     assert trial.suggest_categorical("activation", ["relu", "elu", "tanh"]) == "elu"
     dropout = trial.suggest_float("dropout", 0.0, 1.0)
-    queue.give_back(store, first, "SIGTERM")
+    queue.release(store, first, "SIGTERM")
     again = optuna_bridge.optuna_trial(storage, study, sampler, take(store, study))
     assert again.suggest_float("lr", 0.001, 1.0) == 0.01
     assert again.suggest_float("dropout", 0.0, 1.0) == dropout

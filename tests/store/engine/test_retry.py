@@ -9,10 +9,10 @@ from optuna_study.errors import InTheWayError, StoreError, StoreFullError, Unrea
 from optuna_study.store.engine.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
-    PATIENCE,
+    MAX_WAIT,
     Backoff,
     Outage,
-    patiently,
+    retry_until_done,
 )
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def test_an_outage_is_two_lines_however_often_it_is_met(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.worked()
+    outage.record_success()
     for _ in range(20):
-        outage.failed(AWAY)
+        outage.record_failure(AWAY)
         clock.now += 1
     assert outage.seconds == 20
-    outage.worked()
-    outage.worked()
+    outage.record_success()
+    outage.record_success()
     assert outage.seconds == 0
     assert said() == [
         "the store is away, trying again and again: postgresql://db/x: cannot be reached",
@@ -49,10 +49,10 @@ def test_a_connection_that_was_cut_between_two_uses_is_one_line(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.worked()
-    outage.cut()
-    outage.worked(writing=False)
-    outage.worked()
+    outage.record_success()
+    outage.record_cut()
+    outage.record_success(writing=False)
+    outage.record_success()
     assert said() == ["the connection to the store was cut; there is a new one"]
 
 
@@ -60,13 +60,13 @@ def test_a_connection_that_was_cut_by_an_outage_is_no_further_line(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.worked()
+    outage.record_success()
     for _ in range(2):
-        outage.cut()
-        outage.failed(AWAY)
-    outage.worked(writing=False)
-    outage.cut()
-    outage.worked()
+        outage.record_cut()
+        outage.record_failure(AWAY)
+    outage.record_success(writing=False)
+    outage.record_cut()
+    outage.record_success()
     assert len(said()) == 2
 
 
@@ -74,8 +74,8 @@ def test_another_transaction_in_the_way_is_no_outage(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.worked()
-    with pytest.raises(InTheWayError), outage.watched(writing=True):
+    outage.record_success()
+    with pytest.raises(InTheWayError), outage.watch(writing=True):
         raise InTheWayError("postgresql://db/x: another transaction was in the way")
     assert outage.seconds == 0
     assert said() == []
@@ -83,7 +83,7 @@ def test_another_transaction_in_the_way_is_no_outage(
 
 def test_what_was_never_there_is_not_away(clock: Any, said: Callable[[], list[str]]) -> None:
     outage = Outage("the store", clock)
-    outage.failed(AWAY)
+    outage.record_failure(AWAY)
     assert outage.seconds == 0
     assert said() == []
 
@@ -92,14 +92,14 @@ def test_a_full_disk_is_not_over_because_it_can_be_read(
     clock: Any, said: Callable[[], list[str]]
 ) -> None:
     outage = Outage("the store", clock)
-    outage.worked(writing=False)
+    outage.record_success(writing=False)
     for _ in range(3):
-        outage.failed(StoreFullError("no space left"), writing=True)
-        outage.worked(writing=False)
+        outage.record_failure(StoreFullError("no space left"), writing=True)
+        outage.record_success(writing=False)
         clock.now += 1
-    outage.worked(writing=True)
-    outage.failed(AWAY, writing=False)
-    outage.worked(writing=False)
+    outage.record_success(writing=True)
+    outage.record_failure(AWAY, writing=False)
+    outage.record_success(writing=False)
     assert [line.partition(":")[0] for line in said()] == [
         "the store is away, trying again and again",
         "the store is back after 3 s",
@@ -113,9 +113,9 @@ def test_only_what_may_pass_is_an_outage(
     clock: Any, said: Callable[[], list[str]], error: StoreError, lines: int
 ) -> None:
     outage = Outage("the store", clock)
-    with outage.watched(writing=True):
+    with outage.watch(writing=True):
         clock.now += 1
-    with pytest.raises(StoreError), outage.watched(writing=True):
+    with pytest.raises(StoreError), outage.watch(writing=True):
         Flaky(1, error)()
     assert len(said()) == lines
 
@@ -123,16 +123,16 @@ def test_only_what_may_pass_is_an_outage(
 def test_pauses_grow_to_their_limit_and_begin_anew(clock: Any) -> None:
     backoff = Backoff(clock)
     due = [backoff.due]
-    pauses = [backoff.failed() for _ in range(8)]
+    pauses = [backoff.record_failure() for _ in range(8)]
     assert FIRST_PAUSE / 2 <= pauses[0] <= FIRST_PAUSE
     assert LONGEST_PAUSE / 2 <= pauses[-1] <= LONGEST_PAUSE
     due.append(backoff.due)
     clock.now += LONGEST_PAUSE
     due.append(backoff.due)
-    backoff.worked()
+    backoff.record_success()
     assert due == [True, False, True]
     assert backoff.due
-    assert backoff.failed() <= FIRST_PAUSE
+    assert backoff.record_failure() <= FIRST_PAUSE
 
 
 class Flaky:
@@ -159,26 +159,26 @@ def sleeper(clock: Any) -> Callable[[float], bool]:
 
 def test_patience_ends_in_success(clock: Any) -> None:
     call = Flaky(10)
-    assert patiently(call, sleeper(clock), clock=clock) == "done"
+    assert retry_until_done(call, sleeper(clock), clock=clock) == "done"
     assert call.calls == 11
 
 
 def test_patience_has_an_end(clock: Any) -> None:
     began, call = clock.now, Flaky(10**9)
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        patiently(call, sleeper(clock), clock=clock)
-    assert PATIENCE <= clock.now - began <= PATIENCE + LONGEST_PAUSE
+        retry_until_done(call, sleeper(clock), clock=clock)
+    assert MAX_WAIT <= clock.now - began <= MAX_WAIT + LONGEST_PAUSE
 
 
 def test_being_told_to_leave_ends_it(clock: Any) -> None:
     call = Flaky(10)
     with pytest.raises(UnreachableError):
-        patiently(call, lambda _: True, clock=clock)
+        retry_until_done(call, lambda _: True, clock=clock)
     assert call.calls == 1
 
 
 def test_what_will_not_pass_is_raised_at_once(clock: Any) -> None:
     call = Flaky(10, StoreError("is damaged"))
     with pytest.raises(StoreError, match="damaged"):
-        patiently(call, sleeper(clock), clock=clock)
+        retry_until_done(call, sleeper(clock), clock=clock)
     assert call.calls == 1

@@ -64,7 +64,7 @@ def of_one_trial(
     found["report"] = steps()
     assert len(reads.values_at(store, study, 2, but=claim.number)) == reads.MOST_VALUES
     found["prune decision"] = steps()
-    queue.give_back(store, claim, "stopped")
+    queue.release(store, claim, "stopped")
     found["give back"] = steps()
     again = queue.claim(store, study, "w2")
     found["claim of a returned trial"] = steps()

@@ -85,7 +85,7 @@ class TestContract:
         """An exception may quote a file's name that is no UTF-8, or anything else."""
         study = make_study(store)
         odd = "caf\udce9 \0 größe ✓\n"
-        queue.give_back(store, take(store, study), odd)
+        queue.release(store, take(store, study), odd)
         spelled = "caf\\udce9 \\x00 größe ✓\n"
         assert reads.trial(store, study, 0).reason == spelled
         end = End(EndKind.FAILED, Failed(odd, 1), traceback=odd, attributes={odd[:3]: odd})
@@ -102,7 +102,7 @@ class TestContract:
         assert queue.claim(store, study, "w2") is NoTrialReason.BUDGET_TAKEN
         queue.end(store, first, OK)
         assert queue.claim(store, study, "w2") is NoTrialReason.BUDGET_TAKEN
-        queue.give_back(store, second, "SIGTERM")
+        queue.release(store, second, "SIGTERM")
         assert take(store, study, "w2").number == second.number
 
     def test_every_kind_of_end_counts_against_the_budget(
@@ -138,8 +138,8 @@ class TestContract:
         first = take(store, study)
         queue.annotate(store, first, {"note": "mine"}, resumed_elsewhere=True)
         queue.report(store, first, [epoch(1, 0.2), epoch(2, 0.3)])
-        queue.checkpointed(store, first, 2)
-        queue.give_back(store, first, "SIGTERM")
+        queue.record_checkpoint(store, first, 2)
+        queue.release(store, first, "SIGTERM")
         waiting = reads.trial(store, study, 0)
         assert waiting.state is TrialState.WAITING
         assert (waiting.owner, waiting.lease_until) == (None, None)
@@ -159,7 +159,7 @@ class TestContract:
         study = make_study(store)
         claims = [take(store, study) for _ in range(3)]
         for claim in (claims[2], claims[0]):
-            queue.give_back(store, claim, "SIGTERM")
+            queue.release(store, claim, "SIGTERM")
         assert [take(store, study).number for _ in range(3)] == [0, 2, 3]
 
     def test_a_reported_epoch_can_be_written_again(
@@ -214,9 +214,9 @@ class TestContract:
             lambda: queue.renew(store, zombie),
             lambda: queue.rewind(store, zombie, 0),
             lambda: queue.report(store, zombie, [epoch(1, 0.9)]),
-            lambda: queue.checkpointed(store, zombie, 1),
+            lambda: queue.record_checkpoint(store, zombie, 1),
             lambda: queue.annotate(store, zombie, {"x": 1}),
-            lambda: queue.give_back(store, zombie, "SIGTERM"),
+            lambda: queue.release(store, zombie, "SIGTERM"),
             lambda: queue.end(store, zombie, OK, [epoch(1, 0.9)]),
         ]
         for write in writes:
@@ -248,7 +248,7 @@ class TestContract:
             claim = take(store, study, lease=10)
             assert claim.number == 0
             if death % 3 == 2:
-                queue.checkpointed(store, claim, death)
+                queue.record_checkpoint(store, claim, death)
             clock.now += 11
             queue.reap(store, study)
         assert reads.trial(store, study, 0).strikes == 2
@@ -258,11 +258,11 @@ class TestContract:
     ) -> None:
         """Workers that begin anew each time, since none sees the others' files, get nowhere."""
         study = make_study(store)
-        queue.checkpointed(store, take(store, study, lease=10), 2)
+        queue.record_checkpoint(store, take(store, study, lease=10), 2)
         for _ in range(3):
             clock.now += 11
             assert reads.trial(store, study, 0).state is TrialState.RUNNING
-            queue.checkpointed(store, take(store, study, lease=10), 1)
+            queue.record_checkpoint(store, take(store, study, lease=10), 1)
         assert reads.trial(store, study, 0).strikes == 2
         assert reads.trial(store, study, 0).checkpoint_epoch == 2
         clock.now += 11
@@ -282,7 +282,7 @@ class TestContract:
         study = make_study(store)
         claim = take(store, study, "w1")
         queue.report(store, claim, [epoch(n, n / 10, seconds=1.0) for n in range(1, 6)])
-        queue.give_back(store, claim, "SIGTERM")
+        queue.release(store, claim, "SIGTERM")
         again = take(store, study, "w2")
         queue.rewind(store, again, point)
         found = reads.trial(store, study, 0)
@@ -297,7 +297,7 @@ class TestContract:
     def test_giving_back_on_a_signal_is_no_strike(self, store: Store, make_study: Any) -> None:
         study = make_study(store)
         for _ in range(5):
-            queue.give_back(store, take(store, study), "SIGTERM")
+            queue.release(store, take(store, study), "SIGTERM")
         found = reads.trial(store, study, 0)
         assert (found.state, found.strikes, found.claims) == (TrialState.WAITING, 0, 5)
         assert found.reason == "SIGTERM"
@@ -307,7 +307,7 @@ class TestContract:
     ) -> None:
         study = make_study(store)
         take(store, study, "host-1-a")
-        assert queue.give_back_owner(store, study, "host-1-a", strike=False) == [0]
+        assert queue.release_owner(store, study, "host-1-a", strike=False) == [0]
         found = reads.trial(store, study, 0)
         assert (found.state, found.strikes) == (TrialState.WAITING, 0)
 
@@ -318,7 +318,7 @@ class TestContract:
         study = make_study(store)
         for owner in ("host-1-a", "host-1-b", "host-10-a"):
             take(store, study, owner)
-        assert queue.give_back_owner(store, study, prefix) == [0, 1]
+        assert queue.release_owner(store, study, prefix) == [0, 1]
         assert [reads.trial(store, study, number).strikes for number in range(3)] == [1, 1, 0]
         assert reads.trial(store, study, 2).state is TrialState.RUNNING
 
@@ -441,7 +441,7 @@ class TestContract:
         queue.end(store, early[0], OK)
         for _ in range(many - 10):
             queue.end(store, take(store, study), OK)
-        queue.give_back(store, early[4], "SIGTERM")
+        queue.release(store, early[4], "SIGTERM")
         assert take(store, study).number == 4
         for claim in early[5:]:
             queue.end(store, claim, OK)
@@ -525,7 +525,7 @@ class TestContract:
         claim = take(store, study := make_study(store))
         writes: list[Callable[[Any], None]] = [
             lambda to: queue.report(to, claim, [epoch(1, 0.5), epoch(2, 0.6)]),
-            lambda to: queue.checkpointed(to, claim, 2),
+            lambda to: queue.record_checkpoint(to, claim, 2),
             lambda to: queue.renew(to, claim),
             lambda to: queue.annotate(to, claim, {"note": "mine"}),
         ]
@@ -545,7 +545,7 @@ class TestContract:
         queue.report(store, claim, [epoch(1, 0.4)])
         take(store, study, "host-1-002")
         end = End(EndKind.OUT_OF_MEMORY, "the system's memory ran out")
-        assert queue.end_owner(store, study, "host-1-001", end) == [0]
+        assert queue.release_owner(store, study, "host-1-001", end=end) == [0]
         found = reads.trial(store, study, 0)
         assert (found.end, found.reason, found.value) == (end.kind, end.reason, 0.4)
         assert (found.strikes, found.owner) == (0, None)
@@ -569,7 +569,7 @@ def lose(store: Store, study: StudyRecord, claim: Claim, clock: Any, how: str, p
     if how == "reclaimed":
         take(store, study, "w2")
     if how == "given back":
-        queue.give_back(store, claim, "SIGTERM")
+        queue.release(store, claim, "SIGTERM")
     if how == "ended":
         queue.end(store, claim, dataclasses.replace(OK, reason="earlier", value=0.25))
     if how == "told":  # by plain Optuna, which asks nobody

@@ -24,13 +24,13 @@ FAILED = End(EndKind.FAILED, "ValueError: no", traceback="Traceback ...")
 
 
 def names(store: Store) -> list[str]:
-    return [study.name for study in scheduling.in_turn(store)]
+    return [study.name for study in scheduling.active_studies(store)]
 
 
 def take_in_turn(store: Store, clock: Any, owner: str = "w1") -> tuple[str, Claim]:
     """What a worker that serves the whole store does, ten seconds later."""
     clock.now += 10
-    first = scheduling.in_turn(store)[0]
+    first = scheduling.active_studies(store)[0]
     claim = queue.claim(store, first, owner, lease=1000)
     assert isinstance(claim, Claim), claim
     return first.name, claim
@@ -54,7 +54,7 @@ class TestContract:
         # Whoever has the fewest at work comes next, however lately it has claimed.
         for name, claim in taken:
             if name == "c":
-                queue.give_back(store, claim, "stopped")
+                queue.release(store, claim, "stopped")
         assert [take_in_turn(store, clock)[0] for _ in range(4)] == ["c", "c", "c", "a"]
 
     def test_of_equally_busy_ones_the_longest_without_a_claim_comes_first(
@@ -114,13 +114,13 @@ class TestContract:
     ) -> None:
         for study, owner in zip(three, ("host-1-001", "host-1-0010", "host-1-001"), strict=True):
             queue.claim(store, study, owner)
-        assert scheduling.give_back_lost(store, "host-1-001") == [("a", 0), ("c", 0)]
+        assert scheduling.release_worker(store, "host-1-001") == [("a", 0), ("c", 0)]
         assert [reads.trial(store, study, 0).state for study in three] == [
             TrialState.WAITING,
             TrialState.RUNNING,
             TrialState.WAITING,
         ]
-        assert scheduling.give_back_lost(store, "host-1-001") == []
+        assert scheduling.release_worker(store, "host-1-001") == []
 
     @pytest.mark.parametrize("state", [StudyState.PAUSED, StudyState.STOPPING])
     def test_lost_trials_go_back_in_studies_that_hand_out_none(
@@ -140,7 +140,7 @@ class TestContract:
         queue.claim(store, three[0], "host-1-001")
         delete_study(store, three[0])
         assert names(store) == ["b", "c"]
-        assert scheduling.give_back_lost(store, "host-1-001") == []
+        assert scheduling.release_worker(store, "host-1-001") == []
 
     def test_progress_is_ended_trials_and_epochs_of_one_study_or_of_all(
         self, store: Store, three: list[StudyRecord], epoch: Any
@@ -182,7 +182,7 @@ def serve(url: str, together: threading.Barrier) -> list[str]:
         while len(taken) < 12:
             name, claim = next(
                 (study.name, claim)
-                for study in scheduling.in_turn(store)
+                for study in scheduling.active_studies(store)
                 if isinstance(claim := queue.claim(store, study, "w"), Claim)
             )
             together.wait()
@@ -196,6 +196,6 @@ def test_a_store_of_plain_optuna_has_no_turns(sqlite_store: Store) -> None:
     with sqlite_store.write() as connection:
         for table in ("schema", "studies", "trials", "epochs"):
             connection.exec_driver_sql(f"DROP TABLE optuna_study_{table}")
-    assert scheduling.in_turn(sqlite_store) == []
+    assert scheduling.active_studies(sqlite_store) == []
     assert scheduling.progress(sqlite_store, None) == 0
-    assert scheduling.give_back_lost(sqlite_store, "host-1-001") == []
+    assert scheduling.release_worker(sqlite_store, "host-1-001") == []

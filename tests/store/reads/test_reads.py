@@ -148,7 +148,7 @@ def test_progress_shows_who_runs_what(
     first, second, third = (take(store, study, f"w{number}") for number in range(3))
     queue.report(store, first, [epoch(number, number / 100) for number in range(1, 31)])
     queue.report(store, second, [epoch(1, 0.5)])
-    queue.give_back(store, third, "SIGTERM")
+    queue.release(store, third, "SIGTERM")
     rows = reads.progress(store, study)
     assert [(row.number, row.baseline, row.owner) for row in rows] == [
         (0, "a", "w0"),

@@ -29,7 +29,7 @@ from optuna_study.store.schema import (
     trial_system_attributes,
 )
 from optuna_study.store.studies import copying, studies
-from optuna_study.store.studies.dashboard_notes import keep_note
+from optuna_study.store.studies.dashboard_notes import write_note
 from optuna_study.store.studies.deletion import delete_study
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def fill(
         clock.now += 100
         assert queue.reap(store, study) == [lost.number]
         held = take(store, study)
-        queue.checkpointed(store, held, 1)
+        queue.record_checkpoint(store, held, 1)
         studies.save_importances(store, study, {"lr": 1.0}, 2)
         return studies.load_study(store, NAME)
 
@@ -191,13 +191,13 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
 
 def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: Any) -> None:
     study = fill(places.source)  # whose note is a person's
-    assert not keep_note(places.target, places.copy(study, "first"), "ours")
+    assert not write_note(places.target, places.copy(study, "first"), "ours")
     storage = optuna.storages.RDBStorage(places.source.address.url)
     save_note(optuna.load_study(study_name=study.name, storage=storage), "")
     storage.remove_session()
     storage.engine.dispose()
-    assert keep_note(places.source, study, "ours")
-    assert keep_note(places.target, places.copy(study, "second"), "ours, renewed")
+    assert write_note(places.source, study, "ours")
+    assert write_note(places.target, places.copy(study, "second"), "ours, renewed")
 
 
 def test_no_token_is_copied(within: Places, fill: Any) -> None:

@@ -14,7 +14,7 @@ from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim
 from optuna_study.store.studies import dashboard_notes
-from optuna_study.store.studies.dashboard_notes import adopt, keep_note
+from optuna_study.store.studies.dashboard_notes import adopt, write_note
 from optuna_study.store.studies.deletion import delete_study
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_note_is_read_by_the_dashboard_and_renewed(
     study = make_study(store)
     seen = plain(study.name)
     for text in (SHORT, LONG, SHORT, SHORT, ""):
-        assert keep_note(store, study, text)
+        assert write_note(store, study, text)
         assert get_note(seen) == text
     assert _note.SYSTEM_ATTR_MAX_LENGTH == dashboard_notes.PART
 
@@ -49,13 +49,13 @@ def test_what_a_person_wrote_stays_until_they_empty_it(
 ) -> None:
     study = make_study(store)
     seen = plain(study.name)
-    keep_note(store, study, SHORT)
+    write_note(store, study, SHORT)
     save_note(seen, theirs)
     version = _version(seen)
-    assert not keep_note(store, study, "## 6 of 10 trials have ended")
+    assert not write_note(store, study, "## 6 of 10 trials have ended")
     assert (get_note(seen), _version(seen)) == (theirs, version)
     save_note(seen, "")
-    assert keep_note(store, study, SHORT)
+    assert write_note(store, study, SHORT)
     assert get_note(seen) == SHORT
 
 
@@ -67,8 +67,8 @@ def test_a_note_from_before_hashes_were_kept_is_ours(
     save_note(seen, LONG)
     with store.write() as connection:
         adopt(connection)
-    assert keep_note(store, study, SHORT)
-    assert keep_note(store, other, SHORT)
+    assert write_note(store, study, SHORT)
+    assert write_note(store, other, SHORT)
     assert get_note(seen) == SHORT
 
 
@@ -79,7 +79,7 @@ def test_a_person_who_saves_while_a_note_is_looked_at_is_not_overwritten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = make_study(store)
-    keep_note(store, study, SHORT)
+    write_note(store, study, SHORT)
     seen, saving = plain(study.name), ThreadPoolExecutor(1)
     read = dashboard_notes._read
 
@@ -90,7 +90,7 @@ def test_a_person_who_saves_while_a_note_is_looked_at_is_not_overwritten(
         return found
 
     monkeypatch.setattr(dashboard_notes, "_read", look)
-    keep_note(store, study, "## 6 of 10 trials have ended")
+    write_note(store, study, "## 6 of 10 trials have ended")
     saving.shutdown()
     assert get_note(seen) == THEIRS
 
@@ -100,10 +100,10 @@ def test_a_text_begun_before_we_renewed_ours_can_be_saved(
 ) -> None:
     """The dashboard saves what is of the next version only."""
     study = make_study(store)
-    keep_note(store, study, SHORT)
+    write_note(store, study, SHORT)
     seen = plain(study.name)
     begun = _version(seen)
-    keep_note(store, study, LONG)
+    write_note(store, study, LONG)
     attributes = seen._storage.get_study_system_attrs(seen._study_id)
     assert _note.version_is_incremented(attributes, None, begun + 1)
 
@@ -117,8 +117,8 @@ def test_a_trials_note_stays_as_it_was_written_while_it_ran(
     ids = [each.trial_id for each in claims if isinstance(each, Claim)]
     first, second = (optuna.Trial(seen, each) for each in ids)
     save_note(first, THEIRS)
-    assert not keep_note(store, study, SHORT, first._trial_id)
-    assert keep_note(store, study, LONG, second._trial_id)
+    assert not write_note(store, study, SHORT, first._trial_id)
+    assert write_note(store, study, LONG, second._trial_id)
     assert (get_note(first), get_note(second), get_note(seen)) == (THEIRS, LONG, "")
 
 
@@ -130,13 +130,13 @@ def test_workers_that_write_at_once_leave_a_note_that_is_known_as_ours(
     def write(worker: int) -> bool:
         own = open_store(store.address.url)
         try:
-            return all(keep_note(own, study, f"{worker}.{n} " * 1500) for n in range(10))
+            return all(write_note(own, study, f"{worker}.{n} " * 1500) for n in range(10))
         finally:
             own.close()
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(write, range(4)))
-    assert keep_note(store, study, SHORT)
+    assert write_note(store, study, SHORT)
     assert get_note(plain(study.name)) == SHORT
 
 
@@ -146,4 +146,4 @@ def test_a_deleted_studys_note_is_not_written(
     study = make_study(store)
     delete_study(store, study)
     with pytest.raises(NotFoundError):
-        keep_note(store, study, SHORT)
+        write_note(store, study, SHORT)

@@ -77,7 +77,7 @@ class Store:
             UnreachableError: it does not answer right now.
             StoreError: the store fails.
         """
-        with self._watched(writing=False), self.reader.connect() as connection:
+        with self._watch(writing=False), self.reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -104,7 +104,7 @@ class Store:
             FolderError: a SQLite file that cannot be written.
             StoreError: the store fails.
         """
-        with self._watched(writing=True), self.engine.connect() as connection:
+        with self._watch(writing=True), self.engine.connect() as connection:
             if self.is_sqlite:
                 level = "FULL" if durable else "NORMAL"
                 connection.exec_driver_sql(f"PRAGMA synchronous={level}")
@@ -113,8 +113,8 @@ class Store:
             connection.commit()
 
     @contextmanager
-    def _watched(self, *, writing: bool) -> Iterator[None]:
-        with self.outage.watched(writing=writing), translate_failures(self.address):
+    def _watch(self, *, writing: bool) -> Iterator[None]:
+        with self.outage.watch(writing=writing), translate_failures(self.address):
             yield
 
     def now(self, connection: Connection) -> float:
@@ -160,7 +160,7 @@ def connect(address: StoreAddress, clock: Callable[[], float] | None = None) -> 
     engine = create_engine(address.location, **postgresql_options(address))
     store = Store(address, engine, engine, clock)
     event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, store))
-    event.listen(engine, "invalidate", lambda *_: store.outage.cut())
+    event.listen(engine, "invalidate", lambda *_: store.outage.record_cut())
     return store
 
 

@@ -104,7 +104,7 @@ def optuna_failures(store: Store) -> Iterator[None]:
         with translate_failures(store.address):
             yield
     except UnreachableError as error:
-        store.outage.failed(error)
+        store.outage.record_failure(error)
         raise
     except StorageInternalError as error:
         cause = error.__cause__
@@ -112,7 +112,7 @@ def optuna_failures(store: Store) -> Iterator[None]:
             raise
         translated = translate(store.address, cause)
         if isinstance(translated, UnreachableError):
-            store.outage.failed(translated)
+            store.outage.record_failure(translated)
         raise translated from error
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = (
+MAX_WAIT = (
     900.0  # seconds: a server is upgraded, a disk cleared within; after it somebody must act
 )
 FIRST_PAUSE = 0.5  # seconds
@@ -51,7 +51,7 @@ class Outage:
         since = self._since
         return 0.0 if since is None else self._clock() - since
 
-    def failed(self, error: OptunaStudyError, *, writing: bool = True) -> None:
+    def record_failure(self, error: OptunaStudyError, *, writing: bool = True) -> None:
         """It just did not answer; another transaction in the way is an answer."""
         with self._lock:
             if not self._reached or isinstance(error, InTheWayError):
@@ -62,7 +62,7 @@ class Outage:
             self._since = self._clock()
         log.warning("%s is away, trying again and again: %s", self._what, error)
 
-    def worked(self, *, writing: bool = True) -> None:
+    def record_success(self, *, writing: bool = True) -> None:
         """It just answered."""
         with self._lock:
             self._reached = True
@@ -77,20 +77,20 @@ class Outage:
         elif cut and not away:
             log.warning("the connection to %s was cut; there is a new one", self._what)
 
-    def cut(self) -> None:
+    def record_cut(self) -> None:
         """A connection was found dead; that is said if a new one works at once."""
         with self._lock:
             self._cut = True
 
     @contextmanager
-    def watched(self, *, writing: bool) -> Iterator[None]:
+    def watch(self, *, writing: bool) -> Iterator[None]:
         """Notice how the block ends."""
         try:
             yield
         except UnreachableError as error:
-            self.failed(error, writing=writing)
+            self.record_failure(error, writing=writing)
             raise
-        self.worked(writing=writing)
+        self.record_success(writing=writing)
 
 
 @dataclass
@@ -109,24 +109,24 @@ class Backoff:
         """Whether it may be tried now."""
         return self._next is None or self.clock() >= self._next
 
-    def failed(self) -> float:
+    def record_failure(self) -> float:
         """It failed; the seconds until it may be tried again."""
         pause = self._pause * random.uniform(0.5, 1.0)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._next = self.clock() + pause
         return pause
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         """It succeeded; the next failure begins anew."""
         self._pause, self._next = FIRST_PAUSE, None
 
 
-def patiently(
+def retry_until_done(
     call: Callable[[], T],
     wait: Callable[[float], bool],
     *,
     passing: type[OptunaStudyError] = UnreachableError,
-    patience: float = PATIENCE,
+    max_wait: float = MAX_WAIT,
     clock: Callable[[], float] = time.monotonic,
 ) -> T:
     """Call until it succeeds; `wait` sleeps so many seconds and says whether to give up instead.
@@ -134,7 +134,7 @@ def patiently(
     `call` must do no harm when it succeeded and nobody heard of it.
 
     Raises:
-        OptunaStudyError: the last failure of kind `passing`, after `patience` seconds of them or
+        OptunaStudyError: the last failure of kind `passing`, after `max_wait` seconds of them or
             when told to give up; any other failure at once.
     """
     backoff, began = Backoff(clock), clock()
@@ -142,5 +142,5 @@ def patiently(
         try:
             return call()
         except passing:
-            if clock() - began >= patience or wait(backoff.failed()):
+            if clock() - began >= max_wait or wait(backoff.record_failure()):
                 raise

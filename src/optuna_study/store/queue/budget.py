@@ -19,7 +19,7 @@ SETTLE_AFTER = 50  # ended trials that claims count again before they are settle
 
 
 @dataclass(frozen=True)
-class Tally:
+class TrialCount:
     """How many trials of a study have ended, run and wait, plain Optuna's among them."""
 
     ended: int
@@ -33,7 +33,7 @@ class Tally:
         return self.ended + self.running + self.waiting
 
 
-def count(connection: Connection, study: StudyRecord, settings: Row[Any]) -> Tally:
+def count_trials(connection: Connection, study: StudyRecord, settings: Row[Any]) -> TrialCount:
     """Count a study's trials; those known to have ended for good are not looked at again."""
     table = trials.c
     fresh = (table.study_id == study.study_id) & (table.trial_id > settings.settled_id)
@@ -49,7 +49,7 @@ def count(connection: Connection, study: StudyRecord, settings: Row[Any]) -> Tal
     if ended >= SETTLE_AFTER:
         open_ids = [first for _, _, first in (running, waiting) if first is not None]
         _settle(connection, settings, fresh, min(open_ids, default=None))
-    return Tally(settings.settled + ended, running[0], waiting[0], waiting[1])
+    return TrialCount(settings.settled + ended, running[0], waiting[0], waiting[1])
 
 
 def _settle(
@@ -68,9 +68,11 @@ def _settle(
         )
 
 
-def refuse(connection: Connection, settings: Row[Any], tally: Tally) -> NoTrialReason | None:
+def find_refusal(
+    connection: Connection, settings: Row[Any], counted: TrialCount
+) -> NoTrialReason | None:
     """Why a study hands out no trial now, or None when it does."""
-    if tally.ended >= settings.budget:
+    if counted.ended >= settings.budget:
         return NoTrialReason.BUDGET_MET
     if settings.state != StudyState.ACTIVE:
         paused = settings.state == StudyState.PAUSED
@@ -80,6 +82,6 @@ def refuse(connection: Connection, settings: Row[Any], tally: Tally) -> NoTrialR
     ).scalar_one()
     if failures >= settings.stop_after_failures:
         return NoTrialReason.TOO_MANY_FAILURES
-    if tally.ended + tally.running >= settings.budget:
+    if counted.ended + counted.running >= settings.budget:
         return NoTrialReason.BUDGET_TAKEN
     return None

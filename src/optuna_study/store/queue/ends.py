@@ -113,16 +113,16 @@ def is_ended_by(connection: Connection, claim: Claim, end: End) -> bool:
     )
 
 
-def bury_lost(
+def release_lost(
     connection: Connection, study: StudyRecord, lost: Lost, now: float, *, strike: bool = True
 ) -> list[int]:
-    """Give back every held trial that `lost` says is lost; their numbers.
+    """Release every held trial that `lost` says is lost; their numbers.
 
     `strike` says that the trial may be what its worker died of.
     """
     dead = [row for row in _held(connection, study) if lost(row)]
     for row in dead:
-        _bury(connection, row, now, strike=strike)
+        _release(connection, row, now, strike=strike)
     return [row.number for row in dead]
 
 
@@ -153,7 +153,7 @@ def _runs(connection: Connection, row: Row[Any]) -> bool:
     return state == TrialState.RUNNING
 
 
-def _bury(connection: Connection, row: Row[Any], now: float, *, strike: bool) -> None:
+def _release(connection: Connection, row: Row[Any], now: float, *, strike: bool) -> None:
     """Make a dead worker's trial wait again, or end it at its third strike."""
     strikes = 0 if row.progressed else row.strikes + strike
     values: dict[str, Any] = {"token": None, "owner": None, "lease_until": None}

@@ -79,7 +79,7 @@ def is_held(claim: Claim) -> ColumnElement[bool]:
     )
 
 
-def fenced(connection: Connection, claim: Claim, **values: Any) -> None:
+def update_if_owner(connection: Connection, claim: Claim, **values: Any) -> None:
     """Change our row of a trial while the claim stands; an owner's transaction begins with it."""
     changed = connection.execute(update(own_trials).where(is_held(claim)).values(**values))
     if changed.rowcount != 1:

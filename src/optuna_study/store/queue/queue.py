@@ -3,23 +3,24 @@
 The contract, which `tests/store/queue/test_queue.py` states again as one class over every kind of
 store:
 
-1. A claim is one write transaction. It gives back lost trials, then refuses (see `NoTrialReason`)
+1. A claim is one write transaction. It releases lost trials, then refuses (see `NoTrialReason`)
    or hands out one trial: the waiting one with the lowest number, else a new one with the next
    number. Numbers run from 0 without a gap.
 2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the
-   study count; nothing here ever gives them back or ends them. Trials that it enqueues are claimed
+   study count; nothing here ever releases or ends them. Trials that it enqueues are claimed
    like returned ones.
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
-   write: `renew`, `rewind`, `report`, `checkpointed`, `annotate`, `give_back` and `end` check it
-   in the transaction that writes and raise StaleClaimError, with nothing of the write kept, once
-   the trial is another's, has ended, or its study is gone. A lease that has run out takes nothing
-   away until somebody reaps. It goes by a clock that all share and nobody sets (see `clock`).
-4. A trial that is given back waits again with its number, parameters, attributes, reports,
-   checkpoint and first start. Its next owner drops the reports after the epoch it goes on from
+   write: `renew`, `rewind`, `report`, `record_checkpoint`, `annotate`, `release` and `end` check
+   it in the transaction that writes and raise StaleClaimError, with nothing of the write kept,
+   once the trial is another's, has ended, or its study is gone. A lease that has run out takes
+   nothing away until somebody reaps. It goes by a clock that all share and nobody sets (see
+   `clock`).
+4. A trial that is released waits again with its number, parameters, attributes, reports,
+   checkpoint and first start. Its next owner drops the reports after the epoch it resumes from
    (`rewind`), so that no curve is of two runs.
 5. A death is a strike unless a checkpoint was written since the claim that goes further than any
    before it; such a checkpoint clears the strikes; the third in a row ends the trial as failed.
-   Giving back on a signal is no strike.
+   A release on a signal is no strike.
 6. An end writes state, value, times, attributes, constraint and the last epochs in one
    transaction, and nothing changes the trial after it. A pruned trial's value is the last it
    reported, as with Optuna's own `tell`.
@@ -43,9 +44,15 @@ from sqlalchemy import case, func, select, update
 
 from optuna_study.errors import StaleClaimError
 from optuna_study.seeds import trial_seed
-from optuna_study.store.queue.budget import count, refuse
-from optuna_study.store.queue.ends import bury_lost, end_lost, end_trial, is_ended_by, set_waiting
-from optuna_study.store.queue.ownership import fenced, lock, lock_study
+from optuna_study.store.queue.budget import count_trials, find_refusal
+from optuna_study.store.queue.ends import (
+    end_lost,
+    end_trial,
+    is_ended_by,
+    release_lost,
+    set_waiting,
+)
+from optuna_study.store.queue.ownership import lock, lock_study, update_if_owner
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
 from optuna_study.store.rows import (
     drop_epochs,
@@ -96,14 +103,14 @@ def claim(
             mine = _held_already(connection, study, token, times.lease + lease)
             if mine is not None:
                 return mine
-        bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
-        tally = count(connection, study, settings)
-        refusal = refuse(connection, settings, tally)
+        release_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
+        counted = count_trials(connection, study, settings)
+        refusal = find_refusal(connection, settings, counted)
         if refusal is not None:
             return refusal
-        number = tally.lowest_waiting
+        number = counted.lowest_waiting
         if number is None:
-            number = tally.next_number
+            number = counted.next_number
             trial_id = insert_trial(
                 connection, study.study_id, number, TrialState.RUNNING, times.utc
             )
@@ -211,7 +218,7 @@ def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
     """
     with store.write() as connection:
         times = store.times(connection)
-        fenced(connection, claim, lease_until=times.lease + lease, touched=times.utc)
+        update_if_owner(connection, claim, lease_until=times.lease + lease, touched=times.utc)
 
 
 def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
@@ -227,7 +234,7 @@ def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
 def _write_epochs(
     connection: Connection, claim: Claim, epochs: Sequence[EpochRecord], now: float
 ) -> None:
-    fenced(connection, claim, touched=now)
+    update_if_owner(connection, claim, touched=now)
     if not epochs:
         return
     write_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epochs)
@@ -240,10 +247,10 @@ def _sum_up(connection: Connection, claim: Claim) -> None:
     last, seconds = connection.execute(
         select(func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds)).where(is_it)
     ).one()
-    fenced(connection, claim, epochs=last or 0, worked=seconds or 0.0)
+    update_if_owner(connection, claim, epochs=last or 0, worked=seconds or 0.0)
 
 
-def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
+def record_checkpoint(store: Store, claim: Claim, epoch: int) -> None:
     """Say that a checkpoint after `epoch` lies on disk; flush the reports up to it first.
 
     It counts as progress when the trial never was as far before: workers that each begin anew,
@@ -255,7 +262,7 @@ def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
     own = own_trials.c
     further = own.checkpoint_epoch < epoch
     with store.write() as connection:
-        fenced(
+        update_if_owner(
             connection,
             claim,
             checkpoint_epoch=case((further, epoch), else_=own.checkpoint_epoch),
@@ -266,13 +273,13 @@ def checkpointed(store: Store, claim: Claim, epoch: int) -> None:
 
 
 def rewind(store: Store, claim: Claim, epoch: int) -> None:
-    """Say that the trial goes on after `epoch`: what its former owner reported later is dropped.
+    """Say that the trial resumes after `epoch`: what its former owner reported later is dropped.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     with store.write() as connection:
-        fenced(connection, claim, touched=store.now(connection))
+        update_if_owner(connection, claim, touched=store.now(connection))
         drop_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epoch)
         _sum_up(connection, claim)
 
@@ -284,18 +291,18 @@ def annotate(
     *,
     resumed_elsewhere: bool | None = None,
 ) -> None:
-    """Set attributes that Optuna shows, and mark a trial that goes on on other hardware.
+    """Set attributes that Optuna shows, and mark a trial that resumes on other hardware.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     marked = {} if resumed_elsewhere is None else {"resumed_elsewhere": resumed_elsewhere}
     with store.write() as connection:
-        fenced(connection, claim, touched=store.now(connection), **marked)
+        update_if_owner(connection, claim, touched=store.now(connection), **marked)
         write_attributes(connection, claim.trial_id, attributes)
 
 
-def give_back(store: Store, claim: Claim, reason: str) -> None:
+def release(store: Store, claim: Claim, reason: str) -> None:
     """Let the trial wait again, with all it has; no strike.
 
     Raises:
@@ -304,7 +311,7 @@ def give_back(store: Store, claim: Claim, reason: str) -> None:
     with store.write(durable=True) as connection:
         lock(connection, claim.study_id)
         now = store.now(connection)
-        fenced(
+        update_if_owner(
             connection,
             claim,
             token=None,
@@ -339,7 +346,7 @@ def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()
 
 
 def reap(store: Store, study: StudyRecord) -> list[int]:
-    """Give back the trials whose leases have run out, and return their numbers; any worker may.
+    """Release the trials whose leases have run out, and return their numbers; any worker may.
 
     Raises:
         NotFoundError: the study is gone.
@@ -347,13 +354,20 @@ def reap(store: Store, study: StudyRecord) -> list[int]:
     with store.write(durable=True) as connection:
         lock_study(connection, study)
         times = store.times(connection)
-        return bury_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
+        return release_lost(
+            connection, study, lambda held: held.lease_until < times.lost, times.utc
+        )
 
 
-def give_back_owner(
-    store: Store, study: StudyRecord, owner_prefix: str, *, strike: bool = True
+def release_owner(
+    store: Store,
+    study: StudyRecord,
+    owner_prefix: str,
+    *,
+    end: End | None = None,
+    strike: bool = True,
 ) -> list[int]:
-    """Give back at once the trials of a worker known to be dead; their numbers.
+    """Release at once the trials of a worker known to be dead, or `end` them; their numbers.
 
     `strike` says that the worker was not killed from outside.
 
@@ -364,19 +378,9 @@ def give_back_owner(
         lock_study(connection, study)
         now = store.now(connection)
         is_its = partial(_is_of, owner_prefix)
-        return bury_lost(connection, study, is_its, now, strike=strike)
-
-
-def end_owner(store: Store, study: StudyRecord, owner_prefix: str, end: End) -> list[int]:
-    """End the trials of a worker known to have died of them; their numbers.
-
-    Raises:
-        NotFoundError: the study is gone.
-    """
-    with store.write(durable=True) as connection:
-        lock_study(connection, study)
-        now = store.now(connection)
-        return end_lost(connection, study, partial(_is_of, owner_prefix), end, now)
+        if end is not None:
+            return end_lost(connection, study, is_its, end, now)
+        return release_lost(connection, study, is_its, now, strike=strike)
 
 
 def _is_of(prefix: str, held: Row[Any]) -> bool:

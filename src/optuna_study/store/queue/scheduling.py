@@ -14,16 +14,14 @@ from optuna_study.store.schema import own_studies, own_trials, studies
 from optuna_study.store.studies.studies import ours, study_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import ColumnElement, Connection
 
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import End, StudyRecord
 
 
-def in_turn(store: Store) -> list[StudyRecord]:
-    """The studies whose workers go on, in the order in which they are to hand out trials.
+def active_studies(store: Store) -> list[StudyRecord]:
+    """The studies that hand out trials, in the order in which they are to do so.
 
     Higher priority first; of equals the one with the fewest trials at work, then the one that has
     waited longest since its last claim, then the oldest. Whether a budget is met is the claim's to
@@ -58,7 +56,7 @@ def in_turn(store: Store) -> list[StudyRecord]:
 
 
 def reap_all(store: Store) -> None:
-    """Give back what lost workers held in any study, also in one that hands out no trials.
+    """Release what lost workers held in any study, also in one that hands out no trials.
 
     Raises:
         StoreError: the store fails.
@@ -73,7 +71,7 @@ def reap_all(store: Store) -> None:
             queue.reap(store, study)
 
 
-def at_work(store: Store, study: StudyRecord) -> int:
+def count_held(store: Store, study: StudyRecord) -> int:
     """How many trials of a study are held by workers that are not lost."""
     with store.read() as connection:
         query = select(func.count()).where(
@@ -84,43 +82,26 @@ def at_work(store: Store, study: StudyRecord) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def give_back_lost(store: Store, owner: str, *, strike: bool = True) -> list[tuple[str, int]]:
-    """Give back at once whatever a worker known to be dead holds: names of studies and numbers.
+def release_worker(
+    store: Store, owner: str, *, end: End | None = None, strike: bool = True
+) -> list[tuple[str, int]]:
+    """Release at once whatever a worker known to be dead holds, or `end` it: studies and numbers.
 
     `strike` says that the worker was not killed from outside.
 
     Raises:
         StoreError: the store fails.
     """
-    return _settle(
-        store, owner, lambda study: queue.give_back_owner(store, study, owner, strike=strike)
-    )
-
-
-def end_lost(store: Store, owner: str, end: End) -> list[tuple[str, int]]:
-    """End whatever a worker holds that died of it: names of studies and numbers.
-
-    Raises:
-        StoreError: the store fails.
-    """
-    return _settle(store, owner, lambda study: queue.end_owner(store, study, owner, end))
-
-
-def _settle(
-    store: Store, owner: str, settle: Callable[[StudyRecord], list[int]]
-) -> list[tuple[str, int]]:
     if not store.is_ours:
         return []
     with store.read() as connection:
         held = _holding(connection, own_trials.c.owner.startswith(owner, autoescape=True))
-    settled = []
+    released = []
     for study in held:
-        try:
-            numbers = settle(study)
-        except NotFoundError:  # deleted in this very moment
-            continue
-        settled += [(study.name, number) for number in numbers]
-    return settled
+        with suppress(NotFoundError):  # deleted in this very moment
+            numbers = queue.release_owner(store, study, owner, end=end, strike=strike)
+            released += [(study.name, number) for number in numbers]
+    return released
 
 
 def _holding(connection: Connection, which: ColumnElement[bool]) -> list[StudyRecord]:

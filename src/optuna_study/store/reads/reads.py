@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
 SPARKLINE = 24  # values of a running trial that the live table draws
 MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
-_EPOCH_COLUMNS = (own_epochs.c.number, *(own_epochs.c[each.name] for each in fields(EpochRecord)))
+_EPOCH_COLUMNS = (
+    own_epochs.c.number,
+    *(own_epochs.c[entry.name] for entry in fields(EpochRecord)),
+)
 _OWN_COLUMNS = tuple(
     column for column in own_trials.c if column.name not in ("number", "trial_id", "token")
 )
@@ -332,15 +335,15 @@ def list_studies(store: Store) -> list[StudyRow]:
         rows = connection.execute(
             select(studies, own_studies).select_from(ours()).order_by(own_studies.c.created)
         ).all()
-        tallies = {row.study_id: row for row in connection.execute(_tallies())}
+        counted = {row.study_id: row for row in connection.execute(_count_trials())}
         last = select(own_trials.c.uuid, func.max(own_trials.c.touched)).group_by(
             own_trials.c.uuid
         )
         touched = {uuid: moment for uuid, moment in connection.execute(last)}
-    return [_study_row(row, tallies.get(row.study_id), touched.get(row.uuid)) for row in rows]
+    return [_study_row(row, counted.get(row.study_id), touched.get(row.uuid)) for row in rows]
 
 
-def _tallies() -> Select[Any]:
+def _count_trials() -> Select[Any]:
     value = and_(
         trial_values.c.trial_id == trial_table.c.trial_id,
         trial_values.c.objective == 0,
@@ -364,11 +367,11 @@ def _tallies() -> Select[Any]:
     )
 
 
-def _study_row(row: Row[Any], tally: Row[Any] | None, touched: float | None) -> StudyRow:
+def _study_row(row: Row[Any], counted: Row[Any] | None, touched: float | None) -> StudyRow:
     waiting, running, total, value = 0, 0, 0, None
-    if tally is not None:
-        waiting, running, total = tally.waiting, tally.running, tally.total
-        value = tally.highest if row.direction == "maximize" else tally.lowest
+    if counted is not None:
+        waiting, running, total = counted.waiting, counted.running, counted.total
+        value = counted.highest if row.direction == "maximize" else counted.lowest
     return StudyRow(
         uuid=row.uuid,
         study_id=row.study_id,

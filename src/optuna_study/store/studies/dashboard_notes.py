@@ -26,7 +26,7 @@ PART = 2045  # characters of a note in one attribute: the dashboard writes no mo
 OURS_KEY = "optuna_study:note"  # the hash of what we last wrote as a study's note
 
 
-def keep_note(store: Store, study: StudyRecord, text: str, trial_id: int | None = None) -> bool:
+def write_note(store: Store, study: StudyRecord, text: str, trial_id: int | None = None) -> bool:
     """Write the note of a study, or of a trial that has none; False where a person's stands.
 
     An emptied note counts as none. The version stays that of the person's last change: the
