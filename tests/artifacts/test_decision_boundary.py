@@ -105,7 +105,7 @@ def nearest_class(colours: NDArray[np.float64], count: int) -> NDArray[np.int64]
 
 
 def test_the_classes_drawn_are_the_models_answers(trained: Run, spiral: DeviceData) -> None:
-    images = decision_boundary.places(torch.device("cpu"))
+    images = decision_boundary.plane_points(torch.device("cpu"))
     chances = evaluation.predict_proba(trained.model, trained.config, trained.data, images).numpy()
     picture = decision_boundary.boundary_picture("plain", without_points(spiral), chances)
     drawn = nearest_class(seen(picture), 3)
@@ -122,7 +122,7 @@ def test_the_classes_drawn_are_the_models_answers(trained: Run, spiral: DeviceDa
 def test_an_area_is_fainter_where_the_model_is_unsure() -> None:
     chances = np.full((65536, 2), 0.5, dtype=np.float32)
     chances[:256] = (1.0, 0.0)
-    colours = decision_boundary.areas(chances)
+    colours = decision_boundary.colour_areas(chances)
     whiteness = colours.min(axis=2)
     assert (whiteness[0] < whiteness[1]).all()
     assert (whiteness < 1).all()

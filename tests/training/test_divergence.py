@@ -226,7 +226,7 @@ def test_a_restored_watch_sees_what_the_first_would_have_seen(
     whole, first = watch(), watch()
     expected = feed(whole, losses)
     found = feed(first, losses[:cut])
-    second = watch().restored(json.loads(json.dumps(first.state())))
+    second = watch().restore(json.loads(json.dumps(first.state())))
     for epoch, loss in enumerate(losses[cut:], start=cut + 1):
         one = look(second, epoch, loss)
         found += [] if one is None else [one]

@@ -166,15 +166,15 @@ def test_on_their_way_to_chance_the_output_biases_have_no_more_than_their_loss_t
 ) -> None:
     """They start at zero, which is chance level for cross entropy and even classes alone."""
     shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
-    of_activation = name == "mse of the activation"
+    takes_activation = name == "mse of the activation"
     name = name.partition(" ")[0]
-    settings = {"mse_of": "activation", "activation": "elu"} if of_activation else {}
+    settings = {"mse_of": "activation", "activation": "elu"} if takes_activation else {}
     loss = get_loss(name, **settings)
-    row = way * (shares if of_activation else at_chance(name, shares))
+    row = way * (shares if takes_activation else at_chance(name, shares))
     every = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     reached = loss(row.expand(len(every), len(counts)), every).item()
     root = gradient_of_biases(loss, row, shares)
-    told = bias_gradient(name, counts, 8, reached, sigmoid=not of_activation)
+    told = bias_gradient(name, counts, 8, reached, sigmoid=not takes_activation)
     assert 0.5 * told < root < 1.1 * told
 
 

@@ -1,7 +1,7 @@
 """Data that are points of a plane, as pictures: the points, and the model's answer everywhere.
 
 Such data are pictures of one pixel with two channels, x and y, whatever their name. A channel is a
-byte, so the plane has 256 by 256 places, and those are all that a model can be asked about.
+byte, so the plane has 256 by 256 points, and those are all that a model can be asked about.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from optuna_study.training.device_data import DeviceData
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Colours = NDArray[np.float64]
 
 STEPS = 256
-"""Places of an axis; each is drawn as a square of two by two pixels."""
+"""Points of an axis; each is drawn as a square of two by two pixels."""
 
 LEFT, TOP, SIDE = 44, 40, 2 * STEPS
 """Where the plane lies in a picture, in pixels from its upper left corner, and its side."""
@@ -41,8 +42,8 @@ def is_plane(data: DeviceData) -> bool:
     return tuple(data.train_images.shape[1:]) == (2, 1, 1)
 
 
-def places(device: torch.device) -> torch.Tensor:
-    """Every place of the plane as a picture (65536, 2, 1, 1): row after row, x fastest."""
+def plane_points(device: torch.device) -> torch.Tensor:
+    """Every point of the plane as a picture (65536, 2, 1, 1): row after row, x fastest."""
     axis = torch.arange(STEPS, dtype=torch.uint8, device=device)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack((x.flatten(), y.flatten()), dim=1).view(-1, 2, 1, 1)
@@ -53,21 +54,21 @@ def data_picture(title: str, data: DeviceData) -> bytes:
     return _picture(title, data, np.ones((STEPS, STEPS, 3)))
 
 
-def boundary_picture(title: str, data: DeviceData, chances: NDArray[np.float32]) -> bytes:
-    """A PNG of what a model answers at every place, below the points.
+def boundary_picture(title: str, data: DeviceData, probabilities: NDArray[np.float32]) -> bytes:
+    """A PNG of what a model answers at every point of the plane, below the data.
 
-    `chances` are its probabilities (65536, classes) at `places`.
+    `probabilities` (65536, classes) are the model's at `plane_points`.
     """
-    return _picture(title, data, areas(chances))
+    return _picture(title, data, colour_areas(probabilities))
 
 
-def areas(chances: NDArray[np.float32]) -> Colours:
-    """The colour of each place (256, 256, 3): its likeliest class's, faint where it is unsure."""
-    count = chances.shape[1]
-    surest, least = chances.max(axis=1), 1 / count
-    certainty = np.clip((surest - least) / (1 - least), 0, 1)
+def colour_areas(probabilities: NDArray[np.float32]) -> Colours:
+    """The colour of each point (256, 256, 3): its likeliest class's, faint where it is unsure."""
+    count = probabilities.shape[1]
+    highest, lowest = probabilities.max(axis=1), 1 / count
+    certainty = np.clip((highest - lowest) / (1 - lowest), 0, 1)
     share = (FAINTEST + (STRONGEST - FAINTEST) * certainty)[:, None]
-    mixed: Colours = 1 - share * (1 - class_colours(count)[chances.argmax(axis=1)])
+    mixed: Colours = 1 - share * (1 - class_colours(count)[probabilities.argmax(axis=1)])
     return mixed.reshape(STEPS, STEPS, 3)
 
 
@@ -102,10 +103,10 @@ def _picture(title: str, data: DeviceData, background: Colours) -> bytes:
 
 
 def _points(
-    axes: Any, images: torch.Tensor, labels: torch.Tensor, colours: Colours, style: dict[str, Any]
+    axes: Axes, images: torch.Tensor, labels: torch.Tensor, colours: Colours, style: dict[str, Any]
 ) -> None:
-    where = images.flatten(1).cpu().numpy()
-    axes.scatter(where[:, 0], where[:, 1], c=colours[labels.cpu().numpy()], **style)
+    positions = images.flatten(1).cpu().numpy()
+    axes.scatter(positions[:, 0], positions[:, 1], c=colours[labels.cpu().numpy()], **style)
 
 
 def _legend(figure: Figure, data: DeviceData, colours: Colours) -> None:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from optuna_study.store.records import EpochRecord
@@ -96,14 +97,14 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _pair(axes: Any, at: list[int], training: list[float], validation: list[float]) -> None:
+def _pair(axes: Axes, at: list[int], training: list[float], validation: list[float]) -> None:
     marker = "o" if len(at) <= 20 else None
-    style = {"marker": marker, "markersize": 3.5, "linewidth": 1.8}
+    style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.8}
     axes.plot(at, training, color=TRAINING, label="training", **style)
     axes.plot(at, validation, color=VALIDATION, label="validation", **style)
 
 
-def _dress(axes: Any, name: str) -> None:
+def _dress(axes: Axes, name: str) -> None:
     axes.set_title(name, loc="left", fontsize=10, color=QUIET)
     axes.set_xlabel("epoch", color=QUIET)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -116,7 +117,7 @@ def _dress(axes: Any, name: str) -> None:
         axes.spines[side].set_color("#d1d5db")
 
 
-def _mark_rates(axes: Any, epochs: Sequence[EpochRecord]) -> None:
+def _mark_rates(axes: Axes, epochs: Sequence[EpochRecord]) -> None:
     for at, lr in rate_changes(epochs):
         axes.axvline(at, color=QUIET, linestyle=":", linewidth=1)
         axes.annotate(

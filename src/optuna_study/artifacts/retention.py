@@ -22,7 +22,7 @@ KEPT_MODELS = 3
 _NUMBER = re.compile(r"trial-(\d+)\.pt")
 
 
-def worth_keeping(store: Store, study: StudyRecord, value: float) -> bool:
+def is_among_best(store: Store, study: StudyRecord, value: float) -> bool:
     """Whether a trial about to complete with `value` would be among the best few."""
     best = reads.best_few(store, study, KEPT_MODELS)
     if len(best) < KEPT_MODELS:
@@ -33,7 +33,7 @@ def worth_keeping(store: Store, study: StudyRecord, value: float) -> bool:
     return value > last if study.direction == "maximize" else value < last
 
 
-def sweep(store: Store, study: StudyRecord, workspace: Workspace) -> None:
+def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> None:
     """Remove checkpoints of ended trials, and models that are no longer among the best few.
 
     A trial that is about to end has its model here already, so files of open trials stay.
@@ -50,8 +50,8 @@ def sweep(store: Store, study: StudyRecord, workspace: Workspace) -> None:
 def _numbered(folder: Path) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         return []
-    found = [(path, _NUMBER.fullmatch(path.name)) for path in sorted(folder.iterdir())]
-    return [(path, int(match[1])) for path, match in found if match]
+    matches = [(path, _NUMBER.fullmatch(path.name)) for path in sorted(folder.iterdir())]
+    return [(path, int(match[1])) for path, match in matches if match]
 
 
 def _ended(store: Store, study: StudyRecord, number: int) -> bool:

@@ -12,7 +12,7 @@ import io
 import shutil
 import time
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from optuna_study.training.device_data import centre_crop
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from torch.utils.tensorboard import SummaryWriter
 
     from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import End, EpochRecord
@@ -102,18 +104,20 @@ def samples(config: TrainConfig, data: DeviceData) -> dict[str, torch.Tensor]:
     if data.channels not in SHOWN_CHANNELS:
         return {}
     chosen = data.train_images[:SAMPLES]
-    found = {"pictures/original": centre_crop(chosen, data.image_size).cpu()}
+    pictures = {"pictures/original": centre_crop(chosen, data.image_size).cpu()}
     names = augmentation_names(config.data.augmentation)
     if names:
         noise = torch.Generator(data.device).manual_seed(config.train.seed)
         shape = (1, -1, 1, 1)
-        seen = augment(chosen, names, data, noise) * data.std.view(shape) + data.mean.view(shape)
-        found["pictures/augmented"] = seen.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    return found
+        shown = augment(chosen, names, data, noise) * data.std.view(shape) + data.mean.view(shape)
+        pictures["pictures/augmented"] = shown.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    return pictures
 
 
-def _scalars(writer: Any, figures: dict[str, str], epochs: Sequence[EpochRecord]) -> None:
-    """Each epoch at the time when it ended, as far as the epochs' durations tell."""
+def _scalars(
+    writer: SummaryWriter, figures: dict[str, str], epochs: Sequence[EpochRecord]
+) -> None:
+    """Each epoch at the time when it ended, by the epochs' durations."""
     left = [0.0, *accumulate(epoch.seconds for epoch in reversed(epochs[1:]))]
     now = time.time()
     for epoch, ago in zip(epochs, reversed(left), strict=False):
@@ -122,7 +126,7 @@ def _scalars(writer: Any, figures: dict[str, str], epochs: Sequence[EpochRecord]
 
 
 def _hyperparameters(
-    writer: Any, config: TrainConfig, searched: Iterable[str], end: End, metric: str
+    writer: SummaryWriter, config: TrainConfig, searched: Iterable[str], end: End, metric: str
 ) -> None:
     from torch.utils.tensorboard.summary import hparams
 
@@ -133,7 +137,7 @@ def _hyperparameters(
     }
     reached = {} if end.value is None else {metric: end.value}
     shown = {**plain, "end": end.kind.value}
-    for each in hparams(shown, reached):  # type: ignore[no-untyped-call]
-        writer.file_writer.add_summary(each)
+    for summary in hparams(shown, reached):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
     for tag, value in reached.items():
         writer.add_scalar(tag, value)

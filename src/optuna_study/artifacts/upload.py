@@ -42,23 +42,23 @@ def publish(
     """
     with writing(workspace.artifacts):
         workspace.artifacts.mkdir(parents=True, exist_ok=True)
-        shelf = FileSystemArtifactStore(str(workspace.artifacts))
+        store = FileSystemArtifactStore(str(workspace.artifacts))
         known = {
             meta.filename: meta.artifact_id
             for meta in get_all_artifact_meta(owner, storage=storage)
         }
         for name, content in files.items():
             if name in known:
-                shelf.write(known[name], io.BytesIO(content))
+                store.write(known[name], io.BytesIO(content))
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / name
                 path.write_bytes(content)
                 upload_artifact(
-                    artifact_store=shelf,
+                    artifact_store=store,
                     file_path=str(path),
                     study_or_trial=owner,
                     storage=storage,
-                    # The dashboard shows text that it is told is text.
+                    # The dashboard shows text whose kind is given as text.
                     mimetype="text/plain" if name.endswith(".toml") else None,
                 )

@@ -1,4 +1,4 @@
-"""What an error that training raised says of memory and GPU; free of torch, told by its words.
+"""What an error that training raised says of memory and GPU; free of torch, judged by its words.
 
 torch has a class of its own for a GPU's memory only, a RuntimeError, as all the others are.
 """
@@ -31,11 +31,11 @@ def is_gpu_lost(error: BaseException) -> bool:
     After a failed kernel every later call of the process's CUDA context fails, too; other
     processes have contexts of their own.
     """
-    each: BaseException | None = error
-    while each is not None:
-        if _says(each, _LOST):
+    cause: BaseException | None = error
+    while cause is not None:
+        if _says(cause, _LOST):
             return True
-        each = each.__cause__ or each.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from optuna_study.training.device_data import centre_crop, normalise_, reordered, to_floats
+from optuna_study.training.device_data import centre_crop, normalise_, permute_pixels, to_floats
 
 if TYPE_CHECKING:
     from optuna_study.training.device_data import DeviceData
@@ -43,7 +43,7 @@ def augment(
         )
     else:
         images = centre_crop(images, data.image_size)
-    colours = to_floats(reordered(images, data), data)
+    colours = to_floats(permute_pixels(images, data), data)
     if "color_jitter" in names:
         colours = color_jitter(colours, generator)
     if "pca_jitter" in names:
@@ -71,11 +71,11 @@ def crop_and_flip(
     if flip:
         mirrored = torch.rand((count, 1), generator=generator, device=device) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    # Whole pixels by their place in one long row: a quarter of the time of indexing three ways.
+    # Whole pixels by their index in one long row: a quarter of the time of indexing three ways.
     picture = torch.arange(count, device=device).view(-1, 1, 1) * side
-    places = (picture + rows.unsqueeze(2)) * side + columns.unsqueeze(1)
+    pixel = (picture + rows.unsqueeze(2)) * side + columns.unsqueeze(1)
     pixels = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
-    cropped = pixels.index_select(0, places.view(-1)).view(count, size, size, -1)
+    cropped = pixels.index_select(0, pixel.view(-1)).view(count, size, size, -1)
     return cropped.permute(0, 3, 1, 2)
 
 

@@ -127,7 +127,7 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
     with torch.device("meta"), torch.inference_mode():
         if is_reference(settings.name):
-            model = _tried_model(settings, **sizes)
+            model = _try_model(settings, **sizes)
         else:
             # The first convolution without memory loads 900 modules (1.6 s), so not for these.
             model = build_model(settings, **sizes)
@@ -136,7 +136,7 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _tried_model(
+def _try_model(
     settings: ModelSettings, *, channels: int, image_size: int, classes: int
 ) -> nn.Module:
     """A model of one's own that has seen two pictures."""
@@ -169,8 +169,8 @@ def _try_activation(settings: ModelSettings) -> None:
 
 def _builder(name: str) -> Callable[..., object]:
     if is_reference(name):
-        found: Callable[..., object] = import_reference(name)
-        return found
+        theirs: Callable[..., object] = import_reference(name)
+        return theirs
     if name not in model_names():
         raise UsageError(f"model '{name}': unknown, {did_you_mean(name, model_names())}")
     module = importlib.import_module(f"optuna_study.training.models.{name}")

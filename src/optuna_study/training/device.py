@@ -124,10 +124,12 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         text = ""
-    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
-    if "model name" not in found:
+    entries = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
+    if "model name" not in entries:
         return platform.processor() or platform.machine()
-    return f"{found['model name']}, family {found.get('cpu family')} model {found.get('model')}"
+    return (
+        f"{entries['model name']}, family {entries.get('cpu family')} model {entries.get('model')}"
+    )
 
 
 def _host_memory() -> int:

@@ -34,8 +34,8 @@ class DeviceData:
     images are views of the shared cache file, with the channels innermost in memory. `mean` and
     `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
     principal components of the training pictures' colours, each multiplied by its eigenvalue.
-    `permutation`, where there is one, holds the old place of each pixel of the picture that a
-    model sees. `viewed` tells by which settings `source`, the whole data, became these.
+    `permutation`, where there is one, holds for each pixel that a model sees its index in the
+    picture. `source` is the whole data that became these by `view_settings`.
     """
 
     train_images: torch.Tensor
@@ -54,7 +54,7 @@ class DeviceData:
     memory_format: torch.memory_format
     notes: tuple[str, ...] = ()
     permutation: torch.Tensor | None = None
-    viewed: tuple[float, int, str, str] | None = None
+    view_settings: tuple[float, int, str, str] | None = None
     source: DeviceData | None = None
 
     @property
@@ -88,7 +88,7 @@ def load_data(
     training, (mean, std, principal) = parts.train, colour_statistics(pictures.images, parts.train)
 
     def images(indices: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(_taken(pictures.images, indices)).to(device).permute(0, 3, 1, 2)
+        return torch.from_numpy(_select(pictures.images, indices)).to(device).permute(0, 3, 1, 2)
 
     def labels(indices: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(pictures.labels[indices]).to(device)
@@ -123,19 +123,19 @@ def view(data: DeviceData, settings: DataSettings) -> DeviceData:
     mean, deviation and components, is computed anew.
     """
     wanted = (settings.subset, settings.picture_limit, settings.pixels, settings.scaling)
-    if data.viewed == wanted:
+    if data.view_settings == wanted:
         return data
     whole = data if data.source is None else data.source
     changes: dict[str, Any] = {}
     if settings.subset < 1 or settings.picture_limit:
-        changes |= _narrowed(whole, settings.subset, settings.picture_limit)
+        changes |= _take_first(whole, settings.subset, settings.picture_limit)
     if settings.scaling in _SCALES:
         mean, std = _SCALES[settings.scaling]
         changes |= {"mean": _by_channel(mean, whole), "std": _by_channel(std, whole)}
     if settings.pixels == "permuted":
         order = torch.from_numpy(pixel_permutation(whole.fingerprint, whole.image_size**2))
         changes["permutation"] = order.to(whole.device)
-    return dataclasses.replace(whole, **changes, viewed=wanted, source=whole)
+    return dataclasses.replace(whole, **changes, view_settings=wanted, source=whole)
 
 
 def _by_channel(values: tuple[float, ...], data: DeviceData) -> torch.Tensor:
@@ -146,12 +146,12 @@ def _by_channel(values: tuple[float, ...], data: DeviceData) -> torch.Tensor:
 
 
 def pixel_permutation(fingerprint: str, pixels: int) -> NDArray[np.int64]:
-    """The old place of each pixel, in NumPy's frozen legacy order: the same on every machine."""
+    """Each seen pixel's index in the picture, in NumPy's legacy order: the same anywhere."""
     random = np.random.RandomState(int(fingerprint[:8], 16))
     return random.permutation(pixels).astype(np.int64)
 
 
-def _narrowed(whole: DeviceData, subset: float, limit: int) -> dict[str, torch.Tensor]:
+def _take_first(whole: DeviceData, subset: float, limit: int) -> dict[str, torch.Tensor]:
     """The first of the training pictures, whose every prefix is stratified, and their colours."""
     present = int(torch.bincount(whole.train_labels).count_nonzero())
     used = used_pictures(len(whole.train_labels), present, subset, limit)
@@ -174,10 +174,11 @@ def to_model_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
 
     Of pictures larger than a model sees, their centre; pixels in the order that the data asks for.
     """
-    return normalise_(to_floats(reordered(centre_crop(images, data.image_size), data), data), data)
+    images = permute_pixels(centre_crop(images, data.image_size), data)
+    return normalise_(to_floats(images, data), data)
 
 
-def reordered(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
+def permute_pixels(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
     """Pictures of the size a model sees with their pixels permuted, where the data asks for it."""
     if data.permutation is None:
         return images
@@ -239,7 +240,7 @@ def colour_statistics(
     return mean, deviation, components
 
 
-def _taken(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _select(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The pictures at `indices`; a view where these are consecutive, as in stored data sets."""
     start, stop = int(indices[0]), int(indices[-1]) + 1
     if stop - start == len(indices) and (np.diff(indices) == 1).all():

@@ -74,8 +74,8 @@ class Guessing:
 class Limits:
     """What the watch holds a run against.
 
-    The losses of an own objective have an unknown scale: accuracies alone tell chance level, and
-    swings are not told.
+    The losses of an own objective have an unknown scale: accuracies alone show chance level,
+    and swings are not looked for.
     """
 
     guessing: Guessing
@@ -106,7 +106,7 @@ class Limits:
 
 @dataclass
 class Watch:
-    """What has been seen of a run so far; `state` and `restored` carry it through a checkpoint."""
+    """What has been seen of a run so far; `state` and `restore` carry it through a checkpoint."""
 
     limits: Limits
     start_level: float | None = None
@@ -141,7 +141,7 @@ class Watch:
         seen = {name: getattr(self, name) for name in _SEEN}
         return {**seen, "losses": list(self.losses)}
 
-    def restored(self, state: Mapping[str, Any]) -> Watch:
+    def restore(self, state: Mapping[str, Any]) -> Watch:
         """A watch with the same limits that has seen what `state` tells."""
         return dataclasses.replace(self, **{**state, "losses": list(state["losses"])})
 

@@ -121,7 +121,7 @@ def average_logits(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     Answers are those of the loss: the softmax, or each class's sigmoid. Where mse looks at the
     activation, outputs are on the scale of the answers already and are averaged as they are.
     """
-    if losses.of_activation(config):
+    if losses.takes_activation(config):
         return logits.mean(dim=0)
     count = math.log(len(logits))
     if config.train.loss == "cross_entropy":

@@ -81,12 +81,12 @@ def activation(settings: ModelSettings) -> nn.Module:
 
 
 def _own_activation(reference: str) -> nn.Module:
-    found = import_reference(reference)
-    if not callable(found):
+    target = import_reference(reference)
+    if not callable(target):
         raise UsageError(f"activation '{reference}': not a function or a layer class")
-    if not inspect.isclass(found) and _needs_an_argument(found):
-        return Elementwise(found)
-    layer = found()
+    if not inspect.isclass(target) and _needs_an_argument(target):
+        return Elementwise(target)
+    layer = target()
     if not isinstance(layer, nn.Module):
         raise UsageError(
             f"activation '{reference}': gave {type(layer).__name__}; "
@@ -95,7 +95,7 @@ def _own_activation(reference: str) -> nn.Module:
     return layer
 
 
-def _needs_an_argument(function: Any) -> bool:
+def _needs_an_argument(function: Callable[..., object]) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # torch's built-in functions tell no signature; all of them take a tensor
@@ -230,8 +230,8 @@ def scaled(count: int, width: float, multiple: int = 1) -> int:
 class Stack:
     """A chain of layers over (N, channels, size, size).
 
-    `own_normalisation`, `own_place` and `own_pooling` are the model's own, which the settings'
-    `default` stands for.
+    `default_normalisation`, `default_position` and `default_pooling` are what the settings'
+    `default` stands for in the model at hand.
     """
 
     def __init__(
@@ -240,16 +240,16 @@ class Stack:
         channels: int,
         size: int,
         *,
-        own_normalisation: str = "none",
-        own_place: str = "before",
-        own_pooling: str = "plain",
+        default_normalisation: str = "none",
+        default_position: str = "before",
+        default_pooling: str = "plain",
     ) -> None:
         self.settings, self.channels, self.size = settings, channels, size
         self.layers: list[nn.Module] = []
-        name, place = settings.normalisation, settings.normalisation_place
-        self.normalisation = own_normalisation if name == "default" else name
-        self.place = own_place if place == "default" else place
-        self.pooling = own_pooling if settings.pooling == "default" else settings.pooling
+        name, position = settings.normalisation, settings.normalisation_place
+        self.normalisation = default_normalisation if name == "default" else name
+        self.position = default_position if position == "default" else position
+        self.pooling = default_pooling if settings.pooling == "default" else settings.pooling
 
     def convolution(
         self,
@@ -263,7 +263,7 @@ class Stack:
     ) -> None:
         """A convolution with normalisation and activation; "same" padding unless another is given.
 
-        `response` lets local response norm, where it is asked for, stand in the place of the other
+        `response` lets local response norm, where it is asked for, replace the other
         normalisations.
         """
         padding = kernel // 2 if padding is None else padding
@@ -310,7 +310,7 @@ class Stack:
 
         The layer before must give `channels * layers.widening(settings)` of them.
         """
-        after = self.place == "after"
+        after = self.position == "after"
         normalised = channels * (1 if after else widening(self.settings))
         norm = normalisation(self.normalisation, normalised, dense=dense, response=response)
         pair = [norm, activation(self.settings)]

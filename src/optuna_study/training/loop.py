@@ -41,7 +41,7 @@ def epochs(run: Run) -> Iterator[EpochResult]:
     A divergence is carried by the last result. A run that is stopped returns at once, without the
     broken epoch.
     """
-    settings, pictures = run.config.train, len(run.data.validation_labels)
+    settings, held_out = run.config.train, len(run.data.validation_labels)
     train = custom_objective.train_epoch if is_reference(settings.objective) else train_epoch
     while not run.ended and run.epoch < settings.epochs:
         began, epoch = time.perf_counter(), run.epoch + 1
@@ -50,14 +50,14 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         if steps is None:
             run.interrupted = True
             return
-        seen = max(len(steps.losses) * run.pictures_per_step, 1)
+        pictures = max(len(steps.losses) * run.pictures_per_step, 1)
         training = divergence.Figures(
-            sum(steps.losses) / len(steps.losses), steps.correct / seen, seen
+            sum(steps.losses) / len(steps.losses), steps.correct / pictures, pictures
         )
-        validation = divergence.Figures(math.nan, math.nan, pictures)
+        validation = divergence.Figures(math.nan, math.nan, held_out)
         diverged = steps.divergence
         if diverged is None:
-            validation = divergence.Figures(*_validate(run, steps), pictures)
+            validation = divergence.Figures(*_validate(run, steps), held_out)
             last = epoch * run.steps_per_epoch
             diverged = run.watch.epoch(epoch, last, training, validation)
         run.epoch, run.ended = epoch, diverged is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,14 +46,14 @@ def get_loss(config: TrainConfig) -> Loss:
         UsageError: an unknown name, or mse of an activation that outputs cannot have.
     """
     name = config.train.loss
-    if of_activation(config):
+    if takes_activation(config):
         return _mse_of_activation(config.model)
     if name not in _LOSSES:
         raise UsageError(f"loss '{name}': unknown, {did_you_mean(name, _LOSSES)}")
     return _LOSSES[name]
 
 
-def of_activation(config: TrainConfig) -> bool:
+def takes_activation(config: TrainConfig) -> bool:
     """Whether the loss looks at the outputs through the model's own activation."""
     return config.train.loss == "mse" and config.train.mse_of == "activation"
 
@@ -68,7 +67,7 @@ def probabilities(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     """
     if config.train.loss == "cross_entropy":
         return logits.softmax(dim=1)
-    if of_activation(config):
+    if takes_activation(config):
         return _nearest_probabilities(_output_activation(config.model)(logits))
     # In logarithms, since all the sigmoids of a picture may underflow.
     return functional.logsigmoid(logits).softmax(dim=1)
@@ -84,12 +83,11 @@ def _nearest_probabilities(values: torch.Tensor) -> torch.Tensor:
     excess = falling.cumsum(dim=1) - 1
     counts = torch.arange(1, values.shape[1] + 1, device=values.device)
     # At least one stays; without this, NaN would count none and index out of bounds.
-    kept = (falling * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
-    shift = excess.gather(1, kept - 1) / kept
+    positive = (falling * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
+    shift = excess.gather(1, positive - 1) / positive
     return (values - shift).clamp(min=0)
 
 
-@functools.lru_cache(maxsize=8)  # asked for at every step
 def _mse_of_activation(settings: ModelSettings) -> Loss:
     """Mean squared error of the activation against one-hot targets, over pictures and classes."""
     activation = _output_activation(settings)

@@ -191,7 +191,7 @@ def prepare(
             )
         run.model.load_state_dict(state["model"])
         restore(run.optimizer, state["optimizer"])
-        run.watch = run.watch.restored(state["watch"])
+        run.watch = run.watch.restore(state["watch"])
         run.epoch, run.ended = state["epoch"], state["ended"]
     return run
 

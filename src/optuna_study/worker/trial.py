@@ -177,7 +177,7 @@ class _Work:
 
     def _keep_model(self, training: CheckpointedRun, value: float) -> None:
         site, claim = self.site, self.claim
-        if not self._insist(lambda: retention.worth_keeping(site.store, site.study, value)):
+        if not self._insist(lambda: retention.is_among_best(site.store, site.study, value)):
             return
         path = site.workspace.kept_model(claim.study_uuid, claim.number)
         try:
@@ -228,6 +228,6 @@ def _answers(about: str, training: CheckpointedRun) -> dict[str, bytes]:
         )
     }
     if decision_boundary.is_plane(data):
-        chances = training.predict_proba(decision_boundary.places(data.device))
+        chances = training.predict_proba(decision_boundary.plane_points(data.device))
         files[upload.BOUNDARY] = decision_boundary.boundary_picture(about, data, chances)
     return files

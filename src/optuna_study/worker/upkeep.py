@@ -29,7 +29,7 @@ def _afterwards(
     """Notes and order among the files; the trial has ended, so nothing here can fail it."""
 
     def renew() -> None:
-        retention.sweep(site.store, site.study, site.workspace)
+        retention.remove_superseded(site.store, site.study, site.workspace)
         if config is not None:
             _note_trial(site, claim, config)
 
@@ -66,7 +66,7 @@ def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = 
     """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
 
     def renew() -> None:
-        retention.sweep(site.store, site.study, site.workspace)
+        retention.remove_superseded(site.store, site.study, site.workspace)
         searched = site.definition.only is None
         if searched and importance.due(site.store, site.study, last=last):
             importance.refresh(site.store, site.storage, site.study)

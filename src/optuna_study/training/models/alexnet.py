@@ -67,9 +67,9 @@ def build(
         settings,
         channels,
         image_size,
-        own_normalisation=_NORMALISATION.get(settings.variant, "none"),
-        own_place="after" if single_gpu else "before",
-        own_pooling="overlapping",
+        default_normalisation=_NORMALISATION.get(settings.variant, "none"),
+        default_position="after" if single_gpu else "before",
+        default_pooling="overlapping",
     )
     for layer in range(len(_CHANNELS)):
         _convolution(stack, layer, image_size)

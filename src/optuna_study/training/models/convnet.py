@@ -33,7 +33,7 @@ def build(
     """
     require_variant(settings, VARIANTS)
     own = "batch" if settings.variant == "batch_norm" else "none"
-    stack = Stack(settings, channels, image_size, own_normalisation=own)
+    stack = Stack(settings, channels, image_size, default_normalisation=own)
     for convolutions in _STAGES[settings.variant]:
         for _ in range(convolutions):
             stack.convolution(scaled(CHANNELS, settings.width), 3)

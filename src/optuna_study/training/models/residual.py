@@ -52,7 +52,7 @@ def build(
         UsageError: an unknown variant or activation.
     """
     require_variant(settings, VARIANTS)
-    stack = Stack(settings, channels, image_size, own_normalisation="batch")
+    stack = Stack(settings, channels, image_size, default_normalisation="batch")
     counts = [scaled(count, settings.width) for count in _CHANNELS]
     stack.convolution(counts[0], 3)
     for stage, count in enumerate(counts):
@@ -74,8 +74,8 @@ def _append(stack: Stack, channels: int, stride: int) -> None:
         stack.settings,
         stack.channels,
         stack.size,
-        own_normalisation=stack.normalisation,
-        own_place=stack.place,
+        default_normalisation=stack.normalisation,
+        default_position=stack.position,
     )
     inside.convolution(channels, 3, stride=stride)
     added = channels * widening(stack.settings)
@@ -84,7 +84,7 @@ def _append(stack: Stack, channels: int, stride: int) -> None:
     if stride > 1 or stack.channels != added:
         across.append(nn.Conv2d(stack.channels, added, 1, stride))
     closing = inside.activated(channels)
-    if stack.place == "before":
+    if stack.position == "before":
         # Each way has a norm of its own, the activation comes after they are added.
         body += closing[:-1]
         across += inside.activated(channels)[:-1] if across else []

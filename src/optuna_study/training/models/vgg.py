@@ -48,7 +48,7 @@ def build(
     require_variant(settings, VARIANTS)
     depths = _DEPTHS.get(settings.variant)
     own = "none" if depths else "batch"
-    stack = Stack(settings, channels, image_size, own_normalisation=own)
+    stack = Stack(settings, channels, image_size, default_normalisation=own)
     for count in _configuration(settings.variant):
         if count == POOL:
             stack.pool()
