@@ -11,7 +11,7 @@ from optuna_study.config.settings import SECTION_OF, get_setting
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import baseline_config, baseline_parameters, resolve
 from optuna_study.definition.serialise import from_json, to_json
-from optuna_study.space.build import build
+from optuna_study.space.space import build
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import Setting

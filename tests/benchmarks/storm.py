@@ -24,7 +24,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.paths import Workspace
 from optuna_study.search.objective import recorded
 from optuna_study.search.pruner import decide, never
-from optuna_study.space.build import build
+from optuna_study.space.space import build
 from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ from optuna_study.definition.init import (
     survey_folder,
     write_study_file,
 )
-from optuna_study.definition.outline import outline
 from optuna_study.definition.read import parse_study_file, read_study_file
-from optuna_study.definition.resolve import resolve
+from optuna_study.definition.resolve import outline, resolve
 from optuna_study.errors import DataError, FolderError, UsageError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from optuna_study.definition.resolve import (
     resolve,
 )
 from optuna_study.errors import StudyFileError, UsageError
-from optuna_study.space.build import build
 from optuna_study.space.dimensions import Choice
+from optuna_study.space.space import build
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import Baseline, Definition, StudyFile

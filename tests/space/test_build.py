@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 
 from optuna_study.config.settings import TrainConfig, with_settings
-from optuna_study.space.build import build, frozen
 from optuna_study.space.dimensions import Breakpoints, FloatRange
-from optuna_study.space.space import Space
+from optuna_study.space.space import Space, build, freeze
 
 BASE = with_settings(TrainConfig(), {"epochs": 150, "lr": 0.01})
 SPACE = Space.of([FloatRange("dropout", 0.0, 0.6), Breakpoints("breakpoints", 1, 0.01, 1.0)], BASE)
@@ -42,5 +41,5 @@ def test_a_trial_without_parameters_is_its_fixed_settings() -> None:
 
 
 def test_json_lists_become_pairs() -> None:
-    assert frozen([[18, 1]]) == ((18, 1.0),)
-    assert frozen(0.5) == 0.5
+    assert freeze([[18, 1]]) == ((18, 1.0),)
+    assert freeze(0.5) == 0.5

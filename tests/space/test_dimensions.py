@@ -14,7 +14,7 @@ from optuna_study.space.dimensions import (
     IntRange,
     Leaf,
     OutsideError,
-    stepped,
+    next_rate,
 )
 
 CONFIG = with_settings(TrainConfig(), {"lr": 0.01, "epochs": 150})
@@ -139,5 +139,5 @@ def test_a_step_missed_by_rounding_counts() -> None:
 
 
 def test_rates_have_twelve_digits() -> None:
-    assert stepped(0.07, 0.1) == 0.007
+    assert next_rate(0.07, 0.1) == 0.007
     assert 0.07 * 0.1 != 0.007

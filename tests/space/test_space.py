@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from optuna_study.config.settings import TrainConfig, get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
-from optuna_study.space.build import build
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange, Leaf
-from optuna_study.space.space import Space, in_circle
+from optuna_study.space.space import Space, build, find_circle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +80,7 @@ def test_conditions_in_a_circle_are_refused() -> None:
     first = Choice("optimizer", ("sgd", "adam"), {"activation": ("relu",)})
     second = Choice("activation", ("relu", "gelu"), {"optimizer": ("sgd",)})
     third = FloatRange("dropout", 0.0, 0.5)
-    assert in_circle([first, second, third]) == ["optimizer", "activation"]
+    assert find_circle([first, second, third]) == ["optimizer", "activation"]
     with pytest.raises(OutsideSpaceError, match="depends on itself"):
         Space.of([first, second, third], BASE)
 

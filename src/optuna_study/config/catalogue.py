@@ -173,7 +173,7 @@ def import_reference(reference: str) -> Any:
 
 
 @contextmanager
-def usable(
+def explain_failure(
     kind: str, reference: str, asked: str, refusal: type[UsageError] = UsageError
 ) -> Iterator[None]:
     """Tell of what somebody's own function raises in the block, and what is asked of it.

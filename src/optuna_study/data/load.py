@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.config.catalogue import dataset_names, import_reference, is_reference, usable
+from optuna_study.config.catalogue import (
+    dataset_names,
+    explain_failure,
+    import_reference,
+    is_reference,
+)
 from optuna_study.data.arrays import read_arrays
 from optuna_study.data.availability import ARRAY_SETS, ARRAY_SUFFIX
 from optuna_study.data.folder import read_folder
@@ -58,7 +63,7 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
 def _own(name: str, request: Request) -> Pictures:
     """The pictures of somebody's own function, looked at before anything relies on them."""
     asked = "it is called as function(request) and gives Pictures"
-    with usable("data set", name, asked, DataError):
+    with explain_failure("data set", name, asked, DataError):
         pictures = import_reference(name)(request)
     if not isinstance(pictures, Pictures):
         raise DataError(

@@ -17,6 +17,9 @@ from optuna_study.paths import writing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TEMPLATE = Path(__file__).with_name("init.template")
+"""The study file with its gaps, as `str.format` fills them."""
+
 TRAINING_SHARE = 0.8 * 0.8  # what the held-out test and the validation leave
 FULL_PICTURES = 112_000  # seen in a trial: 150 epochs of 746 pictures, as in the articles
 CPU_PICTURES = 9_000  # seen in a trial of the cpu profile: about ten seconds at 64 px
@@ -35,14 +38,14 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Written:
+class NewStudyFile:
     """The new study file, and in words what it was made for."""
 
     path: Path
     found: str
 
 
-def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -> Written:
+def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -> NewStudyFile:
     """Write `studies/NAME.toml` for a folder of class folders.
 
     Raises:
@@ -64,7 +67,7 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     parse_study_file(text, name, path)
     _write_new(path, text)
     found = f"{len(survey.classes)} classes, {survey.pictures} pictures"
-    return Written(path, f"{found}, {survey.shorter_side} px on the shorter side")
+    return NewStudyFile(path, f"{found}, {survey.shorter_side} px on the shorter side")
 
 
 def survey_folder(folder: Path) -> Survey:
@@ -101,7 +104,7 @@ def study_file_text(name: str, folder: Path, survey: Survey) -> str:
     epochs = _epochs(FULL_PICTURES, training, 20, 150)
     cpu_training = min(training, CPU_TRAINING)
     subset = cpu_training / training
-    return _TEMPLATE.format(
+    return TEMPLATE.read_text(encoding="utf-8").format(
         title=tomlkit.string(f"{name}: {_listed(survey.classes)}").as_string(),
         folder=tomlkit.string(str(folder)).as_string(),
         pictures=survey.pictures,
@@ -173,70 +176,3 @@ def _write_new(path: Path, text: str) -> None:
         raise DiskFullError(f"{path}: no space left; free some and try again") from error
     except FolderError as error:
         raise FolderError(f"{path}: cannot be written; work in a folder that can be") from error
-
-
-_TEMPLATE = """\
-# Everything that may stand in a study file is explained in docs/study-file.md.
-title = {title}
-
-[data]
-name = "folder"
-folder = {folder}  # {classes} classes, {pictures} pictures
-image_size = {image_size}  # pixels a model sees; the pictures have {side} on the shorter side
-augmentation = "crop+flip"  # leave out flip where left and right matter, as for letters
-
-[model]
-name = "alexnet"
-variant = "single_tower"
-activation = "relu"
-normalisation = "none"
-initialisation = "xavier"
-dropout = 0.5
-
-[train]
-epochs = {epochs}
-batch_size = {batch_size}
-optimizer = "momentum"
-lr = 0.002
-
-[search]
-metric = "validation_accuracy"
-trials = 50  # in total, baselines included
-
-# What is searched. A list holds choices, {{low, high}} a range; `when` says where it matters.
-[space]
-activation = ["relu", "leaky_relu", "elu", "gelu", "silu"]
-normalisation = ["none", "batch", "layer"]
-initialisation = ["xavier", "he"]
-dropout = {{low = 0.0, high = 0.7, step = 0.1}}
-optimizer = ["momentum", "adam", "adamw"]
-momentum = {{low = 0.8, high = 0.99, when = {{optimizer = ["momentum"]}}}}
-lr = {{low = 1e-4, high = 0.1, log = true}}
-breakpoints = {{most = 2, factor = {{low = 0.05, high = 1.0}}}}  # later, smaller learning rates
-batch_size = [{batch_sizes}]
-weight_decay = {{low = 0.0, high = 0.01}}
-augmentation = ["none", "flip", "crop+flip", "crop+flip+color_jitter"]
-
-# Configurations chosen by hand, which run first and must be beaten.
-[[baselines]]
-name = "hand-tuned"
-settings = {{lr = 0.002, breakpoints = [[{half}, 0.0005], [{late}, 0.0001]]}}
-
-[[baselines]]
-name = "adam"
-settings = {{optimizer = "adam", lr = 0.0003, normalisation = "batch"}}
-
-# A smaller version for machines without a GPU; breakpoints follow the number of epochs.
-[profile.cpu.data]
-image_size = {cpu_image_size}
-{cpu_subset}
-[profile.cpu.model]
-width = 0.25
-
-[profile.cpu.train]
-epochs = {cpu_epochs}
-threads = 1  # a worker; use more workers rather than more threads
-
-[profile.cpu.search]
-trials = 24
-"""

@@ -47,10 +47,10 @@ def variant_name(study: str, profile: str, stand_in: str | None, only: str | Non
     return f"{study}@{'-'.join(marks)}" if marks else study
 
 
-def renamed(variant: str, study: str) -> str:
+def rename_variant(variant: str, study: str) -> str:
     """The name of the same variant of a study called otherwise.
 
-    >>> renamed("alexnet_pokemon@cpu-rendered", "mine")
+    >>> rename_variant("alexnet_pokemon@cpu-rendered", "mine")
     'mine@cpu-rendered'
 
     Raises:

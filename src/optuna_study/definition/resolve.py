@@ -19,12 +19,12 @@ from optuna_study.definition.names import require_name, variant_name
 from optuna_study.definition.scale import scale_dimension, scale_settings
 from optuna_study.errors import OutsideSpaceError, StudyFileError
 from optuna_study.space.dimensions import Breakpoints, Choice
-from optuna_study.space.space import Space, in_circle
-from optuna_study.text import did_you_mean
+from optuna_study.space.space import Space, find_circle
+from optuna_study.text import count, did_you_mean
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import Scalar, Setting
-    from optuna_study.definition.model import SearchSettings, StudyFile
+    from optuna_study.definition.model import StudyFile
     from optuna_study.space.dimensions import Dimension
 
 
@@ -48,21 +48,38 @@ def resolve(
         StudyFileError: the parts of the file do not fit each other in this profile.
     """
     problems = Problems()
-    found = assemble(file, profile, problems)
+    definition = assemble(file, profile, problems)
     if problems.noted:
         raise StudyFileError(file.name, problems.sentences())
     if stand_in and file.stand_in is None:
         raise StudyFileError(file.name, ["data.stand_in: is missing, and the pictures are absent"])
     if only and not file.baselines:
         raise StudyFileError(file.name, ["baselines: there are none to compare; add some"])
-    changes: dict[str, Setting] = {} if found.config.train.threads else {"threads": threads}
-    config = with_settings(found.config, changes)
+    changes: dict[str, Setting] = {} if definition.config.train.threads else {"threads": threads}
+    config = with_settings(definition.config, changes)
     if stand_in:
         data = dataclasses.replace(config.data, name=str(file.stand_in))
         config = dataclasses.replace(config, data=data)
     study = require_name(name) if name else file.name
     variant = variant_name(study, profile, file.stand_in if stand_in else None, only)
-    return dataclasses.replace(found, name=variant, config=config, only=only)
+    return dataclasses.replace(definition, name=variant, config=config, only=only)
+
+
+def outline(file: StudyFile) -> str:
+    """What a study file holds, in one line, and how its profiles differ."""
+    lengths = []
+    for profile in PROFILES:
+        definition = resolve(file, profile)
+        config, trials = definition.config, count(definition.search.trials, "trial")
+        epochs = count(config.train.epochs, "epoch")
+        length = f"profile {profile}: {trials} of {epochs} at {config.data.image_size} px"
+        known = profile == "full" or profile in file.profiles
+        lengths.append(length if known else f"no profile {profile}")
+    baselines = count(len(file.baselines), "baseline")
+    compared = sum(not baseline.in_search for baseline in file.baselines)
+    if compared:
+        baselines += f", {compared} of them for comparisons alone"
+    return "; ".join([count(len(file.space), "dimension"), baselines, *lengths])
 
 
 def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
@@ -76,8 +93,8 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     _check_dimensions(dimensions, config, problems)
     usable = _usable(dimensions, problems)
     baselines = tuple(
-        dataclasses.replace(each, settings=scale_settings(each.settings, before, after))
-        for each in file.baselines
+        dataclasses.replace(one, settings=scale_settings(one.settings, before, after))
+        for one in file.baselines
     )
     definition = Definition(
         name=variant_name(file.name, profile, None),
@@ -88,7 +105,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
         folder=file.folder,
         stand_in=file.stand_in,
         config=config,
-        search=_search(file, overrides),
+        search=dataclasses.replace(file.search, **overrides.search),
         space=Space.of(usable, config),
         baselines=baselines,
         statements=file.statements,
@@ -109,22 +126,22 @@ def pretrained_configs(definition: Definition) -> list[TrainConfig]:
     Settings that a choice depends on, or that depend on it, keep the base value where they may.
     """
     base = definition.config
-    searched = [each for each in definition.space.dimensions if isinstance(each, Choice)]
-    found = []
-    for dimension in (each for each in searched if each.setting == "pretrained"):
+    searched = [one for one in definition.space.dimensions if isinstance(one, Choice)]
+    configs = []
+    for dimension in (one for one in searched if one.setting == "pretrained"):
         for choice in dimension.choices:
             tied = {
-                each.setting: each.choices
-                for each in searched
-                if choice in each.when.get(dimension.setting, ())
+                other.setting: other.choices
+                for other in searched
+                if choice in other.when.get(dimension.setting, ())
             }
             changes: dict[str, Setting] = {
                 name: values[0]
                 for name, values in {**dimension.when, **tied}.items()
                 if get_setting(base, name) not in values
             }
-            found.append(with_settings(base, {**changes, dimension.setting: choice}))
-    return found
+            configs.append(with_settings(base, {**changes, dimension.setting: choice}))
+    return configs
 
 
 def baseline_parameters(
@@ -165,27 +182,22 @@ def _config(file: StudyFile, overrides: Profile) -> TrainConfig:
     return with_settings(config, scale_settings(counted, before, after))
 
 
-def _search(file: StudyFile, overrides: Profile) -> SearchSettings:
-    return dataclasses.replace(file.search, **overrides.search)
-
-
 def _dimensions(file: StudyFile, overrides: Profile, epochs: int) -> list[Dimension]:
     """The file's dimensions with the profile's in their place; further ones of it at the end."""
-    own = {each.setting: each for each in overrides.space}
     before = file.config.train.epochs
-    found = {each.setting: scale_dimension(each, before, epochs) for each in file.space}
-    return list({**found, **own}.values())
+    scaled = [scale_dimension(dimension, before, epochs) for dimension in file.space]
+    return list({one.setting: one for one in (*scaled, *overrides.space)}.values())
 
 
 def _usable(dimensions: list[Dimension], problems: Problems) -> list[Dimension]:
     """The dimensions without problems, and without those that depend on one with some."""
-    found = [each for each in dimensions if not problems.at(f"space.{each.setting}")]
+    left = [one for one in dimensions if not problems.at(f"space.{one.setting}")]
     while True:
-        names = {each.setting for each in found}
-        left = [each for each in found if each.when.keys() <= names]
-        if len(left) == len(found):
-            return found
-        found = left
+        names = {dimension.setting for dimension in left}
+        usable = [dimension for dimension in left if dimension.when.keys() <= names]
+        if len(usable) == len(left):
+            return usable
+        left = usable
 
 
 def check_config(config: TrainConfig, problems: Problems) -> None:
@@ -204,7 +216,7 @@ def _check_within(pairs: Setting, epochs: int, path: str, problems: Problems) ->
 def _check_dimensions(
     dimensions: list[Dimension], config: TrainConfig, problems: Problems
 ) -> None:
-    searched = {each.setting: each for each in dimensions}
+    searched = {dimension.setting: dimension for dimension in dimensions}
     for dimension in dimensions:
         path = f"space.{dimension.setting}"
         for name, values in dimension.when.items():
@@ -214,7 +226,7 @@ def _check_dimensions(
         if isinstance(dimension, Choice) and dimension.setting == "variant":
             for variant in dimension.choices:
                 _check_variant(variant, config, path, problems)
-    for name in in_circle(dimensions):
+    for name in find_circle(dimensions):
         problems.add(f"space.{name}.when", "is a circle: it depends on itself through others")
 
 

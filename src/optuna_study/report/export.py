@@ -10,7 +10,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import values
-from optuna_study.space.build import build
+from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import TrialState

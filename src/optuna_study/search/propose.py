@@ -8,7 +8,7 @@ from optuna_study.config.catalogue import import_reference
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import suggest
-from optuna_study.space.build import build
+from optuna_study.space.space import build
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.reads import reads
 

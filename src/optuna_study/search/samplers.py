@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from optuna_study.config.settings import Scalar
 
-def tpe(study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]) -> Any:
+
+def tpe(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> BaseSampler:
     """Trials spread evenly over the space at first, then tree-structured Parzen estimators.
 
     `group=True` models each branch of a conditional space by itself: over a space a third of
@@ -46,14 +50,14 @@ def tpe(study_seed: int, number: int, baselines: int, startup: int, names: Seque
 
 def random(
     study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
-) -> Any:
+) -> BaseSampler:
     """Every parameter drawn independently, whatever came before."""
     return RandomSampler(seed=sampler_seed(study_seed, number))
 
 
 def spread(
     study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
-) -> Any:
+) -> BaseSampler:
     """Points spread evenly over the space by their index alone, whatever came before."""
     points = lattice(lattice_seed(study_seed), max(number - baselines, 0), len(names))
     return Spread(dict(zip(names, points, strict=True)))
@@ -81,7 +85,9 @@ class Spread(BaseSampler):
     def __init__(self, point: Mapping[str, float]) -> None:
         self._point = point
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         """No parameter is drawn jointly; the point holds all of them."""
         return {}
 
@@ -92,22 +98,28 @@ class Spread(BaseSampler):
         return {}
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Scalar:
         """The value at the parameter's coordinate."""
-        return at(param_distribution, self._point[param_name])
+        return quantile(param_distribution, self._point[param_name])
 
 
-def at(distribution: BaseDistribution, coordinate: float) -> Any:
+def quantile(distribution: BaseDistribution, coordinate: float) -> Scalar:
     """The value of a distribution at a coordinate in [0, 1), its quantile.
 
-    >>> at(FloatDistribution(0.001, 10.0, log=True), 0.5)
+    >>> quantile(FloatDistribution(0.001, 10.0, log=True), 0.5)
     0.1
-    >>> at(CategoricalDistribution(["a", "b"]), 0.5)
+    >>> quantile(CategoricalDistribution(["a", "b"]), 0.5)
     'b'
     """
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(coordinate * len(distribution.choices))]
+        choice = distribution.choices[int(coordinate * len(distribution.choices))]
+        assert choice is not None  # None is no choice of ours
+        return choice
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
     if isinstance(distribution, IntDistribution):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from optuna_study.config.settings import Scalar, Setting, TrainConfig
 
@@ -27,7 +27,8 @@ class Leaf:
     """One parameter: its name, and the values it can take.
 
     `choices` belong to a categorical, `low`, `high`, `log` and `step` to the numeric kinds; a
-    float without a step is continuous.
+    float without a step is continuous. `change` is the breakpoint that it belongs to: a trial
+    with fewer has no such parameter.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Leaf:
     log: bool = False
     step: float | None = None
     choices: tuple[Scalar, ...] = ()
+    change: int = 0
 
 
 class OutsideError(ValueError):
@@ -57,10 +59,6 @@ class Choice:
     def leaves(self) -> tuple[Leaf, ...]:
         """The one parameter."""
         return (Leaf(self.setting, "categorical", choices=self.choices),)
-
-    def draw(self, draw: Callable[[Leaf], Scalar]) -> dict[str, Scalar]:
-        """The parameter, drawn."""
-        return {self.setting: draw(self.leaves()[0])}
 
     def value(self, parameters: Mapping[str, Scalar], config: TrainConfig) -> Setting:
         """The setting that the parameter stands for."""
@@ -93,10 +91,6 @@ class IntRange:
         """The one parameter."""
         return (Leaf(self.setting, "int", self.low, self.high, self.log, self.step),)
 
-    def draw(self, draw: Callable[[Leaf], Scalar]) -> dict[str, Scalar]:
-        """The parameter, drawn."""
-        return {self.setting: draw(self.leaves()[0])}
-
     def value(self, parameters: Mapping[str, Scalar], config: TrainConfig) -> Setting:
         """The setting that the parameter stands for."""
         return int(parameters[self.setting])
@@ -128,10 +122,6 @@ class FloatRange:
     def leaves(self) -> tuple[Leaf, ...]:
         """The one parameter."""
         return (Leaf(self.setting, "float", self.low, self.high, self.log, self.step),)
-
-    def draw(self, draw: Callable[[Leaf], Scalar]) -> dict[str, Scalar]:
-        """The parameter, drawn."""
-        return {self.setting: draw(self.leaves()[0])}
 
     def value(self, parameters: Mapping[str, Scalar], config: TrainConfig) -> Setting:
         """The setting that the parameter stands for."""
@@ -173,17 +163,8 @@ class Breakpoints:
 
     def leaves(self) -> tuple[Leaf, ...]:
         """The count, then a pair for each breakpoint."""
-        pairs = [leaf for index in range(1, self.most + 1) for leaf in self._pair(index)]
-        return (self._count(), *pairs)
-
-    def draw(self, draw: Callable[[Leaf], Scalar]) -> dict[str, Scalar]:
-        """How many, then as many pairs."""
-        count = draw(self._count())
-        drawn = {self.setting: count}
-        for index in range(1, int(count) + 1):
-            for leaf in self._pair(index):
-                drawn[leaf.name] = draw(leaf)
-        return drawn
+        count = Leaf(self.setting, "int", 0, self.most, step=1)
+        return (count, *(leaf for index in range(self.most) for leaf in self._pair(index + 1)))
 
     def value(self, parameters: Mapping[str, Scalar], config: TrainConfig) -> Setting:
         """The [epoch, lr] pairs, from the starting rate and the number of epochs of `config`."""
@@ -191,7 +172,7 @@ class Breakpoints:
         pairs: list[tuple[int, float]] = []
         for index in range(1, int(parameters[self.setting]) + 1):
             epoch += int(parameters[_after(index)])
-            lr = stepped(lr, float(parameters[_factor(index)]))
+            lr = next_rate(lr, float(parameters[_factor(index)]))
             if epoch < config.train.epochs:
                 pairs.append((epoch, lr))
         return tuple(pairs)
@@ -205,23 +186,21 @@ class Breakpoints:
         assert isinstance(value, tuple)
         if len(value) > self.most:
             raise OutsideError(f"has {len(value)} breakpoints, at most {self.most} are searched")
-        found: dict[str, Scalar] = {self.setting: len(value)}
+        parameters: dict[str, Scalar] = {self.setting: len(value)}
         epoch, lr = 0, config.train.lr
         for index, (next_epoch, next_lr) in enumerate(value, start=1):
-            found[_after(index)] = self._epochs_before(next_epoch - epoch, index)
-            found[_factor(index)] = self._factor_between(lr, next_lr, index)
+            parameters[_after(index)] = self._epochs_before(next_epoch - epoch, index)
+            parameters[_factor(index)] = self._factor_between(lr, next_lr, index)
             epoch, lr = next_epoch, next_lr
-        return found
-
-    def _count(self) -> Leaf:
-        return Leaf(self.setting, "int", 0, self.most, step=1)
+        return parameters
 
     def _pair(self, index: int) -> tuple[Leaf, Leaf]:
         if self.after_high is None:
             raise ValueError("breakpoints have no number of epochs yet; Space.of sets it")
+        low, high, log = self.factor_low, self.factor_high, self.factor_log
         return (
-            Leaf(_after(index), "int", self.after_low, self.after_high, step=1),
-            Leaf(_factor(index), "float", self.factor_low, self.factor_high, self.factor_log),
+            Leaf(_after(index), "int", self.after_low, self.after_high, step=1, change=index),
+            Leaf(_factor(index), "float", low, high, log, change=index),
         )
 
     def _epochs_before(self, epochs: int, index: int) -> int:
@@ -242,7 +221,7 @@ class Breakpoints:
             )
         for candidate in (float(f"{ratio:.12g}"), ratio, float(f"{ratio:.15g}")):
             inside = min(max(candidate, self.factor_low), self.factor_high)
-            if stepped(lr, inside) == next_lr:
+            if next_rate(lr, inside) == next_lr:
                 return inside
         raise OutsideError(
             f"breakpoint {index} has rate {next_lr!r}, which no factor reaches exactly; "
@@ -253,12 +232,12 @@ class Breakpoints:
 Dimension: TypeAlias = Choice | IntRange | FloatRange | Breakpoints
 
 
-def stepped(lr: float, factor: float) -> float:
+def next_rate(lr: float, factor: float) -> float:
     """The learning rate after a breakpoint, to twelve significant digits.
 
-    >>> 0.01 * 0.3, stepped(0.01, 0.3)
+    >>> 0.01 * 0.3, next_rate(0.01, 0.3)
     (0.003, 0.003)
-    >>> 0.07 * 0.1, stepped(0.07, 0.1)
+    >>> 0.07 * 0.1, next_rate(0.07, 0.1)
     (0.007000000000000001, 0.007)
     """
     return float(f"{lr * factor:.12g}")

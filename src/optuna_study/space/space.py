@@ -1,10 +1,10 @@
-"""A search space: dimensions, ordered so that a condition is decided before it is needed."""
+"""A search space, and the way from stored parameters to the configuration of a trial and back."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.settings import get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
@@ -37,11 +37,11 @@ class Space:
             OutsideSpaceError: conditions that depend on each other in a circle.
         """
         known = [_within(dimension, base.train.epochs) for dimension in dimensions]
-        circle = in_circle(known)
+        circle = find_circle(known)
         if circle:
             raise OutsideSpaceError({name: "its `when` depends on itself" for name in circle})
-        defaults = {each.setting: get_setting(base, each.setting) for each in known}
-        return cls(ordered(known), defaults)
+        defaults = {one.setting: get_setting(base, one.setting) for one in known}
+        return cls(order(known), defaults)
 
     def leaves(self) -> tuple[Leaf, ...]:
         """Every parameter that a trial may have, in order."""
@@ -52,7 +52,9 @@ class Space:
         parameters: dict[str, Scalar] = {}
         for dimension in self.dimensions:
             if self.applies(dimension, parameters):
-                parameters.update(dimension.draw(draw))
+                for leaf in dimension.leaves():
+                    if not leaf.change or leaf.change <= int(parameters[dimension.setting]):
+                        parameters[leaf.name] = draw(leaf)
         return parameters
 
     def applies(self, dimension: Dimension, parameters: Mapping[str, Scalar]) -> bool:
@@ -111,25 +113,57 @@ class Space:
         return parameters
 
 
-def ordered(dimensions: Iterable[Dimension]) -> tuple[Dimension, ...]:
+def build(
+    base: TrainConfig,
+    space: Space,
+    parameters: Mapping[str, Scalar],
+    fixed: Mapping[str, Any],
+) -> TrainConfig:
+    """The configuration of a trial.
+
+    `fixed` are settings that are no parameters; their lists, as JSON gives back, become tuples.
+    A trial without any parameter lies outside the space on purpose: it is `fixed` over `base`.
+
+    Raises:
+        OutsideSpaceError: a parameter that applies is missing.
+    """
+    own = with_settings(base, {name: freeze(value) for name, value in fixed.items()})
+    if not parameters:
+        return own
+    return with_settings(own, space.settings(parameters, own))
+
+
+def freeze(value: Any) -> Setting:
+    """A setting as the configuration holds it, from its JSON form.
+
+    >>> freeze([[18, 0.003]]), freeze("relu")
+    (((18, 0.003),), 'relu')
+    """
+    if isinstance(value, list | tuple):
+        return tuple((int(epoch), float(lr)) for epoch, lr in value)
+    scalar: Setting = value
+    return scalar
+
+
+def order(dimensions: Iterable[Dimension]) -> tuple[Dimension, ...]:
     """Dimensions, each after those it depends on, else as given; circles are left out."""
     waiting = list(dimensions)
     searched = {dimension.setting for dimension in waiting}
-    found: list[Dimension] = []
+    placed: list[Dimension] = []
     while True:
-        placed = {dimension.setting for dimension in found}
-        ready = [each for each in waiting if needs(each) & searched <= placed]
+        names = {dimension.setting for dimension in placed}
+        ready = [dimension for dimension in waiting if needs(dimension) & searched <= names]
         if not ready:
-            return tuple(found)
-        found.append(ready[0])
+            return tuple(placed)
+        placed.append(ready[0])
         waiting.remove(ready[0])
 
 
-def in_circle(dimensions: Iterable[Dimension]) -> list[str]:
+def find_circle(dimensions: Iterable[Dimension]) -> list[str]:
     """The settings whose conditions depend on each other in a circle, or on such a one."""
     known = list(dimensions)
-    placed = {dimension.setting for dimension in ordered(known)}
-    return [each.setting for each in known if each.setting not in placed]
+    placed = {dimension.setting for dimension in order(known)}
+    return [dimension.setting for dimension in known if dimension.setting not in placed]
 
 
 def needs(dimension: Dimension) -> set[str]:

@@ -10,10 +10,10 @@ from torch import nn
 
 from optuna_study.config.catalogue import (
     NOT_PRETRAINED,
+    explain_failure,
     import_reference,
     is_reference,
     model_names,
-    usable,
 )
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
@@ -144,7 +144,7 @@ def _try_model(
         "it is called as function(settings, channels=, image_size=, classes=), and what it gives "
         "takes (N, channels, image_size, image_size) to (N, classes)"
     )
-    with usable("model", settings.name, asked):
+    with explain_failure("model", settings.name, asked):
         model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
         shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)
     if shape != (2, classes):
@@ -158,7 +158,7 @@ def _try_model(
 def _try_activation(settings: ModelSettings) -> None:
     values = torch.linspace(-1, 1, 72).view(2, 4, 3, 3)
     asked = "it takes a tensor and gives one of the same shape"
-    with usable("activation", settings.activation, asked):
+    with explain_failure("activation", settings.activation, asked):
         shape = tuple(activation(settings)(values).shape)
     if shape != tuple(values.shape):
         raise UsageError(

@@ -13,7 +13,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING
 
-from optuna_study.config.catalogue import import_reference, usable
+from optuna_study.config.catalogue import explain_failure, import_reference
 from optuna_study.config.schedule import lr_at
 from optuna_study.errors import UsageError
 from optuna_study.seeds import stream_seed
@@ -38,7 +38,7 @@ def check_objective(reference: str) -> None:
     Raises:
         UsageError: it cannot be imported or called.
     """
-    with usable("objective", reference, _ASKED):
+    with explain_failure("objective", reference, _ASKED):
         inspect.signature(import_reference(reference)).bind(object(), 1)
 
 

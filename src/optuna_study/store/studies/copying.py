@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
-from optuna_study.definition.names import renamed
+from optuna_study.definition.names import rename_variant
 from optuna_study.definition.serialise import definition_hash
 from optuna_study.errors import NotFoundError, StoreError, UsageError
 from optuna_study.store.engine.failures import is_clash, translate_failures
@@ -84,7 +84,7 @@ def new_identity(study: StudyRecord, name: str | None) -> Identity:
     if name is None:
         definition, known_as = study.definition, study.definition_hash
         return Identity(study.name, str(uuid.uuid4()), json.dumps(definition), known_as)
-    called = renamed(study.name, name)
+    called = rename_variant(study.name, name)
     definition = {**study.definition, "name": called}
     text = json.dumps(definition)
     return Identity(called, str(uuid.uuid4()), text, definition_hash(definition))

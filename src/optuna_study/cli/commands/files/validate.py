@@ -42,8 +42,8 @@ def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> 
     --device, which mean what they mean to launch.
     """
     from optuna_study.actions.check_weights import check_weights
-    from optuna_study.definition.outline import outline
     from optuna_study.definition.read import find_study_file, read_study_file
+    from optuna_study.definition.resolve import outline
 
     path = find_study_file(study)
     file = read_study_file(path)
