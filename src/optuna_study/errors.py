@@ -30,6 +30,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from optuna_study.text import pasteable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -43,6 +45,10 @@ class OptunaStudyError(Exception):
         self.what = what
         self.step = step
         super().__init__(f"{what}; {step}" if step else what)
+
+    def at(self, place: str) -> str:
+        """The message, with the options that lead its commands to the same store."""
+        return f"{self.what}; {pasteable(self.step, place)}" if self.step else str(self)
 
 
 class UsageError(OptunaStudyError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 def in_one_line(error: BaseException) -> str:
@@ -76,6 +77,37 @@ def duration(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size} {large} {whole % size // part} {small}"
     return f"{whole} s"
+
+
+class Advice(str):
+    """A sentence of texts and commands of this program, each of which is a list of words.
+
+    >>> advice = Advice(["resume", "cats"], " lets it go on")
+    >>> print(advice)
+    `optuna-study resume cats` lets it go on
+    >>> print(pasteable(advice, " --storage sqlite:///a.db"))
+    `optuna-study resume cats --storage sqlite:///a.db` lets it go on
+    """
+
+    parts: Sequence[str | Sequence[str]]
+
+    def __new__(cls, *parts: str | Sequence[str]) -> Advice:
+        """Join the parts, the commands between backticks."""
+        advice = super().__new__(cls, _with_commands(parts, ""))
+        advice.parts = parts
+        return advice
+
+
+def pasteable(text: str, place: str) -> str:
+    """The text; of advice with the options that lead its commands to the same store."""
+    return _with_commands(text.parts, place) if isinstance(text, Advice) else text
+
+
+def _with_commands(parts: Iterable[str | Sequence[str]], place: str) -> str:
+    return "".join(
+        part if isinstance(part, str) else f"`{shlex.join(['optuna-study', *part])}{place}`"
+        for part in parts
+    )
 
 
 def count(amount: int, noun: str) -> str:

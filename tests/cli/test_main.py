@@ -20,6 +20,7 @@ from optuna_study.cli.options import (
     storage_option,
 )
 from optuna_study.errors import NotFoundError, OptunaStudyError, StudyFileError
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,16 +254,17 @@ def _heavy_modules(arguments: list[str], folder: Path) -> set[str]:
 def test_commands_within_sentences_lead_to_the_same_store() -> None:
     said = Invocation(place={"--storage": "sqlite:///my cats.db"})
     place = " --storage 'sqlite:///my cats.db'"
-    assert said.pasteable("`optuna-study trials cats` lists them; `optuna-study resume cats`") == (
-        f"`optuna-study trials cats{place}` lists them; `optuna-study resume cats{place}`"
+    advice = Advice(["trials", "my cats"], " lists them; ", ["resume", "cats"])
+    assert said.pasteable(advice) == (
+        f"`optuna-study trials 'my cats'{place}` lists them; `optuna-study resume cats{place}`"
     )
-    for other in (
-        "`optuna-study doctor --fix --storage sqlite:///own.db` upgrades it",
-        "`optuna-study train best.toml`, `optuna-study data fetch cats`",
-        "`optuna storage upgrade`, optuna-study show cats",
-    ):
-        assert said.pasteable(other) == other
-    assert Invocation().pasteable("`optuna-study trials cats`") == "`optuna-study trials cats`"
+    other = "`optuna-study doctor --fix --storage sqlite:///own.db` upgrades it"
+    assert said.pasteable(other) == other
+    assert (
+        Invocation().pasteable(advice)
+        == advice
+        == ("`optuna-study trials 'my cats'` lists them; `optuna-study resume cats`")
+    )
 
 
 def test_an_errors_next_step_leads_to_the_same_store(

@@ -193,6 +193,9 @@ def test_show_trial_gives_settings_curve_traceback_and_log(
     failed = "Traceback (most recent call last):\nZeroDivisionError: boom\n"
     lines = "".join(f"line {n}\n" for n in range(30))
     log.write_text(f"joins\n{mine}{lines}{failed}{other}", encoding="utf-8")
+    begins = {0: len("joins\n"), 1: len(f"joins\n{mine}{lines}{failed}")}
+    index = [{"trial": number, "from": place} for number, place in begins.items()]
+    log.with_suffix(".jsonl").write_text("".join(f"{json.dumps(mark)}\n" for mark in index))
     result = cli("show", "small", "--trial", "0", "--storage", stored_study.url)
     assert result.code == 0
     assert "reason               failed: ZeroDivisionError: boom" in result.out

@@ -6,7 +6,6 @@ process forked for it, only where the system shows an NVIDIA driver.
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from optuna_study.store.reads.aggregates import plain_running
 from optuna_study.store.records import EndKind, TrialState
 from optuna_study.store.schema import CLASS_COUNTS
 from optuna_study.store.studies.studies import find_study, load_study
-from optuna_study.text import count, duration
+from optuna_study.text import Advice, count, duration
 from optuna_study.worker import machine
 from optuna_study.worker import machine as memory
 
@@ -70,8 +69,8 @@ def examine(
     path = request.address.path
     absent = path is not None and not path.exists()
     if absent and not request.address_given and request.study is None:
-        made = "`optuna-study launch` makes it"
-        return Checkup("this machine", (Line("store", f"none yet; {made}"), *lines))
+        none = Line("store", Advice("none yet; ", ["launch"], " makes it"))
+        return Checkup("this machine", (none, *lines))
     try:
         store = open_store(request.address, upgrade=request.fix)
     except StoreError as error:
@@ -140,7 +139,6 @@ def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
         if each.lease_until is not None and each.lease_until < times.lost
     ]
     returned = queue.reap(store, study) if fix and lost else []
-    name = shlex.quote(study.name)
     for each in lost:
         silent = duration(times.lease - (each.lease_until or times.lease))
         what = (
@@ -153,7 +151,9 @@ def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
             yield Line(
                 "workers",
                 what,
-                f"`optuna-study doctor {name} --fix` gives it back; so does the next worker.",
+                Advice(
+                    ["doctor", study.name, "--fix"], " gives it back; so does the next worker."
+                ),
             )
     if not lost:
         counts = reads.counts(store, study)
@@ -167,13 +167,13 @@ def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
         yield Line(
             "trials",
             f"{study.name}: too many failed in a row, {study.budget - ended} left to run",
-            f"`optuna-study resume {shlex.quote(study.name)}` lets it go on.",
+            Advice(["resume", study.name], " lets it go on."),
         )
 
 
 def _trials(study: StudyRecord, trials: list[TrialRecord], workspace: Workspace) -> Iterator[Line]:
-    name = shlex.quote(study.name)
-    yield from failure_lines([each for each in trials if each.end is EndKind.FAILED], name)
+    failed = [trial for trial in trials if trial.end is EndKind.FAILED]
+    yield from failure_lines(failed, study.name)
     for each in trials:
         path = workspace.checkpoint(study.uuid, each.number)
         waits = each.state is TrialState.WAITING and each.checkpoint_epoch > 0

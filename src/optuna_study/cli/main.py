@@ -99,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)
         sys.stdout.flush()
     except OptunaStudyError as error:
-        _tell(error, _lines(error), current)
+        _tell(error, _lines(error, current.place_options), current)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -136,7 +136,7 @@ def _tell(error: Exception, lines: Sequence[str], current: Invocation) -> None:
 
 
 def _said(line: str, current: Invocation) -> str:
-    return current.pasteable(printable(current.without_secrets(line)))
+    return printable(current.without_secrets(line))
 
 
 def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -149,10 +149,10 @@ def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(secret for url in urls for secret in find_secrets(url))
 
 
-def _lines(error: OptunaStudyError) -> list[str]:
+def _lines(error: OptunaStudyError, place: str) -> list[str]:
     if isinstance(error, StudyFileError) and len(error.problems) > 1:
         return [f"{error.where} has {len(error.problems)} problems:", *error.problems]
-    return [str(error) or type(error).__name__]
+    return [error.at(place) or type(error).__name__]
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from optuna_study.text import pasteable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 STORAGE_VARIABLE = "OPTUNA_STORAGE"
 FORMATS = ("table", "json", "yaml", "csv")
-
-# One that takes a place and names none; studies' files and data have nothing to do with a store.
-_COMMAND = re.compile(
-    r"`(optuna-study (?!data|init|predict|train|validate)(?![^`]* --storage )[^`]+)`"
-)
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
@@ -68,12 +64,8 @@ class Invocation:
         return "".join(f" {option} {shlex.quote(text)}" for option, text in self.place.items())
 
     def pasteable(self, text: str) -> str:
-        """The text with the place in every command that it gives between backticks."""
-        return _COMMAND.sub(lambda found: f"`{found[1]}{self.place_options}`", text)
-
-    def say(self, text: str, form: str = "table") -> None:
-        """Print a text; in one for people, which is a table, commands are ready to paste."""
-        click.echo(self.pasteable(text) if form == "table" else text)
+        """The text; of advice with the place in every command."""
+        return pasteable(text, self.place_options)
 
     @property
     def quiet(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState
 from optuna_study.store.studies.studies import load_study, set_state
-from optuna_study.text import count
+from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
     from optuna_study.store.engine.address import StoreAddress
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 
-def steer(name: str, address: StoreAddress, state: StudyState) -> str:
+def steer(name: str, address: StoreAddress, state: StudyState) -> Advice:
     """Tell a study's workers what to do, and say what comes of it.
 
     Raises:
@@ -32,17 +31,24 @@ def steer(name: str, address: StoreAddress, state: StudyState) -> str:
     study = load_study(store, name)
     set_state(store, study, state)
     counts = reads.counts(store, study)
-    pasted = shlex.quote(study.name)
     if counts.ended >= study.budget:
-        more = f"`optuna-study launch --n-trials N` with more than {study.budget} gives it more"
-        return f"{study.name} has ended all of its {count(study.budget, 'trial')}; {more}."
+        return Advice(
+            f"{study.name} has ended all of its {count(study.budget, 'trial')}; ",
+            ["launch", "--n-trials", "N"],
+            f" with more than {study.budget} gives it more.",
+        )
     if state is StudyState.ACTIVE:
         left = count(study.budget - counts.ended, "trial")
-        return f"{study.name} goes on, {left} to end; `optuna-study worker {pasted}` adds workers."
+        return Advice(
+            f"{study.name} goes on, {left} to end; ", ["worker", study.name], " adds workers."
+        )
     word = "paused" if state is StudyState.PAUSED else "stopped"
     still = f"{count(counts.running, 'running trial')} will finish" if counts.running else ""
-    resume = f"`optuna-study resume {pasted}` lets it go on"
-    return f"{study.name} is {word}; {f'{still}; ' if still else ''}{resume}."
+    return Advice(
+        f"{study.name} is {word}; {f'{still}; ' if still else ''}",
+        ["resume", study.name],
+        " lets it go on.",
+    )
 
 
 def require_consent(store: Store, study: StudyRecord) -> None:

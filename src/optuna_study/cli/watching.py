@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from optuna_study.cli.options import invocation
+from optuna_study.cli.options import invocation, place_options
 from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
 from optuna_study.report import live, pages, values
 from optuna_study.report.comparison.page import is_comparison
@@ -106,8 +106,8 @@ def follow(followed: Followed, ticks: Iterable[Tick], *, quiet: bool) -> None:
         return
     follower = Follower(followed.store, study)
     if followed.resumed:
-        line = live.progress_line(follower.look().summary)
-        log.info("%s goes on: %s", study.name, invocation().pasteable(line))
+        line = live.progress_line(follower.look().summary, place_options())
+        log.info("%s goes on: %s", study.name, line)
     if sys.stderr.isatty():
         _draw(follower, ticks)
     else:
@@ -189,7 +189,7 @@ def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
             spoken = time.monotonic()
         if time.monotonic() - spoken >= BETWEEN_LINES:
             spoken = time.monotonic()
-            log.info("%s", invocation().pasteable(live.progress_line(look.summary)))
+            log.info("%s", live.progress_line(look.summary, place_options()))
 
     _paced(ticks, write)
 
@@ -203,8 +203,8 @@ def _write_ends(follower: StoreFollower, ticks: Iterable[Tick]) -> None:
             log.info("%s  %s", summary.study.name, live.ended_line(summary, trial))
         if time.monotonic() - spoken >= BETWEEN_LINES:
             spoken = time.monotonic()
-            for sentence in follower.held_up():
-                log.info("%s", invocation().pasteable(sentence))
+            for sentence in follower.held_up(place_options()):
+                log.info("%s", sentence)
 
     _paced(ticks, write)
 

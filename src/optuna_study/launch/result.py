@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import FruitlessError, NotFoundError
 from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind, NoTrialReason
-from optuna_study.text import count
+from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,16 +16,19 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 
-def halted_sentences(store: Store) -> list[str]:
+def halted_sentences(store: Store) -> list[Advice]:
     """A sentence for each study that too many failures in a row have stopped.
 
     Raises:
         StoreError: the store fails.
     """
     return [
-        f"{each.name}: too many trials failed in a row, "
-        f"{count(each.budget - each.ended, 'trial')} left to run; `optuna-study resume "
-        f"{shlex.quote(each.name)}` lets it go on"
+        Advice(
+            f"{each.name}: too many trials failed in a row, "
+            f"{count(each.budget - each.ended, 'trial')} left to run; ",
+            ["resume", each.name],
+            " lets it go on",
+        )
         for each in reads.list_studies(store)
         if each.halted and each.ended < each.budget
     ]
@@ -39,18 +41,24 @@ def require_fruit(store: Store, study: StudyRecord, outcomes: Collection[str | N
         NotFoundError: it was deleted.
         FruitlessError: none of its trials completed, or too many failed in a row.
     """
-    name, pasted = study.name, shlex.quote(study.name)
+    name = study.name
     if NoTrialReason.DELETED in outcomes:
         raise NotFoundError(f"study '{name}' was deleted from {store.address}")
     if NoTrialReason.TOO_MANY_FAILURES in outcomes:
         raise FruitlessError(
-            f"{name}: too many trials failed in a row; `optuna-study trials {pasted}` gives the "
-            f"reasons, `optuna-study show {pasted}` with --trial a traceback, and `optuna-study "
-            f"resume {pasted}` or launching it again lets it go on"
+            f"{name}: too many trials failed in a row",
+            Advice(
+                ["trials", name],
+                " gives the reasons, ",
+                ["show", name],
+                " with --trial a traceback, and ",
+                ["resume", name],
+                " or launching it again lets it go on",
+            ),
         )
     counts = reads.counts(store, study)
     if NoTrialReason.BUDGET_MET in outcomes and not counts.ends.get(EndKind.COMPLETED):
         raise FruitlessError(
-            f"{name}: {counts.ended} trials ended and none completed; "
-            f"`optuna-study trials {pasted}` gives the reasons"
+            f"{name}: {counts.ended} trials ended and none completed",
+            Advice(["trials", name], " gives the reasons"),
         )

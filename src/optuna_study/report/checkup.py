@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.reasons import Failed
 from optuna_study.report import formats, values
 from optuna_study.report.curves.patterns import Pattern
-from optuna_study.text import count
+from optuna_study.text import Advice, count, pasteable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ def failure_lines(failed: Sequence[TrialRecord], name: str) -> list[Line]:
         Line(
             "trials",
             f"failed: {_numbers(numbers)}: {error}",
-            f"`optuna-study show {name} --trial {numbers[0]}` has the traceback.",
+            Advice(["show", name, "--trial", str(numbers[0])], " has the traceback."),
         )
         for error, numbers in errors.items()
     ]
@@ -110,8 +110,8 @@ def plain_lines(running: Sequence[tuple[int, float | None]], name: str) -> list[
     ]
 
 
-def render(checkup: Checkup, form: str) -> str:
-    """A checkup as text or JSON."""
+def render(checkup: Checkup, form: str, place: str = "") -> str:
+    """A checkup as text or JSON; `place` are options that the text's commands need as well."""
     row: dict[str, Any] = {
         "about": checkup.about,
         "findings": checkup.findings,
@@ -125,18 +125,18 @@ def render(checkup: Checkup, form: str) -> str:
             for each in checkup.readings
         ],
     }
-    return formats.render(form, row, _text(checkup.lines))
+    return formats.render(form, row, _text(checkup.lines, place))
 
 
-def _text(lines: Sequence[Line]) -> str:
+def _text(lines: Sequence[Line], place: str) -> str:
     """A line a thing, what is wrong marked; below it the next step."""
     width = max(len(line.check) for line in lines)
     shown = []
     for line in lines:
         mark = "ok" if line.step is None else "! "
-        shown.append(f"{mark}  {line.check:<{width}}  {line.what}")
+        shown.append(f"{mark}  {line.check:<{width}}  {pasteable(line.what, place)}")
         if line.step is not None:
-            shown.append(f"{'':{width + 6}}next: {line.step}")
+            shown.append(f"{'':{width + 6}}next: {pasteable(line.step, place)}")
     return "\n".join(shown)
 
 

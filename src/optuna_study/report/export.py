@@ -14,6 +14,7 @@ from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import TrialState
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +90,8 @@ def export_trial(store: Store, study: StudyRecord, number: int | None, form: For
     trial = reads.best(store, study) if number is None else reads.trial(store, study, number)
     if trial is None:
         raise NotFoundError(
-            f"no trial of '{study.name}' has completed; name one with --trial N, "
-            f"`optuna-study trials {study.name}` lists them"
+            f"no trial of '{study.name}' has completed",
+            Advice("name one with --trial N, ", ["trials", study.name], " lists them"),
         )
     return export(study, trial, reads.epochs(store, study, trial.number), form)
 

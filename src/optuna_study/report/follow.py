@@ -11,6 +11,7 @@ from optuna_study.report.summary import Running, Summary, held_up, seconds_left
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import ended_numbers, mean_seconds
 from optuna_study.store.studies.studies import find_study
+from optuna_study.text import pasteable
 
 if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
@@ -100,7 +101,7 @@ class StoreFollower:
         self._followers: dict[str, Follower] = {}
         self.look()
 
-    def held_up(self) -> list[str]:
+    def held_up(self, place: str) -> list[str]:
         """A sentence for each study whose rest plain Optuna runs.
 
         Raises:
@@ -108,7 +109,7 @@ class StoreFollower:
         """
         studies = [each.study for each in self._followers.values() if each.unfinished]
         found = [(each, held_up(each, reads.counts(self.store, each))) for each in studies]
-        return [f"{study.name} {waits}" for study, waits in found if waits]
+        return [f"{study.name} {pasteable(waits, place)}" for study, waits in found if waits]
 
     def look(self) -> list[tuple[Summary, TrialRecord]]:
         """The trials that have ended since the last look, each with its study.

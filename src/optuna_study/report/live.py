@@ -11,7 +11,7 @@ from rich.text import Text
 from optuna_study.report import values as words
 from optuna_study.report.summary import ending, held_up, why
 from optuna_study.store.records import EndKind
-from optuna_study.text import duration
+from optuna_study.text import duration, pasteable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,8 @@ def ended_line(summary: Summary, trial: TrialRecord) -> str:
     return f"{line}  {why(trial)}" if why(trial) else line
 
 
-def progress_line(summary: Summary) -> str:
-    """Where the study stands, in one line."""
+def progress_line(summary: Summary, place: str = "") -> str:
+    """Where the study stands, in one line; `place` are options that its commands need."""
     counts, study = summary.counts, summary.study
     parts = [f"{counts.ended} of {study.budget} trials ended", f"{counts.running} running"]
     if summary.best:
@@ -73,7 +73,7 @@ def progress_line(summary: Summary) -> str:
     if summary.seconds_left:
         parts.append(f"about {duration(summary.seconds_left)} left")
     if waits := held_up(study, counts):
-        parts.append(waits)
+        parts.append(pasteable(waits, place))
     return ", ".join(parts)
 
 

@@ -11,7 +11,7 @@ from optuna_study.report import values as words
 from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
 from optuna_study.report.tables import heading, pairs, table
-from optuna_study.text import count, duration
+from optuna_study.text import Advice, count, duration, pasteable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,10 +71,10 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     return table(headers, rows, prose=("configuration", "why"), width=width)
 
 
-def study_page(summary: Summary, now: float, curves: Newest) -> str:
+def study_page(summary: Summary, now: float, curves: Newest, place: str = "") -> str:
     """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
-    blocks = [_facts(summary), stand_in_sentence(summary), *_results(summary)]
-    blocks += [ends_line(summary), curves_line(summary, curves)]
+    blocks = [_facts(summary, place), stand_in_sentence(summary), *_results(summary)]
+    blocks += [ends_line(summary), curves_line(summary, curves, place)]
     blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
 
@@ -187,9 +187,9 @@ def ends_line(summary: Summary) -> str:
     return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
 
 
-def curves_line(summary: Summary, curves: Newest) -> str:
+def curves_line(summary: Summary, curves: Newest, place: str) -> str:
     """How many loss curves show which pattern, and who says what to do about it."""
-    doctor = f"`optuna-study doctor {shlex.quote(summary.study.name)}`"
+    doctor = pasteable(Advice(["doctor", summary.study.name]), place)
     if curves.recorded and not curves.read:
         return f"Loss curves: {doctor} reads them."
     if not curves.readings:
@@ -254,12 +254,13 @@ def trial_page(
     return "\n\n".join(blocks)
 
 
-def _facts(summary: Summary) -> str:
+def _facts(summary: Summary, place: str) -> str:
     study, counts = summary.study, summary.counts
     met = counts.ended >= study.budget
     state = words.standing(study.state, running=counts.running, met=met, halted=study.halted)
     if study.halted and not met:
-        state += f" in a row; `optuna-study resume {shlex.quote(study.name)}` lets it go on"
+        resume = Advice(" in a row; ", ["resume", study.name], " lets it go on")
+        state += pasteable(resume, place)
     facts = {
         "state": state,
         "priority": study.priority or None,
@@ -271,7 +272,7 @@ def _facts(summary: Summary) -> str:
     if summary.seconds_left:
         facts["left"] = f"about {duration(summary.seconds_left)}"
     if waits := held_up(study, counts):
-        facts["left"] = waits
+        facts["left"] = pasteable(waits, place)
     shown = {name: value for name, value in facts.items() if value is not None}
     return f"{heading(study.name)}\n{pairs(shown)}"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 
-def show_study(store: Store, study: StudyRecord, form: str) -> str:
+def show_study(store: Store, study: StudyRecord, form: str, place: str = "") -> str:
     """One study as text, JSON or YAML."""
     newest = read.read_newest(store, study)
     # A comparison counts patterns by row: a part of them would look like the whole.
@@ -25,7 +25,7 @@ def show_study(store: Store, study: StudyRecord, form: str) -> str:
         "curves_read": newest.read,
         "curves_recorded": newest.recorded,
     }
-    return formats.render(form, row, pages.study_page(summary, load.now(), newest))
+    return formats.render(form, row, pages.study_page(summary, load.now(), newest, place))
 
 
 def show_trial(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.text import count
+from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,13 +101,13 @@ def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> flo
     return mean_seconds * outstanding / ours
 
 
-def held_up(study: StudyRecord, counts: Counts) -> str | None:
+def held_up(study: StudyRecord, counts: Counts) -> Advice | None:
     """What a study waits for that our workers cannot end: the rest of it, run by plain Optuna."""
     taken = counts.ended < study.budget <= counts.ended + counts.running
     if not taken or counts.plain_running < counts.running:
         return None
-    trials, name = count(counts.running, "trial"), shlex.quote(study.name)
-    return f"waits for {trials} of plain Optuna, see `optuna-study doctor {name}`"
+    trials = count(counts.running, "trial")
+    return Advice(f"waits for {trials} of plain Optuna, see ", ["doctor", study.name])
 
 
 def ending(trial: TrialRecord) -> str:

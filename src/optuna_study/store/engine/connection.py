@@ -26,6 +26,7 @@ from optuna_study.store.schema import (
     alembic_version,
     own_schema,
 )
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +174,7 @@ def require(store: Store, *, older: bool = False) -> None:
     if store.address.path is not None and not store.address.path.is_file():
         raise StoreError(
             f"{store.address}: there is no such file",
-            "check the path, or make the store with `optuna-study launch`",
+            Advice("check the path, or make the store with ", ["launch"]),
         )
     revision, version = versions(store)
     if revision is None:

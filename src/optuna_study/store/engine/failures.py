@@ -20,33 +20,35 @@ from optuna_study.errors import (
     StoreFullError,
     UnreachableError,
 )
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import URL
 
     from optuna_study.store.engine.address import StoreAddress
 
-_SQLITE = {  # what it says: what that means, and the next step
+_SQLITE: Mapping[str, tuple[type[StoreError], str, Sequence[str | Sequence[str]]]] = {
+    # What it says: what that means, and the next step.
     "database is locked": (
         UnreachableError,
         "is held by another process for too long",
-        "try again",
+        ["try again"],
     ),
     "disk I/O error": (
         UnreachableError,
         "cannot be read or written",
-        "is its disk full or failing?",
+        ["is its disk full or failing?"],
     ),
     "unable to open database file": (
         StoreError,
         "cannot be opened",
-        "check the path and its permissions",
+        ["check the path and its permissions"],
     ),
-    "file is not a database": (StoreError, "is no SQLite database", ""),
-    "database disk image is malformed": (StoreError, "is damaged", "restore a copy"),
-    "no such table": (StoreError, "lacks a table", "open it once with `optuna-study launch`"),
+    "file is not a database": (StoreError, "is no SQLite database", []),
+    "database disk image is malformed": (StoreError, "is damaged", ["restore a copy"]),
+    "no such table": (StoreError, "lacks a table", ["open it once with ", ["launch"]]),
 }
 # Lost connections, a server that starts or stops, that has no connection or no memory to give.
 _UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
@@ -188,8 +190,8 @@ def _translate_sqlite(address: StoreAddress, text: str) -> OptunaStudyError:
         return FolderError(f"{address}: cannot be written", "choose another --storage")
     for said, (kind, what, step) in _SQLITE.items():
         if said in text:
-            where = f"{address}: {what}"
-            return kind(where, f"{step} ({text})") if step else kind(f"{where} ({text})")
+            where, quoted = f"{address}: {what}", f" ({text})"
+            return kind(where, Advice(*step, quoted)) if step else kind(where + quoted)
     return StoreError(f"{address}: {text}")
 
 

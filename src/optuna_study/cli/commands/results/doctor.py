@@ -10,7 +10,7 @@ from optuna_study.cli.options import (
     artifacts_option,
     example,
     format_option,
-    invocation,
+    place_options,
     storage_option,
     store_address,
 )
@@ -45,6 +45,6 @@ def command(
 
     address = store_address(storage, workspace)
     checkup = examine(Request(address, workspace, study, fix, storage is not None))
-    invocation().say(render(checkup, form), form)
+    click.echo(render(checkup, form, place_options()))
     if checkup.findings:
         raise CheckFailedError(checkup.verdict)

@@ -10,7 +10,7 @@ from optuna_study.cli.options import (
     artifacts_option,
     example,
     format_option,
-    invocation,
+    place_options,
     storage_option,
     store_address,
 )
@@ -45,7 +45,7 @@ def command(
     store = open_store(store_address(storage, workspace))
     record = load_study(store, study)
     if trial is None:
-        text = show_study(store, record, form)
+        text = show_study(store, record, form, place_options())
     else:
         text = show_trial(store, record, trial, workspace, form)
-    invocation().say(text, form)
+    click.echo(text)

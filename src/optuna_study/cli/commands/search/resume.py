@@ -31,4 +31,5 @@ def command(study: str, storage: StoreAddress | None, workspace: Workspace) -> N
     from optuna_study.cli.steering import steer
     from optuna_study.store.records import StudyState
 
-    invocation().say(steer(study, store_address(storage, workspace), StudyState.ACTIVE))
+    said = steer(study, store_address(storage, workspace), StudyState.ACTIVE)
+    click.echo(invocation().pasteable(said))
