@@ -245,18 +245,22 @@ def _change(context: click.Context, **changes: Any) -> None:
 
 
 def _storage(context: click.Context, _: click.Parameter, value: str | None) -> StoreAddress | None:
-    from optuna_study.store.engine.address import StoreAddress, mask
-
     current = context.ensure_object(Invocation)
     # A URL before the command's name wins over the environment, not over one after the name.
     given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
     if given_here and value:
+        from optuna_study.store.engine.address import mask
+
         current.place["--storage"] = mask(value)
     if context.parent is None:
         current.storage = value
         return None  # for the command, if it has a store at all
     url = value if given_here else current.storage or value
-    return StoreAddress.parse(url) if url else None
+    if not url:
+        return None
+    from optuna_study.store.engine.address import StoreAddress  # loads SQLAlchemy
+
+    return StoreAddress.parse(url)
 
 
 def _workspace(context: click.Context, _: click.Parameter, value: str | None) -> Workspace:
