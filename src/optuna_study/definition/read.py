@@ -1,4 +1,4 @@
-"""Study files and exported configurations to typed values; every problem is told at once."""
+"""Study files and exported configurations to typed values; every problem is named at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_study_file(path: Path) -> StudyFile:
     """The study file at a path, checked in every profile.
 
     Raises:
-        StudyFileError: it has problems; all of them are told.
+        StudyFileError: it has problems; all of them are named.
         NotFoundError: it cannot be read.
     """
     return parse_study_file(_read_text(path, "study file"), path.stem, path)
@@ -77,7 +77,7 @@ def parse_study_file(text: str, name: str, path: Path | None = None) -> StudyFil
     """The study file that a text holds.
 
     Raises:
-        StudyFileError: it has problems; all of them are told.
+        StudyFileError: it has problems; all of them are named.
     """
     where = str(path) if path else name
     problems = Problems()
@@ -97,7 +97,7 @@ def read_config_file(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
     their defaults.
 
     Raises:
-        StudyFileError: it has problems; all of them are told.
+        StudyFileError: it has problems; all of them are named.
         NotFoundError: it cannot be read.
     """
     parse = _PARSERS.get(path.suffix.lower())
@@ -232,7 +232,7 @@ def _read_profiles(node: Node) -> dict[str, Profile]:
 
 
 def _check_profiles(file: StudyFile, problems: Problems) -> None:
-    """Check that the parts fit each other; what is wrong in every profile is told once."""
+    """Check that the parts fit each other; what is wrong in every profile is named once."""
     for profile in PROFILES:
         own = Problems(list(problems.noted))
         assemble(file, profile, own)

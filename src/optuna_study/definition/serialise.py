@@ -118,12 +118,12 @@ def _compared(definition: Definition | Mapping[str, Any]) -> dict[str, Any]:
 
 def _telling(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A section's settings without the late ones that have their defaults."""
-    untold = {
+    defaults = {
         entry.name: entry.default
         for entry in dataclasses.fields(SECTIONS[section])
         if entry.metadata["late"]
     }
-    return {key: value for key, value in settings.items() if untold.get(key, ...) != value}
+    return {key: value for key, value in settings.items() if defaults.get(key, ...) != value}
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
