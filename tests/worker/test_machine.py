@@ -33,4 +33,5 @@ def test_an_error_keeps_its_class_over_the_pipe() -> None:
         2,
     )
     for name in ("StudyFileError", "InterruptedBySignalError", "Nonsense", "os"):
-        assert str(rebuilt(Message(Word.ERROR, "said", name))) == "said"
+        error = rebuilt(Message(Word.ERROR, "said; do", name))
+        assert (str(error), error.at(" --storage URL")) == ("said; do", "said; do")
