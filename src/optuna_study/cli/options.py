@@ -206,13 +206,6 @@ def format_option(*formats: str) -> Callable[[Decorated], Decorated]:
     )
 
 
-def store_address(storage: StoreAddress | None, workspace: Workspace) -> StoreAddress:
-    """The store that a command works on: the given one, else the workspace's SQLite file."""
-    from optuna_study.store.engine.address import StoreAddress
-
-    return storage or StoreAddress.of_file(workspace.database)
-
-
 def place_options() -> str:
     """The running invocation's `place_options`."""
     return invocation().place_options
@@ -223,25 +216,18 @@ def _workers(_context: click.Context, _: click.Parameter, value: str) -> str | i
 
 
 def _verbosity(context: click.Context, _: click.Parameter, value: int) -> None:
-    if value:
-        _change(context, verbosity=value)
+    current = context.ensure_object(Invocation)
+    current.verbosity = value or current.verbosity
+    current.set_up_logging()
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        _change(context, verbosity=-1)
+    _verbosity(context, _, -1 if value else 0)
 
 
 def _debug(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        _change(context, debug=True)
-
-
-def _change(context: click.Context, **changes: Any) -> None:
     current = context.ensure_object(Invocation)
-    for name, value in changes.items():
-        setattr(current, name, value)
-    current.set_up_logging()
+    current.debug = current.debug or value
 
 
 def _storage(context: click.Context, _: click.Parameter, value: str | None) -> StoreAddress | None:

@@ -8,27 +8,25 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.errors import UsageError
-from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState
-from optuna_study.store.studies.studies import load_study, set_state
+from optuna_study.store.studies.studies import set_state
 from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
-    from optuna_study.store.engine.address import StoreAddress
+    from optuna_study.cli.target import Target
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 
-def steer(name: str, address: StoreAddress, state: StudyState) -> Advice:
+def steer(target: Target, state: StudyState) -> Advice:
     """Tell a study's workers what to do, and say what comes of it.
 
     Raises:
         NotFoundError: no such study.
         StoreError: the store cannot be reached.
     """
-    store = open_store(address)
-    study = load_study(store, name)
+    store, study = target.open_study()
     set_state(store, study, state)
     counts = reads.counts(store, study)
     if counts.ended >= study.budget:

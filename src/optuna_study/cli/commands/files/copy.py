@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, example, storage_option, store_address
+from optuna_study.cli.options import example
+from optuna_study.cli.target import study_target
 
 if TYPE_CHECKING:
-    from optuna_study.paths import Workspace
-    from optuna_study.store.engine.address import StoreAddress
+    from optuna_study.cli.target import Target
 
 
 @click.command(
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         "optuna-study copy alexnet_pokemon --to sqlite:///storage/studies.db --name second",
     )
 )
-@click.argument("study")
 @click.option(
     "--to",
     required=True,
@@ -30,16 +29,8 @@ if TYPE_CHECKING:
     "--to-artifacts", metavar="DIR", help="Folder of the copy's files. [default: the study's own]"
 )
 @click.option("--name", metavar="NAME", help="Call the copy so. [default: the study's name]")
-@storage_option
-@artifacts_option
-def command(
-    study: str,
-    to: str,
-    to_artifacts: str | None,
-    name: str | None,
-    storage: StoreAddress | None,
-    workspace: Workspace,
-) -> None:
+@study_target
+def command(target: Target, to: str, to_artifacts: str | None, name: str | None) -> None:
     """Copy a STUDY with its files to another store, or within one under another name.
 
     The original stays as it is and may be at work: its running trials wait in the copy, to be gone
@@ -49,7 +40,10 @@ def command(
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
 
-    place = Workspace.locate(to_artifacts) if to_artifacts else workspace
-    source = store_address(storage, workspace)
-    done = copy_study(CopyRequest(study, source, workspace, StoreAddress.parse(to), place, name))
+    files = target.workspace
+    there = Workspace.locate(to_artifacts) if to_artifacts else files
+    destination = StoreAddress.parse(to)
+    done = copy_study(
+        CopyRequest(target.study_name, target.address, files, destination, there, name)
+    )
     click.echo(done.sentence)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,11 @@ from optuna_study.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna_study.paths import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @click.command(
@@ -30,7 +35,15 @@ if TYPE_CHECKING:
 @profile_option
 @device_option
 @artifacts_option
-def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> None:
+def command(
+    study: str,
+    data: Path | None,
+    profile: str,
+    device: str,
+    workspace: Workspace,
+    *,
+    overfit: bool,
+) -> None:
     """Tell every problem of a study file at once, without training.
 
     Pretrained weights that it names or searches are read and held against its models.
@@ -50,6 +63,23 @@ def command(study: str, overfit: bool, workspace: Workspace, **options: Any) -> 
     check_weights(file)
     click.echo(f"{path} is valid: {outline(file)}")
     if overfit:
-        from optuna_study.cli.wiring import report_wiring
+        check_overfit(study, workspace, data=data, profile=profile, device=device)
 
-        report_wiring(study, workspace, **options)
+
+def check_overfit(
+    study: str, workspace: Workspace, *, data: Path | None, profile: str, device: str
+) -> None:
+    """Check a study's wiring and print what was found.
+
+    Raises:
+        CheckFailedError: the wiring is not sound.
+    """
+    from optuna_study.actions.check_wiring import check_wiring
+    from optuna_study.errors import CheckFailedError
+
+    checked = check_wiring(study, workspace, data=data, profile=profile, device=device)
+    for note in checked.notes:
+        log.info("%s", note)
+    if not checked.sound:
+        raise CheckFailedError(checked.sentence)
+    click.echo(checked.sentence)

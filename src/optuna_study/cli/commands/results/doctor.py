@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import (
-    artifacts_option,
-    example,
-    format_option,
-    place_options,
-    storage_option,
-    store_address,
-)
+from optuna_study.cli.options import example, format_option, place_options
+from optuna_study.cli.target import store_target
 
 if TYPE_CHECKING:
-    from optuna_study.paths import Workspace
-    from optuna_study.store.engine.address import StoreAddress
+    from optuna_study.cli.target import Target
 
 
 @click.command(
@@ -28,11 +21,8 @@ if TYPE_CHECKING:
 @click.argument("study", required=False)
 @click.option("--fix", is_flag=True, help="Give back the trials of lost workers.")
 @format_option("table", "json")
-@storage_option
-@artifacts_option
-def command(
-    study: str | None, fix: bool, form: str, storage: StoreAddress | None, workspace: Workspace
-) -> None:
+@store_target
+def command(target: Target, study: str | None, form: str, *, fix: bool) -> None:
     """Say what is wrong with a STUDY, its store and this machine, and what to do about it.
 
     Lost workers, failed trials, schema, missing pictures, GPU, and what each loss curve says:
@@ -43,8 +33,8 @@ def command(
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.checkup import render
 
-    address = store_address(storage, workspace)
-    checkup = examine(Request(address, workspace, study, fix, storage is not None))
+    given = target.storage is not None
+    checkup = examine(Request(target.address, target.workspace, study, fix, given))
     click.echo(render(checkup, form, place_options()))
     if checkup.findings:
         raise CheckFailedError(checkup.verdict)

@@ -6,24 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import (
-    artifacts_option,
-    example,
-    invocation,
-    storage_option,
-    store_address,
-)
+from optuna_study.cli.options import example, invocation
+from optuna_study.cli.target import study_target
 
 if TYPE_CHECKING:
-    from optuna_study.paths import Workspace
-    from optuna_study.store.engine.address import StoreAddress
+    from optuna_study.cli.target import Target
 
 
 @click.command(epilog=example("optuna-study resume alexnet_pokemon"))
-@click.argument("study")
-@storage_option
-@artifacts_option
-def command(study: str, storage: StoreAddress | None, workspace: Workspace) -> None:
+@study_target
+def command(target: Target) -> None:
     """Let a STUDY go on that was paused, stopped, or failed too often in a row.
 
     Workers that wait take it up; `worker` and `launch` bring others.
@@ -31,5 +23,4 @@ def command(study: str, storage: StoreAddress | None, workspace: Workspace) -> N
     from optuna_study.cli.steering import steer
     from optuna_study.store.records import StudyState
 
-    said = steer(study, store_address(storage, workspace), StudyState.ACTIVE)
-    click.echo(invocation().pasteable(said))
+    click.echo(invocation().pasteable(steer(target, StudyState.ACTIVE)))
