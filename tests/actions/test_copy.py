@@ -184,7 +184,7 @@ def test_what_cannot_be_copied_leaves_nothing(
     with pytest.raises(NotFoundError, match="no study 'tini'"):
         copy_study(_request(finished, study="tini"))
     with pytest.raises(FolderError, match="no such folder; create it first, or check --to"):
-        copy_study(_request(finished, to=f"sqlite:///{tmp_path}/mistyped/s.db"))
+        copy_study(_request(finished, to=StoreAddress.of_file(tmp_path / "mistyped/s.db")))
 
     def fail(*_: object) -> None:
         raise NotFoundError("it was deleted in the middle")
