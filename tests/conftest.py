@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from optuna_study.config.reasons import Reason
     from optuna_study.config.settings import Scalar
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
@@ -141,7 +142,7 @@ class StoredStudy:
         accuracies: Sequence[float],
         kind: EndKind = EndKind.COMPLETED,
         *,
-        reason: str = "all 3 epochs",
+        reason: Reason | str = "all 3 epochs",
         traceback: str | None = None,
         parameters: Mapping[str, Scalar] | None = None,
         attributes: Mapping[str, float] | None = None,

@@ -15,6 +15,7 @@ import optuna
 import pytest
 
 from optuna_study.actions.doctor import Request, examine
+from optuna_study.config.reasons import Exploding, Failed, NonFinite, Reason
 from optuna_study.errors import DeviceError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEVEL = math.log(5)
+NON_FINITE = NonFinite("loss", math.nan, epoch=2, step=3, rate=0.8, before=9e9)
 MESSAGE = "The loss became nan in epoch 2, step 3, after 9e+09, at learning rate 0.8."
 
 
@@ -53,7 +55,7 @@ def judged(stored_study: Any, tmp_path: Path) -> Callable[..., int]:
     def end(
         losses: Sequence[float],
         kind: EndKind = EndKind.COMPLETED,
-        reason: str = "all epochs",
+        reason: Reason | str = "all epochs",
         norm: float = 5.0,
     ) -> int:
         claim = queue.claim(stored_study.store, stored_study.study, "host-1-001")
@@ -70,7 +72,7 @@ def judged(stored_study: Any, tmp_path: Path) -> Callable[..., int]:
 def worked(judged: Callable[..., int], stored_study: Any) -> Any:
     """The small study after one trial of each sort."""
     judged([1.4, 0.9, 0.6])  # plain, a baseline
-    judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")  # wild, the other
+    judged([1.5], EndKind.DIVERGED, NON_FINITE)  # wild, the other
     judged([1.61, 1.61, 1.609], norm=0.2)
     judged([1.7, 1.68, 1.69], EndKind.DIVERGED, "dead: At chance level for 3 epochs.")
     return stored_study
@@ -259,8 +261,10 @@ def test_a_trial_that_plain_optuna_left_is_told(
 
 
 def test_failed_trials_are_grouped_by_reason(stored_study: Any, cli: Callable[..., Any]) -> None:
-    for epoch in (1, 2):
-        reason = f"ZeroDivisionError: boom (in epoch {epoch})"
+    for reason in (
+        Failed("ZeroDivisionError: boom", epoch=1),
+        "ZeroDivisionError: boom (in epoch 2)",  # as an earlier version stored it
+    ):
         stored_study.run([0.3], EndKind.FAILED, reason=reason, traceback="Traceback")
     result = cli("doctor", "small", "--storage", stored_study.url, "-f", "json")
     wrong = [line for line in json.loads(result.out)["lines"] if not line["ok"]]
@@ -312,11 +316,20 @@ def test_a_pattern_of_several_trials_names_them_all_and_explains_a_baseline(
     judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
 ) -> None:
     judged([1.4, 0.9, 0.6])
-    judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")
-    judged([1.5], EndKind.DIVERGED, "exploding: The loss grew, at learning rate 0.05.")
+    judged([1.5], EndKind.DIVERGED, NON_FINITE)
+    judged([1.5], EndKind.DIVERGED, Exploding(40.0, 1.5, epoch=2, step=3, rate=0.05))
     result = cli("doctor", "small", "--storage", stored_study.url)
     assert f"!   curves   diverging: trials 1, 2; trial 1 (wild): {MESSAGE}\n" in result.out
     assert "             next: Lower the learning rate from 0.8 to 0.08 or less;" in result.out
+
+
+def test_a_divergence_that_an_earlier_version_stored_has_the_rate_of_its_curve(
+    judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert f"!   curves   diverging: trial 0 (plain): {MESSAGE}\n" in result.out
+    assert "             next: Lower the learning rate from 0.01 to 0.001 or less;" in result.out
 
 
 def test_without_a_store_only_the_machine_is_looked_at(
