@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch import nn
 
 from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
@@ -74,6 +75,26 @@ def test_built_in_models_are_initialised() -> None:
     settings = ModelSettings(width=0.05, initialisation="zeros")
     model = initialised_model(settings, **SHAPE, seed=1)
     assert not any(parameter.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch"])
+def test_the_default_initialisation_is_torchs_own(normalisation: str) -> None:
+    settings = ModelSettings(
+        name="lenet", initialisation="default", normalisation=normalisation, dropout=0.0
+    )
+    shape = {**SHAPE, "image_size": 32}
+    model = initialised_model(settings, **shape, seed=5)
+    torch.manual_seed(5)
+    plain = build_model(settings, **shape)
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        assert one.equal(other)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = layer.weight[0].numel() ** -0.5  # uniform by the number of inputs
+            assert layer.bias is not None
+            for values in (layer.weight, layer.bias):
+                assert 0.5 * bound < values.abs().max().item() <= bound
+            assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
 
 
 def test_models_of_ones_own_keep_their_weights(own_module: str) -> None:

@@ -207,6 +207,14 @@ def test_unit_scaling_leaves_pixels_from_0_to_1(rendered: DeviceData) -> None:
     torch.testing.assert_close(found, data.test_images[:3, :, 2:34, 2:34].float() / 255)
 
 
+def test_symmetric_scaling_reaches_from_minus_1_to_1(rendered: DeviceData) -> None:
+    data = view(rendered, DataSettings(scaling="symmetric"))
+    bytes_ = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
+    images = bytes_.expand(3, 3, data.image_size, data.image_size)
+    levels = to_model_input(images, data)[:, :, 0, 0]
+    torch.testing.assert_close(levels, torch.tensor([[-1.0], [-0.6], [1.0]]).expand(3, 3))
+
+
 def test_imagenets_scaling_is_that_of_torchvisions_weights(rendered: DeviceData) -> None:
     from torchvision.models import AlexNet_Weights, VGG16_Weights
     from torchvision.transforms.functional import normalize

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -164,5 +165,27 @@ def test_nothing_is_normalised_per_channel_otherwise(name: str) -> None:
 
 
 def test_local_response_norm_stands_behind_convolutions_alone_and_where_it_is_asked_for() -> None:
-    assert isinstance(layers.normalisation("lrn", 8, response=True), layers.LocalResponseNorm)
-    assert layers.normalisation("lrn", 8, response=True, dense=True) is None
+    lrn = layers.local_response_norm(ModelSettings())
+    assert layers.normalisation("lrn", 8, lrn=lrn) is lrn
+    assert layers.normalisation("lrn", 8, lrn=lrn, dense=True) is None
+    assert layers.normalisation("batch", 8, lrn=lrn) is not lrn
+
+
+@pytest.mark.parametrize(("formula", "share"), [("article", 1.0), ("torch", 1 / 5)])
+def test_local_response_norm_has_the_formula_of_the_setting(formula: str, share: float) -> None:
+    """b = a / (2 + alpha * sum of a^2 over five channels)^0.75, in NumPy."""
+    values = 30 * np.random.default_rng(3).normal(size=(2, 7, 3, 4))
+    around = np.pad(values**2, ((0, 0), (2, 2), (0, 0), (0, 0)))
+    sums = sum(around[:, shift : shift + 7] for shift in range(5))
+    expected = values / (2 + 1e-4 * share * sums) ** 0.75
+    norm = layers.local_response_norm(ModelSettings(lrn_formula=formula))
+    assert np.allclose(norm(torch.from_numpy(values)).numpy(), expected, rtol=1e-12)
+
+
+def test_the_two_formulas_differ_by_what_activations_are_large() -> None:
+    values = torch.full((1, 5, 1, 1), 30.0)
+    article, torchs = (
+        layers.local_response_norm(ModelSettings(lrn_formula=formula))(values)[0, 2].item()
+        for formula in ("article", "torch")
+    )
+    assert article / torchs == pytest.approx((2.09 / 2.45) ** 0.75)

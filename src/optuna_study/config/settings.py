@@ -82,8 +82,8 @@ class DataSettings:
     scaling: str = setting(
         "standardised",
         "Pixel values a model sees: standardised by the training pictures' mean and deviation per "
-        "channel, imagenet, by those of ImageNet, or unit, from 0 to 1.",
-        choices=("standardised", "imagenet", "unit"),
+        "channel, imagenet, by those of ImageNet, unit, from 0 to 1, or symmetric, from -1 to 1.",
+        choices=("standardised", "imagenet", "unit", "symmetric"),
     )
     evaluation: str = setting(
         "centre",
@@ -127,6 +127,13 @@ class ModelSettings:
         "the variant's own.",
         choices=("default", "before", "after"),
     )
+    lrn_formula: str = setting(
+        "torch",
+        "Local response norm: torch divides alpha, 1e-4, by the five channels that it sums over, "
+        "the formula of AlexNet's article does not; only lrn reads it.",
+        choices=("torch", "article"),
+        late=True,
+    )
     pooling: str = setting(
         "default",
         "Windows of the max-pools, whose steps are two pixels: plain, 2x2, or overlapping, 3x3; "
@@ -136,8 +143,9 @@ class ModelSettings:
     )
     initialisation: str = setting(
         "he",
-        "Distribution of initial weights; biases start at zero.",
-        choices=("zeros", "normal", "truncated_normal", "xavier", "he"),
+        "Distribution of initial weights; biases start at zero. `default` is torch's own, uniform "
+        "by the number of inputs, biases too.",
+        choices=("zeros", "normal", "truncated_normal", "xavier", "he", "default"),
     )
     initialisation_std: float = setting(
         0.02,

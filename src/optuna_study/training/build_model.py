@@ -40,6 +40,7 @@ _FILLERS: dict[str, Filler] = {
     ),
 }
 
+TORCHS_OWN = "default"
 LAYERS_WITH_WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
@@ -94,6 +95,8 @@ def initialised_model(
 def initialise(model: nn.Module, name: str, std: float, generator: torch.Generator) -> None:
     """Draw the weights of every convolution and dense layer and set their biases to zero.
 
+    `default` leaves weights and biases as torch has drawn them.
+
     `xavier` and `he` are the normal forms, `he` with the gain of ReLU whatever the activation, so
     that the two settings stay independent. `std` is that of `normal` and `truncated_normal`. The
     generator must be on the weights' device.
@@ -101,9 +104,12 @@ def initialise(model: nn.Module, name: str, std: float, generator: torch.Generat
     Raises:
         UsageError: an unknown name.
     """
+    if name == TORCHS_OWN:
+        return
     fill = _FILLERS.get(name)
     if fill is None:
-        raise UsageError(f"initialisation '{name}': unknown, {did_you_mean(name, _FILLERS)}")
+        hint = did_you_mean(name, [*_FILLERS, TORCHS_OWN])
+        raise UsageError(f"initialisation '{name}': unknown, {hint}")
     for layer in model.modules():
         if isinstance(layer, LAYERS_WITH_WEIGHTS):
             fill(layer.weight, std, generator)

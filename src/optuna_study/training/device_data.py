@@ -252,5 +252,6 @@ def _select(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np
 _SCALES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # as torchvision's models were
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

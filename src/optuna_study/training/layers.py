@@ -108,12 +108,11 @@ def _needs_an_argument(function: Callable[..., object]) -> bool:
 
 
 def normalisation(
-    name: str, channels: int, *, dense: bool = False, response: bool = False
+    name: str, channels: int, *, dense: bool = False, lrn: LocalResponseNorm | None = None
 ) -> nn.Module | None:
     """A new normalisation layer with scale and shift per channel; None for `none`.
 
-    None for `lrn`, too, which has neither scale nor shift, unless `response` asks for it and the
-    layer is a convolution.
+    For `lrn`, which has neither scale nor shift, it is what `lrn` gives, in convolutions alone.
     """
     if name == "batch":
         return nn.BatchNorm1d(channels) if dense else nn.BatchNorm2d(channels)
@@ -121,9 +120,15 @@ def normalisation(
         return nn.LayerNorm(channels) if dense else nn.GroupNorm(1, channels)
     if name == "group":
         return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)
-    if name == "lrn" and response and not dense:
-        return LocalResponseNorm()
-    return None
+    return lrn if name == "lrn" and not dense else None
+
+
+def local_response_norm(settings: ModelSettings) -> LocalResponseNorm:
+    """AlexNet's norm over five channels: b = a / (2 + alpha * sum of a^2)^0.75.
+
+    alpha is 1e-4 in the article's formula, and a fifth of it in torch's.
+    """
+    return LocalResponseNorm(alpha=1e-4 * (5 if settings.lrn_formula == "article" else 1))
 
 
 class LocalResponseNorm(nn.Module):
@@ -188,8 +193,6 @@ def window_sum(values: torch.Tensor, size: int) -> torch.Tensor:
 
 
 POOL_WINDOWS = {"plain": 2, "overlapping": 3}
-
-
 POOL_STRIDE = 2
 
 
@@ -260,19 +263,22 @@ class Stack:
         padding: int | None = None,
         groups: int = 1,
         response: bool = True,
+        bare: bool = False,
     ) -> None:
         """A convolution with normalisation and activation; "same" padding unless another is given.
+
+        A `bare` one has neither.
 
         `response` lets local response norm, where it is asked for, replace the other
         normalisations.
         """
         padding = kernel // 2 if padding is None else padding
-        produced = channels * widening(self.settings)
+        produced = channels if bare else channels * widening(self.settings)
         self.layers.append(
             nn.Conv2d(self.channels, produced, kernel, stride, padding, groups=groups)
         )
         self.size = (self.size + 2 * padding - kernel) // stride + 1
-        self.layers += self.activated(channels, response=response)
+        self.layers += [] if bare else self.activated(channels, response=response)
         self.channels = channels
 
     def pool(self) -> None:
@@ -312,7 +318,8 @@ class Stack:
         """
         after = self.position == "after"
         normalised = channels * (1 if after else widening(self.settings))
-        norm = normalisation(self.normalisation, normalised, dense=dense, response=response)
+        lrn = local_response_norm(self.settings) if response else None
+        norm = normalisation(self.normalisation, normalised, dense=dense, lrn=lrn)
         pair = [norm, activation(self.settings)]
         if after:
             pair.reverse()

@@ -126,8 +126,12 @@ def test_single_tower_is_the_default_and_has_no_groups() -> None:
     assert kinds(model) == kinds(on_meta(227, normalisation="none"))
 
 
-def test_batch_norm_variant_is_that_of_the_article() -> None:
-    model = on_meta(227, variant="batch_norm", dropout=0.25)
+@pytest.mark.parametrize(
+    ("variant", "fifth"),
+    [("single_gpu", ["Conv2d"]), ("batch_norm", ["Conv2d", "ReLU", "BatchNorm2d"])],
+)
+def test_single_gpu_variants_are_those_of_the_article(variant: str, fifth: list[str]) -> None:
+    model = on_meta(227, variant=variant, dropout=0.25)
     stage = ["Conv2d", "ReLU", "BatchNorm2d", "MaxPool2d", "Dropout"]
     plain = ["Conv2d", "ReLU", "BatchNorm2d"]
     dense = ["Linear", "ReLU", "BatchNorm1d", "Dropout"]
@@ -136,7 +140,9 @@ def test_batch_norm_variant_is_that_of_the_article() -> None:
         *stage,
         *plain,
         *plain,
-        *stage,
+        *fifth,
+        "MaxPool2d",
+        "Dropout",
         "Flatten",
         *dense,
         *dense,
@@ -184,7 +190,10 @@ def test_maxout_doubles_the_layers_before_it(variant: str, place: str) -> None:
         return [each.num_features for each in layers.modules() if isinstance(each, norms)]
 
     *hidden, last = produced(plain)
-    assert produced(model) == [*(2 * count for count in hidden), last]
+    doubled = [2 * count for count in hidden]
+    if variant == "single_gpu":
+        doubled[4] = hidden[4]  # bare, so it feeds no maxout
+    assert produced(model) == [*doubled, last]
     factor = 2 if place == "before" else 1
     assert normalised(model) == [factor * count for count in normalised(plain)]
     assert model(torch.empty(2, 3, 227, 227, device="meta")).shape == (2, 5)

@@ -167,29 +167,28 @@ def test_lenet_is_lenet(on_meta: OnMeta, shapes: Shapes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "convolutions", "names"),
+    ("variant", "stages", "names"),
     [
-        ("default", 2, ["Conv2d", "ReLU"]),
-        ("batch_norm", 3, ["Conv2d", "BatchNorm2d", "ReLU"]),
+        ("default", (2, 2, 2), ["Conv2d", "ReLU"]),
+        ("batch_norm", (3, 3, 3), ["Conv2d", "BatchNorm2d", "ReLU"]),
+        ("batch_norm_3_2_2", (3, 2, 2), ["Conv2d", "BatchNorm2d", "ReLU"]),
     ],
 )
 def test_the_three_stage_net(
-    on_meta: OnMeta, shapes: Shapes, variant: str, convolutions: int, names: list[str]
+    on_meta: OnMeta, shapes: Shapes, variant: str, stages: tuple[int, ...], names: list[str]
 ) -> None:
     model = on_meta("convnet", 32, variant=variant, dropout=0.0)
     sides = [
-        (32, side, side) for place in (32, 16, 8) for side in [place] * convolutions + [place // 2]
+        (32, side, side)
+        for size, convolutions in zip((32, 16, 8), stages, strict=True)
+        for side in [size] * convolutions + [size // 2]
     ]
     assert shapes(model, 3, 32) == [*sides, (10,)]
     first = 32 * 3 * 9 + 32
-    further = [32 * 32 * 9 + 32] * (3 * convolutions - 1)
+    further = [32 * 32 * 9 + 32] * (sum(stages) - 1)
     assert counts(model) == [first, *further, 512 * 10 + 10]
-    stage = names * convolutions + ["MaxPool2d"]
-    assert [type(layer).__name__ for layer in model.children()] == [
-        *(stage * 3),
-        "Flatten",
-        "Linear",
-    ]
+    expected = [name for stage in stages for name in [*(names * stage), "MaxPool2d"]]
+    assert [type(layer).__name__ for layer in model.children()] == [*expected, "Flatten", "Linear"]
 
 
 def test_the_three_stage_net_without_a_stage_is_one_layer(on_meta: OnMeta) -> None:

@@ -1,18 +1,20 @@
-"""AlexNet (Krizhevsky, Sutskever, Hinton 2012) in four variants, for pictures of 8 pixels on.
+"""AlexNet (Krizhevsky, Sutskever, Hinton 2012) in five variants, for pictures of 8 pixels on.
 
 - `original`: c2, c4 and c5 in two groups, as the two GPUs of the article had it; local response
   norm by default.
 - `single_tower`, also called `default`: the same without groups and, by default, without
   normalisation.
-- `batch_norm`: the single-GPU variant: no groups, "same" padding everywhere, batch norm by default
-  and after each activation, dropout after every pool and every hidden dense layer.
+- `single_gpu`: no groups, "same" padding everywhere, batch norm by default and after each
+  activation, dropout after every pool and every hidden dense layer; the fifth convolution stands
+  bare before its pool, with neither activation nor norm.
+- `batch_norm`: the same with activation and norm behind the fifth convolution, too.
 - `torchvision`: the narrower single tower of torchvision (64, 192, 384, 256, 256 channels, the
   first layer padded by two), whose pretrained weights fit it.
 
 Any of them takes any normalisation: local response norm stands after pools 1 and 2 (convolution,
-activation, pool, norm), the others between each hidden layer and its activation (`batch_norm`:
-after it). At 227 pixels, width 1 and 1,000 classes `original` has 60,965,224 parameters, the
-article's table.
+activation, pool, norm), the others between each hidden layer and its activation (`single_gpu` and
+`batch_norm`: after it). At 227 pixels, width 1 and 1,000 classes `original` has 60,965,224
+parameters, the article's table.
 
 Smaller pictures: the first layer's kernel and stride shrink with the picture (11 and 4 from 128
 pixels on, 5 and 2 from 48 on, 3 and 1 below), the smaller two padded by half the kernel, so that a
@@ -26,8 +28,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.training.layers import (
-    LocalResponseNorm,
     Stack,
+    local_response_norm,
     require_size,
     require_variant,
     scaled,
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
     from optuna_study.config.settings import ModelSettings
 
-VARIANTS = ("default", "single_tower", "original", "batch_norm", "torchvision")
+VARIANTS = ("default", "single_tower", "original", "single_gpu", "batch_norm", "torchvision")
+_SINGLE_GPU = ("single_gpu", "batch_norm")
 
 LARGEST_MAP = 6
 DENSE_UNITS = 4096
@@ -48,8 +51,8 @@ _TORCHVISION_CHANNELS = (64, 192, 384, 256, 256)
 _KERNELS = (5, 3, 3, 3)  # behind the first layer, whose kernel follows the picture's size
 _GROUPED = (1, 3, 4)  # layers of `original` in two groups, counted from 0
 _POOLED = (0, 1, 4)
-_RESPONSE = (0, 1)  # the places of local response norm
-_NORMALISATION = {"original": "lrn", "batch_norm": "batch"}
+_RESPONSE = (0, 1)  # behind which local response norm stands
+_NORMALISATION = {"original": "lrn", "single_gpu": "batch", "batch_norm": "batch"}
 
 
 def build(
@@ -62,7 +65,7 @@ def build(
     """
     require_variant(settings, VARIANTS)
     require_size(settings, image_size, 8)
-    single_gpu = settings.variant == "batch_norm"
+    single_gpu = settings.variant in _SINGLE_GPU
     stack = Stack(
         settings,
         channels,
@@ -76,7 +79,7 @@ def build(
         if layer in _POOLED:
             stack.pool()
         if layer in _RESPONSE and stack.normalisation == "lrn":
-            stack.layers.append(LocalResponseNorm(size=5, alpha=1e-4, k=2.0))
+            stack.layers.append(local_response_norm(settings))
         if layer in _POOLED and single_gpu:
             stack.drop()
     stack.flatten(LARGEST_MAP)
@@ -95,7 +98,7 @@ def _convolution(stack: Stack, layer: int, image_size: int) -> None:
     table = _TORCHVISION_CHANNELS if settings.variant == "torchvision" else _CHANNELS
     kernel, stride = _stem(image_size) if layer == 0 else (_KERNELS[layer - 1], 1)
     padding = kernel // 2
-    if kernel == 11 and settings.variant != "batch_norm":
+    if kernel == 11 and settings.variant not in _SINGLE_GPU:
         # The article does not pad its first layer, torchvision by two pixels; "same" is five.
         padding = 2 if settings.variant == "torchvision" else 0
     stack.convolution(
@@ -105,6 +108,7 @@ def _convolution(stack: Stack, layer: int, image_size: int) -> None:
         padding=padding,
         groups=2 if layer in _GROUPED and settings.variant == "original" else 1,
         response=False,
+        bare=settings.variant == "single_gpu" and layer == len(_CHANNELS) - 1,
     )
 
 

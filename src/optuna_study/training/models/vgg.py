@@ -47,8 +47,8 @@ def build(
     """
     require_variant(settings, VARIANTS)
     depths = _DEPTHS.get(settings.variant)
-    own = "none" if depths else "batch"
-    stack = Stack(settings, channels, image_size, default_normalisation=own)
+    norm = "none" if depths else "batch"
+    stack = Stack(settings, channels, image_size, default_normalisation=norm)
     for count in _configuration(settings.variant):
         if count == POOL:
             stack.pool()
