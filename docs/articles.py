@@ -5,7 +5,8 @@
 from stores that `launch STUDY --only baselines --seeds 3` has filled. Of several comparisons of
 one study file the page has one, and standard error says which it leaves out: real pictures go
 before a stand-in, then the full profile before a smaller one, then later stores before earlier
-ones. Nothing in the page's tables is written by hand; the words around them stand in
+ones. Of a study that no store holds the page keeps what it has, and names the rows that its file
+has got since. Nothing in the page's tables is written by hand; the words around them stand in
 articles-notes.md.
 """
 
@@ -113,6 +114,9 @@ class Found:
 
 
 NOTES = Path(__file__).with_name("articles-notes.md")
+AGAINST = "mnist_cnn against mnist_fc"
+NOTHING = "Not measured yet."
+UNMEASURED = "Added since, not measured yet:"
 
 
 def main(places: Sequence[str]) -> None:
@@ -120,7 +124,9 @@ def main(places: Sequence[str]) -> None:
     found, left_out = chosen(each for place in places for each in comparisons(place))
     for each in left_out:
         sys.stderr.write(f"{each}: left out for {found[each.file]}\n")
-    PAGE.write_text(page(found, read_notes(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    notes = read_notes(NOTES.read_text(encoding="utf-8"))
+    PAGE.write_text(page(found, notes, before), encoding="utf-8")
 
 
 def chosen(those: Iterable[Found]) -> tuple[dict[str, Found], list[Found]]:
@@ -130,17 +136,25 @@ def chosen(those: Iterable[Found]) -> tuple[dict[str, Found], list[Found]]:
     return best, [each for each in ranked if each is not best[each.file]]
 
 
-def page(found: Mapping[str, Found], notes: Mapping[str, str]) -> str:
-    """The whole page: comparisons by study file, and what is said beside them."""
+def page(found: Mapping[str, Found], notes: Mapping[str, str], before: str = "") -> str:
+    """The whole page: comparisons by study file, and what is said beside them.
+
+    `before` is the page as it was.
+    """
     today = f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
     blocks = [notes["introduction"].replace("DATE", today)]
     for title, studies in ARTICLES.items():
         blocks.append(f"## {title}")
         for name in studies:
-            blocks += [*study_blocks(name, found.get(name)), notes.get(name, "")]
+            if name in found:
+                blocks += [*study_blocks(found[name]), notes.get(name, "")]
+            else:
+                blocks += kept_blocks(name, before)
         if title.startswith("C."):
             nets = [found[name].tested if name in found else {} for name in PERMUTED]
-            blocks += permutation_claims(*nets)
+            made = permutation_claims(*nets)
+            had = section(before, AGAINST)
+            blocks += made or ([f"### {AGAINST}", had] if had else [])
         if title.startswith("D."):
             blocks += layer_blocks()
         blocks.append(notes.get(title[:1], ""))
@@ -188,10 +202,29 @@ def read_notes(text: str) -> dict[str, str]:
     return {name: said.strip() for name, said in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def study_blocks(name: str, found: Found | None) -> list[str]:
+def section(page: str, title: str) -> str:
+    r"""What stands below a heading of a page.
+
+    >>> section("## A\n### one\nOne.\n\n### two\nTwo.\n## B\n", "two"), section("", "two")
+    ('Two.', '')
+    """
+    below = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    return below[1].strip() if below else ""
+
+
+def kept_blocks(name: str, before: str) -> list[str]:
+    """One study as the page had it, and what has been added to its file since."""
+    had = section(before, name).split(UNMEASURED)[0].strip()
+    if had in ("", NOTHING):
+        return [f"### {name}", NOTHING]
+    rows = read_study_file(STUDIES / f"{name}.toml").baselines
+    added = [row for row in rows if f"\n| {row.name} |" not in had]
+    table = markdown(["row", "group", "source"], [[r.name, r.group, r.reported] for r in added])
+    return [f"### {name}", had, *([UNMEASURED, table] if added else [])]
+
+
+def study_blocks(found: Found) -> list[str]:
     """One study: how it was run, its groups, whether their order holds."""
-    if found is None:
-        return [f"### {name}", "Not measured yet."]
     study, config = found.study, found.study.definition["config"]
     environment = study.environment
     runs = max((row.asked // (1 + len(row.same)) for row in found.comparison.rows), default=0)
@@ -204,7 +237,7 @@ def study_blocks(name: str, found: Found | None) -> list[str]:
         f"{config['train']['epochs']} epochs, profile {study.definition['profile']}; "
         f"{runs} seeds; {environment['device']}, torch {environment['torch']}, {made:%Y-%m-%d}."
     )
-    blocks = [f"### {name}", facts]
+    blocks = [f"### {found.file}", facts]
     for group in found.comparison.groups:
         headers, rows = columns(group)
         blocks.append(f"**{group.name}**\n\n{markdown(headers, rows)}")
@@ -240,10 +273,8 @@ def permutation_claims(
             verdict_words(verdict_of(more.gain, more.p()), more.p()),
         ],
     ]
-    return [
-        "### mnist_cnn against mnist_fc",
-        markdown(["the exercise says", "held-out pictures", "here"], rows),
-    ]
+    headers = ["the exercise says", "held-out pictures", "here"]
+    return [f"### {AGAINST}", markdown(headers, rows)]
 
 
 def layer_blocks() -> list[str]:

@@ -70,6 +70,17 @@ def test_a_page_is_what_the_stores_hold(
     assert not any("| NO |" in line for line in lines)
 
 
+def test_what_no_store_holds_stays_on_the_page_and_later_rows_are_named() -> None:
+    before = "# The page\n### vgg_cifar10\n\nSaid.\n\n| row |\n| --- |\n| vgg |\n\n## D. More\n"
+    once = articles.page({}, NOTES, before)
+    assert "\n### vgg_cifar10\n\nSaid.\n\n| row |\n| --- |\n| vgg |\n" in once
+    rows = [each.name for each in read_study_file(ROOT / "studies/vgg_cifar10.toml").baselines]
+    later = articles.section(once, "vgg_cifar10").partition(articles.UNMEASURED)[2]
+    assert [name for name in rows if f"\n| {name} |" in later] == [*rows[1:]]
+    assert articles.page({}, NOTES, once) == once
+    assert once.count("Not measured yet.") == len(STUDIES) - 1
+
+
 def test_real_pictures_and_the_full_profile_are_never_replaced_by_less(
     store_file: Callable[..., Any], study_file: str
 ) -> None:
