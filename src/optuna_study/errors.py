@@ -18,7 +18,7 @@ OptunaStudyError (1)
 ├── CheckFailedError (1): a verification or check that found something
 ├── DeviceLostError (1): a GPU's error after which this process can train no more
 ├── DiskFullError (1): no space left for files
-├── FruitlessError (3): finished, yet no trial completed, or too many failures
+├── NothingCompletedError (3): finished, yet no trial completed, or too many failures
 ├── StaleClaimError (1): this worker no longer owns its trial; never leaves the worker
 └── InterruptedBySignalError (130 or 143): stopped from outside
 
@@ -142,7 +142,7 @@ class DeviceLostError(OptunaStudyError):
     """A GPU's error after which this process can train no more; a fresh one can."""
 
 
-class FruitlessError(OptunaStudyError):
+class NothingCompletedError(OptunaStudyError):
     """The study finished, yet no trial completed, or too many failed in a row."""
 
     exit_code = 3

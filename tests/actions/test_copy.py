@@ -13,12 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from launching import work_here
 
 from optuna_study.actions import copy
 from optuna_study.actions.copy import CopyRequest, copy_study
 from optuna_study.errors import DiskFullError, FolderError, NotFoundError, UsageError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
@@ -26,13 +28,12 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason, TrialState
 from optuna_study.store.studies import copying
 from optuna_study.store.studies.studies import load_study
-from optuna_study.worker.process import Leaving, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from optuna_study.launch.prepare import Prepared
+    from optuna_study.launch.task import StudyTask
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
@@ -44,21 +45,21 @@ def _own_warnings() -> Iterator[None]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Prepared:
+def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> StudyTask:
     text = study_text.replace("trials = 5", "trials = 3")
     (tmp_path / "tiny.toml").write_text(text)
     return prepare(LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace))
 
 
 @contextmanager
-def _left_when(leave: Leaving, ready: Callable[[], bool]) -> Iterator[None]:
+def _left_when(stop: StopSignal, ready: Callable[[], bool]) -> Iterator[None]:
     """While the block runs, tell a worker to leave once something is so."""
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.01):
             if ready():
-                leave("stopped by SIGTERM")
+                stop.set(StopReason.LEAVING, "stopped by SIGTERM")
                 return
 
     thread = threading.Thread(target=watch)
@@ -85,17 +86,17 @@ def _curves(store: Store, study: StudyRecord) -> list[Any]:
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
-    prepared: Prepared, postgres_url: str, tmp_path: Path
+    prepared: StudyTask, postgres_url: str, tmp_path: Path
 ) -> None:
     """From SQLite to PostgreSQL and back, in other folders: nothing is trained differently."""
     import optuna
     from optuna.artifacts import get_all_artifact_meta
 
-    here = prepared.orders[0]
-    leave = Leaving()
+    here = prepared.workers[0]
+    stop = StopSignal()
     study = prepared.study
-    with _left_when(leave, lambda: _half_way(prepared.store, study)):
-        assert work(here, leave) == "stopped by SIGTERM"
+    with _left_when(stop, lambda: _half_way(prepared.store, study)):
+        assert work_here(here, stop) == "stopped by SIGTERM"
     given_back = reads.trial(prepared.store, study, 2)
     assert given_back.state is TrialState.WAITING
     assert 2 <= given_back.epochs < 10
@@ -114,7 +115,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
     )
     curves = []
     for order in orders:
-        assert work(order, Leaving()) == NoTrialReason.BUDGET_MET
+        assert work_here(order) == NoTrialReason.BUDGET_MET
         store = open_store(order.address)
         assert order.study is not None
         record = load_study(store, order.study)
@@ -136,7 +137,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
 
 
 @pytest.fixture
-def finished(prepared: Prepared) -> Prepared:
+def finished(prepared: StudyTask) -> StudyTask:
     """A study with a claimed trial and files as workers leave them, though none has run."""
     claim = queue.claim(prepared.store, prepared.study, "me")
     assert isinstance(claim, Claim)
@@ -148,7 +149,7 @@ def finished(prepared: Prepared) -> Prepared:
     return prepared
 
 
-def _request(of: Prepared, **changes: Any) -> CopyRequest:
+def _request(of: StudyTask, **changes: Any) -> CopyRequest:
     places = of.workspace
     request = CopyRequest("tiny", of.store.address, places, of.store.address, places, "second")
     return replace(request, **changes)
@@ -163,7 +164,7 @@ def _files(workspace: Workspace) -> set[str]:
     }
 
 
-def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: Prepared) -> None:
+def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: StudyTask) -> None:
     done = copy_study(_request(finished))
     assert (done.trials, done.waiting, done.files) == (2, 1, 3)
     copy = load_study(finished.store, "second")
@@ -174,7 +175,7 @@ def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: Pr
 
 
 def test_what_cannot_be_copied_leaves_nothing(
-    finished: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: StudyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _files(finished.workspace)
     with pytest.raises(UsageError, match="that is the study itself"):
@@ -198,7 +199,7 @@ def test_what_cannot_be_copied_leaves_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_files_are_copied_leaves_nothing(
-    finished: Prepared, tmp_path: Path, number: signal.Signals
+    finished: StudyTask, tmp_path: Path, number: signal.Signals
 ) -> None:
     places, to = finished.workspace, tmp_path / "there"
     with places.kept_model(finished.study.uuid, 2).open("wb") as file:
@@ -233,7 +234,7 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
 
 
 def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
-    finished: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: StudyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = copy._remove_files
 
@@ -253,7 +254,7 @@ def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
 
 
 def test_an_artifact_that_leads_out_of_the_workspace_is_refused(
-    finished: Prepared, tmp_path: Path
+    finished: StudyTask, tmp_path: Path
 ) -> None:
     """Its id comes from the store, which somebody else may have written."""
     import optuna

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from launching import work_here
 from PIL import Image
 
 from optuna_study.artifacts import decision_boundary
@@ -22,7 +23,6 @@ from optuna_study.paths import Workspace
 from optuna_study.store.reads import reads
 from optuna_study.training import evaluation, loop
 from optuna_study.training.device_data import load_data
-from optuna_study.worker.process import Leaving, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +184,7 @@ def test_the_dashboard_lists_them_where_the_data_are_points(
         str(tmp_path / "tiny.toml"), profile="full", device="cpu", workers=1, workspace=workspace
     )
     prepared = prepare(request)
-    work(prepared.orders[0], Leaving())
+    work_here(prepared.workers[0])
     ended = reads.trials(prepared.store, prepared.study)
     assert [trial.number for trial in ended] == [0, 1]
     listed = _listed(prepared.store, prepared.study.study_id, workspace)

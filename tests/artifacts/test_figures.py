@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from optuna_study.artifacts.figures import confusion_picture, curve_picture, rate_changes
-from optuna_study.search.objective import recorded
+from optuna_study.search.objective import to_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def curve(result: Callable[..., EpochResult], rates: list[float]) -> list[EpochRecord]:
     return [
-        recorded(result(epoch, 0.1 * epoch, lr=rate), "validation_accuracy")
+        to_record(result(epoch, 0.1 * epoch, lr=rate), "validation_accuracy")
         for epoch, rate in enumerate(rates, start=1)
     ]
 

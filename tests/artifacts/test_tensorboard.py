@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from launching import work_here
 from PIL import Image
 
 from optuna_study.artifacts.decision_boundary import data_picture
@@ -21,7 +22,6 @@ from optuna_study.paths import Workspace
 from optuna_study.store.reads import reads
 from optuna_study.store.records import End, EndKind, EpochRecord
 from optuna_study.training.device_data import load_data
-from optuna_study.worker.process import Leaving, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +194,7 @@ def test_a_worker_writes_every_trial(tmp_path: Path) -> None:
         tensorboard=board,
     )
     prepared = prepare(request)
-    work(prepared.orders[0], Leaving())
+    work_here(prepared.workers[0])
     runs = sorted(path.name for path in (board / "tiny").iterdir())
     assert runs == ["trial-00000-plain", "trial-00001"]
     for number, name in enumerate(runs):

@@ -9,42 +9,67 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.definition.serialise import from_json
-from optuna_study.search.ledger import PatientLedger, StoreLedger
-from optuna_study.search.objective import Left, Rules, Started, Tools, run_trial
+from optuna_study.search.ledger import RetryingLedger, StoreLedger
+from optuna_study.search.objective import Left, Rules, run_trial
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide
-from optuna_study.search.stop_signal import Brake
+from optuna_study.search.stop_signal import StopSignal
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.clock import Jumps, LeaseClock
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import NoTrialReason
+from optuna_study.store.records import Claim, NoTrialReason
 from optuna_study.store.studies.studies import load_study
-from optuna_study.worker.heartbeat import beating
+from optuna_study.worker.heartbeat import keep_lease
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from optuna_study.config.settings import TrainConfig
+    from optuna_study.config.settings import EpochResult, TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.search.pruner import Decide
-    from optuna_study.store.records import Claim, EpochRecord, StudyRecord
+    from optuna_study.store.records import End, EpochRecord, StudyRecord
 
 WAIT = 0.05  # seconds between two looks at a budget that is all taken
 
 
+class Epochs(Protocol):
+    """Training that is no torch's."""
+
+    def epochs(self) -> Iterator[EpochResult]: ...
+
+    def save(self) -> None: ...
+
+
 class Begin(Protocol):
-    """Makes a trial's training, and says after how many epochs it goes on."""
+    """Makes a trial's training, and says after how many epochs it resumes."""
 
     def __call__(
         self, config: TrainConfig, claim: Claim, stop: threading.Event
-    ) -> tuple[Training, int]: ...
+    ) -> tuple[Epochs, int]: ...
+
+
+@dataclass
+class Begun:
+    """A trial's training, and the curve before it."""
+
+    training: Epochs
+    planned_epochs: int
+    before: Sequence[EpochRecord]
+
+    def epochs(self) -> Iterator[EpochResult]:
+        return self.training.epochs()
+
+    def save(self) -> None:
+        self.training.save()
 
 
 @dataclass
@@ -66,57 +91,56 @@ class Desk:
         self.storage = optuna_storage(self.store)
         optuna_bridge.read_trials(self.store, self.storage, self.study)
         self.owner = f"bare-{os.getpid()}"
+        self.stop = StopSignal()
 
     def work(self, until: Callable[[], bool] = lambda: False) -> int:
         """Work on trials until there are none, or `until` says so; how many were ended here."""
         ended = 0
         while not until():
-            claimed = queue.claim(self.store, self.study, self.owner, lease=self.lease)
-            if claimed is NoTrialReason.BUDGET_TAKEN:
+            left = run_trial(self.claim, self.stop)
+            if left is NoTrialReason.BUDGET_TAKEN:
                 time.sleep(WAIT)
-            elif isinstance(claimed, NoTrialReason):
-                break
+            elif isinstance(left, Left):
+                ended += left is Left.ENDED
             else:
-                ended += self._work_on(claimed)
+                break
         self.store.close()
         return ended
 
-    def _work_on(self, claim: Claim) -> bool:
-        brake = Brake()
-
-        def start() -> Started:
-            config = propose(self.store, self.storage, self.study, self.definition, claim)
-            training, after = self.begin(config, claim, brake.event)
-            if claim.resumed:
-                queue.rewind(self.store, claim, after)
-            rules = Rules(
-                metric=self.definition.search.metric,
-                direction=self.definition.search.direction,
-                epochs=config.train.epochs,
-                decide=self.decide,
-                prunable=True,
-            )
-            return Started(training, rules, self._reported(claim, after))
-
-        with beating(
-            lambda: queue.renew(self.store, claim, self.lease),
-            brake,
-            self.lease,
-            jumps=self.jumps,
-        ):
-            tools = Tools(start, _nothing)
-            ledger = PatientLedger(
-                StoreLedger(self.store, self.study, claim), brake.wait, tools.clock
-            )
-            return run_trial(ledger, tools, brake).left is Left.ENDED
-
-    def _reported(self, claim: Claim, after: int) -> Sequence[EpochRecord]:
-        """The epochs before the one a returned trial goes on with."""
-        if not after:
-            return ()
-        reported = reads.epochs(self.store, self.study, claim.number)
-        return tuple(record for record in reported if record.epoch <= after)
+    def claim(self) -> BareJob | NoTrialReason:
+        claim = queue.claim(self.store, self.study, self.owner, lease=self.lease)
+        return BareJob(self, claim) if isinstance(claim, Claim) else claim
 
 
-def _nothing(training: object, end: object, records: object) -> None:
-    """No artifacts."""
+class BareJob:
+    """A claimed trial, as `run_trial` sees it."""
+
+    device = "nothing"
+
+    def __init__(self, desk: Desk, claim: Claim) -> None:
+        search = desk.definition.search
+        self.desk, self.claim = desk, claim
+        self.number = claim.number
+        self.rules = Rules(search.metric, search.direction, desk.decide)
+        ledger = StoreLedger(desk.store, desk.study, claim)
+        self.ledger = RetryingLedger(ledger, desk.stop.wait, time.monotonic)
+
+    def keep_lease(self) -> AbstractContextManager[None]:
+        renew = partial(queue.renew, self.desk.store, self.claim, self.desk.lease)
+        return keep_lease(renew, self.desk.stop, self.desk.lease, jumps=self.desk.jumps)
+
+    def propose(self) -> Begun:
+        desk, claim = self.desk, self.claim
+        config = propose(desk.store, desk.storage, desk.study, desk.definition, claim)
+        training, after = desk.begin(config, claim, desk.stop.event)
+        if claim.resumed:
+            queue.rewind(desk.store, claim, after)
+        reported = reads.epochs(desk.store, desk.study, claim.number) if after else ()
+        before = tuple(record for record in reported if record.epoch <= after)
+        return Begun(training, config.train.epochs, before)
+
+    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
+        """No artifacts."""
+
+    def clean_up(self) -> None:
+        """Nothing to clean up."""

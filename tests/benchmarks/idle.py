@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
+    from bare_worker import Epochs
+
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.search.objective import Training
     from optuna_study.store.records import Claim
 
 NAME = "idle"
@@ -61,7 +62,7 @@ class Idle:
         """Nothing is worth keeping."""
 
 
-def begin(config: TrainConfig, claim: Claim, stop: threading.Event) -> tuple[Training, int]:
+def begin(config: TrainConfig, claim: Claim, stop: threading.Event) -> tuple[Epochs, int]:
     return Idle(config.train.epochs), 0
 
 

@@ -36,9 +36,9 @@ from sqlalchemy.engine import make_url
 from stand import fresh_store, machine, make_study, say
 from torch_storm import STUDY
 
-from optuna_study.launch import supervise
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.launch.supervise import WorkerPool
 from optuna_study.paths import Workspace
 from optuna_study.search.pruner import never
 from optuna_study.store.engine.address import StoreAddress
@@ -48,7 +48,7 @@ from optuna_study.store.reads import reads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optuna_study.launch.prepare import Prepared
+    from optuna_study.launch.task import StudyTask
 
 HOUR = 3600.0
 FULL_DISK = "6m"  # the whole file system; a store of a dozen trials takes half of it
@@ -64,7 +64,7 @@ class Trouble:
         self._thread = threading.Thread(target=self._run)
         self.times = 0
 
-    def begin_once(self, prepared: Prepared) -> None:
+    def begin_once(self, prepared: StudyTask) -> None:
         """Begin, if it has not and some trial has got as far as a second epoch."""
         if self._thread.ident is None and any(
             each.last is not None and each.last.epoch > 1
@@ -196,7 +196,7 @@ def filling(seconds: float) -> Iterator[tuple[str, Trouble]]:
 
 def launched(
     root: Path, arguments: argparse.Namespace, url: str | None, trouble: Trouble | None
-) -> tuple[Prepared, float]:
+) -> tuple[StudyTask, float]:
     """Launch the study and run it to its end; how many seconds that took."""
     root.mkdir()
     file = root / "outage.toml"
@@ -212,9 +212,10 @@ def launched(
     watch(prepared.store)
     began = time.monotonic()
     try:
-        for _ in supervise.run(prepared, ThisMachine(), every=0.1):
-            if trouble is not None:
-                trouble.begin_once(prepared)
+        with WorkerPool(prepared, ThisMachine()) as pool:
+            for _ in pool.ticks(every=0.1):
+                if trouble is not None:
+                    trouble.begin_once(prepared)
     finally:
         if trouble is not None:
             trouble.end()

@@ -22,7 +22,7 @@ from stand import KINDS, fresh_store, machine, make_study, say
 from optuna_study.config.settings import with_settings
 from optuna_study.definition.serialise import from_json
 from optuna_study.paths import Workspace
-from optuna_study.search.objective import recorded
+from optuna_study.search.objective import to_record
 from optuna_study.search.pruner import decide, never
 from optuna_study.space.space import build
 from optuna_study.store.engine.open import open_store
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bare_worker import Epochs
+
     from optuna_study.config.settings import EpochResult, TrainConfig
-    from optuna_study.search.objective import Training
     from optuna_study.store.records import Claim, EpochRecord, StudyRecord, TrialRecord
 
 STUDY = """
@@ -83,7 +84,7 @@ def begin(
     *,
     workspace: Workspace,
     epoch_seconds: float,
-) -> tuple[Training, int]:
+) -> tuple[Epochs, int]:
     path = workspace.checkpoint(claim.study_uuid, claim.number)
     training = NumpyTraining(config, path, stop, epoch_seconds)
     after = training.resume() if claim.resumed else 0
@@ -125,7 +126,7 @@ def undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
     config = build(definition.config, definition.space, trial.parameters, {})
     assert trial.seed is not None
     training = NumpyTraining(with_settings(config, {"seed": trial.seed}))
-    return [recorded(each, study.metric) for each in training.epochs()]
+    return [to_record(each, study.metric) for each in training.epochs()]
 
 
 def main() -> int:

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from evidence import counted, watch
 from stand import machine, say
 
-from optuna_study.launch import supervise
 from optuna_study.launch.local import ThisMachine
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.launch.supervise import WorkerPool
 from optuna_study.paths import Workspace
 from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.task import StudyTask, Tick
 
 STUDY = """
 title = "Digits, under fire"
@@ -72,7 +72,7 @@ class Killer:
     kills: int = 0
     reached: dict[int, int] = field(default_factory=dict)  # by trial: its checkpoint's epoch
 
-    def __call__(self, prepared: Prepared, tick: Tick) -> None:
+    def __call__(self, prepared: StudyTask, tick: Tick) -> None:
         if time.monotonic() < self.due or self.kills == self.most:
             return
         pids = {worker.name: worker.pid for worker in tick.workers if worker.pid is not None}
@@ -92,7 +92,7 @@ class Killer:
 
 def launched(
     root: Path, arguments: argparse.Namespace, killer: Killer | None = None
-) -> tuple[Prepared, float]:
+) -> tuple[StudyTask, float]:
     """Launch the study below `root` and run it to its end; how many seconds that took."""
     root.mkdir()
     file = root / "storm.toml"
@@ -104,9 +104,10 @@ def launched(
     )
     watch(prepared.store)
     began = time.monotonic()
-    for tick in supervise.run(prepared, ThisMachine(), every=0.1):
-        if killer is not None:
-            killer(prepared, tick)
+    with WorkerPool(prepared, ThisMachine()) as pool:
+        for tick in pool.ticks(every=0.1):
+            if killer is not None:
+                killer(prepared, tick)
     return prepared, time.monotonic() - began
 
 

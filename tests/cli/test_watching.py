@@ -14,7 +14,7 @@ import pytest
 
 from optuna_study.cli.options import Invocation
 from optuna_study.cli.watching import follow, register, require_match, see_through
-from optuna_study.errors import CheckFailedError, FruitlessError, InterruptedBySignalError
+from optuna_study.errors import CheckFailedError, InterruptedBySignalError, NothingCompletedError
 from optuna_study.report.verify import Verdict
 
 if TYPE_CHECKING:
@@ -101,11 +101,11 @@ def test_the_closing_page_comes_after_a_fruitless_end_too(
 ) -> None:
     def ticks() -> Iterator[Tick]:
         yield Tick()
-        raise FruitlessError("small: 0 trials ended and none completed")
+        raise NothingCompletedError("small: 0 trials ended and none completed")
 
     prepared: Any = Prepared(stored_study.store, stored_study.study)
     fruitless: Any = ticks()
-    with pytest.raises(FruitlessError, match="none completed"):
+    with pytest.raises(NothingCompletedError, match="none completed"):
         see_through(prepared, fruitless, " --artifacts here", quiet=True)
     out = capsys.readouterr().out
     assert out.startswith("No trial has completed.\n")

@@ -16,65 +16,63 @@ from optuna_study.errors import (
     StoreError,
     UsageError,
 )
-from optuna_study.launch.join import JoinRequest, join
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.prepare import LaunchRequest, join, prepare
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna_study.launch.task import StudyTask
     from optuna_study.paths import Workspace
 
 
 @pytest.fixture
-def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> Prepared:
+def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> StudyTask:
     (tmp_path / "tiny.toml").write_text(study_text)
     request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
     return prepare(replace(request, detach=True))
 
 
-def test_a_study_is_joined_from_another_folder(launched: Prepared, tmp_path: Path) -> None:
+def test_a_study_is_joined_from_another_folder(launched: StudyTask, tmp_path: Path) -> None:
     elsewhere = replace(launched.workspace, root=tmp_path / "elsewhere")
-    request = JoinRequest("tiny", storage=launched.store.address, workspace=elsewhere, workers=2)
-    joined = join(replace(request, timeout=5.0))
+    address = launched.store.address
+    joined = join("tiny", storage=address, workspace=elsewhere, workers=2, timeout=5.0)
     assert joined.study == launched.study
     assert (joined.timeout, joined.resumed, joined.notes) == (5.0, True, ())
-    first, second = joined.orders
+    first, second = joined.workers
     assert (first.study, first.workspace, first.folder) == ("tiny@cpu", elsewhere.root, None)
     assert (first.device, first.forever) == ("cpu", False)
     assert first.name != second.name
     assert joined.log(first) == elsewhere.log(launched.study.uuid, first.name)
 
 
-def test_a_whole_store_is_joined_whatever_is_in_it(launched: Prepared) -> None:
-    request = JoinRequest(forever=True, workspace=launched.workspace, workers=1)
-    joined = join(request)
+def test_a_whole_store_is_joined_whatever_is_in_it(launched: StudyTask) -> None:
+    joined = join(forever=True, workspace=launched.workspace, workers=1)
     assert joined.study is None
-    [order] = joined.orders
+    [order] = joined.workers
     assert (order.study, order.forever) == (None, True)
     assert joined.log(order).match(f"studies/*/logs/{order.name}.log")
 
 
-def test_more_workers_than_any_machine_runs_are_refused_at_once(launched: Prepared) -> None:
+def test_more_workers_than_any_machine_runs_are_refused_at_once(launched: StudyTask) -> None:
     with pytest.raises(UsageError, match="--workers 99999999999: give auto or a number from 1 to"):
-        join(JoinRequest(workspace=launched.workspace, workers=99999999999))
+        join(workspace=launched.workspace, workers=99999999999)
 
 
-def test_workers_auto_heeds_the_threads_of_the_studies(launched: Prepared) -> None:
-    many = join(JoinRequest("tiny", workspace=launched.workspace)).orders
+def test_workers_auto_heeds_the_threads_of_the_studies(launched: StudyTask) -> None:
+    many = join("tiny", workspace=launched.workspace).workers
     with sqlite3.connect(launched.workspace.database) as connection:
         connection.execute(
             "UPDATE optuna_study_studies SET definition = "
             "json_set(definition, '$.config.train.threads', 1000)"
         )
-    one = join(JoinRequest(workspace=launched.workspace)).orders
+    one = join(workspace=launched.workspace).workers
     assert len(many) >= len(one) == 1
 
 
 def test_a_server_without_a_store_gets_one(empty_postgres: str, workspace: Workspace) -> None:
-    address = StoreAddress.parse(empty_postgres)
-    joined = join(JoinRequest(forever=True, storage=address, workspace=workspace))
+    joined = join(forever=True, storage=StoreAddress.parse(empty_postgres), workspace=workspace)
     assert joined.study is None
     joined.store.close()
     with closing(open_store(empty_postgres)) as store:
@@ -82,7 +80,7 @@ def test_a_server_without_a_store_gets_one(empty_postgres: str, workspace: Works
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, str], type[Exception], str]] = {
-    "study": ({"study": "tyni"}, {}, NotFoundError, "known: tiny@cpu"),
+    "study": ({"study_name": "tyni"}, {}, NotFoundError, "known: tiny@cpu"),
     "workers": ({"workers": 0}, {}, UsageError, "--workers 0"),
     "timeout": ({"timeout": -1.0}, {}, UsageError, "--timeout -1"),
     "device": ({"device": "cuda:7"}, {}, UsageError, "cuda:7"),
@@ -98,18 +96,16 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str], type[Exception], str]] = 
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_cannot_be_joined_is_said_at_once(launched: Prepared, what: str) -> None:
+def test_what_cannot_be_joined_is_said_at_once(launched: StudyTask, what: str) -> None:
     options, stored, error, said = WRONG[what]
     with sqlite3.connect(launched.workspace.database) as connection:
         for column, value in stored.items():
             connection.execute(f"UPDATE optuna_study_studies SET {column} = ?", (value,))
-    request = JoinRequest("tiny", workspace=launched.workspace)
     with pytest.raises(error, match=said):
-        join(replace(request, **options))
+        join(**{"study_name": "tiny", "workspace": launched.workspace, **options})
 
 
 def test_a_mistyped_file_is_not_made(workspace: Workspace, tmp_path: Path) -> None:
-    address = StoreAddress.of_file(tmp_path / "stduies.db")
     with pytest.raises(StoreError, match="there is no such file"):
-        join(JoinRequest(storage=address, workspace=workspace))
+        join(storage=StoreAddress.of_file(tmp_path / "stduies.db"), workspace=workspace)
     assert not workspace.root.exists()

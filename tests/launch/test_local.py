@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from optuna_study.launch.prepare import Prepared
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.task import StudyTask, Tick
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
 
@@ -48,12 +47,12 @@ def states(store: Store, study: StudyRecord) -> list[TrialState]:
 
 
 def once(
-    what: Callable[[Prepared, Tick], None], when: Callable[[Prepared], bool]
-) -> Callable[[Prepared, Tick], None]:
+    what: Callable[[StudyTask, Tick], None], when: Callable[[StudyTask], bool]
+) -> Callable[[StudyTask, Tick], None]:
     """Do something at the first tick at which something is so."""
     done: list[bool] = []
 
-    def watch(prepared: Prepared, tick: Tick) -> None:
+    def watch(prepared: StudyTask, tick: Tick) -> None:
         if not done and when(prepared):
             done.append(True)
             what(prepared, tick)
@@ -61,11 +60,11 @@ def once(
     return watch
 
 
-def checkpointed(prepared: Prepared) -> bool:
+def checkpointed(prepared: StudyTask) -> bool:
     return some_checkpoint(prepared.store, prepared.study)
 
 
-def kill_a_busy_worker(prepared: Prepared, tick: Tick) -> None:
+def kill_a_busy_worker(prepared: StudyTask, tick: Tick) -> None:
     owner = under_way(prepared.store, prepared.study)[0].owner
     pid = next(worker.pid for worker in tick.workers if worker.name == owner)
     assert pid is not None
@@ -103,7 +102,7 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
 
     third = run_here(storm, watch=once(kill_a_busy_worker, checkpointed))
     assert third.code == 0, third.messages
-    assert third.prepared.resumed
+    assert third.task.resumed
     assert any("was killed by SIGKILL, trial " in said for said in third.messages)
     trials = reads.trials(store, study)
     assert len(trials) == 5
@@ -114,10 +113,10 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     calm = run_here(tmp_path / "calm")
     assert calm.code == 0, calm.messages
     assert curves(storm) == curves(tmp_path / "calm")
-    leaves_models_pictures_notes_and_no_checkpoints(calm.prepared)
+    leaves_models_pictures_notes_and_no_checkpoints(calm.task)
 
 
-def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
+def leaves_models_pictures_notes_and_no_checkpoints(prepared: StudyTask) -> None:
     import optuna
     from optuna.artifacts import get_all_artifact_meta
     from optuna_dashboard._note import get_note_from_system_attrs
@@ -128,7 +127,7 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: Prepared) -> None:
     kept = sorted(int(path.stem.removeprefix("trial-")) for path in (folder / "models").iterdir())
     assert kept == sorted(reads.best_few(store, study, 3))
     assert {path.stem for path in (folder / "logs").iterdir()} == {
-        order.name for order in prepared.orders
+        order.name for order in prepared.workers
     }
     storage = optuna.storages.RDBStorage(store.address.url)
     loaded = optuna.load_study(study_name=study.name, storage=storage)
@@ -149,7 +148,7 @@ def test_a_comparison_trains_each_baseline_on_its_seeds_and_looks_at_the_held_ou
 ) -> None:
     said = run_here(tmp_path / "storage", only="baselines", seeds=2)
     assert said.code == 0
-    store, study = said.prepared.store, said.prepared.study
+    store, study = said.task.store, said.task.study
     assert study.name == "tiny@cpu-baselines"
     sides = study.environment["side_counts"]
     assert sides["train"] == sum(study.environment["class_counts"])
@@ -176,37 +175,37 @@ def test_time_over_ends_well_with_trials_given_back(
     said = run_here(tmp_path / "root", endless, workers=1, timeout=2.0)
     assert said.code == 0, said.messages
     assert "the 2 s asked for are over: giving back" in said.messages
-    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+    assert TrialState.RUNNING not in states(said.task.store, said.task.study)
 
 
 def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
     run_here: Callable[..., Any], study_text: str, tmp_path: Path
 ) -> None:
-    def stop(prepared: Prepared, tick: Tick) -> None:
+    def stop(prepared: StudyTask, tick: Tick) -> None:
         set_state(prepared.store, prepared.study, StudyState.STOPPING)
 
     said = run_here(tmp_path / "root", watch=once(stop, checkpointed))
     assert said.code == 0, said.messages
-    ends = [trial.end for trial in reads.trials(said.prepared.store, said.prepared.study)]
+    ends = [trial.end for trial in reads.trials(said.task.store, said.task.study)]
     assert said.messages[-1] == (
         "tiny@cpu is stopped, so its workers end; launching it again lets it go on"
     )
     # Those that ran finished; of the others none began.
     assert 1 <= sum(end is not None for end in ends) < 5
-    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+    assert TrialState.RUNNING not in states(said.task.store, said.task.study)
 
 
 def test_a_study_deleted_under_its_workers_ends_them_with_a_word(
     run_here: Callable[..., Any], study_text: str, tmp_path: Path
 ) -> None:
-    def delete(prepared: Prepared, tick: Tick) -> None:
+    def delete(prepared: StudyTask, tick: Tick) -> None:
         delete_study(prepared.store, prepared.study)
 
     endless = study_text.replace("epochs = 10", "epochs = 500")
     said = run_here(tmp_path / "root", endless, watch=once(delete, checkpointed))
     assert said.code == 4, said.messages
     assert said.messages == [
-        f"NotFoundError study 'tiny@cpu' was deleted from {said.prepared.store.address.url}"
+        f"NotFoundError study 'tiny@cpu' was deleted from {said.task.store.address.url}"
     ]
 
 
@@ -218,11 +217,11 @@ def test_no_trial_that_completes_is_no_success(
     hopeless = hopeless.replace("lr = 0.001\n", "lr = 80.0\n")
     hopeless = hopeless.replace('"adam"', '"sgd"').replace("trials = 5", "trials = 3")
     said = run_here(tmp_path / "root", hopeless)
-    trials = reads.trials(said.prepared.store, said.prepared.study)
+    trials = reads.trials(said.task.store, said.task.study)
     assert [trial.end for trial in trials] == [EndKind.DIVERGED] * 3
     assert said.code == 3, said.messages
     assert said.messages[-1].startswith(
-        "FruitlessError tiny@cpu: 3 trials ended and none completed"
+        "NothingCompletedError tiny@cpu: 3 trials ended and none completed"
     )
 
 
@@ -232,7 +231,7 @@ def test_workers_that_cannot_live_end_the_launch(
     said = run_here(tmp_path / "root", workers=1, watch=lambda prepared, tick: kill_all(tick))
     assert said.code == 3, said.messages
     assert "workers died again and again" in said.messages[-1]
-    assert TrialState.RUNNING not in states(said.prepared.store, said.prepared.study)
+    assert TrialState.RUNNING not in states(said.task.store, said.task.study)
 
 
 def kill_all(tick: Tick) -> None:
@@ -274,7 +273,7 @@ def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
         tmp_path / "root", text, 1, watch=lambda _, tick: pids.update(w.pid for w in tick.workers)
     )
     assert said.code == 0, said.messages
-    first, second = reads.trials(said.prepared.store, said.prepared.study)
+    first, second = reads.trials(said.task.store, said.task.study)
     assert (first.end, second.end) == (EndKind.FAILED, EndKind.COMPLETED)
     assert isinstance(first.reason, Failed)
     assert "device-side assert" in first.reason.error

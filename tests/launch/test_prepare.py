@@ -52,8 +52,8 @@ def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
     assert (plain.state, plain.baseline, plain.group) == (TrialState.WAITING, "plain", "lr")
     assert plain.parameters == {"activation": "relu", "lr": 0.001, "dropout": 0.1}
     assert (wild.parameters, wild.fixed) == ({}, {"lr": 80.0})
-    assert [order.device for order in prepared.orders] == ["cpu"] * 3
-    assert len({order.name for order in prepared.orders}) == 3
+    assert [order.device for order in prepared.workers] == ["cpu"] * 3
+    assert len({order.name for order in prepared.workers}) == 3
     assert not prepared.store.address.url.endswith("None")
 
 
@@ -191,13 +191,14 @@ def test_a_resumed_study_keeps_the_threads_it_was_made_with(
     open_threads = study_text.replace("threads = 1\n", "")
     (tmp_path / "tiny.toml").write_text(open_threads)
     first = prepare(request_of)
-    assert first.definition.config.train.threads >= 1
-    assert first.study.environment["threads"] == first.definition.config.train.threads
+    threads = first.study.definition["config"]["train"]["threads"]
+    assert threads >= 1
+    assert first.study.environment["threads"] == threads
     assert prepare(request_of).resumed
 
 
 def test_workers_auto_is_at_least_one(request_of: LaunchRequest) -> None:
-    assert len(prepare(replace(request_of, workers="auto")).orders) >= 1
+    assert len(prepare(replace(request_of, workers="auto")).workers) >= 1
 
 
 def test_absent_pictures_are_stood_in_for_in_one_sentence(

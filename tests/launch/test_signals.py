@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from optuna_study.errors import InterruptedBySignalError
-from optuna_study.launch.signals import heeded, interruptible, listening
+from optuna_study.launch.signals import ending_signals, interruptible, record_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ def hangup() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hangup")
 def test_signals_are_collected_and_their_handlers_put_back() -> None:
-    with listening() as received:
-        for number in heeded():
+    with record_signals() as received:
+        for number in ending_signals():
             signal.raise_signal(number)
     assert received == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
@@ -34,7 +34,7 @@ def test_signals_are_collected_and_their_handlers_put_back() -> None:
 @pytest.mark.usefixtures("hangup")
 def test_under_nohup_a_terminal_that_closes_ends_nothing() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with listening() as received, interruptible("nothing was done"):
+    with record_signals() as received, interruptible("nothing was done"):
         signal.raise_signal(signal.SIGHUP)
     assert received == []
 
@@ -56,5 +56,5 @@ def test_the_first_signal_breaks_off_and_the_second_lets_it_clear_away() -> None
 def test_who_is_past_breaking_off_is_not_disturbed() -> None:
     with interruptible("nothing was done") as go_on:
         go_on()
-        for number in heeded():
+        for number in ending_signals():
             signal.raise_signal(number)

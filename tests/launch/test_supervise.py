@@ -1,4 +1,4 @@
-"""The crew of a place that grows and shrinks, with processes that only pretend."""
+"""The crew of a backend that grows and shrinks, with processes that only pretend."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from launching import run_ticks
 
 from optuna_study.errors import InterruptedBySignalError, UnreachableError
-from optuna_study.launch.join import Joined
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
-from optuna_study.launch.supervise import run
+from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.launch.task import AnyTask, StudyTask, Task
 from optuna_study.store.engine.connection import Store
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
 from optuna_study.store.studies.studies import set_budget
-from optuna_study.worker.messages import Message, Word
+from optuna_study.worker.messages import Message, MessageKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
 
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import Order
+    from optuna_study.worker.messages import WorkerTask
 
 
-class Pretended:
+class FakeProcess:
     """A process that begins when a test gives it a number, and ends when a test says so."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, task: WorkerTask) -> None:
+        self.task = task
         self.pid: int | None = None
         self.end: str | None = None
         self.said: list[Message] = []
         self.told: list[str] = []
         self.stubborn = False  # in the middle of a very long step
 
-    def hear(self) -> list[Message]:
+    def receive(self) -> list[Message]:
         said, self.said = self.said, []
         return said
 
     def ended(self) -> str | None:
         return self.end
 
-    def starved(self) -> bool:
+    def ran_out_of_memory(self) -> bool:
         return False
 
     def ask_to_stop(self) -> None:
@@ -67,28 +67,28 @@ class Pretended:
         self.told.append("close")
 
     def finish(self) -> None:
-        self.said.append(Message(Word.DONE, NoTrialReason.PAUSED))
+        self.said.append(Message(MessageKind.DONE, NoTrialReason.PAUSED))
         self.end = "ended"
 
 
-class Changing:
-    """A place whose room a test sets."""
+class FakeBackend:
+    """A backend whose room a test sets."""
 
     def __init__(self, room: int | None) -> None:
         self.space = room
-        self.started: list[Pretended] = []
+        self.started: list[FakeProcess] = []
 
     def get_ready(self, address: StoreAddress) -> None: ...
     def look_around(self, device: str) -> Any: ...
     def prove(self, *arguments: Any) -> Any: ...
-    def crew(self, *arguments: Any) -> int:
+    def count_workers(self, *arguments: Any) -> int:
         return 2
 
-    def at_work(self) -> AbstractContextManager[None]:
+    def session(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def start(self, order: Order) -> Pretended:
-        self.started.append(Pretended(order))
+    def start(self, task: WorkerTask) -> FakeProcess:
+        self.started.append(FakeProcess(task))
         return self.started[-1]
 
     def wait(self, seconds: float) -> None: ...
@@ -97,7 +97,7 @@ class Changing:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[Prepared]:
+def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[StudyTask]:
     (tmp_path / "tiny.toml").write_text(study_text)
     request = LaunchRequest(
         str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, workers=2
@@ -124,19 +124,19 @@ class Switched(Store):
 
 
 def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
-    prepared: Prepared,
+    prepared: StudyTask,
 ) -> None:
     set_budget(prepared.store, prepared.study, 7)
     for _ in range(5):
         claim = queue.claim(prepared.store, prepared.study, "w1")
         assert isinstance(claim, Claim)
         queue.end(prepared.store, claim, End(EndKind.FAILED, "ValueError: no"))
-    joined = Joined(None, prepared.store, prepared.workspace, prepared.orders[:1], None)
-    place = Changing(None)
-    ticks = run(joined, place)
+    joined: AnyTask = Task(prepared.store, None, prepared.workspace, prepared.workers[:1])
+    backend = FakeBackend(None)
+    ticks = run_ticks(joined, backend)
     next(ticks)
-    place.started[0].said.append(Message(Word.DONE, NoTrialReason.NOTHING_LEFT))
-    place.started[0].end = "ended"
+    backend.started[0].said.append(Message(MessageKind.DONE, NoTrialReason.NOTHING_LEFT))
+    backend.started[0].end = "ended"
     assert [message for tick in ticks for message in tick.messages] == [
         f"{prepared.store.address.url}: no study has a trial left to run",
         "tiny@cpu: too many trials failed in a row, 2 trials left to run; `optuna-study "
@@ -144,50 +144,50 @@ def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
     ]
 
 
-def switched(prepared: Prepared) -> tuple[Prepared, threading.Event]:
+def switched(prepared: StudyTask) -> tuple[StudyTask, threading.Event]:
     store = prepared.store
     ours = Switched(store.address, store.engine, store.reader, outage=store.outage)
     return replace(prepared, store=ours), ours.off
 
 
-def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: Prepared) -> None:
+def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: StudyTask) -> None:
     task, off = switched(prepared)
-    place = Changing(None)
-    ticks = run(task, place)
+    backend = FakeBackend(None)
+    ticks = run_ticks(task, backend)
     next(ticks)
-    first = place.started[0]
+    first = backend.started[0]
     first.pid = 1
-    claim = queue.claim(prepared.store, prepared.study, first.order.name)
+    claim = queue.claim(prepared.store, prepared.study, first.task.name)
     assert isinstance(claim, Claim)
     off.set()
     first.end = "was killed by SIGKILL"
     for _ in range(3):
         assert next(ticks).messages == ()
-    assert len(place.started) == 2  # no other worker is started while it would find no store
+    assert len(backend.started) == 2  # no other worker is started while it would find no store
     assert prepared.store.outage.seconds > 0
     off.clear()
     said: list[str] = []
     while not said:
         said += next(ticks).messages
-    assert said[0].startswith(f"{first.order.name} was killed by SIGKILL, trial 0 goes back")
-    assert len(place.started) == 3
+    assert said[0].startswith(f"{first.task.name} was killed by SIGKILL, trial 0 goes back")
+    assert len(backend.started) == 3
     assert reads.trial(prepared.store, prepared.study, 0).state is TrialState.WAITING
-    for process in place.started[1:]:
+    for process in backend.started[1:]:
         process.finish()
     list(ticks)
 
 
-def test_a_second_signal_ends_the_wait_for_a_store(prepared: Prepared) -> None:
+def test_a_second_signal_ends_the_wait_for_a_store(prepared: StudyTask) -> None:
     task, off = switched(prepared)
-    place = Changing(None)
-    ticks = run(task, place)
+    backend = FakeBackend(None)
+    ticks = run_ticks(task, backend)
     next(ticks)
-    for number, process in enumerate(place.started, 1):
+    for number, process in enumerate(backend.started, 1):
         process.pid = number
-        claim = queue.claim(prepared.store, prepared.study, process.order.name)
+        claim = queue.claim(prepared.store, prepared.study, process.task.name)
         assert isinstance(claim, Claim)
     off.set()
-    place.started[0].end = "was killed by SIGKILL"
+    backend.started[0].end = "was killed by SIGKILL"
     assert next(ticks).messages == ()
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -196,18 +196,18 @@ def test_a_second_signal_ends_the_wait_for_a_store(prepared: Prepared) -> None:
         said.extend(message for tick in ticks for message in tick.messages)
     away = [line for line in said if "goes back when its lease has run out" in line]
     assert len(away) == 2
-    assert len(place.started) == 2
+    assert len(backend.started) == 2
 
 
 def test_a_worker_killed_for_being_slow_to_stop_costs_its_trial_no_strike(
-    prepared: Prepared,
+    prepared: StudyTask,
 ) -> None:
-    place = Changing(None)
-    ticks = run(prepared, place)
+    backend = FakeBackend(None)
+    ticks = run_ticks(prepared, backend)
     next(ticks)
-    slow = place.started[0]
+    slow = backend.started[0]
     slow.pid, slow.stubborn = 1, True
-    assert isinstance(queue.claim(prepared.store, prepared.study, slow.order.name), Claim)
+    assert isinstance(queue.claim(prepared.store, prepared.study, slow.task.name), Claim)
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(InterruptedBySignalError):
@@ -217,29 +217,29 @@ def test_a_worker_killed_for_being_slow_to_stop_costs_its_trial_no_strike(
     assert (trial.state, trial.strikes) == (TrialState.WAITING, 0)
 
 
-def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:
-    place = Changing(2)
-    ticks = run(prepared, place)
+def test_a_crew_grows_and_shrinks_with_its_backend(prepared: StudyTask) -> None:
+    backend = FakeBackend(2)
+    ticks = run_ticks(prepared, backend)
     assert len(next(ticks).workers) == 2
-    first, second = place.started
+    first, second = backend.started
     first.pid, second.pid = 1, 2
-    place.space = 3
+    backend.space = 3
     tick = next(ticks)
     assert tick.messages == ("room for 1 more worker",)
     assert len({worker.name for worker in tick.workers}) == 3
-    third = place.started[2]
-    assert third.order.study == first.order.study
+    third = backend.started[2]
+    assert third.task.study == first.task.study
 
-    place.space = 2  # the third never began, and nobody waits for room that is gone
+    backend.space = 2  # the third never began, and nobody waits for room that is gone
     assert [worker.pid for worker in next(ticks).workers] == [1, 2]
     assert third.told == ["kill", "close"]
 
-    place.space, second.end = 1, "died with its node"
+    backend.space, second.end = 1, "died with its node"
     tick = next(ticks)
     assert [worker.pid for worker in tick.workers] == [1]
-    assert tick.messages[0].startswith(f"{second.order.name} died with its node; log: ")
+    assert tick.messages[0].startswith(f"{second.task.name} died with its node; log: ")
 
-    place.space = 0  # those at work are left alone, whatever the nodes say
+    backend.space = 0  # those at work are left alone, whatever the nodes say
     assert [worker.pid for worker in next(ticks).workers] == [1]
     first.finish()
     assert next(ticks).workers[0].pid is None
@@ -248,26 +248,26 @@ def test_a_crew_grows_and_shrinks_with_its_place(prepared: Prepared) -> None:
     assert first.told == ["close"]
 
 
-def test_nobody_waits_for_room_when_the_study_is_over(prepared: Prepared) -> None:
-    place = Changing(None)
-    ticks = run(prepared, place)
+def test_nobody_waits_for_room_when_the_study_is_over(prepared: StudyTask) -> None:
+    backend = FakeBackend(None)
+    ticks = run_ticks(prepared, backend)
     next(ticks)
-    working, waiting = place.started
+    working, waiting = backend.started
     working.pid = 1
     working.finish()
     assert list(ticks)
     assert waiting.told == ["kill", "close"]
-    assert len(place.started) == 2
+    assert len(backend.started) == 2
 
 
-def test_what_a_worker_says_is_passed_on_with_its_name(prepared: Prepared) -> None:
-    place = Changing(None)
-    ticks = run(prepared, place)
+def test_what_a_worker_says_is_passed_on_with_its_name(prepared: StudyTask) -> None:
+    backend = FakeBackend(None)
+    ticks = run_ticks(prepared, backend)
     next(ticks)
-    for each in place.started:
-        each.said.append(Message(Word.SAID, "goes on elsewhere"))
+    for each in backend.started:
+        each.said.append(Message(MessageKind.SAID, "resumes elsewhere"))
     assert next(ticks).messages == tuple(
-        f"{each.order.name}: goes on elsewhere" for each in place.started
+        f"{each.task.name}: resumes elsewhere" for each in backend.started
     )
-    ticks.close()  # type: ignore[attr-defined]
-    assert [each.told for each in place.started] == [["stop", "close"]] * 2
+    ticks.close()
+    assert [each.told for each in backend.started] == [["stop", "close"]] * 2

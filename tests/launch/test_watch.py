@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.errors import FruitlessError, NotFoundError, UnreachableError
-from optuna_study.launch.watch import Watched, watch
+from optuna_study.errors import NotFoundError, NothingCompletedError, UnreachableError
+from optuna_study.launch.task import Task
+from optuna_study.launch.watch import watch
 from optuna_study.store.queue import queue
 from optuna_study.store.records import EndKind, StudyState
 from optuna_study.store.studies.deletion import delete_study
@@ -17,12 +18,13 @@ from optuna_study.store.studies.studies import set_budget, set_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.task import Tick
+    from optuna_study.paths import Workspace
 
 
 @pytest.fixture
-def ticks(stored_study: Any) -> Iterator[Tick]:
-    return watch(Watched(stored_study.study, stored_study.store), every=0.0)
+def ticks(stored_study: Any, workspace: Workspace) -> Iterator[Tick]:
+    return watch(Task(stored_study.store, stored_study.study, workspace), every=0.0)
 
 
 def messages(ticks: Iterator[Tick]) -> list[str]:
@@ -63,7 +65,7 @@ def test_a_study_with_nothing_to_show_is_no_success(
     for _ in range(runs):
         next(ticks)
         stored_study.run([0.5], kind, reason="no")
-    with pytest.raises(FruitlessError, match="small: "):
+    with pytest.raises(NothingCompletedError, match="small: "):
         messages(ticks)
 
 
@@ -85,8 +87,10 @@ def test_a_study_that_is_deleted_is_gone_though_another_has_its_name(
         messages(ticks)
 
 
-def test_a_store_that_is_away_for_a_moment_is_waited_for(stored_study: Any, unsteady: Any) -> None:
-    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0)
+def test_a_store_that_is_away_for_a_moment_is_waited_for(
+    stored_study: Any, unsteady: Any, workspace: Workspace
+) -> None:
+    ticks = watch(Task(unsteady.store, stored_study.study, workspace), every=0.0)
     next(ticks)
     unsteady.away = True
     next(ticks)
@@ -96,8 +100,10 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(stored_study: Any, unst
     assert messages(ticks) == ["small is paused"]
 
 
-def test_a_store_that_stays_away_is_given_up(stored_study: Any, unsteady: Any) -> None:
-    ticks = watch(Watched(stored_study.study, unsteady.store), every=0.0, max_wait=0.0)
+def test_a_store_that_stays_away_is_given_up(
+    stored_study: Any, unsteady: Any, workspace: Workspace
+) -> None:
+    ticks = watch(Task(unsteady.store, stored_study.study, workspace), every=0.0, max_wait=0.0)
     next(ticks)
     unsteady.away = True
     with pytest.raises(UnreachableError, match="cannot be read or written"):

@@ -3,15 +3,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.paths import Workspace
-from optuna_study.search.objective import recorded
-from optuna_study.search.resume import CheckpointedRun, find_point
+from optuna_study.search.objective import to_record
+from optuna_study.search.resume import CheckpointedRun, Point, find_point
 from optuna_study.store.records import Claim, EpochRecord
 from optuna_study.training import checkpoint
 from optuna_study.training.device import environment
@@ -48,12 +48,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
 
 
 def train(
-    data: DeviceData, path: Path, state: Any = None, until: int = 99
+    data: DeviceData, path: Path, point: Point | None = None, until: int = 99
 ) -> tuple[CheckpointedRun, list[EpochRecord]]:
-    run = CheckpointedRun(CONFIG, data, CPU, path, HERE, threading.Event(), state)
+    run = CheckpointedRun(CONFIG, data, CPU, path, HERE, threading.Event(), point)
     records = []
     for result in run.epochs():
-        records.append(recorded(dataclasses.replace(result, seconds=0.0), "validation_loss"))
+        records.append(to_record(dataclasses.replace(result, seconds=0.0), "validation_loss"))
         if result.epoch == until:
             run.save()
             break
@@ -67,7 +67,7 @@ def test_a_trial_goes_on_as_if_it_had_never_stopped(data: DeviceData, tmp_path: 
     point = find_point(path, CLAIM, before, HERE)
     assert point is not None
     assert (point.epoch, point.elsewhere) == (2, ())
-    resumed, after = train(data, path, point.state)
+    resumed, after = train(data, path, point)
     assert [*point.before, *after] == curve
     assert resumed.confusion().tolist() == whole.confusion().tolist()
 

@@ -11,22 +11,27 @@ import pytest
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.errors import OptunaStudyError
-from optuna_study.launch import supervise
 from optuna_study.launch.local import ThisMachine
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.launch.supervise import TICK, WorkerPool
 from optuna_study.paths import Workspace
+from optuna_study.search.stop_signal import StopSignal
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
 from optuna_study.store.studies.studies import find_study
+from optuna_study.worker.messages import MessageKind, rebuilt
+from optuna_study.worker.process import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from optuna_study.definition.model import Definition
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.backend import Backend
+    from optuna_study.launch.task import AnyTask, StudyTask, Tick
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
+    from optuna_study.worker.messages import WorkerTask
 
 STUDY = """
 title = "Digits, small enough for a test"
@@ -71,23 +76,47 @@ from optuna_study.errors import OptunaStudyError
 from optuna_study.paths import Workspace
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.launch.local import ThisMachine
-from optuna_study.launch.supervise import run
+from optuna_study.launch.supervise import WorkerPool
 study, root, workers, timeout = sys.argv[1:]
 try:
-    prepared = prepare(
+    task = prepare(
         LaunchRequest(
             study, profile="cpu", workspace=Workspace(Path(root)), workers=int(workers),
             timeout=float(timeout) if timeout else None,
         )
     )
-    for tick in run(prepared, ThisMachine()):
-        for message in tick.messages:
-            print(message, flush=True)
+    with WorkerPool(task, ThisMachine()) as pool:
+        for tick in pool.ticks():
+            for message in tick.messages:
+                print(message, flush=True)
 except OptunaStudyError as error:
     print(type(error).__name__, error)
     sys.exit(error.exit_code)
 assert "torch" not in sys.modules, "the launching process imported torch"
 """
+
+
+def run_ticks(task: AnyTask, backend: Backend, every: float = TICK) -> Generator[Tick]:
+    """The ticks of a task's workers, which are started with the first."""
+    with WorkerPool(task, backend) as pool:
+        yield from pool.ticks(every)
+
+
+def work_here(
+    task: WorkerTask,
+    stop: StopSignal | None = None,
+    say: Callable[[str], None] = print,
+    **options: float,
+) -> str:
+    """Be a worker in this process; why it left.
+
+    Raises:
+        OptunaStudyError: what it says that it ran into.
+    """
+    last = work(task, stop or StopSignal(), lambda message: say(message.text), **options)
+    if last.kind is MessageKind.ERROR:
+        raise rebuilt(last)
+    return last.text
 
 
 @dataclass
@@ -160,7 +189,7 @@ class Said:
 
     code: int
     messages: list[str]
-    prepared: Prepared
+    task: StudyTask
 
 
 @pytest.fixture
@@ -172,7 +201,7 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         text: str = STUDY,
         workers: int = 2,
         timeout: float | None = None,
-        watch: Callable[[Prepared, Tick], None] = lambda prepared, tick: None,
+        watch: Callable[[StudyTask, Tick], None] = lambda task, tick: None,
         **options: Any,
     ) -> Said:
         file = tmp_path / "tiny.toml"
@@ -187,9 +216,9 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         )
         said = Said(0, [], prepare(request))
         try:
-            for tick in supervise.run(said.prepared, ThisMachine(), every=0.05):
+            for tick in run_ticks(said.task, ThisMachine(), every=0.05):
                 said.messages += tick.messages
-                watch(said.prepared, tick)
+                watch(said.task, tick)
         except OptunaStudyError as error:
             said.code = error.exit_code
             said.messages.append(f"{type(error).__name__} {error}")

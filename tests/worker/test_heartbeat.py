@@ -5,10 +5,9 @@ import threading
 import pytest
 
 from optuna_study.errors import StaleClaimError, StoreError, UnreachableError
-from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.clock import Jumps
-from optuna_study.worker.heartbeat import beating
-from optuna_study.worker.process import Leaving
+from optuna_study.worker.heartbeat import keep_lease
 
 PATIENCE = 30.0  # seconds before a test gives up; none takes a hundredth of that
 
@@ -21,21 +20,21 @@ def test_the_lease_is_renewed_while_the_block_runs() -> None:
         if len(beats) == 3:
             enough.set()
 
-    brake = Brake()
-    with beating(renew, brake, lease=0.02):
+    stop = StopSignal()
+    with keep_lease(renew, stop, lease=0.02):
         assert enough.wait(PATIENCE)
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
-    assert brake.cause is None
+    assert stop.reason is None
 
 
-def test_a_lost_lease_pulls_the_brake() -> None:
+def test_a_lost_lease_stops_the_trial() -> None:
     def renew() -> None:
         raise StaleClaimError("trial 7 is no longer this worker's")
 
-    brake = Brake()
-    with beating(renew, brake, lease=0.02):
-        assert brake.event.wait(PATIENCE)
-    assert (brake.cause, brake.reason) == (Cause.STALE, "trial 7 is no longer this worker's")
+    stop = StopSignal()
+    with keep_lease(renew, stop, lease=0.02):
+        assert stop.event.wait(PATIENCE)
+    assert (stop.reason, stop.text) == (StopReason.STALE, "trial 7 is no longer this worker's")
 
 
 @pytest.mark.parametrize(
@@ -54,10 +53,10 @@ def test_a_clock_that_was_set_is_said_in_one_line(
         if len(beats) == 4:
             enough.set()
 
-    brake = Brake()
-    with beating(renew, brake, lease=0.02, jumps=Jumps(lambda: wall[0], lambda: 0.0)):
+    stop = StopSignal()
+    with keep_lease(renew, stop, lease=0.02, jumps=Jumps(lambda: wall[0], lambda: 0.0)):
         assert enough.wait(PATIENCE)
-    assert brake.cause is None
+    assert stop.reason is None
     assert caplog.messages == [f"this machine's clock {said}: it was set, or the machine slept"]
 
 
@@ -67,7 +66,7 @@ def test_a_clock_that_was_set_before_a_block_without_a_beat_is_said(
     wall = [0.0]
     jumps = Jumps(lambda: wall[0], lambda: 0.0)
     wall[0] = 60.0
-    with beating(lambda: None, Brake(), lease=1000.0, jumps=jumps):
+    with keep_lease(lambda: None, StopSignal(), lease=1000.0, jumps=jumps):
         pass
     assert len(caplog.messages) == 1
 
@@ -83,34 +82,50 @@ def test_a_store_that_is_away_for_a_moment_does_not(kind: type[StoreError]) -> N
         if len(tries) < 4:
             raise kind("cannot be reached")
 
-    brake = Brake()
-    with beating(renew, brake, lease=0.02):
+    stop = StopSignal()
+    with keep_lease(renew, stop, lease=0.02):
         assert back.wait(PATIENCE)
-    assert brake.cause is None
+    assert stop.reason is None
 
 
 def test_the_trials_time_is_kept_within_a_long_epoch() -> None:
-    brake = Brake()
-    with beating(lambda: None, brake, lease=1000.0, timeout=0.05):
-        assert brake.event.wait(PATIENCE)
-    assert (brake.cause, brake.reason) == (Cause.TIMEOUT, "0.05 s of training were allowed")
+    stop = StopSignal()
+    with keep_lease(lambda: None, stop, lease=1000.0, timeout=0.05):
+        assert stop.event.wait(PATIENCE)
+    assert (stop.reason, stop.text) == (StopReason.TIMEOUT, "0.05 s of training were allowed")
 
 
 def test_the_first_cause_counts() -> None:
-    brake = Brake()
-    brake.pull(Cause.STALE, "lost")
-    brake.pull(Cause.LEAVING, "stopped")
-    assert (brake.cause, brake.reason) == (Cause.STALE, "lost")
+    stop = StopSignal()
+    stop.set(StopReason.STALE, "lost")
+    stop.set(StopReason.LEAVING, "stopped")
+    assert (stop.reason, stop.text) == (StopReason.STALE, "lost")
 
 
-def test_a_worker_told_to_leave_stops_its_trial_and_any_later_one() -> None:
-    leave = Leaving()
-    first, second = Brake(), Brake()
-    with leave.stopping(first):
-        leave("stopped by SIGTERM")
-        leave("the launch ended")
-    assert (first.cause, first.reason) == (Cause.LEAVING, "stopped by SIGTERM")
-    with leave.stopping(second):
-        assert second.event.is_set()
-    assert leave.wait(PATIENCE)  # returns at once
-    assert leave.told
+def test_a_worker_that_leaves_stops_its_trial_and_any_later_one() -> None:
+    stop = StopSignal()
+    stop.begin_trial()
+    stop.set(StopReason.LEAVING, "stopped by SIGTERM")
+    stop.set(StopReason.LEAVING, "the launch ended")
+    assert (stop.reason, stop.text) == (StopReason.LEAVING, "stopped by SIGTERM")
+    stop.begin_trial()
+    assert stop.event.is_set()
+    assert (stop.reason, stop.text) == (StopReason.LEAVING, "stopped by SIGTERM")
+    assert stop.wait(PATIENCE)  # returns at once
+    assert stop.leaving
+
+
+def test_what_stopped_one_trial_stops_no_other() -> None:
+    stop = StopSignal()
+    stop.set(StopReason.TIMEOUT, "25 s of training were allowed")
+    stop.begin_trial()
+    assert not stop.event.is_set()
+    assert (stop.reason, stop.text, stop.leaving) == (None, "", False)
+
+
+def test_a_worker_that_leaves_while_a_trial_is_over_says_why_it_left() -> None:
+    stop = StopSignal()
+    stop.set(StopReason.TIMEOUT, "25 s of training were allowed")
+    stop.set(StopReason.LEAVING, "stopped by SIGTERM")
+    assert stop.reason is StopReason.TIMEOUT
+    assert (stop.leaving, stop.leaving_text) == (True, "stopped by SIGTERM")

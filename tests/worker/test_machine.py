@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.worker import machine
-from optuna_study.worker.messages import Message, Word, rebuilt
+from optuna_study.worker.messages import Message, MessageKind, rebuilt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +26,12 @@ def test_there_is_always_one_worker() -> None:
 
 
 def test_an_error_keeps_its_class_over_the_pipe() -> None:
-    error = rebuilt(Message(Word.ERROR, "data/: has one class", "DataError"))
+    error = rebuilt(Message(MessageKind.ERROR, "data/: has one class", "DataError"))
     assert (type(error).__name__, str(error), error.exit_code) == (
         "DataError",
         "data/: has one class",
         2,
     )
     for name in ("StudyFileError", "InterruptedBySignalError", "Nonsense", "os"):
-        error = rebuilt(Message(Word.ERROR, "said; do", name))
+        error = rebuilt(Message(MessageKind.ERROR, "said; do", name))
         assert (str(error), error.at(" --storage URL")) == ("said; do", "said; do")

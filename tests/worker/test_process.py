@@ -3,31 +3,36 @@ from __future__ import annotations
 import logging
 import sqlite3
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from launching import work_here
 
 from optuna_study.config.reasons import OutOfMemory
 from optuna_study.errors import DataError, NotFoundError
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.report.load import trial_log
+from optuna_study.search.objective import run_trial
 from optuna_study.search.propose import propose
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
 from optuna_study.store.studies.studies import find_study, set_state
 from optuna_study.training.device import pick_device
-from optuna_study.worker.open_study import open_site
-from optuna_study.worker.process import Leaving, work
+from optuna_study.worker.open_study import open_study
+from optuna_study.worker.trial import TrialJob
 from optuna_study.worker.upkeep import enough_without_improvement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from optuna_study.launch.task import StudyTask
     from optuna_study.paths import Workspace
-    from optuna_study.worker.open_study import Site
+    from optuna_study.worker.open_study import OpenStudy
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +42,8 @@ def _own_warnings() -> Iterator[None]:
 
 
 @pytest.fixture
-def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., Prepared]:
-    def make(n_trials: int = 5, *changes: tuple[str, str]) -> Prepared:
+def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., StudyTask]:
+    def make(n_trials: int = 5, *changes: tuple[str, str]) -> StudyTask:
         text = study_text.replace("epochs = 10", "epochs = 2")
         for old, new in changes:
             assert old in text
@@ -50,16 +55,16 @@ def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callab
     return make
 
 
-def site_of(prepared: Prepared) -> Site:
-    """The place of work that the study's first worker would make."""
+def opened(prepared: StudyTask) -> OpenStudy:
+    """The study as its first worker would open it."""
     storage = optuna_storage(prepared.store)
-    order = prepared.orders[0]
-    return open_site(prepared.store, storage, prepared.study, pick_device("cpu"), order)
+    task, cpu = prepared.workers[0], pick_device("cpu")
+    return open_study(prepared.store, storage, prepared.study, cpu, task)
 
 
-def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) -> None:
+def test_a_worker_works_through_a_study(ready_study: Callable[..., StudyTask]) -> None:
     prepared = ready_study(7)
-    assert work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
+    assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
     trials = reads.trials(prepared.store, prepared.study)
     assert [trial.number for trial in trials] == list(range(7))
     assert all(trial.end is not None and trial.reason for trial in trials)
@@ -70,17 +75,17 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., Prepared]) ->
     assert study.importances is not None
     assert study.importances_trials == 6
     assert set(study.importances) <= {"activation", "lr", "dropout"}
-    log = prepared.log(prepared.orders[0]).read_text()
+    log = prepared.log(prepared.workers[0]).read_text()
     assert "trial 0 (plain) claimed" in log
+    assert "ERROR" not in log
     second = trial_log(prepared.workspace, prepared.study, trials[1])
     assert [line[24:] for line in (second[0], second[-1])] == [
         "INFO trial 1 (wild) claimed",
         f"INFO diverged: {trials[1].reason}",
     ]
-    assert "ERROR" not in log
 
 
-def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., Prepared]) -> None:
+def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., StudyTask]) -> None:
     from optuna import Trial, load_study
     from optuna_dashboard import get_note, save_note
 
@@ -90,71 +95,78 @@ def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., Prep
     first, second = (Trial(study, each._trial_id) for each in study.trials)
     save_note(study, "do not use before Monday")
     save_note(first, "is this one too fast?")
-    assert work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
+    assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
     assert get_note(study) == "do not use before Monday"
     assert get_note(first) == "is this one too fast?"
     assert get_note(second).startswith("## Trial 1")
     save_note(study, "")
-    work(prepared.orders[0], Leaving())
+    work_here(prepared.workers[0])
     assert "**2 of 2** trials have ended" in get_note(study)
 
 
 def test_a_study_that_is_done_gives_nothing_more_to_do(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study(1)
-    first = work(prepared.orders[0], Leaving())
-    assert first == work(prepared.orders[0], Leaving()) == NoTrialReason.BUDGET_MET
+    first = work_here(prepared.workers[0])
+    assert first == work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
     assert reads.counts(prepared.store, prepared.study).ended == 1
 
 
 def test_a_worker_told_to_leave_before_it_begins_takes_nothing(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study()
-    leave = Leaving()
-    leave("stopped by SIGTERM")
-    assert work(prepared.orders[0], leave) == "stopped by SIGTERM"
+    stop = StopSignal()
+    stop.set(StopReason.LEAVING, "stopped by SIGTERM")
+    assert work_here(prepared.workers[0], stop) == "stopped by SIGTERM"
     assert all(t.state is TrialState.WAITING for t in reads.trials(prepared.store, prepared.study))
 
 
 def test_a_returned_trial_keeps_the_parameters_it_drew(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study()
-    site = site_of(prepared)
-    claims = [queue.claim(site.store, site.study, "me") for _ in range(3)]
+    study = opened(prepared)
+    claims = [queue.claim(study.store, study.record, "me") for _ in range(3)]
     third = claims[2]
     assert isinstance(third, Claim)
-    drawn = propose(site.store, site.storage, site.study, site.definition, third)
-    queue.release(site.store, third, "stopped")
-    again = queue.claim(site.store, site.study, "you")
+    drawn = propose(study.store, study.storage, study.record, study.definition, third)
+    queue.release(study.store, third, "stopped")
+    again = queue.claim(study.store, study.record, "you")
     assert isinstance(again, Claim)
     assert again.resumed
-    assert propose(site.store, site.storage, site.study, site.definition, again) == drawn
+    assert propose(study.store, study.storage, study.record, study.definition, again) == drawn
     baseline = claims[0]
     assert isinstance(baseline, Claim)
-    config = propose(site.store, site.storage, site.study, site.definition, baseline)
+    config = propose(study.store, study.storage, study.record, study.definition, baseline)
     assert (config.train.lr, config.train.seed) == (0.001, baseline.seed)
     wild = claims[1]
     assert isinstance(wild, Claim)
-    config = propose(site.store, site.storage, site.study, site.definition, wild)
+    config = propose(study.store, study.storage, study.record, study.definition, wild)
     assert config.train.lr == 80.0
 
 
+def test_only_what_is_searched_is_pruned(ready_study: Callable[..., StudyTask]) -> None:
+    study = opened(ready_study(3, ('pruner = "none"', 'pruner = "rungs"')))
+    claims = [queue.claim(study.store, study.record, "me") for _ in range(3)]
+    rules = [TrialJob(study, c, StopSignal()).rules for c in claims if isinstance(c, Claim)]
+    assert [judge.decide is None for judge in rules] == [True, True, False]
+
+
 def test_patience_counts_trials_ended_since_the_best(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 2"))
-    assert not enough_without_improvement(site_of(prepared))
-    assert work(prepared.orders[0], Leaving()) == NoTrialReason.STOPPING
+    assert not enough_without_improvement(opened(prepared))
+    assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
     last = [t.number for t in trials if t.end is not None][-1]
     assert last == best.number + 2
     set_state(prepared.store, prepared.study, StudyState.ACTIVE)
-    assert work(prepared.orders[0], Leaving()) == NoTrialReason.STOPPING
+    assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
@@ -162,7 +174,7 @@ def test_patience_counts_trials_ended_since_the_best(
 
 
 def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 1"))
     with sqlite3.connect(prepared.workspace.database) as connection:
@@ -170,31 +182,31 @@ def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
             "CREATE TRIGGER pause AFTER UPDATE OF end_kind ON optuna_study_trials "
             "WHEN new.number = 1 BEGIN UPDATE optuna_study_studies SET state = 'paused'; END"
         )
-    assert work(prepared.orders[0], Leaving()) == NoTrialReason.PAUSED
-    assert enough_without_improvement(site_of(prepared))
+    assert work_here(prepared.workers[0]) == NoTrialReason.PAUSED
+    assert enough_without_improvement(opened(prepared))
     study = find_study(prepared.store, prepared.study.name)
     assert study is not None
     assert study.state is StudyState.PAUSED
 
 
 def test_other_pictures_than_the_studys_are_refused(
-    ready_study: Callable[..., Prepared],
+    ready_study: Callable[..., StudyTask],
 ) -> None:
     prepared = ready_study()
     with sqlite3.connect(prepared.workspace.database) as connection:
         connection.execute("UPDATE optuna_study_studies SET fingerprint = 'other'")
     with pytest.raises(DataError, match="are not here: digits holds others"):
-        work(prepared.orders[0], Leaving())
+        work_here(prepared.workers[0])
 
 
-def test_a_study_that_was_deleted_is_said_to_be(ready_study: Callable[..., Prepared]) -> None:
+def test_a_study_that_was_deleted_is_said_to_be(ready_study: Callable[..., StudyTask]) -> None:
     prepared = ready_study()
     with pytest.raises(NotFoundError, match="was it deleted"):
-        work(replace(prepared.orders[0], study="gone"), Leaving())
+        work_here(replace(prepared.workers[0], study="gone"))
 
 
 def test_a_failing_configuration_fails_and_the_worker_lives_on(
-    ready_study: Callable[..., Prepared], tmp_path: Path, monkeypatch: Any
+    ready_study: Callable[..., StudyTask], tmp_path: Path, monkeypatch: Any
 ) -> None:
     (tmp_path / "moody.py").write_text(
         "import torch\n"
@@ -208,19 +220,15 @@ def test_a_failing_configuration_fails_and_the_worker_lives_on(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     prepared = ready_study(2)
-    definition = prepared.definition
-    model = replace(definition.config.model, name="moody:build", dropout=0.4)
-    site = replace(
-        site_of(prepared),
-        definition=replace(definition, config=replace(definition.config, model=model)),
-    )
-    from optuna_study.search.stop_signal import Brake
-    from optuna_study.worker.trial import work_on
-
+    study = opened(prepared)
+    model = replace(study.definition.config.model, name="moody:build", dropout=0.4)
+    config = replace(study.definition.config, model=model)
+    study = replace(study, definition=replace(study.definition, config=config))
+    stop = StopSignal()
     for _ in range(2):
-        claim = queue.claim(site.store, site.study, "me")
+        claim = queue.claim(study.store, study.record, "me")
         assert isinstance(claim, Claim)
-        work_on(site, claim, Brake())
+        run_trial(partial(TrialJob, study, claim, stop), stop)
     plain, wild = reads.trials(prepared.store, prepared.study)
     assert plain.end is EndKind.COMPLETED
     assert wild.end is EndKind.OUT_OF_MEMORY

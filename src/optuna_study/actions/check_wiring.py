@@ -22,7 +22,7 @@ from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.definition.read import find_study_file, read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.errors import OptunaStudyError
-from optuna_study.launch.prepare import choose_data, choose_profile
+from optuna_study.launch.options import choose_data, choose_profile
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
 from optuna_study.training.device import pick_device

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import DataError
-from optuna_study.launch.prepare import check_store
+from optuna_study.launch.options import check_store
 from optuna_study.launch.signals import interruptible
 from optuna_study.paths import writing
 from optuna_study.store.engine.open import open_store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna_study.errors import UsageError
-from optuna_study.launch.signals import heeded
+from optuna_study.launch.signals import ending_signals
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -39,7 +39,7 @@ def serve_until_told(server: WSGIServer) -> None:
 
     The first process of a container ignores a signal that it has no handler for.
     """
-    for number in heeded():
+    for number in ending_signals():
         if number is not signal.SIGINT:
             signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     with server:

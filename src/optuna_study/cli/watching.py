@@ -8,12 +8,12 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from optuna_study.cli.options import invocation, place_options
-from optuna_study.errors import CheckFailedError, FruitlessError, UnreachableError
+from optuna_study.errors import CheckFailedError, NothingCompletedError, UnreachableError
 from optuna_study.report import live, pages, values
 from optuna_study.report.comparison.page import is_comparison
 from optuna_study.report.curves.read import read_study
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from optuna_study.config.settings import EpochResult
-    from optuna_study.launch.prepare import Prepared
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.task import AnyTask, StudyTask, Tick
     from optuna_study.report.verify import Verdict
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
@@ -41,71 +40,51 @@ BETWEEN_LINES = 30.0  # seconds without an ended trial after which plain output 
 log = logging.getLogger(__name__)
 
 
-class Followed(Protocol):
-    """What is looked at: a launch, a worker's store, or a study that others run."""
-
-    @property
-    def store(self) -> Store:
-        """Where the trials are."""
-
-    @property
-    def study(self) -> StudyRecord | None:
-        """The one study; None for all of the store."""
-
-    @property
-    def resumed(self) -> bool:
-        """Whether trials may have ended before."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences to begin with."""
-
-
-def see_through(followed: Followed, ticks: Iterable[Tick], place: str, *, quiet: bool) -> None:
-    """Follow to the end and print the page it ends with, also when it was fruitless.
+def see_through(task: AnyTask, ticks: Iterable[Tick], place: str, *, quiet: bool) -> None:
+    """Follow to the end and print the page it ends with, also when nothing completed.
 
     `place` are the options that later commands need as well.
 
     Raises:
         OptunaStudyError: whatever ends it.
     """
-    fruitless = None
+    nothing_completed = None
     try:
-        follow(followed, ticks, quiet=quiet)
-    except FruitlessError as error:
-        fruitless = error
-    if followed.study is not None:
-        click.echo(closing(followed.store, followed.study, place))
-    if fruitless is not None:
-        raise fruitless
+        follow(task, ticks, quiet=quiet)
+    except NothingCompletedError as error:
+        nothing_completed = error
+    if task.study is not None:
+        click.echo(closing(task.store, task.study, place))
+    if nothing_completed is not None:
+        raise nothing_completed
 
 
-def register(prepared: Prepared, place: str, *, quiet: bool) -> None:
+def register(task: StudyTask, place: str, *, quiet: bool) -> None:
     """Say what a study is called that others are to work on: its name alone on stdout."""
-    _say_notes(prepared)
-    click.echo(prepared.study.name)
+    _say_notes(task)
+    click.echo(task.study.name)
     if not quiet:
-        name = shlex.quote(prepared.study.name)
+        name = shlex.quote(task.study.name)
         click.echo(f"optuna-study worker {name}{place}", err=True)
 
 
-def follow(followed: Followed, ticks: Iterable[Tick], *, quiet: bool) -> None:
+def follow(task: AnyTask, ticks: Iterable[Tick], *, quiet: bool) -> None:
     """Show what happens until it is over: a live table on a terminal, else a line now and then.
 
     Raises:
         OptunaStudyError: whatever ends it.
     """
-    _say_notes(followed)
+    _say_notes(task)
     if quiet:
         for _ in ticks:
             pass
         return
-    study = followed.study
+    study = task.study
     if study is None:
-        _write_ends(StoreFollower(followed.store), ticks)
+        _write_ends(StoreFollower(task.store), ticks)
         return
-    follower = Follower(followed.store, study)
-    if followed.resumed:
+    follower = Follower(task.store, study)
+    if task.resumed:
         line = live.progress_line(follower.look().summary, place_options())
         log.info("%s goes on: %s", study.name, line)
     if sys.stderr.isatty():
@@ -114,14 +93,14 @@ def follow(followed: Followed, ticks: Iterable[Tick], *, quiet: bool) -> None:
         _write_lines(follower, ticks)
 
 
-def _say_notes(followed: Followed) -> None:
-    for note in followed.notes[:NOTES_SHOWN]:
+def _say_notes(task: AnyTask) -> None:
+    for note in task.notes[:NOTES_SHOWN]:
         log.info("%s", note)
-    if len(followed.notes) > NOTES_SHOWN and followed.study is not None:
+    if len(task.notes) > NOTES_SHOWN and task.study is not None:
         log.info(
             "and %d more such remarks; `optuna-study data check %s` gives all",
-            len(followed.notes) - NOTES_SHOWN,
-            followed.study.data_source,
+            len(task.notes) - NOTES_SHOWN,
+            task.study.data_source,
         )
 
 

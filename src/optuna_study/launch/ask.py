@@ -1,4 +1,4 @@
-"""What the launching process asks a forked one that has torch, and the answers."""
+"""What the launching process asks forked ones that have torch, and their answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.errors import OptunaStudyError
-from optuna_study.worker.entry import context, enter_check
-from optuna_study.worker.messages import Facts, Message, Proven, rebuilt
+from optuna_study.worker.messages import Facts, Message, Probed, Proven, rebuilt
+from optuna_study.worker.process import context, enter_check, enter_probe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerProcess
     from pathlib import Path
 
     from optuna_study.definition.model import Definition
@@ -23,7 +26,7 @@ def look_around(device: str) -> Facts:
     Raises:
         DeviceError: it is not there.
     """
-    facts: Facts = _ask("look_around", {"name": device})
+    facts: Facts = _ask("look_around", name=device)
     return facts
 
 
@@ -37,8 +40,7 @@ def prove(
         UsageError: a model that cannot be built.
     """
     proven: Proven = _ask(
-        "prove",
-        {"definition": definition, "folder": folder, "workspace": workspace, "device": device},
+        "prove", definition=definition, folder=folder, workspace=workspace, device=device
     )
     return proven
 
@@ -52,19 +54,49 @@ def locate(
         DataError: nowhere.
     """
     found: Path | None = _ask(
-        "find_pictures",
-        {"study": study, "definition": definition, "given": folder, "workspace": workspace},
+        "find_pictures", study=study, definition=definition, given=folder, workspace=workspace
     )
     return found
 
 
-def _ask(question: str, arguments: dict[str, Any]) -> Any:
+def ask_to_train(
+    copies: int, definition: Definition, folder: Path | None, workspace: Workspace, device: str
+) -> list[Probed]:
+    """Let so many processes train the base configuration at the same time for a moment.
+
+    Raises:
+        OptunaStudyError: one of them could not.
+    """
+    started = [fork(enter_probe, definition, folder, workspace, device) for _ in range(copies)]
+    try:
+        for _, control in started:
+            _probed(control)  # loaded and warm
+        for _, control in started:
+            control.send(None)
+        return [_probed(control) for _, control in started]
+    finally:
+        for process, control in started:
+            control.close()
+            process.terminate()
+            process.join()
+            process.close()
+
+
+def fork(
+    enter: Callable[..., None], *arguments: Any, name: str | None = None
+) -> tuple[ForkServerProcess, Connection[Any, Any]]:
+    """Fork a process that enters a function with its end of a pipe; the process and our end."""
     ours, theirs = connection.Pipe()
-    process = context().Process(target=enter_check, args=(theirs, question, arguments))
+    process = context().Process(target=enter, args=(theirs, *arguments), name=name)
     process.start()
     theirs.close()
+    return process, ours
+
+
+def _ask(question: str, **arguments: Any) -> Any:
+    process, control = fork(enter_check, question, arguments)
     try:
-        answer = ours.recv()
+        answer = control.recv()
     except EOFError:
         process.join()
         raise OptunaStudyError(
@@ -72,11 +104,21 @@ def _ask(question: str, arguments: dict[str, Any]) -> Any:
             "what the system said about it (memory?) may help"
         ) from None
     finally:
-        ours.close()
+        control.close()
         if process.is_alive():
             process.join(1.0)
         process.terminate()
         process.join()
+    if isinstance(answer, Message):
+        raise rebuilt(answer)
+    return answer
+
+
+def _probed(control: Connection[None, Probed | Message]) -> Probed:
+    try:
+        answer = control.recv()
+    except (EOFError, OSError):
+        raise OptunaStudyError("a process that tried out the device died") from None
     if isinstance(answer, Message):
         raise rebuilt(answer)
     return answer

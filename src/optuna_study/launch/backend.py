@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import Facts, Message, Order, Proven
+    from optuna_study.worker.messages import Facts, Message, Proven, WorkerTask
 
 LOCAL, RAY = "local", "ray"
 
@@ -25,17 +25,17 @@ class WorkerProcess(Protocol):
     def pid(self) -> int | None:
         """Its number there, None until it is known."""
 
-    def hear(self) -> list[Message]:
+    def receive(self) -> list[Message]:
         """What it has said since the last call."""
 
     def ended(self) -> str | None:
         """How it ended, such as "was killed by SIGKILL"; None while it is there."""
 
-    def starved(self) -> bool:
+    def ran_out_of_memory(self) -> bool:
         """Whether it ended because the kernel killed it for want of memory; asked once."""
 
     def ask_to_stop(self) -> None:
-        """Tell it to give its trial back and to leave."""
+        """Ask it to requeue its trial and to leave."""
 
     def kill(self) -> None:
         """End it now, and return when it is gone."""
@@ -44,7 +44,7 @@ class WorkerProcess(Protocol):
         """Let go of what an ended process leaves."""
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Where the workers of a launch run: it answers the launch's checks and starts processes."""
 
     def get_ready(self, address: StoreAddress) -> None:
@@ -72,7 +72,7 @@ class Place(Protocol):
             UsageError: a model that cannot be built.
         """
 
-    def crew(
+    def count_workers(
         self,
         asked: str | int,
         definition: Definition,
@@ -82,10 +82,10 @@ class Place(Protocol):
     ) -> int:
         """How many workers to begin with, for a number that was asked for or `auto`."""
 
-    def at_work(self) -> AbstractContextManager[object]:
-        """Around the whole time in which processes are started and heard."""
+    def session(self) -> AbstractContextManager[object]:
+        """Around the whole time in which processes are started and listened to."""
 
-    def start(self, order: Order) -> WorkerProcess:
+    def start(self, task: WorkerTask) -> WorkerProcess:
         """Start a worker process."""
 
     def wait(self, seconds: float) -> None:
@@ -95,8 +95,8 @@ class Place(Protocol):
         """How many workers there is room for now; None where that does not change."""
 
 
-def find_place(on: str) -> AbstractContextManager[Place]:
-    """The place that `--on` means; leaving the context lets go of it.
+def find_backend(on: str) -> AbstractContextManager[Backend]:
+    """The backend that `--on` means; leaving the context lets go of it.
 
     Raises:
         UsageError: it means none.

@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Self
 
-from optuna_study.launch import ask, gpu_sharing
-from optuna_study.launch.worker_count import worker_count
+from optuna_study.launch import ask
+from optuna_study.launch.worker_count import choose_sharing, measure, worker_count
 from optuna_study.worker import machine
-from optuna_study.worker.entry import context, enter_worker, warm
 from optuna_study.worker.machine import KernelKills
-from optuna_study.worker.messages import Message, Word
+from optuna_study.worker.messages import Message, MessageKind
+from optuna_study.worker.process import enter_worker, warm
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import Facts, Order, Proven
+    from optuna_study.worker.messages import Facts, WorkerTask
 
 
 class LocalProcess:
     """A worker process forked from the server that has imported torch."""
 
-    def __init__(self, order: Order, kills: KernelKills) -> None:
-        ours, theirs = connection.Pipe()
-        self.process: ForkServerProcess = context().Process(
-            target=enter_worker, args=(order, theirs), name=order.name
-        )
-        self.process.start()
-        theirs.close()
-        self.control: Connection[Message, Message] | None = ours
+    def __init__(
+        self,
+        process: ForkServerProcess,
+        control: Connection[Message, Message],
+        kills: KernelKills,
+    ) -> None:
+        self.process = process
+        self.control: Connection[Message, Message] | None = control
         self.closed = False
         self._kills = kills
         self._killed = False
@@ -46,15 +46,15 @@ class LocalProcess:
         """Its process id."""
         return self.process.pid
 
-    def hear(self) -> list[Message]:
+    def receive(self) -> list[Message]:
         """What has come through the pipe."""
-        heard = []
+        received = []
         while self.control is not None and self.control.poll():
             try:
-                heard.append(self.control.recv())
+                received.append(self.control.recv())
             except (EOFError, OSError):
                 self._hang_up()
-        return heard
+        return received
 
     def ended(self) -> str | None:
         """Its exit code or its signal in words, None while it lives."""
@@ -65,17 +65,17 @@ class LocalProcess:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
-    def starved(self) -> bool:
+    def ran_out_of_memory(self) -> bool:
         """Whether the kernel killed it for want of memory."""
         killed = self.process.exitcode == -signal.SIGKILL and not self._killed
         return killed and self._kills.take()
 
     def ask_to_stop(self) -> None:
-        """Send the word."""
+        """Send the message."""
         if self.control is None:
             return
         try:
-            self.control.send(Message(Word.STOP))
+            self.control.send(Message(MessageKind.STOP))
         except OSError:  # it has just ended
             self._hang_up()
 
@@ -101,6 +101,9 @@ class LocalProcess:
 class ThisMachine:
     """Where `launch` runs its workers unless told otherwise."""
 
+    look_around = staticmethod(ask.look_around)
+    prove = staticmethod(ask.prove)
+
     def __init__(self) -> None:
         self._started: list[LocalProcess] = []
         self._kills = KernelKills()
@@ -115,17 +118,7 @@ class ThisMachine:
         """Let the server import torch while the launch reads its study file."""
         warm()
 
-    def look_around(self, device: str) -> Facts:
-        """As `checks.look_around`."""
-        return ask.look_around(device)
-
-    def prove(
-        self, definition: Definition, folder: Path | None, workspace: Workspace, device: str
-    ) -> Proven:
-        """As `checks.prove`."""
-        return ask.prove(definition, folder, workspace, device)
-
-    def crew(
+    def count_workers(
         self,
         asked: str | int,
         definition: Definition,
@@ -138,32 +131,30 @@ class ThisMachine:
         count = worker_count(asked, definition.config.train.threads, facts, cores)
         if asked != "auto" or facts.device == "cpu":
             return count
-        return count * gpu_sharing.choose(
-            lambda copies: gpu_sharing.measure(
-                copies, definition, folder, workspace, facts.device
-            ),
+        return count * choose_sharing(
+            lambda copies: measure(copies, definition, folder, workspace, facts.device),
             cores // count,
         )
 
-    def at_work(self) -> AbstractContextManager[None]:
+    def session(self) -> AbstractContextManager[None]:
         """Nothing to arrange."""
         return nullcontext()
 
-    def start(self, order: Order) -> LocalProcess:
+    def start(self, task: WorkerTask) -> LocalProcess:
         """Fork a worker."""
-        process = LocalProcess(order, self._kills)
+        process = LocalProcess(*ask.fork(enter_worker, task, name=task.name), self._kills)
         self._started.append(process)
         return process
 
     def wait(self, seconds: float) -> None:
         """Sleep, less when a pipe has something or a process ends."""
-        self._started = [each for each in self._started if not each.closed]
+        self._started = [process for process in self._started if not process.closed]
         watched: list[Connection[Message, Message] | int] = []
-        for each in self._started:
-            if each.ended() is None:
-                watched.append(each.process.sentinel)
-            if each.control is not None:
-                watched.append(each.control)
+        for process in self._started:
+            if process.ended() is None:
+                watched.append(process.process.sentinel)
+            if process.control is not None:
+                watched.append(process.control)
         connection.wait(watched, timeout=seconds)
         self._kills.look()
 

@@ -1,4 +1,4 @@
-"""From a launch's options to a study in the store: all is checked before anything is written.
+"""From a command's options to a task: all is checked before anything is written or started.
 
 Whatever needs torch (the device, the data, the model) is checked in a process forked from the
 workers' server, so that this one stays small and torch is imported once.
@@ -7,27 +7,31 @@ workers' server, so that this one stays small and torch is imported once.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.definition.model import section_fields
 from optuna_study.definition.names import require_name
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import baseline_parameters, resolve
 from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
-from optuna_study.errors import DefinitionChangedError, FolderError, UsageError
+from optuna_study.errors import DefinitionChangedError, UsageError
+from optuna_study.launch import ask
 from optuna_study.launch.local import ThisMachine
-from optuna_study.launch.study_file import locate_study_file
-from optuna_study.launch.worker_count import check_crew, deal
+from optuna_study.launch.options import (
+    check_store,
+    choose_data,
+    choose_profile,
+    event_folder,
+    locate_study_file,
+)
+from optuna_study.launch.task import Task
+from optuna_study.launch.worker_count import assign_devices, check_workers, worker_count
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
-from optuna_study.store.engine.connection import check_versions, connect
-from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.queue import scheduling
 from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
 from optuna_study.store.studies.studies import (
     add_planned,
@@ -39,15 +43,18 @@ from optuna_study.store.studies.studies import (
     set_state,
 )
 from optuna_study.worker import machine
-from optuna_study.worker.messages import Order
-from optuna_study.worker.versions import require_same_version, versions
+from optuna_study.worker.messages import WorkerTask
+from optuna_study.worker.process import warm
+from optuna_study.worker.versions import pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:
-    from optuna_study.definition.model import Definition, StudyFile
-    from optuna_study.launch.backend import Place
+    from pathlib import Path
+
+    from optuna_study.definition.model import Definition
+    from optuna_study.launch.backend import Backend
+    from optuna_study.launch.task import AnyTask, StudyTask
     from optuna_study.store.engine.connection import Store
     from optuna_study.worker.messages import Proven
-
 
 MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
 MOST_TRIALS: int = section_fields("search")["trials"].metadata["high"]
@@ -82,28 +89,10 @@ class LaunchRequest:
         return 1 if self.only is None else self.seeds or COMPARED_SEEDS
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A study in its store, ready to be worked on."""
-
-    study: StudyRecord
-    definition: Definition
-    store: Store
-    workspace: Workspace
-    orders: tuple[Order, ...]  # one a worker
-    timeout: float | None
-    resumed: bool
-    notes: tuple[str, ...]  # for people: the stand-in taken, pictures repaired or skipped
-
-    def log(self, order: Order) -> Path:
-        """The log file of a worker."""
-        return self.workspace.log(self.study.uuid, order.name)
-
-
-def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
+def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask:
     """Check everything a launch needs, then create the study or find it again.
 
-    Its workers are to run at `place`, on this machine unless another is given.
+    Its workers are to run on `backend`, this machine unless another is given.
 
     Raises:
         UsageError: options, study file, data or device that cannot be used; nothing was written.
@@ -114,24 +103,24 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
         DiskFullError: no space is left there.
     """
     _check_options(request)
-    place = place or ThisMachine()
+    backend = backend or ThisMachine()
     workspace = request.workspace or Workspace.locate()
     address = request.storage or StoreAddress.of_file(workspace.database)
     file = read_study_file(locate_study_file(request.study, address))
     check_store(address, workspace)
-    board = _event_folder(request.tensorboard)
-    place.get_ready(address)
+    board = event_folder(request.tensorboard)
+    backend.get_ready(address)
     importlib.import_module(
         "optuna_study.store.engine.optuna_bridge"
     )  # a second, while the server starts
-    facts = place.look_around(request.device)
+    facts = backend.look_around(request.device)
     profile = choose_profile(request.profile, facts.device)
     folder, stand_in, notes = choose_data(request.data, file, workspace)
     resolved = partial(
         resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
     )
     definition = resolved(threads=machine.cores())
-    proven = place.prove(definition, folder, workspace, facts.device)
+    proven = backend.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
     store = open_store(address, create=True)
     existing = find_study(store, definition.name)
@@ -142,8 +131,8 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
     asked = 1 if request.detach else request.workers
-    count = place.crew(asked, definition, folder, workspace, facts)
-    order = Order(
+    count = backend.count_workers(asked, definition, folder, workspace, facts)
+    worker = WorkerTask(
         address=address,
         workspace=workspace.root,
         device=facts.device,
@@ -151,43 +140,71 @@ def prepare(request: LaunchRequest, place: Place | None = None) -> Prepared:
         folder=folder,
         tensorboard=board,
     )
-    return Prepared(
-        study=study,
-        definition=definition,
-        store=store,
-        workspace=workspace,
-        orders=deal(order, facts, count),
+    return Task(
+        store,
+        study,
+        workspace,
+        assign_devices(worker, facts, count),
         timeout=request.timeout if request.timeout is not None else definition.search.timeout,
         resumed=existing is not None,
         notes=(*notes, *proven.notes),
     )
 
 
-def check_store(address: StoreAddress, workspace: Workspace, option: str = "--storage") -> None:
-    """Refuse a store that cannot be worked with, before anything else is written.
+def join(
+    study_name: str | None = None,
+    *,
+    data: Path | None = None,
+    device: str = "auto",
+    workers: str | int = "auto",
+    timeout: float | None = None,
+    forever: bool = False,
+    storage: StoreAddress | None = None,
+    workspace: Workspace | None = None,
+) -> AnyTask:
+    """Check what a worker needs: the store, and of the only study version and pictures.
 
-    `option` is what the address was given with.
+    Without a name it serves every active study. A server's store that is still empty is made, so
+    that workers may come first; a file is not, since its name may be mistyped. `data` are pictures
+    to look at first, `timeout` the seconds of this command.
 
     Raises:
-        FolderError: a SQLite file in a folder that is not there; the name may be mistyped.
-        StoreError: it cannot be reached, or is of another version.
+        UsageError: options that cannot be used.
+        NotFoundError: no such study.
+        OtherVersionError: another version of this package has made the study.
+        DataError: its pictures are not here.
+        StoreError: the store cannot be reached, or is of another version.
+        FolderError: the workspace cannot be written.
     """
-    if address.path is not None and not address.path.exists():
-        _require_folder(address.path, workspace, option)
-        return  # it will be made
-    store = connect(address)
-    try:
-        revision, version = stored_versions(store)
-        if revision is not None:
-            check_versions(store, revision, version)
-    finally:
-        store.close()
-
-
-def _require_folder(database: Path, workspace: Workspace, option: str) -> None:
-    """Only the workspace is made for a new store, no folder that a mistyped URL names."""
-    if not database.parent.is_dir() and not database.is_relative_to(workspace.root):
-        raise FolderError(f"{database.parent}: no such folder; create it first, or check {option}")
+    check_workers(workers, timeout)
+    workspace = workspace or Workspace.locate()
+    address = storage or StoreAddress.of_file(workspace.database)
+    is_file = address.path is not None
+    store = open_store(address, create=not is_file, upgrade=is_file)
+    study = None if study_name is None else load_study(store, study_name)
+    if study is not None:
+        require_same_version(study)
+    warm()
+    workspace.require_writable()
+    folder = data.absolute() if data is not None else None
+    facts = ask.look_around(device)
+    if study is None:
+        served = scheduling.active_studies(store)
+        threads = (each.definition["config"]["train"]["threads"] for each in served)
+        count = worker_count(workers, max(threads, default=1), facts, machine.cores())
+    else:
+        definition = pinned_definition(study)
+        folder = ask.locate(study, definition, folder, workspace)
+        count = ThisMachine().count_workers(workers, definition, folder, workspace, facts)
+    worker = WorkerTask(
+        address=address,
+        workspace=workspace.root,
+        device=facts.device,
+        study=study_name if study is None else study.name,
+        folder=folder,
+        forever=forever,
+    )
+    return Task(store, study, workspace, assign_devices(worker, facts, count), timeout)
 
 
 def _check_options(request: LaunchRequest) -> None:
@@ -215,59 +232,9 @@ def _check_options(request: LaunchRequest) -> None:
             "--detach only registers the study: give --timeout to `optuna-study worker`, and "
             "leave out --tensorboard"
         )
-    check_crew(request.workers, request.timeout)
+    check_workers(request.workers, request.timeout)
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
-
-
-def _event_folder(folder: Path | None) -> Path | None:
-    """Where TensorBoard's files go, proven to be writable before anything else is made.
-
-    Raises:
-        UsageError: tensorboard is not installed.
-        FolderError: the folder cannot be written.
-    """
-    if folder is None:
-        return None
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError(
-            "--tensorboard: the package tensorboard is not installed; "
-            "pip install 'optuna-study[tensorboard]', or leave the option out"
-        )
-    try:
-        Workspace(folder).require_writable()
-    except FolderError as error:
-        raise FolderError(f"--tensorboard {folder}: cannot be written; choose another") from error
-    return folder.absolute()
-
-
-def choose_profile(asked: str, device: str) -> str:
-    """The profile that is asked for, or by the device, whose name this is."""
-    if asked != "auto":
-        return asked
-    return "cpu" if device == "cpu" else "full"
-
-
-def choose_data(
-    given: Path | None, file: StudyFile, workspace: Workspace
-) -> tuple[Path | None, bool, tuple[str, ...]]:
-    """The folder of pictures, if any; whether the stand-in is taken; the sentence that says so."""
-    if given is not None:
-        return given.absolute(), False, ()
-    folder = Path(file.folder).absolute() if file.folder is not None else None
-    if file.stand_in is None:
-        return folder, False, ()
-    name = file.config.data.name
-    if folder.exists() if folder is not None else is_here(name, workspace):
-        return folder, False, ()
-    sentence = (
-        f"No pictures of '{name}' here, so the built-in '{file.stand_in}' pictures stand in for "
-        "them"
-    )
-    way = way_to_get(name, workspace)
-    if folder is None and way is not None:
-        sentence += f"; {way} gets the real ones"
-    return None, True, (f"{sentence}, or --data takes your own.",)
 
 
 def _compare(

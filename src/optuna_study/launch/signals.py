@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def heeded() -> tuple[signal.Signals, ...]:
+def ending_signals() -> tuple[signal.Signals, ...]:
     """The signals that end a command; no SIGHUP under `nohup`, which ignores it for us."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +21,7 @@ def heeded() -> tuple[signal.Signals, ...]:
 
 
 @contextmanager
-def listening() -> Iterator[list[int]]:
+def record_signals() -> Iterator[list[int]]:
     """The signals that came meanwhile; what the first and the second mean is the caller's."""
     received: list[int] = []
 
@@ -34,7 +34,7 @@ def listening() -> Iterator[list[int]]:
 
 @contextmanager
 def interruptible(left: str) -> Iterator[Callable[[], None]]:
-    """Let the first signal break the block off, and further ones not disturb its clearing away.
+    """Let the first signal break the block off, and further ones not disturb its clean-up.
 
     Once the function that it yields is called, none breaks it off any more. `left` says how things
     then stand.
@@ -42,19 +42,19 @@ def interruptible(left: str) -> Iterator[Callable[[], None]]:
     Raises:
         InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP.
     """
-    deaf = False
+    ignoring = False
 
-    def go_on() -> None:
-        nonlocal deaf
-        deaf = True
+    def ignore() -> None:
+        nonlocal ignoring
+        ignoring = True
 
     def interrupt(number: int, frame: object) -> None:
-        if not deaf:
-            go_on()
+        if not ignoring:
+            ignore()
             raise InterruptedBySignalError(number, left)
 
     with _handled(interrupt):
-        yield go_on
+        yield ignore
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
         yield  # Python delivers signals to the main thread alone
         return
     before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, handler) for number in heeded()
+        number: signal.signal(number, handler) for number in ending_signals()
     }
     try:
         yield

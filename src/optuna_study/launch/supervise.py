@@ -1,83 +1,49 @@
 """The side of `launch` and `worker` that has worker processes, wherever they run: watch, restart.
 
 A study's trials belong to the store's leases, not to this process: whatever happens here, a
-trial is either ended or goes back. This process never computes and never imports torch.
+trial is either ended or returned to the queue. This process never computes and never imports
+torch.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from optuna_study.config.reasons import SystemOutOfMemory
 from optuna_study.errors import (
     DataError,
-    FruitlessError,
     InterruptedBySignalError,
+    NothingCompletedError,
     UnreachableError,
 )
-from optuna_study.launch.result import halted_sentences, require_fruit
-from optuna_study.launch.signals import listening
+from optuna_study.launch.signals import record_signals
+from optuna_study.launch.task import (
+    Tick,
+    WorkerView,
+    halted_sentences,
+    raise_if_nothing_completed,
+)
 from optuna_study.store.engine.retry import MAX_WAIT, Backoff, retry_until_done
 from optuna_study.store.queue import scheduling
 from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.text import count
-from optuna_study.worker.messages import Word, numbered, rebuilt
+from optuna_study.worker.messages import MessageKind, numbered, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from optuna_study.errors import OptunaStudyError
-    from optuna_study.launch.backend import Place, WorkerProcess
-    from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
-    from optuna_study.worker.messages import Order
+    from optuna_study.launch.backend import Backend, WorkerProcess
+    from optuna_study.launch.task import AnyTask
+    from optuna_study.worker.messages import WorkerTask
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = 30.0  # seconds that workers asked to stop have: a step of a large model, then the kill
 DEATHS_IN_A_ROW = 5  # per worker, with no trial any further, before the launch gives up
-
-
-class Task(Protocol):
-    """What a crew of workers is there for."""
-
-    @property
-    def store(self) -> Store:
-        """Where the trials are."""
-
-    @property
-    def study(self) -> StudyRecord | None:
-        """The one study to work on; None for every active one of the store."""
-
-    @property
-    def orders(self) -> tuple[Order, ...]:
-        """An order a worker."""
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds after which running trials are given back; None for no end."""
-
-    def log(self, order: Order) -> Path:
-        """The log file of a worker; a pattern where it has one in several studies."""
-
-
-@dataclass(frozen=True)
-class WorkerView:
-    """One worker, whose process is there unless `pid` is None."""
-
-    name: str
-    pid: int | None
-
-
-@dataclass(frozen=True)
-class Tick:
-    """What happened since the last tick; the trials themselves are read from the store."""
-
-    workers: tuple[WorkerView, ...]
-    messages: tuple[str, ...]  # sentences for people, each once
 
 
 @dataclass(frozen=True)
@@ -85,7 +51,7 @@ class _Death:
     """How a worker process ended that had not said goodbye."""
 
     how: str
-    starved: bool
+    out_of_memory: bool
     ordered: bool  # killed by its own command, since it took too long to stop
 
 
@@ -93,282 +59,272 @@ class _Death:
 class _Slot:
     """A place for one worker process, refilled when it dies."""
 
-    order: Order
+    task: WorkerTask
     process: WorkerProcess | None = None
     outcome: str | None = None
-    death: _Death | None = None  # whose trial was not given back yet: the store is away
+    death: _Death | None = None  # whose trial was not released yet: the store is away
 
     @property
     def alive(self) -> bool:
         return self.process is not None or self.death is not None
 
     def view(self) -> WorkerView:
-        pid = self.process.pid if self.process else None
-        return WorkerView(self.order.name, pid)
+        return WorkerView(self.task.name, self.process.pid if self.process else None)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.ended() is None
 
 
-@dataclass
-class _Crew:
-    """All workers of a task and what is known of them."""
+class WorkerPool:
+    """The workers of a task: started when the pool is entered, none left when it is exited."""
 
-    task: Task
-    place: Place
-    slots: list[_Slot]
-    hired: int  # slots there have ever been; the next one's number follows
-    messages: list[str] = field(default_factory=list)
-    notes: set[str] = field(default_factory=set)  # messages that need no repetition
-    deaths: int = 0  # since a trial last got further
-    progress: int = 0
-    last_error: OptunaStudyError | None = None
-    stopping: str | None = None  # why, once they have been told
-    stop_before: float = 0.0  # monotonic time at which patience ends
-    killed: bool = False  # those that were still at work then
-    backoff: Backoff = field(default_factory=Backoff)  # of a store that is away
+    def __init__(self, task: AnyTask, backend: Backend) -> None:
+        self._task = task
+        self._backend = backend
+        self._slots = [_Slot(worker) for worker in task.workers]
+        self._started = len(self._slots)  # slots there have ever been; the next number follows
+        self._messages: list[str] = []
+        self._notes: set[str] = set()  # messages that need no repetition
+        self._progress = scheduling.progress(task.store, task.study)
+        self._deaths = 0  # since a trial last got further
+        self._last_error: OptunaStudyError | None = None
+        self._stopping = False  # the workers were asked to
+        self._kill_at = 0.0  # monotonic time, once they were
+        self._killed = False  # those that were still at work then
+        self._backoff = Backoff()  # of a store that is away
+        self._signals: list[int] = []
+        self._open = ExitStack()
 
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._backend.session())
+            self._signals = stack.enter_context(record_signals())
+            stack.callback(self._stop_all)
+            for slot in self._slots:
+                slot.process = self._backend.start(slot.task)
+            self._open = stack.pop_all()
+        return self
 
-def run(task: Task, place: Place, every: float = TICK) -> Iterator[Tick]:
-    """Run a task's workers and yield a tick every so many seconds until nothing is left to do.
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
-    Ends normally when the budget is met, the task's time is over, or the study is paused or
-    stopped from elsewhere.
+    def ticks(self, every: float = TICK) -> Iterator[Tick]:
+        """Yield a tick every so many seconds until nothing is left to do.
 
-    Raises:
-        InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP; running trials were given back.
-        FruitlessError: no trial completed, or too many failed in a row.
-        NotFoundError: the study was deleted.
-        OptunaStudyError: what the workers ran into, when none can go on.
-    """
-    slots = [_Slot(order) for order in task.orders]
-    crew = _Crew(task, place, slots, hired=len(slots))
-    crew.progress = scheduling.progress(task.store, task.study)
-    started = time.monotonic()
-    with place.at_work(), listening() as received:
+        Ends normally when the budget is met, the task's time is over, or the study is paused or
+        stopped from elsewhere.
+
+        Raises:
+            InterruptedBySignalError: SIGINT, SIGTERM or SIGHUP; running trials were requeued.
+            NothingCompletedError: no trial completed, or too many failed in a row.
+            NotFoundError: the study was deleted.
+            OptunaStudyError: what the workers ran into, when none can go on.
+        """
+        end = None if self._task.timeout is None else time.monotonic() + self._task.timeout
         try:
-            for slot in crew.slots:
-                _start(crew, slot)
-            while any(slot.alive for slot in crew.slots):
-                place.wait(every)
-                for slot in crew.slots:
-                    _hear(crew, slot)
-                _care(crew, received, time.monotonic() - started)
-                yield _tick(crew)
+            while any(slot.alive for slot in self._slots):
+                self._backend.wait(every)
+                self._check(end)
+                yield self._tick()
         finally:
-            _dismiss(crew)
-    _say_why(crew)
-    if crew.messages:
-        yield _tick(crew)
-    if received:
-        raise InterruptedBySignalError(received[0])
-    _judge(crew)
+            self._open.close()
+        self._say_why()
+        if self._messages:
+            yield self._tick()
+        if self._signals:
+            raise InterruptedBySignalError(self._signals[0])
+        self._raise_if_failed()
 
+    def _tick(self) -> Tick:
+        messages, self._messages = tuple(self._messages), []
+        views = (
+            WorkerView(s.task.name, s.process.pid if s.process else None) for s in self._slots
+        )
+        return Tick(tuple(views), messages)
 
-def _tick(crew: _Crew) -> Tick:
-    messages, crew.messages = tuple(crew.messages), []
-    return Tick(tuple(slot.view() for slot in crew.slots), messages)
+    def _receive(self, slot: _Slot) -> None:
+        for message in slot.process.receive() if slot.process is not None else ():
+            if message.kind is MessageKind.DONE:
+                slot.outcome = message.text
+            elif message.kind is MessageKind.NOTE:
+                if message.text not in self._notes:  # every worker finds the same
+                    self._messages.append(message.text)
+                self._notes.add(message.text)
+            else:
+                self._messages.append(f"{slot.task.name}: {message.text}")
+                if message.kind is MessageKind.ERROR:
+                    self._last_error = rebuilt(message)
 
+    def _check(self, end: float | None) -> None:
+        """Everything a tick may call for: messages, signals, the end of the time, dead workers."""
+        for slot in self._slots:
+            self._receive(slot)
+        if self._signals and not self._stopping:
+            name = signal.Signals(self._signals[0]).name
+            self._ask_to_stop(f"{name}: giving running trials back")
+        if end is not None and time.monotonic() > end and not self._stopping:
+            self._ask_to_stop(f"the {self._task.timeout:g} s asked for are over: giving back")
+        hurried = len(self._signals) > 1 or time.monotonic() > self._kill_at
+        if self._stopping and hurried:
+            self._kill_all()
+        for slot in self._slots:
+            how = slot.process.ended() if slot.process is not None else None
+            if how is not None:
+                self._reap(slot, how)
+            elif slot.death is not None and self._backoff.due:
+                self._release_trial(slot, slot.death, last=self._stopping and hurried)
+        self._resize()
 
-def _start(crew: _Crew, slot: _Slot) -> None:
-    slot.process = crew.place.start(slot.order)
-    slot.outcome = None
+    def _ask_to_stop(self, why: str | None = None) -> None:
+        self._stopping, self._kill_at = True, time.monotonic() + GRACE
+        if why is not None:
+            self._messages.append(why)
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.ask_to_stop()
 
+    def _kill_all(self) -> None:
+        self._killed = True
+        for slot in self._slots:
+            if slot.process is not None and slot.running:
+                slot.process.kill()
 
-def _hear(crew: _Crew, slot: _Slot) -> None:
-    for message in slot.process.hear() if slot.process is not None else ():
-        if message.word is Word.DONE:
-            slot.outcome = message.text
-        elif message.word is Word.NOTE:
-            if message.text not in crew.notes:  # every worker finds the same
-                crew.messages.append(message.text)
-            crew.notes.add(message.text)
+    def _reap(self, slot: _Slot, how: str, *, last: bool = False) -> None:
+        """Close an ended process; when it died, release its trial and start another."""
+        assert slot.process is not None
+        self._receive(slot)
+        out_of_memory = slot.process.ran_out_of_memory()
+        slot.process.close()
+        slot.process = None
+        if slot.outcome is None:
+            death = _Death(how, out_of_memory, ordered=self._killed)
+            self._release_trial(slot, death, last=last)
+
+    def _release_trial(self, slot: _Slot, death: _Death, *, last: bool) -> None:
+        """Requeue a dead worker's trial, or end it if it took all memory; start another worker.
+
+        While the store is away this is put off, unless it is the `last` moment to do so or the
+        store has been away for too long: then the lease will run out.
+        """
+        task, name = self._task, slot.task.name
+        slot.death, restart = None, False
+        try:
+            progress = scheduling.progress(task.store, task.study)
+            what = self._end_or_requeue(name, death)
+        except UnreachableError as error:
+            self._backoff.record_failure()
+            if not last and task.store.outage.seconds < MAX_WAIT:
+                slot.death = death
+                return
+            self._last_error = error
+            what = f"; a trial of it goes back when its lease has run out: {error}"
         else:
-            crew.messages.append(f"{slot.order.name}: {message.text}")
-            if message.word is Word.ERROR:
-                crew.last_error = rebuilt(message)
+            self._backoff.record_success()
+            restart = not self._stopping and self._advances(progress)
+        self._messages.append(f"{name} {death.how}{what}; log: {task.log(slot.task)}")
+        if restart:
+            slot.process = self._backend.start(slot.task)
 
+    def _end_or_requeue(self, name: str, death: _Death) -> str:
+        """End or requeue what a dead worker held; the words for it."""
+        end, cause, what = None, "", "goes back"
+        if death.out_of_memory:
+            end = End(EndKind.OUT_OF_MEMORY, SystemOutOfMemory(name))
+            cause, what = " for want of memory", "ends as out_of_memory"
+        strike = not death.ordered
+        done = scheduling.release_worker(self._task.store, name, end=end, strike=strike)
+        one = self._task.study is not None
+        numbers = ", ".join(f"{number}" if one else f"{number} of {of}" for of, number in done)
+        return f"{cause}, trial {numbers} {what}" if done else cause
 
-def _care(crew: _Crew, received: list[int], elapsed: float) -> None:
-    """Everything a tick may call for: signals, the end of the time, dead workers."""
-    timeout = crew.task.timeout
-    if received and crew.stopping is None:
-        _ask_to_stop(crew, f"{signal.Signals(received[0]).name}: giving running trials back")
-    if timeout is not None and elapsed > timeout and crew.stopping is None:
-        _ask_to_stop(crew, f"the {timeout:g} s asked for are over: giving back")
-    if crew.stopping and (len(received) > 1 or time.monotonic() > crew.stop_before):
-        _kill(crew)
-    for slot in list(crew.slots):
-        how = slot.process.ended() if slot.process is not None else None
-        if how is not None:
-            _bury(crew, slot, how)
-        elif slot.death is not None and crew.backoff.due:
-            hurried = len(received) > 1 or time.monotonic() > crew.stop_before
-            _settle(crew, slot, slot.death, last=crew.stopping is not None and hurried)
-    _fit(crew)
-
-
-def _ask_to_stop(crew: _Crew, why: str) -> None:
-    crew.stopping, crew.stop_before = why, time.monotonic() + GRACE
-    crew.messages.append(why)
-    for slot in crew.slots:
-        if slot.process is not None:
-            slot.process.ask_to_stop()
-
-
-def _kill(crew: _Crew) -> None:
-    crew.killed = True
-    for slot in crew.slots:
-        if slot.process is not None and _at_work(slot):
+    def _resize(self) -> None:
+        """Follow a backend that grows and shrinks; nobody waits once the study is done."""
+        waiting = [s for s in self._slots if s.process is not None and s.process.pid is None]
+        if any(slot.outcome is not None for slot in self._slots):
+            surplus = len(waiting)
+        else:
+            room = self._backend.room()
+            if room is None or self._stopping:
+                return
+            # One may wait, however little room there is.
+            surplus = sum(slot.alive for slot in self._slots) - max(1, room)
+        for slot in waiting[::-1][: max(0, surplus)]:
+            assert slot.process is not None
             slot.process.kill()
+            slot.process.close()
+            self._slots.remove(slot)
+        if surplus < 0:
+            self._messages.append(f"room for {count(-surplus, 'more worker')}")
+        for _ in range(-surplus):
+            self._started += 1
+            slot = _Slot(numbered(self._task.workers[0], self._started))
+            slot.process = self._backend.start(slot.task)
+            self._slots.append(slot)
 
+    def _advances(self, progress: int) -> bool:
+        """Whether work does though workers die: since the last few deaths a trial got further."""
+        self._deaths = 1 if progress > self._progress else self._deaths + 1
+        self._progress = progress
+        return self._deaths < DEATHS_IN_A_ROW * len(self._slots)
 
-def _bury(crew: _Crew, slot: _Slot, how: str, *, last: bool = False) -> None:
-    """Take leave of an ended process; when it died, see to its trial and start another."""
-    assert slot.process is not None
-    _hear(crew, slot)
-    starved = slot.process.starved()
-    slot.process.close()
-    slot.process = None
-    if slot.outcome is None:
-        _settle(crew, slot, _Death(how, starved, ordered=crew.killed), last=last)
-
-
-def _settle(crew: _Crew, slot: _Slot, death: _Death, *, last: bool) -> None:
-    """Give a dead worker's trial back, or end it if it took all memory, and start another worker.
-
-    While the store is away this is put off, unless it is the `last` moment to do so or the
-    store has been away for too long: then the lease will run out.
-    """
-    task, name = crew.task, slot.order.name
-    slot.death, restart = None, False
-    try:
-        progress = scheduling.progress(task.store, task.study)
-        what = _leave_trial(task, name, death)
-    except UnreachableError as error:
-        crew.backoff.record_failure()
-        if not last and task.store.outage.seconds < MAX_WAIT:
-            slot.death = death
+    def _stop_all(self) -> None:
+        """Leave no process behind, whatever ended the ticks."""
+        if not any(slot.alive for slot in self._slots):
             return
-        crew.last_error = error
-        what = f"; a trial of it goes back when its lease has run out: {error}"
-    else:
-        crew.backoff.record_success()
-        restart = crew.stopping is None and _gets_somewhere(crew, progress)
-    crew.messages.append(f"{name} {death.how}{what}; log: {task.log(slot.order)}")
-    if restart:
-        _start(crew, slot)
+        self._ask_to_stop()
+        while time.monotonic() < self._kill_at and any(slot.running for slot in self._slots):
+            self._backend.wait(TICK)
+            for slot in self._slots:
+                self._receive(slot)
+        self._kill_all()
+        for slot in self._slots:
+            if slot.process is not None:
+                self._reap(slot, slot.process.ended() or "was killed", last=True)
+            elif slot.death is not None:
+                self._release_trial(slot, slot.death, last=True)
 
+    def _say_why(self) -> None:
+        """Tell of a study that was paused or stopped elsewhere, or of a store without more."""
+        outcomes, study = {slot.outcome for slot in self._slots}, self._task.study
+        if outcomes == {NoTrialReason.NOTHING_LEFT}:
+            self._messages.append(f"{self._task.store.address}: no study has a trial left to run")
+            self._messages += retry_until_done(lambda: halted_sentences(self._task.store), _sleep)
+        for reason, word in (
+            (NoTrialReason.PAUSED, "paused"),
+            (NoTrialReason.STOPPING, "stopped"),
+        ):
+            if study is not None and reason in outcomes:
+                self._messages.append(
+                    f"{study.name} is {word}, so its workers end; launching it again lets it go on"
+                )
 
-def _leave_trial(task: Task, name: str, death: _Death) -> str:
-    """End what a starved worker held, give back what another did; the words for it."""
-    end = End(EndKind.OUT_OF_MEMORY, SystemOutOfMemory(name)) if death.starved else None
-    done = scheduling.release_worker(task.store, name, end=end, strike=not death.ordered)
-    numbers = ", ".join(f"{number}" if task.study else f"{number} of {of}" for of, number in done)
-    cause = " for want of memory" if death.starved else ""
-    if not done:
-        return cause
-    return f"{cause}, trial {numbers} {'ends as out_of_memory' if death.starved else 'goes back'}"
+    def _raise_if_failed(self) -> None:
+        """Say whether anything came of it.
 
-
-def _fit(crew: _Crew) -> None:
-    """Follow a place that grows and shrinks; nobody waits for room when the study is done."""
-    waiting = [
-        slot for slot in crew.slots if slot.process is not None and slot.process.pid is None
-    ]
-    alive = sum(slot.alive for slot in crew.slots)
-    if any(slot.outcome is not None for slot in crew.slots):
-        surplus = len(waiting)
-    else:
-        room = crew.place.room()
-        if room is None or crew.stopping is not None:
+        Raises:
+            NothingCompletedError: no trial completed though the study is over, or too many failed.
+            NotFoundError: the study was deleted.
+            DataError: none of the store's studies can be worked on here.
+            OptunaStudyError: every worker died of it.
+        """
+        task, outcomes = self._task, {slot.outcome for slot in self._slots}
+        if self._stopping:
             return
-        surplus = alive - max(1, room)  # one may wait, however little room there is
-    for slot in waiting[::-1][: max(0, surplus)]:
-        _withdraw(crew, slot)
-    if surplus < 0:
-        crew.messages.append(f"room for {count(-surplus, 'more worker')}")
-    for _ in range(-surplus):
-        crew.hired += 1
-        slot = _Slot(numbered(crew.task.orders[0], crew.hired))
-        crew.slots.append(slot)
-        _start(crew, slot)
-
-
-def _withdraw(crew: _Crew, slot: _Slot) -> None:
-    assert slot.process is not None
-    slot.process.kill()
-    slot.process.close()
-    slot.process = None
-    crew.slots.remove(slot)
-
-
-def _gets_somewhere(crew: _Crew, progress: int) -> bool:
-    """Whether dying workers do: some trial got further since the last few deaths."""
-    crew.deaths = 1 if progress > crew.progress else crew.deaths + 1
-    crew.progress = progress
-    return crew.deaths < DEATHS_IN_A_ROW * len(crew.slots)
-
-
-def _dismiss(crew: _Crew) -> None:
-    """Leave no process behind, whatever ended the loop."""
-    if not any(slot.alive for slot in crew.slots):
-        return
-    for slot in crew.slots:
-        if slot.process is not None:
-            slot.process.ask_to_stop()
-    patience = time.monotonic() + GRACE
-    while time.monotonic() < patience and any(_at_work(slot) for slot in crew.slots):
-        crew.place.wait(TICK)
-        for slot in crew.slots:
-            _hear(crew, slot)
-    _kill(crew)
-    crew.stopping = crew.stopping or "ended early"
-    for slot in crew.slots:
-        if slot.process is not None:
-            _bury(crew, slot, slot.process.ended() or "was killed", last=True)
-        elif slot.death is not None:
-            _settle(crew, slot, slot.death, last=True)
-
-
-def _at_work(slot: _Slot) -> bool:
-    return slot.process is not None and slot.process.ended() is None
-
-
-def _say_why(crew: _Crew) -> None:
-    """Tell of a study that was paused or stopped from elsewhere, or of a store without more."""
-    outcomes, study = {slot.outcome for slot in crew.slots}, crew.task.study
-    if outcomes == {NoTrialReason.NOTHING_LEFT}:
-        crew.messages.append(f"{crew.task.store.address}: no study has a trial left to run")
-        crew.messages += retry_until_done(lambda: halted_sentences(crew.task.store), _sleep)
-    for reason, word in ((NoTrialReason.PAUSED, "paused"), (NoTrialReason.STOPPING, "stopped")):
-        if study is not None and reason in outcomes:
-            crew.messages.append(
-                f"{study.name} is {word}, so its workers end; launching it again lets it go on"
+        if outcomes == {None}:
+            raise self._last_error or NothingCompletedError(
+                "workers died again and again before a trial got any further; their logs say more"
+                f": {task.log(task.workers[0]).parent}"
             )
-
-
-def _judge(crew: _Crew) -> None:
-    """Say whether what was done bore fruit.
-
-    Raises:
-        FruitlessError: no trial completed though the study is over, or too many failed in a row.
-        NotFoundError: the study was deleted.
-        DataError: none of the store's studies can be worked on here.
-        OptunaStudyError: every worker died of it.
-    """
-    outcomes = {slot.outcome for slot in crew.slots}
-    if crew.stopping is not None:
-        return
-    if outcomes == {None}:
-        raise crew.last_error or FruitlessError(
-            "workers died again and again before a trial got any further; their logs say more: "
-            f"{crew.task.log(crew.task.orders[0]).parent}"
-        )
-    if NoTrialReason.NOT_HERE in outcomes:
-        raise DataError(
-            f"{crew.task.store.address}: holds trials to run, none of which can be run here: "
-            f"{'; '.join(sorted(crew.notes))}"
-        )
-    if (study := crew.task.study) is not None:
-        retry_until_done(lambda: require_fruit(crew.task.store, study, outcomes), _sleep)
+        if NoTrialReason.NOT_HERE in outcomes:
+            raise DataError(
+                f"{task.store.address}: holds trials to run, none of which can be run here: "
+                f"{'; '.join(sorted(self._notes))}"
+            )
+        if (study := task.study) is not None:
+            retry_until_done(
+                lambda: raise_if_nothing_completed(task.store, study, outcomes), _sleep
+            )
 
 
 def _sleep(seconds: float) -> bool:

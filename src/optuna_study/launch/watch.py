@@ -1,14 +1,12 @@
-"""Follow a study that others run: ticks like those of a crew of one's own."""
+"""Follow a study that others run: ticks like those of workers of one's own."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UnreachableError
-from optuna_study.launch.result import require_fruit
-from optuna_study.launch.supervise import Tick
+from optuna_study.launch.task import Tick, raise_if_nothing_completed
 from optuna_study.store.engine.retry import MAX_WAIT
 from optuna_study.store.queue import scheduling
 from optuna_study.store.reads import reads
@@ -18,31 +16,22 @@ from optuna_study.store.studies.studies import find_study
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from optuna_study.launch.task import StudyTask
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 TICK = 1.0  # seconds between two looks
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A study that is only looked at."""
-
-    study: StudyRecord
-    store: Store
-    resumed: bool = True  # others have begun
-    notes: tuple[str, ...] = ()
-
-
-def watch(watched: Watched, every: float = TICK, max_wait: float = MAX_WAIT) -> Iterator[Tick]:
+def watch(task: StudyTask, every: float = TICK, max_wait: float = MAX_WAIT) -> Iterator[Tick]:
     """Yield a tick every so many seconds until the study is over, paused or stopped.
 
     Raises:
         NotFoundError: it was deleted.
-        FruitlessError: none of its trials completed, or too many failed in a row.
+        NothingCompletedError: none of its trials completed, or too many failed in a row.
         UnreachableError: the store does not answer for `max_wait` seconds.
     """
-    store, study = watched.store, watched.study
+    store, study = task.store, task.study
     over = None
     while over is None:
         messages: tuple[str, ...] = ()
@@ -58,7 +47,7 @@ def watch(watched: Watched, every: float = TICK, max_wait: float = MAX_WAIT) -> 
         yield Tick((), messages)
         if over is None:
             time.sleep(every)
-    require_fruit(store, study, {over})
+    raise_if_nothing_completed(store, study, {over})
 
 
 def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:

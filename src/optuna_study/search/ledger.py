@@ -1,4 +1,4 @@
-"""A claimed trial in the real store, as the objective sees it."""
+"""A claimed trial in the real store, as `run_trial` sees it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class StoreLedger:
         """The metric of the study's other trials at an epoch."""
         return reads.values_at(self.store, self.study, epoch, but=self.claim.number)
 
-    def checkpointed(self, epoch: int) -> None:
+    def note_checkpoint(self, epoch: int) -> None:
         """Note that a checkpoint of this epoch is on disk."""
         queue.record_checkpoint(self.store, self.claim, epoch)
 
-    def give_back(self, reason: str) -> None:
-        """Let another worker go on with the trial."""
+    def requeue(self, reason: str) -> None:
+        """Let another worker resume the trial."""
         queue.release(self.store, self.claim, reason)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
@@ -49,7 +49,7 @@ class StoreLedger:
 
 
 @dataclass
-class PatientLedger:
+class RetryingLedger:
     """Passes on to another ledger, and bears that its store does not answer.
 
     In the middle of training nothing waits for the store: it is tried now and then. Only the end
@@ -71,7 +71,7 @@ class PatientLedger:
         def send() -> None:
             self.ledger.report(epochs)
             if self._unmarked is not None:
-                self.ledger.checkpointed(self._unmarked)
+                self.ledger.note_checkpoint(self._unmarked)
                 self._unmarked = None
 
         return self._try(send)
@@ -82,14 +82,14 @@ class PatientLedger:
         self._try(lambda: found.extend(self.ledger.others_at(epoch)))
         return found
 
-    def checkpointed(self, epoch: int) -> None:
+    def note_checkpoint(self, epoch: int) -> None:
         """Note a checkpoint, with the next report if the store is away."""
-        if not self._try(lambda: self.ledger.checkpointed(epoch)):
+        if not self._try(lambda: self.ledger.note_checkpoint(epoch)):
             self._unmarked = epoch
 
-    def give_back(self, reason: str) -> None:
-        """Let another worker go on with the trial."""
-        retry_until_done(lambda: self.ledger.give_back(reason), self.wait, clock=self.clock)
+    def requeue(self, reason: str) -> None:
+        """Let another worker resume the trial."""
+        retry_until_done(lambda: self.ledger.requeue(reason), self.wait, clock=self.clock)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, however long the store takes to come back."""

@@ -1,7 +1,7 @@
-"""One claimed trial: train, report, prune, checkpoint, end; every way out has its sentence.
+"""A trial's life: claim, propose, train, report, prune, checkpoint, publish, end.
 
-The store, the training run, the files and the clock are given, so that all of this runs with
-fakes.
+Every way out has its sentence. The store, the training run, the files and the clock are given, so
+that all of this runs with fakes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.config.reasons import AllEpochs, Failed, OutOfMemory, Pruned, TimedOut
 from optuna_study.errors import (
+    DeviceLostError,
     DiskFullError,
     FolderError,
     OptunaStudyError,
     StaleClaimError,
     StoreError,
 )
-from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.search.training_errors import is_gpu_lost, is_out_of_memory
-from optuna_study.search.write_schedule import Pace
-from optuna_study.store.records import End, EndKind, EpochRecord
+from optuna_study.search.write_schedule import WriteSchedule
+from optuna_study.store.records import End, EndKind, EpochRecord, NoTrialReason
 from optuna_study.text import in_one_line, without_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from optuna_study.config.settings import EpochResult
     from optuna_study.search.pruner import Decide
@@ -41,7 +43,15 @@ MOST_OF_TRACEBACK = 20_000  # characters; some errors carry all of the data they
 
 
 class Training(Protocol):
-    """A training run as the objective sees it."""
+    """A training run as a trial sees it."""
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs of a whole run."""
+
+    @property
+    def before(self) -> Sequence[EpochRecord]:
+        """The epochs up to the checkpoint that it resumes from."""
 
     def epochs(self) -> Iterator[EpochResult]:
         """One result an epoch, until done, diverged or stopped."""
@@ -64,11 +74,11 @@ class Ledger(Protocol):
     def others_at(self, epoch: int) -> Sequence[float]:
         """The metric of the study's other trials at an epoch."""
 
-    def checkpointed(self, epoch: int) -> None:
+    def note_checkpoint(self, epoch: int) -> None:
         """Note that a checkpoint of this epoch is on disk."""
 
-    def give_back(self, reason: str) -> None:
-        """Let another worker go on with the trial."""
+    def requeue(self, reason: str) -> None:
+        """Let another worker resume the trial."""
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, with its last epochs, in one transaction."""
@@ -80,229 +90,248 @@ class Rules:
 
     metric: str
     direction: str  # maximize or minimize
-    epochs: int
-    decide: Decide
-    prunable: bool  # baselines are not: they are what the others must beat
+    decide: Decide | None  # None for baselines: they are what the others must beat
     timeout: float | None = None  # seconds of training
 
 
-@dataclass(frozen=True)
-class Started:
-    """A trial ready to train; `before` are the epochs up to the checkpoint it goes on from."""
+class Job(Protocol):
+    """A claimed trial and all that a worker does with it."""
 
-    training: Training
-    rules: Rules
-    before: Sequence[EpochRecord] = ()
+    @property
+    def number(self) -> int:
+        """The trial's."""
 
+    @property
+    def device(self) -> object:
+        """What it trains on, for people."""
 
-@dataclass(frozen=True)
-class Tools:
-    """What a trial needs beside the store."""
+    @property
+    def rules(self) -> Rules:
+        """What it is judged by."""
 
-    start: Callable[[], Started]  # its configuration found, its model built
-    publish: Callable[[Training, End, Sequence[EpochRecord]], None]  # artifacts, before the end
-    clock: Callable[[], float] = time.monotonic
+    @property
+    def ledger(self) -> Ledger:
+        """Its records in the store."""
+
+    def keep_lease(self) -> AbstractContextManager[None]:
+        """Keep the claim while the block runs; losing it sets the worker's stop signal."""
+
+    def propose(self) -> Training:
+        """Find its configuration and its checkpoint, and build the run from them."""
+
+    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
+        """Write its artifacts, before it ends."""
+
+    def clean_up(self) -> None:
+        """Bring files and notes up to date once it has ended."""
 
 
 class Left(Enum):
     """How the worker left a trial."""
 
     ENDED = auto()
-    GIVEN_BACK = auto()
+    REQUEUED = auto()
     ABANDONED = auto()  # somebody else owns it
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a trial; `end` is there when it ended.
+def run_trial(
+    claim: Callable[[], Job | NoTrialReason | None],
+    stop: StopSignal,
+    clock: Callable[[], float] = time.monotonic,
+) -> Left | NoTrialReason | None:
+    """Claim a trial and work on it until it ends, is requeued, or proves to be somebody else's.
 
-    `device_lost` says that this process can train no other.
+    Returns how the worker left it, or what `claim` gave in place of a trial.
+
+    Raises:
+        StoreError: the store fails; the claim's lease then runs out.
+        DeviceLostError: the trial ended, and this process can train no other.
     """
-
-    left: Left
-    end: End | None = None
-    device_lost: bool = False
+    job = claim()
+    if job is None or isinstance(job, NoTrialReason):
+        return job
+    stop.begin_trial()
+    trial = _Trial(job, stop, WriteSchedule(clock))
+    try:
+        with job.keep_lease():
+            try:
+                trial.training = job.propose()
+                trial.epochs = list(trial.training.before)
+                for result in trial.training.epochs():
+                    trial.record(result)
+                    end = trial.diverged(result) or trial.completed() or trial.prune()
+                    if end is None:
+                        trial.checkpoint()
+                        trial.report()
+                        end = trial.overdue()
+                    if end is not None:
+                        break
+                else:
+                    end = trial.completed() or trial.stopped()
+            except (StaleClaimError, StoreError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a configuration makes torch raise ends this trial alone
+                end = trial.failed(error)
+            if end is None:
+                trial.requeue()
+                return Left.REQUEUED
+            trial.publish(end)
+            job.ledger.end(end, trial.unsent)
+    except StaleClaimError as error:
+        log.warning("left alone at epoch %d: %s", trial.epoch, error)
+        return Left.ABANDONED
+    log.info("%s: %s", end.kind, end.reason)
+    job.clean_up()
+    if trial.device_lost:
+        raise DeviceLostError(
+            f"trial {job.number} failed on {job.device} with an error that this process does "
+            "not recover from; a fresh one takes its place"
+        )
+    return Left.ENDED
 
 
 @dataclass
-class _Course:
-    """A trial under way."""
+class _Trial:
+    """A trial under way; what returns an End says that it is over."""
 
-    ledger: Ledger
-    tools: Tools
-    brake: Brake
-    pace: Pace
-    started: Started | None = None
-    records: list[EpochRecord] = field(default_factory=list)  # the whole curve
+    job: Job
+    stop: StopSignal
+    schedule: WriteSchedule
+    training: Training | None = None
+    epochs: list[EpochRecord] = field(default_factory=list)  # the whole curve
     unsent: list[EpochRecord] = field(default_factory=list)
     device_lost: bool = False
 
     @property
     def epoch(self) -> int:
-        return self.records[-1].epoch if self.records else 0
+        return self.epochs[-1].epoch if self.epochs else 0
 
     @property
     def value(self) -> float | None:
-        return self.records[-1].value if self.records else None
+        return self.epochs[-1].value if self.epochs else None
+
+    def record(self, result: EpochResult) -> None:
+        """Append an epoch to the curve; a broken one without figures is none."""
+        record = to_record(result, self.job.rules.metric)
+        if result.divergence is None or math.isfinite(record.value):
+            self.epochs.append(record)
+            self.unsent.append(record)
+
+    def diverged(self, result: EpochResult) -> End | None:
+        if result.divergence is None:
+            return None
+        return End(EndKind.DIVERGED, result.divergence, self.value)
+
+    def completed(self) -> End | None:
+        assert self.training is not None
+        planned, value = self.training.planned_epochs, self.value
+        if value is None or self.epoch < planned:
+            return None
+        return End(EndKind.COMPLETED, AllEpochs(planned, self.job.rules.metric, value), value)
+
+    def prune(self) -> End | None:
+        """Compare with the other trials, where there is a rung."""
+        assert self.training is not None
+        rules, planned, last = self.job.rules, self.training.planned_epochs, self.epochs[-1]
+        if rules.decide is None:
+            return None
+
+        def others() -> Sequence[float]:
+            self.flush()  # those that reach this rung just now want to see this trial, too
+            return self.job.ledger.others_at(last.epoch)
+
+        cut = rules.decide(last.epoch, last.value, others, rules.direction, planned)
+        if cut is None:
+            return None
+        reason = Pruned(
+            rule=cut.rule,
+            metric=rules.metric,
+            direction=rules.direction,
+            epoch=last.epoch,
+            value=last.value,
+            against=cut.against,
+            compared=cut.compared,
+        )
+        return End(EndKind.PRUNED, reason, last.value)
+
+    def checkpoint(self) -> None:
+        """Write the reports, then the checkpoint that stands for them; a full disk costs only it.
+
+        While the reports cannot be written the checkpoint before stays, to be resumed from.
+        """
+        assert self.training is not None
+        if not self.schedule.checkpoint_due() or not self.flush():
+            return
+        began = self.schedule.clock()
+        try:
+            self.training.save()
+        except (DiskFullError, FolderError) as error:
+            log.warning("no checkpoint after epoch %d: %s", self.epoch, error)
+        else:
+            self.job.ledger.note_checkpoint(self.epoch)
+        self.schedule.saved(began)
+
+    def report(self) -> None:
+        if self.schedule.report_due():
+            self.flush()
 
     def flush(self) -> bool:
         """Send what was not sent yet; whether the store has it."""
-        if self.unsent and self.ledger.report(self.unsent):
+        if self.unsent and self.job.ledger.report(self.unsent):
             self.unsent = []
-        self.pace.reported()
+        self.schedule.reported()
         return not self.unsent
 
+    def overdue(self) -> End | None:
+        limit, worked = self.job.rules.timeout, sum(record.seconds for record in self.epochs)
+        if limit is None or worked <= limit:
+            return None
+        return End(EndKind.PRUNED, TimedOut(limit, worked, self.epoch), self.value)
 
-def run_trial(ledger: Ledger, tools: Tools, brake: Brake) -> Outcome:
-    """Work on a claimed trial until it ends, goes back, or turns out to be somebody else's.
+    def stopped(self) -> End | None:
+        """What a stop signal makes of it; None when others are to resume it."""
+        limit = self.job.rules.timeout
+        if self.stop.reason is StopReason.TIMEOUT and limit is not None:
+            return End(EndKind.PRUNED, TimedOut(limit), self.value)
+        if self.stop.reason is None:
+            raise RuntimeError(f"training stopped after epoch {self.epoch} without a reason")
+        return None
 
-    Raises:
-        StoreError: the store fails; the claim's lease then runs out.
-    """
-    course = _Course(ledger, tools, brake, Pace(tools.clock))
-    try:
-        end = _end_of(course)
-        if end is None:
-            return _stopped(course)
-        _publish(course, end)
-        ledger.end(end, course.unsent)
-    except StaleClaimError as error:
-        log.warning("left alone at epoch %d: %s", course.epoch, error)
-        return Outcome(Left.ABANDONED)
-    log.info("%s: %s", end.kind, end.reason)
-    return Outcome(Left.ENDED, end, course.device_lost)
-
-
-def _end_of(course: _Course) -> End | None:
-    """Train; give the trial's end, or None when it was stopped from outside."""
-    try:
-        started = course.started = course.tools.start()
-        course.records = list(started.before)
-        return _train(course, started)
-    except (StaleClaimError, StoreError):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a configuration makes torch raise ends this trial alone
+    def failed(self, error: Exception) -> End:
+        """The end that an error makes; the run, and with it the memory it holds, is let go of."""
+        self.training = None
+        epoch, sentence = self.epoch + 1, in_one_line(error)
+        if is_out_of_memory(error):
+            return End(EndKind.OUT_OF_MEMORY, OutOfMemory(sentence, epoch), self.value)
+        self.device_lost = is_gpu_lost(error)
         trace = without_middle(traceback.format_exc(), MOST_OF_TRACEBACK)
-        kind = EndKind.OUT_OF_MEMORY if is_out_of_memory(error) else EndKind.FAILED
-        sentence = in_one_line(error)
-        course.device_lost = kind is EndKind.FAILED and is_gpu_lost(error)
-    # Out of the handler: the error no longer holds the frames that hold the tensors.
-    course.started = None
-    gc.collect()
-    epoch = course.epoch + 1
-    if kind is EndKind.OUT_OF_MEMORY:
-        return End(kind, OutOfMemory(sentence, epoch), course.value)
-    log.error("failed in epoch %d\n%s", epoch, trace)
-    return End(kind, Failed(sentence, epoch), course.value, traceback=trace)
+        log.error("failed in epoch %d\n%s", epoch, trace)
+        return End(EndKind.FAILED, Failed(sentence, epoch), self.value, traceback=trace)
+
+    def requeue(self) -> None:
+        """Let another worker resume the trial, unless one has it already."""
+        if self.stop.reason is StopReason.STALE:
+            raise StaleClaimError(self.stop.text)
+        self.flush()
+        self.job.ledger.requeue(self.stop.text)
+        log.info("requeued after epoch %d: %s", self.epoch, self.stop.text)
+
+    def publish(self, end: End) -> None:
+        """Write the artifacts; a trial ends without them rather than not at all."""
+        if self.training is None:
+            gc.collect()  # out of the handler no frame holds the tensors of a failed run any more
+            return
+        try:
+            self.job.publish(self.training, end, self.epochs)
+        except StaleClaimError:
+            raise
+        except OptunaStudyError as error:
+            log.warning("no artifacts: %s", error)
+        except Exception:
+            log.exception("no artifacts")
 
 
-def _train(course: _Course, started: Started) -> End | None:
-    rules = started.rules
-    for result in started.training.epochs():
-        end = _after_epoch(course, started, result)
-        if end is not None:
-            return end
-    value = course.value
-    if value is not None and course.epoch >= rules.epochs:
-        return End(EndKind.COMPLETED, AllEpochs(rules.epochs, rules.metric, value), value)
-    if course.brake.cause is Cause.TIMEOUT and rules.timeout is not None:
-        return End(EndKind.PRUNED, TimedOut(rules.timeout), value)
-    if course.brake.cause is None:
-        raise RuntimeError(f"training stopped after epoch {course.epoch} without a reason")
-    return None
-
-
-def _after_epoch(course: _Course, started: Started, result: EpochResult) -> End | None:
-    """Everything that follows an epoch; its end if the trial has one now."""
-    rules = started.rules
-    record = recorded(result, rules.metric)
-    if result.divergence is None or math.isfinite(record.value):
-        course.records.append(record)
-        course.unsent.append(record)
-    if result.divergence is not None:
-        return End(EndKind.DIVERGED, result.divergence, course.value)
-    if record.epoch >= rules.epochs:
-        return None
-    end = _pruned(course, rules, record)
-    if end is not None:
-        return end
-    if course.pace.checkpoint_due():
-        _checkpoint(course, started.training)
-    if course.pace.report_due():
-        course.flush()
-    return _overdue(course, rules.timeout)
-
-
-def _pruned(course: _Course, rules: Rules, record: EpochRecord) -> End | None:
-    if not rules.prunable:
-        return None
-
-    def others() -> Sequence[float]:
-        course.flush()  # those that reach this rung just now want to see this trial, too
-        return course.ledger.others_at(record.epoch)
-
-    cut = rules.decide(record.epoch, record.value, others, rules.direction, rules.epochs)
-    if cut is None:
-        return None
-    reason = Pruned(
-        rule=cut.rule,
-        metric=rules.metric,
-        direction=rules.direction,
-        epoch=record.epoch,
-        value=record.value,
-        against=cut.against,
-        compared=cut.compared,
-    )
-    return End(EndKind.PRUNED, reason, record.value)
-
-
-def _checkpoint(course: _Course, training: Training) -> None:
-    """Write the reports, then the checkpoint that stands for them; a full disk costs only it.
-
-    While the reports cannot be written the checkpoint before stays: it is the one to go on from.
-    """
-    if not course.flush():
-        return
-    began = course.tools.clock()
-    try:
-        training.save()
-    except (DiskFullError, FolderError) as error:
-        log.warning("no checkpoint after epoch %d: %s", course.epoch, error)
-    else:
-        course.ledger.checkpointed(course.epoch)
-    course.pace.saved(began)
-
-
-def _overdue(course: _Course, limit: float | None) -> End | None:
-    worked = sum(record.seconds for record in course.records)
-    if limit is None or worked <= limit:
-        return None
-    return End(EndKind.PRUNED, TimedOut(limit, worked, course.epoch), course.value)
-
-
-def _stopped(course: _Course) -> Outcome:
-    if course.brake.cause is Cause.STALE:
-        raise StaleClaimError(course.brake.reason)
-    course.flush()
-    course.ledger.give_back(course.brake.reason)
-    log.info("given back after epoch %d: %s", course.epoch, course.brake.reason)
-    return Outcome(Left.GIVEN_BACK)
-
-
-def _publish(course: _Course, end: End) -> None:
-    if course.started is None:
-        return
-    try:
-        course.tools.publish(course.started.training, end, course.records)
-    except StaleClaimError:
-        raise
-    except OptunaStudyError as error:
-        log.warning("no artifacts: %s", error)
-    except Exception:
-        log.exception("no artifacts")
-
-
-def recorded(result: EpochResult, metric: str) -> EpochRecord:
+def to_record(result: EpochResult, metric: str) -> EpochRecord:
     """An epoch's result as stored, with the study's metric as its value."""
     value: float = getattr(result, metric)
     return EpochRecord(

@@ -1,4 +1,4 @@
-"""The checkpoint of a trial under way: where a returned trial goes on, and whether bit for bit."""
+"""The checkpoint of a trial under way: where a requeued trial resumes, and whether bit for bit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Point:
-    """Where a trial goes on: after so many epochs, from this state.
+    """Where a trial resumes: after so many epochs, from this state.
 
     `elsewhere` says what differs from where the checkpoint was made, a sentence each.
     """
@@ -43,7 +43,7 @@ class Point:
 def find_point(
     path: Path, claim: Claim, reported: Sequence[EpochRecord], environment: Mapping[str, Any]
 ) -> Point | None:
-    """The checkpoint of a returned trial, or None when it has to begin anew.
+    """The checkpoint of a requeued trial, or None when it has to begin anew.
 
     A checkpoint whose epochs were not all reported stands for nothing: the reports come first.
     """
@@ -78,7 +78,7 @@ def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], 
 
 
 class CheckpointedRun:
-    """A training run and the file that its checkpoints go to."""
+    """A training run that writes checkpoints, and resumes from one where `point` is given."""
 
     def __init__(
         self,
@@ -88,10 +88,12 @@ class CheckpointedRun:
         path: Path,
         environment: Mapping[str, Any],
         stop: threading.Event,
-        state: RunState | None,
+        point: Point | None = None,
     ) -> None:
-        self.run = loop.prepare(config, data, device, state=state)
+        self.run = loop.prepare(config, data, device, state=point.state if point else None)
         self.run.stop = stop
+        self.before = point.before if point else ()
+        self.planned_epochs = config.train.epochs
         self._path = path
         self._environment = dict(environment)
 

@@ -1,4 +1,4 @@
-"""How a running trial is stopped from outside, between two training steps."""
+"""How a worker's trials are stopped from outside, between two training steps."""
 
 from __future__ import annotations
 
@@ -6,49 +6,57 @@ import threading
 from enum import Enum, auto
 
 
-class Cause(Enum):
+class StopReason(Enum):
     """Why a trial is stopped; what becomes of it follows from this."""
 
-    LEAVING = auto()  # the worker leaves: the trial goes back
+    LEAVING = auto()  # the worker leaves: the trial returns to the queue
     STALE = auto()  # another worker owns it: it is left alone
     TIMEOUT = auto()  # its time is over: it ends
 
 
-class Brake:
-    """A stop that carries its cause; the first one pulled counts. Threads may share it.
+class StopSignal:
+    """Stops the trial at work, and with LEAVING every later one; threads may share it.
 
-    `event` is what the training loop looks at.
+    Of a trial's reasons the first one counts, and of those to leave, too. `event` is what the
+    training loop looks at.
     """
 
     def __init__(self) -> None:
         self.event = threading.Event()
-        self._lock = threading.RLock()  # a signal may interrupt the thread that holds it
+        self.reason: StopReason | None = None
+        self.text = ""
+        self.leaving_text = ""
         self._leaving = threading.Event()
-        self._cause: Cause | None = None
-        self._reason = ""
+        self._lock = threading.RLock()  # a signal may interrupt the thread that holds it
 
-    def pull(self, cause: Cause, reason: str) -> None:
-        """Stop the trial; `reason` is a sentence's beginning for the log and the store."""
+    @property
+    def leaving(self) -> bool:
+        """Whether the worker leaves."""
+        return self._leaving.is_set()
+
+    def set(self, reason: StopReason, text: str) -> None:
+        """Stop the trial; `text` is a sentence's beginning for the log and the store."""
         with self._lock:
-            if self._cause is None:
-                self._cause, self._reason = cause, reason
+            if reason is StopReason.LEAVING and not self.leaving:
+                self.leaving_text = text
+            if self.reason is None:
+                self.reason, self.text = reason, text
         self.event.set()
-        if cause is Cause.LEAVING:
+        if reason is StopReason.LEAVING:
             self._leaving.set()
 
+    def begin_trial(self) -> None:
+        """Forget what stopped the trial before, unless the worker leaves."""
+        with self._lock:
+            if self.leaving:
+                self.reason, self.text = StopReason.LEAVING, self.leaving_text
+            else:
+                self.event.clear()
+                self.reason, self.text = None, ""
+
     def wait(self, seconds: float) -> bool:
-        """Sleep; at once True when the worker leaves, whatever was pulled before.
+        """Sleep; at once True when the worker leaves, whatever else was set.
 
         A trial whose time is over still has to be ended, so only this cuts a wait short.
         """
         return self._leaving.wait(seconds)
-
-    @property
-    def cause(self) -> Cause | None:
-        """Why it was pulled, or None."""
-        return self._cause
-
-    @property
-    def reason(self) -> str:
-        """The sentence given with the cause."""
-        return self._reason

@@ -13,7 +13,7 @@ CHECKPOINT_SHARE = 0.05  # of training time
 
 
 @dataclass
-class Pace:
+class WriteSchedule:
     """When the next report and the next checkpoint are due; `clock` gives seconds."""
 
     clock: Callable[[], float]
@@ -33,7 +33,7 @@ class Pace:
         self._reported = self.clock()
 
     def checkpoint_due(self) -> bool:
-        """Whether a checkpoint as dear as the last keeps its share; the first always is.
+        """Whether a checkpoint that costs what the last did keeps its share; the first always is.
 
         The first one of a claim resets the trial's strikes: a trial that gets that far each time
         is making progress, however often its worker dies.

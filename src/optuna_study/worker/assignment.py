@@ -1,15 +1,17 @@
-"""What a worker has at hand: the store, its device, and the studies that it has opened.
+"""Where a worker's trials come from: of one study, or of a store's studies by turns.
 
-A place is made ready, its pictures loaded and its definition checked, before a trial is claimed
-for it: nobody holds a trial that cannot begin.
+A study is opened, its pictures loaded and its definition checked, before a trial of it is claimed:
+nobody holds a trial that cannot begin.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import optuna
@@ -18,8 +20,11 @@ from optuna_study.errors import (
     FolderError,
     NotFoundError,
     OtherVersionError,
+    UnreachableError,
     UsageError,
 )
+from optuna_study.paths import writing
+from optuna_study.store.engine.clock import Jumps
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.engine.retry import retry_until_done
@@ -28,25 +33,24 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason
 from optuna_study.store.studies import studies
 from optuna_study.training.device import pick_device, use_threads
-from optuna_study.worker.open_study import Site, open_site
-from optuna_study.worker.study_log import _StudyLog
+from optuna_study.worker.messages import Message, MessageKind
+from optuna_study.worker.open_study import open_study
+from optuna_study.worker.trial import TrialJob
 from optuna_study.worker.upkeep import bring_up_to_date
-from optuna_study.worker.versions import (
-    differences,
-)
+from optuna_study.worker.versions import differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
+    from pathlib import Path
 
     import torch
     from optuna.storages import BaseStorage
 
+    from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
-    from optuna_study.worker.messages import Order
-
-    Wait: TypeAlias = Callable[[float], bool]
+    from optuna_study.worker.messages import WorkerTask
+    from optuna_study.worker.open_study import OpenStudy
 
 log = logging.getLogger(__name__)
 
@@ -54,69 +58,77 @@ MOST_OPEN = 2  # studies whose pictures a worker keeps: on a GPU each takes memo
 NOTE_SECONDS = 15.0  # between two notes on a study
 LOOK_AGAIN = 60.0  # seconds until a study is tried again that could not be worked on here
 OVER = (NoTrialReason.BUDGET_MET, NoTrialReason.STOPPING, NoTrialReason.PAUSED)
+LOGGERS = ("optuna_study", "optuna", "py.warnings")  # whose lines a worker's log file keeps
 
 
-class Bench:
-    """Hands out the next trial with a place to run it: of one study, or of a store by turns."""
+class TrialSource:
+    """Claims the next trial for a worker, and keeps the studies open that it has claimed from."""
 
     def __init__(
         self,
         store: Store,
         storage: BaseStorage,
         device: torch.device,
-        order: Order,
-        tell: Callable[[str], None],
+        task: WorkerTask,
+        say: Callable[[Message], None],
     ) -> None:
         self.store = store
         self._storage = storage
         self._device = device
-        self._order = order
-        self._tell = tell
-        self._only = None if order.study is None else require_study(store, order.study)
-        self._open: OrderedDict[str, Site] = OrderedDict()  # by UUID, the last used at the end
+        self._task = task
+        self._say = say
+        self._only = None if task.study is None else require_study(store, task.study)
+        self._open: OrderedDict[str, OpenStudy] = OrderedDict()  # by UUID, last used at the end
         self._noted: dict[str, float] = {}  # when a study's note was last brought up to date
         self._met: dict[str, int] = {}  # budgets seen to be met
         self._unusable: dict[str, float] = {}  # when a study was found not to be workable here
-        self._log = _StudyLog(order.name)
+        self._jumps = Jumps()
+        self._log = _StudyLog(task.name)
 
     def close(self) -> None:
         """Let go of everything."""
         self._log.close()
         self.store.close()
 
-    def claim(self, lease: float, wait: Wait) -> tuple[Site, Claim] | NoTrialReason:
-        """The next trial and its place, or why there is none.
-
-        `wait` sleeps while the store is away, and says whether to give up.
+    def claim(self, lease: float, stop: StopSignal) -> TrialJob | NoTrialReason | None:
+        """The next trial, or why there is none; None when the worker leaves while it waits.
 
         Raises:
             OptunaStudyError: the only study asked for cannot be worked on here.
             StoreError: the store fails.
         """
+        try:
+            return retry_until_done(lambda: self._claim(lease, stop), stop.wait)
+        except UnreachableError:
+            if stop.leaving:
+                return None
+            raise
+
+    def bring_up_to_date(self, stop: StopSignal) -> None:
+        """Renew, now and then, what the study shows that a trial was last claimed from."""
+        uuid, study = next(reversed(self._open.items()))
+        if time.monotonic() - self._noted.get(uuid, 0.0) > NOTE_SECONDS:
+            bring_up_to_date(study, stop.wait)
+            self._noted[uuid] = time.monotonic()
+
+    def _claim(self, lease: float, stop: StopSignal) -> TrialJob | NoTrialReason:
         if self._only is not None:
-            return self._claim_of(self._only, lease, wait)
+            return self._claim_of(self._only, lease, stop)
         scheduling.reap_all(self.store)  # a claim looks at its own study alone
         refusals = set()
         for study in scheduling.active_studies(self.store):
-            found = self._claim_if_usable(study, lease, wait)
-            if not isinstance(found, NoTrialReason):
-                return found
-            refusals.add(found)
+            claimed = self._claim_if_usable(study, lease, stop)
+            if isinstance(claimed, TrialJob):
+                return claimed
+            refusals.add(claimed)
         for reason in (NoTrialReason.BUDGET_TAKEN, NoTrialReason.NOT_HERE):
             if reason in refusals:
                 return reason
         return NoTrialReason.NOTHING_LEFT
 
-    def finished(self, site: Site, wait: Wait) -> None:
-        """A trial of this place is over: renew what its study shows, now and then."""
-        uuid = site.study.uuid
-        if time.monotonic() - self._noted.get(uuid, 0.0) > NOTE_SECONDS:
-            bring_up_to_date(site, wait)
-            self._noted[uuid] = time.monotonic()
-
     def _claim_if_usable(
-        self, study: StudyRecord, lease: float, wait: Wait
-    ) -> tuple[Site, Claim] | NoTrialReason:
+        self, study: StudyRecord, lease: float, stop: StopSignal
+    ) -> TrialJob | NoTrialReason:
         """As `_claim_of`, for one of several studies: one that cannot be worked on is left out."""
         if self._met.get(study.uuid) == study.budget:
             return NoTrialReason.BUDGET_MET
@@ -125,12 +137,12 @@ class Bench:
         if study.uuid not in self._open and (refusal := self._without_opening(study)):
             return refusal
         try:
-            return self._claim_of(study, lease, wait)
+            return self._claim_of(study, lease, stop)
         except FolderError:  # this worker's own, whatever the study
             raise
         except (UsageError, OtherVersionError) as error:
             self._unusable[study.uuid] = time.monotonic()
-            self._tell(str(error))
+            self._say(Message(MessageKind.NOTE, str(error)))
             return NoTrialReason.NOT_HERE
 
     def _without_opening(self, study: StudyRecord) -> NoTrialReason | None:
@@ -147,50 +159,89 @@ class Bench:
         return NoTrialReason.BUDGET_TAKEN if taken else None
 
     def _claim_of(
-        self, study: StudyRecord, lease: float, wait: Wait
-    ) -> tuple[Site, Claim] | NoTrialReason:
+        self, study: StudyRecord, lease: float, stop: StopSignal
+    ) -> TrialJob | NoTrialReason:
         try:
-            site = self._site(study)
+            opened = self._opened(study)
             token = queue.new_token()  # finds the claim again whose answer was lost
-            owner = self._order.name
-            claimed = retry_until_done(
-                lambda: queue.claim(self.store, study, owner, lease=lease, token=token), wait
+            claim = retry_until_done(
+                lambda: queue.claim(self.store, study, self._task.name, lease=lease, token=token),
+                stop.wait,
             )
         except NotFoundError:
             self._open.pop(study.uuid, None)
             return NoTrialReason.DELETED
-        if isinstance(claimed, Claim):
-            self._log.begin(site, claimed.number)
-            use_threads(site.definition.config.train.threads)
-            return site, claimed
-        if claimed is NoTrialReason.BUDGET_MET:
+        if isinstance(claim, Claim):
+            self._log.begin(opened, claim.number)
+            use_threads(opened.definition.config.train.threads)
+            baseline = f" ({claim.baseline})" if claim.baseline else ""
+            log.info("trial %d%s claimed", claim.number, baseline)
+            return TrialJob(opened, claim, stop, lease, self._jumps)
+        if claim is NoTrialReason.BUDGET_MET:
             self._met[study.uuid] = study.budget
-        if claimed in OVER and study.uuid in self._noted:
+        if claim in OVER and study.uuid in self._noted:
             del self._noted[study.uuid]
-            bring_up_to_date(site, wait, last=True)
-        return claimed
+            bring_up_to_date(opened, stop.wait, last=True)
+        return claim
 
-    def _site(self, study: StudyRecord) -> Site:
+    def _opened(self, study: StudyRecord) -> OpenStudy:
         if study.uuid not in self._open:
             while len(self._open) >= MOST_OPEN:
                 self._open.popitem(last=False)
-            self._open[study.uuid] = open_site(
-                self.store, self._storage, study, self._device, self._order
-            )
+            opened = open_study(self.store, self._storage, study, self._device, self._task)
+            self._open[study.uuid] = opened
             self._noted[study.uuid] = time.monotonic()
-            self._log.turn_to(self._open[study.uuid])
-            self._say_differences(self._open[study.uuid])
+            self._log.turn_to(opened)
+            log.info("joins %s on %s", study.name, self._device)
+            for sentence in differences(study, opened.environment):
+                log.warning("differs from where the study was made: %s", sentence)
         self._open.move_to_end(study.uuid)
         return self._open[study.uuid]
 
-    def _say_differences(self, site: Site) -> None:
-        log.info("joins %s on %s", site.study.name, site.device)
-        for sentence in differences(site.study, site.environment):
-            log.warning("differs from where the study was made: %s", sentence)
+
+class _StudyLog:
+    """The worker's log file, in the folder of the study that it works on."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._path: Path | None = None
+        self._handler: logging.Handler | None = None
+
+    def turn_to(self, study: OpenStudy) -> None:
+        """Write to the file in this study's folder from now on."""
+        path = study.workspace.log(study.record.uuid, self._worker)
+        if path == self._path:
+            return
+        self.close()
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(handler)
+        logging.getLogger(LOGGERS[0]).setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        self._path, self._handler = path, handler
+
+    def begin(self, study: OpenStudy, number: int) -> None:
+        """Write to the file in this study's folder; what follows is about this trial."""
+        self.turn_to(study)
+        path = study.workspace.log(study.record.uuid, self._worker)
+        with suppress(OSError), study.workspace.log_index(path).open("a") as index:
+            index.write(json.dumps({"trial": number, "from": path.stat().st_size}) + "\n")
+
+    def close(self) -> None:
+        """Write nowhere."""
+        if self._handler is None:
+            return
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self._handler)
+        self._handler.close()
+        self._path = self._handler = None
 
 
-def open_bench(order: Order, tell: Callable[[str], None]) -> Bench:
-    """Open the store and the device of an order; `tell` hears a sentence for people.
+def open_trial_source(task: WorkerTask, say: Callable[[Message], None]) -> TrialSource:
+    """Open the store and the device of a task; `say` gets sentences for people.
 
     Raises:
         NotFoundError: no such study.
@@ -198,10 +249,10 @@ def open_bench(order: Order, tell: Callable[[str], None]) -> Bench:
         StoreError: the store cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    device = pick_device(order.device)
-    store = open_store(order.address)
+    device = pick_device(task.device)
+    store = open_store(task.address)
     try:
-        return Bench(store, optuna_storage(store), device, order, tell)
+        return TrialSource(store, optuna_storage(store), device, task, say)
     except BaseException:
         store.close()
         raise

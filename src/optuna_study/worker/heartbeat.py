@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import OptunaStudyError, StaleClaimError, UnreachableError
-from optuna_study.search.stop_signal import Brake, Cause
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.clock import Jumps
 from optuna_study.store.engine.retry import Backoff
 from optuna_study.text import duration
@@ -23,14 +23,14 @@ BEATS_PER_LEASE = 4  # two in a row may be lost before the lease is
 
 
 @contextmanager
-def beating(
+def keep_lease(
     renew: Callable[[], None],
-    brake: Brake,
+    stop: StopSignal,
     lease: float,
     timeout: float | None = None,
     jumps: Jumps | None = None,
 ) -> Iterator[None]:
-    """Renew a lease of `lease` seconds while the block runs; `timeout` pulls the brake after it.
+    """Renew a lease of `lease` seconds while the block runs; after `timeout` it is stopped.
 
     A jump of the wall clock is said in one line; `jumps` are kept from one block to the next, so
     that one between them, or in a block shorter than a beat, is said, too.
@@ -43,7 +43,7 @@ def beating(
     done = threading.Event()
     thread = threading.Thread(
         target=_beat,
-        args=(renew, brake, lease, timeout, jumps, done),
+        args=(renew, stop, lease, timeout, jumps, done),
         name="heartbeat",
         daemon=True,
     )
@@ -57,7 +57,7 @@ def beating(
 
 def _beat(
     renew: Callable[[], None],
-    brake: Brake,
+    stop: StopSignal,
     lease: float,
     timeout: float | None,
     jumps: Jumps,
@@ -68,14 +68,14 @@ def _beat(
     backoff = Backoff()
     while not done.wait(_until(pause, timeout, began)):
         if timeout is not None and time.monotonic() - began >= timeout:
-            brake.pull(Cause.TIMEOUT, f"{timeout:g} s of training were allowed")
+            stop.set(StopReason.TIMEOUT, f"{timeout:g} s of training were allowed")
             timeout = None
         _say(jumps.look())
         pause = beat
         try:
             renew()
         except StaleClaimError as error:
-            brake.pull(Cause.STALE, str(error))
+            stop.set(StopReason.STALE, str(error))
             return
         except UnreachableError:  # the store's outage is logged once, wherever it is met first
             pause = min(beat, backoff.record_failure())

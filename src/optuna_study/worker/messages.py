@@ -1,4 +1,4 @@
-"""What a launch and its workers tell each other; free of torch, the launch stays small.
+"""What a launch and its workers send each other; free of torch, the launch stays small.
 
 Everything here travels through a pipe: no store URL ever stands among a process's arguments.
 """
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Order:
-    """One worker's task: run trials of a study, or of a whole store, until there are none left."""
+class WorkerTask:
+    """What one worker process needs to run trials of a study, or of a whole store."""
 
     address: StoreAddress
     workspace: Path
     device: str
-    name: str = ""  # owner of its claims and stem of its log files; `deal` gives it
+    name: str = ""  # owner of its claims and stem of its log files
     study: str | None = None  # None for every active study of the store
     folder: Path | None = None  # pictures to look at first
     forever: bool = False  # wait for more when none are left
     tensorboard: Path | None = None  # folder of event files, where they are wanted
 
 
-def numbered(order: Order, number: int) -> Order:
+def numbered(task: WorkerTask, number: int) -> WorkerTask:
     """The same task for a further worker of the same launch."""
-    stem, _, _ = order.name.rpartition("-")
-    return replace(order, name=f"{stem}-{number:03d}")
+    stem, _, _ = task.name.rpartition("-")
+    return replace(task, name=f"{stem}-{number:03d}")
 
 
-class Word(StrEnum):
-    """The words on the pipe between a launch and a worker."""
+class MessageKind(StrEnum):
+    """What a message on the pipe between a launch and a worker means."""
 
-    STOP = "stop"  # to the worker: give the trial back and leave
+    STOP = "stop"  # to the worker: requeue the trial and leave
     SAID = "said"  # from it, a sentence for people about this worker
     NOTE = "note"  # from it, a sentence for people that others may say, too
     DONE = "done"  # from it, with the reason: nothing left to do
@@ -53,17 +53,21 @@ class Word(StrEnum):
 class Message:
     """One message on the pipe."""
 
-    word: Word
+    kind: MessageKind
     text: str = ""
     error_class: str = ""
 
 
+def error_message(error: OptunaStudyError) -> Message:
+    """The message that carries an error to the launch."""
+    return Message(MessageKind.ERROR, str(error), type(error).__name__)
+
+
 def rebuilt(message: Message) -> OptunaStudyError:
     """The error that a message carries, with the class and exit code it had where it arose."""
-    found = getattr(optuna_study.errors, message.error_class, None)
-    kind = OptunaStudyError
-    if isinstance(found, type) and issubclass(found, OptunaStudyError):
-        kind = found
+    kind = getattr(optuna_study.errors, message.error_class, None)
+    if not (isinstance(kind, type) and issubclass(kind, OptunaStudyError)):
+        kind = OptunaStudyError
     error = kind.__new__(kind)  # some classes are made from other arguments than their message
     error.args = (message.text,)
     return error

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import optuna
-
 from optuna_study.errors import DataError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine import optuna_bridge
@@ -14,7 +12,7 @@ from optuna_study.store.engine.retry import Outage, retry_until_done
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
-from optuna_study.worker.locate_pictures import find_pictures
+from optuna_study.worker.preflight import find_pictures
 from optuna_study.worker.versions import PACKAGE, pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:
@@ -27,50 +25,46 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
-    from optuna_study.worker.messages import Order
+    from optuna_study.worker.messages import WorkerTask
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Site:
-    """Everything a worker holds from one trial to the next."""
+class OpenStudy:
+    """A study as a worker holds it from one trial to the next."""
 
     store: Store
     storage: BaseStorage  # Optuna's, on the same connections
-    study: StudyRecord
+    record: StudyRecord
     definition: Definition
     workspace: Workspace
     data: DeviceData
     device: torch.device
     environment: Mapping[str, Any]
     tensorboard: Path | None = None  # folder of event files, where they are wanted
-    shelf: Outage = field(default_factory=lambda: Outage("the folder of artifacts", reached=True))
+    artifact_outage: Outage = field(
+        default_factory=lambda: Outage("the folder of artifacts", reached=True)
+    )
+
+    def retry_store(self, call: Callable[[], T], wait: Callable[[float], bool]) -> T:
+        """Call something that reads or writes the store, also through Optuna, until it is back.
+
+        Raises:
+            StoreError: it fails for good, has been away for too long, or `wait` said to give up.
+        """
+
+        def once() -> T:
+            with optuna_bridge.optuna_failures(self.store):
+                return call()
+
+        return retry_until_done(once, wait)
 
 
-def insist(site: Site, call: Callable[[], T], wait: Callable[[float], bool]) -> T:
-    """Call something that reads or writes the store, also through Optuna, until it is back.
-
-    Raises:
-        StoreError: it fails for good, has been away for too long, or `wait` said to give up.
-    """
-
-    def once() -> T:
-        with optuna_bridge.optuna_failures(site.store):
-            return call()
-
-    return retry_until_done(once, wait)
-
-
-def _seen(site: Site, study: StudyRecord) -> optuna.Study:
-    """Optuna's view of a study, for all but proposing."""
-    return optuna_bridge.optuna_study(site.storage, study, optuna.samplers.RandomSampler(seed=0))
-
-
-def open_site(
-    store: Store, storage: BaseStorage, study: StudyRecord, device: torch.device, order: Order
-) -> Site:
-    """Make a study's place of work: its definition as pinned, its pictures on the device.
+def open_study(
+    store: Store, storage: BaseStorage, study: StudyRecord, device: torch.device, task: WorkerTask
+) -> OpenStudy:
+    """Open a study for trials: its definition as pinned, its pictures on the device.
 
     Raises:
         NotFoundError: it was deleted.
@@ -80,9 +74,9 @@ def open_site(
     """
     require_same_version(study)
     definition = pinned_definition(study)
-    workspace = Workspace(order.workspace)
+    workspace = Workspace(task.workspace)
     settings = definition.config
-    folder = find_pictures(study, definition, order.folder, workspace)
+    folder = find_pictures(study, definition, task.folder, workspace)
     data = load_data(settings.data, folder, workspace, device, settings.train.memory_format)
     if data.fingerprint != study.fingerprint:
         raise DataError(f"{study.name}: its pictures in {folder} have just changed; try again")
@@ -93,10 +87,10 @@ def open_site(
         classes=len(data.classes),
     )
     optuna_bridge.read_trials(store, storage, study)
-    return Site(
+    return OpenStudy(
         store=store,
         storage=storage,
-        study=study,
+        record=study,
         definition=definition,
         workspace=workspace,
         data=data,
@@ -105,5 +99,5 @@ def open_site(
             **environment(device, settings.train.threads),
             PACKAGE: versions()[PACKAGE],
         },
-        tensorboard=order.tensorboard,
+        tensorboard=task.tensorboard,
     )

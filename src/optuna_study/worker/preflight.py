@@ -1,47 +1,62 @@
-"""The checks of a launch that need torch, answered from a forked process."""
+"""What a launch asks a process with torch before it starts workers."""
 
 from __future__ import annotations
 
 import os
-import signal
+import time
 import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from optuna_study.config.catalogue import is_reference
+from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.data.load import open_pictures
 from optuna_study.data.split import split
 from optuna_study.definition.resolve import baseline_config, pretrained_configs
-from optuna_study.errors import OptunaStudyError
+from optuna_study.errors import DataError, OptunaStudyError
 from optuna_study.space.dimensions import Choice
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.text import in_one_line
+from optuna_study.training import loop
 from optuna_study.training.build_model import check_model
 from optuna_study.training.custom_objective import check_objective
-from optuna_study.training.device import environment, pick_device
-from optuna_study.worker.locate_pictures import find_pictures
-from optuna_study.worker.messages import Facts, Message, Proven, Word
+from optuna_study.training.device import (
+    environment,
+    free_memory,
+    peak_memory,
+    pick_device,
+    read_numbers,
+)
+from optuna_study.training.device_data import load_data
+from optuna_study.worker.messages import (
+    Facts,
+    Message,
+    MessageKind,
+    Probed,
+    Proven,
+    error_message,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
-    from optuna_study.config.settings import ModelSettings
+    from optuna_study.config.settings import ModelSettings, TrainConfig
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
+    from optuna_study.store.records import StudyRecord
+    from optuna_study.training.device_data import DeviceData
+
+SHOWN = 12  # characters of a fingerprint: enough to distinguish two
+WARM_UP = 0.5  # seconds: libraries load their kernels at first use
+WINDOW = 2.0  # seconds that are counted
 
 
-def respond(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
-    """Send back what a question's function gives, or the error it raises."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launch ends this process when it is ended
-    answer.send(answer_to(question, arguments))
-
-
-def answer_to(question: str, arguments: dict[str, Any]) -> Facts | Proven | Path | Message | None:
-    """What a question's function gives, or the error it raises."""
+def answer(question: str, arguments: dict[str, Any]) -> Facts | Proven | Path | Message | None:
+    """What a question's function gives, or the error it raises as a message."""
     questions: dict[str, Callable[..., Facts | Proven | Path | None]] = {
         "look_around": look_around,
         "prove": prove,
@@ -50,12 +65,12 @@ def answer_to(question: str, arguments: dict[str, Any]) -> Facts | Proven | Path
     try:
         return questions[question](**arguments)
     except OptunaStudyError as error:
-        return Message(Word.ERROR, str(error), type(error).__name__)
+        return error_message(error)
     except Exception as error:  # noqa: BLE001 - a user's own model or data set may raise anything
         text = in_one_line(error)
         if os.environ.get("OPTUNA_STUDY_DEBUG"):
             text += "\n" + traceback.format_exc()
-        return Message(Word.ERROR, text, OptunaStudyError.__name__)
+        return Message(MessageKind.ERROR, text, OptunaStudyError.__name__)
 
 
 def look_around(name: str) -> Facts:
@@ -120,3 +135,94 @@ def own_choices(definition: Definition, setting: str, *fixed: str) -> list[str]:
         for choice in dimension.choices
     ]
     return [name for name in (*fixed, *searched) if is_reference(name)]
+
+
+def find_pictures(
+    study: StudyRecord, definition: Definition, given: Path | None, workspace: Workspace
+) -> Path | None:
+    """The folder that holds a study's pictures here; None for the data set of its definition.
+
+    Looked at, in this order: the folder given, the study's own, the data set by its name.
+
+    Raises:
+        DataError: none of them is here, or holds these pictures.
+    """
+    data = definition.config.data
+    looked_at = []
+    for folder in _places(study, definition, given, workspace):
+        where = str(folder or data.name)
+        try:
+            found = open_pictures(data, folder, workspace).fingerprint
+        except DataError as error:
+            looked_at.append(error.what)
+            continue
+        if found == study.fingerprint:
+            return folder
+        looked_at.append(f"{where} holds others (fingerprint {found[:SHOWN]})")
+    said = "; ".join(looked_at) or f"neither {study.data_source} nor '{data.name}' is here"
+    way = way_to_get(data.name, workspace)
+    raise DataError(
+        f"{study.name}: the pictures it was made with (fingerprint {study.fingerprint[:SHOWN]}) "
+        f"are not here: {said}; give their folder with --data{f', or {way}' if way else ''}"
+    )
+
+
+def _places(
+    study: StudyRecord, definition: Definition, given: Path | None, workspace: Workspace
+) -> Iterator[Path | None]:
+    own = [Path(study.data_source)] if Path(study.data_source).is_absolute() else []
+    if definition.folder is not None:
+        own.append(Path(definition.folder).absolute())
+    if given is not None:
+        yield given.absolute()
+    for folder in dict.fromkeys(own):
+        if folder.exists() and folder != given:
+            yield folder
+    if is_here(definition.config.data.name, workspace):
+        yield None
+
+
+def probe(
+    control: Connection[Probed | Message, None],
+    definition: Definition,
+    folder: Path | None,
+    workspace: Workspace,
+    device_name: str,
+) -> None:
+    """Get warm, say so, and train when asked; keep the memory until the launch has read of it."""
+    try:
+        device, config = pick_device(device_name), definition.config
+        data = load_data(config.data, folder, workspace, device, config.train.memory_format)
+        train_for(WARM_UP, config, data, device)
+        control.send(Probed(0, WARM_UP, peak_memory(device), free_memory(device)))
+        control.recv()
+        steps, seconds = train_for(WINDOW, config, data, device)
+        control.send(Probed(steps, seconds, peak_memory(device), free_memory(device)))
+        control.recv()
+    except EOFError:
+        pass  # read
+    except Exception as error:  # noqa: BLE001 - out of memory, or whatever a model of one's own raises
+        text = f"{type(error).__name__}: {error}"
+        control.send(Message(MessageKind.ERROR, text, OptunaStudyError.__name__))
+
+
+def train_for(
+    seconds: float, config: TrainConfig, data: DeviceData, device: torch.device
+) -> tuple[int, float]:
+    """Train, from the start again where a run ends before; the steps done and the time taken."""
+    began = time.perf_counter()
+    steps = 0
+    while time.perf_counter() - began < seconds:
+        run = loop.prepare(config, data, device)
+
+        def count(*_: Any, stop: Any = run.stop) -> None:
+            nonlocal steps
+            steps += 1
+            if time.perf_counter() - began >= seconds:
+                stop.set()
+
+        run.optimizer.register_step_post_hook(count)
+        for _ in loop.epochs(run):
+            pass
+    read_numbers(torch.zeros(1, device=device))  # the steps are queued: wait for the last
+    return steps, time.perf_counter() - began

@@ -1,221 +1,168 @@
-"""One worker process: claim, work, end, again, until there is nothing left to do.
+"""A worker process: claim a trial, work on it, again, until there is nothing left to do.
 
-It ignores SIGINT and SIGHUP, which a terminal sends to everyone: the command that started it
-decides. SIGTERM, a word from that command and its death make it stop between two steps and give
-its trial back.
+Free of torch until it has begun, since the launch that starts it imports this module.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from optuna_study.errors import OptunaStudyError, UnreachableError
-from optuna_study.search.objective import Left
-from optuna_study.search.stop_signal import Brake, Cause
-from optuna_study.store.engine.clock import Jumps
-from optuna_study.store.engine.retry import retry_until_done
+from optuna_study.errors import OptunaStudyError
+from optuna_study.search.objective import Left, run_trial
+from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.queue import queue
 from optuna_study.store.records import NoTrialReason
-from optuna_study.store.studies import studies
 from optuna_study.text import in_one_line
-from optuna_study.worker import trial as sites
-from optuna_study.worker.assignment import open_bench
-from optuna_study.worker.heartbeat import beating
-from optuna_study.worker.messages import Message, Word
-from optuna_study.worker.upkeep import enough_without_improvement
+from optuna_study.worker.messages import Message, MessageKind, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext
 
-    from optuna_study.store.records import Claim
-    from optuna_study.worker.assignment import Bench
-    from optuna_study.worker.messages import Order
-    from optuna_study.worker.open_study import Site
+    from optuna_study.worker.assignment import TrialSource
+    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
+PRELOADED = "optuna_study.worker.preload"
 WAIT = 1.0  # seconds between two looks for a trial when there was none
 
 
-class Leaving:
-    """Whether this worker is to leave; tells the trial it is working on."""
+def context() -> ForkServerContext:
+    """Processes forked from a server that has imported torch and never computed.
 
-    def __init__(self) -> None:
-        self._told = threading.Event()
-        self._lock = threading.Lock()
-        self._brake: Brake | None = None
-        self.reason = ""
+    A worker then takes its first step after a fraction of a second instead of after several, and
+    shares the pages of the imported modules. Forking a process that has computed would hang: the
+    child has none of its OpenMP threads.
+    """
+    servers = multiprocessing.get_context("forkserver")
+    servers.set_forkserver_preload([PRELOADED])
+    return servers
 
-    def __call__(self, reason: str) -> None:
-        """Leave, for a reason that the trial given back will carry."""
-        with self._lock:
-            self.reason = self.reason or reason
-            self._told.set()
-            if self._brake is not None:
-                self._brake.pull(Cause.LEAVING, self.reason)
 
-    @property
-    def told(self) -> bool:
-        """Whether it was told to leave."""
-        return self._told.is_set()
+def warm() -> None:
+    """Start the server now, so that it imports torch while the launch reads its study file."""
+    context()
+    from multiprocessing import forkserver
 
-    def wait(self, seconds: float) -> bool:
-        """Sleep, less when told to leave; whether it was."""
-        return self._told.wait(seconds)
+    forkserver.ensure_running()
 
-    @contextmanager
-    def stopping(self, brake: Brake) -> Iterator[None]:
-        """While the block runs, being told to leave pulls this brake."""
-        with self._lock:
-            self._brake = brake
-            if self.told:
-                brake.pull(Cause.LEAVING, self.reason)
+
+def enter_worker(control: Connection[Message, Message], task: WorkerTask) -> None:
+    """The first function of a worker process; says on the pipe how it went.
+
+    It ignores SIGINT and SIGHUP, which a terminal sends to everyone: the command that started it
+    decides. SIGTERM, a stop message from that command and its death make the worker stop between
+    two steps and requeue its trial.
+    """
+
+    def say(message: Message) -> None:
         try:
-            yield
-        finally:
-            with self._lock:
-                self._brake = None
+            control.send(message)
+        except OSError:
+            log.warning("its command is gone, nobody hears: %s", message)
 
-
-def serve(order: Order, control: Connection[Message, Message]) -> None:
-    """Be a worker process; says on the pipe how it went."""
-    leave = Leaving()
-    # A handler may interrupt code that holds a lock of `leave` or of what it tells: another thread
-    # does the telling, and this kind of queue is the one that a handler may put into.
-    signals: SimpleQueue[int] = SimpleQueue()
+    stop = StopSignal()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda got, _: signals.put(got))
-    threading.Thread(target=_heed, args=(signals, leave), daemon=True).start()
-    threading.Thread(target=_listen, args=(control, leave), daemon=True).start()
-    last = last_word(order, leave, lambda message: _say(control, message))
-    _say(control, last)
-    if last.word is Word.ERROR:
+    stop_on_sigterm(stop)
+    threading.Thread(target=_listen_to, args=(control, stop), daemon=True).start()
+    last = work(task, stop, say)
+    say(last)
+    if last.kind is MessageKind.ERROR:
         sys.exit(1)
 
 
-def last_word(order: Order, leave: Leaving, say: Callable[[Message], None]) -> Message:
-    """Work until there is nothing left to do; a message on how it went."""
-    try:
-        return Message(Word.DONE, work(order, leave, lambda text: say(Message(Word.NOTE, text))))
-    except OptunaStudyError as error:
-        return Message(Word.ERROR, str(error), type(error).__name__)
-    except Exception as error:  # noqa: BLE001 - `work` has written its traceback to the log
-        return Message(Word.ERROR, in_one_line(error), OptunaStudyError.__name__)
-
-
-def _heed(signals: SimpleQueue[int], leave: Leaving) -> None:
-    """Leave at the first signal."""
-    leave(f"stopped by {signal.Signals(signals.get()).name}")
-
-
-def _listen(control: Connection[Message, Message], leave: Leaving) -> None:
-    """Wait for the word to stop; a pipe that closes is a command that died."""
-    try:
-        while control.recv().word is not Word.STOP:
-            pass
-    except (EOFError, OSError):
-        leave("its command ended")
-    else:
-        leave("its command was stopped")
-
-
-def _say(control: Connection[Message, Message], message: Message) -> None:
-    try:
-        control.send(message)
-    except OSError:
-        log.warning("its command is gone, nobody hears: %s", message)
-
-
 def work(
-    order: Order,
-    leave: Leaving,
-    tell: Callable[[str], None] = log.warning,
+    task: WorkerTask,
+    stop: StopSignal,
+    say: Callable[[Message], None],
     *,
     lease: float = queue.LEASE_SECONDS,
-) -> str:
-    """Work on an order's trials until there is none to be had; the reason for that.
+) -> Message:
+    """Work on a task's trials until there is none to be had; the message on how that went.
 
-    `tell` hears sentences for people, such as that a study's pictures are not here.
-
-    Raises:
-        NotFoundError: no such study.
-        DataError: other pictures than the study was made with.
-        OtherVersionError: another version of this package has made the study.
-        DeviceError: no such device.
-        StoreError: the store cannot be reached.
+    `say` gets sentences for people, such as that a study's pictures are not here.
     """
-    bench = open_bench(order, tell)
+    from optuna_study.worker.assignment import open_trial_source
+
+    source: TrialSource | None = None
     try:
-        reason = _work_through(bench, leave, lease, forever=order.forever)
-        log.info("leaves: %s", reason)
+        source = open_trial_source(task, say)
+        while not stop.leaving:
+            outcome = run_trial(partial(source.claim, lease, stop), stop)
+            if isinstance(outcome, Left):
+                source.bring_up_to_date(stop)
+            elif outcome is NoTrialReason.BUDGET_TAKEN or (
+                task.forever and outcome is not NoTrialReason.DELETED
+            ):
+                stop.wait(WAIT)
+            elif outcome is not None:
+                log.info("leaves: %s", outcome)
+                return Message(MessageKind.DONE, outcome)
+        log.info("leaves: %s", stop.leaving_text)
+        return Message(MessageKind.DONE, stop.leaving_text)
     except OptunaStudyError as error:
         log.error("cannot go on: %s", error)
-        raise
-    except Exception:
+        return error_message(error)
+    except Exception as error:
         log.exception("cannot go on")
-        raise
+        return Message(MessageKind.ERROR, in_one_line(error), OptunaStudyError.__name__)
     finally:
-        bench.close()
-    return reason
+        if source is not None:
+            source.close()
 
 
-def _work_through(bench: Bench, leave: Leaving, lease: float, *, forever: bool) -> str:
-    jumps = Jumps()
-    while not leave.told:
-        found = _patiently(lambda: bench.claim(lease, leave.wait), leave)
-        if found is None:
-            break
-        if not isinstance(found, NoTrialReason):
-            site, claim = found
-            _work_on(site, claim, leave, lease, jumps)
-            bench.finished(site, leave.wait)
-        elif found is NoTrialReason.BUDGET_TAKEN or (
-            forever and found is not NoTrialReason.DELETED
-        ):
-            leave.wait(WAIT)
-        else:
-            return found
-    return leave.reason
+def stop_on_sigterm(stop: StopSignal) -> None:
+    """Leave at the first SIGTERM.
+
+    Its handler may interrupt code that holds a lock of `stop`: another thread sets that, and this
+    kind of queue is the one that a handler may put into.
+    """
+    signals: SimpleQueue[int] = SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _: signals.put(number))
+
+    def listen() -> None:
+        stop.set(StopReason.LEAVING, f"stopped by {signal.Signals(signals.get()).name}")
+
+    threading.Thread(target=listen, daemon=True).start()
 
 
-def _patiently(call: Callable[[], T], leave: Leaving) -> T | None:
-    """Call until the store answers; None when told to leave before it does."""
+def _listen_to(control: Connection[Message, Message], stop: StopSignal) -> None:
+    """Wait for the stop message; a pipe that closes is a command that died."""
     try:
-        return retry_until_done(call, leave.wait)
-    except UnreachableError:
-        if leave.told:
-            return None
-        raise
+        while control.recv().kind is not MessageKind.STOP:
+            pass
+    except (EOFError, OSError):
+        stop.set(StopReason.LEAVING, "its command ended")
+    else:
+        stop.set(StopReason.LEAVING, "its command was stopped")
 
 
-def _work_on(site: Site, claim: Claim, leave: Leaving, lease: float, jumps: Jumps) -> None:
-    log.info("trial %d%s claimed", claim.number, f" ({claim.baseline})" if claim.baseline else "")
-    brake = Brake()
-    with (
-        leave.stopping(brake),
-        beating(
-            lambda: queue.renew(site.store, claim, lease),
-            brake,
-            lease,
-            site.definition.search.trial_timeout,
-            jumps,
-        ),
-    ):
-        outcome = sites.work_on(site, claim, brake)
-    if outcome.left is Left.ENDED:
-        _patiently(lambda: _stop_if_hopeless(site), leave)
+def enter_check(answer: Connection[Any, Any], question: str, arguments: dict[str, Any]) -> None:
+    """The first function of a process that checks something with torch for the launch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launch ends this process when it is ended
+    answer.send(answer_to(question, arguments))
 
 
-def _stop_if_hopeless(site: Site) -> None:
-    if enough_without_improvement(site) and studies.stop_if_active(site.store, site.study):
-        log.info("no improvement for long: the study stops")
+def answer_to(question: str, arguments: dict[str, Any]) -> Any:
+    """What a check finds, or the error it raises as a message."""
+    from optuna_study.worker import preflight
+
+    return preflight.answer(question, arguments)
+
+
+def enter_probe(control: Connection[Any, Any], *arguments: Any) -> None:
+    """The first function of a process that tries out a device for the launch."""
+    from optuna_study.worker import preflight
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as above
+    preflight.probe(control, *arguments)

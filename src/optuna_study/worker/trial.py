@@ -1,232 +1,232 @@
-"""A worker's place of work, and what it does with one claimed trial there."""
+"""One claimed trial in the hands of a worker: what `run_trial` does with the real things."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from functools import partial
 from typing import TYPE_CHECKING
+
+import optuna
 
 from optuna_study.artifacts import decision_boundary, figures, retention, tensorboard, upload
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
-from optuna_study.errors import (
-    DeviceLostError,
-    DiskFullError,
-    FolderError,
-    UsageError,
-)
+from optuna_study.errors import DiskFullError, FolderError, UnreachableError, UsageError
 from optuna_study.report import notes
-from optuna_study.search.ledger import PatientLedger, StoreLedger
-from optuna_study.search.objective import Left, Outcome, Rules, Started, Tools, run_trial
+from optuna_study.search.ledger import RetryingLedger, StoreLedger
+from optuna_study.search.objective import Rules
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
+from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
+from optuna_study.store.studies import studies
 from optuna_study.training.predict import save_model
-from optuna_study.worker.open_study import Site, T, _seen, insist
-from optuna_study.worker.upkeep import _afterwards
+from optuna_study.worker.heartbeat import keep_lease
+from optuna_study.worker.upkeep import clean_up, enough_without_improvement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    import optuna
+    import torch
 
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.search.objective import Training
-    from optuna_study.search.stop_signal import Brake
+    from optuna_study.search.objective import Ledger, Training
+    from optuna_study.search.stop_signal import StopSignal
+    from optuna_study.store.engine.clock import Jumps
     from optuna_study.store.records import Claim, End, EpochRecord
+    from optuna_study.worker.open_study import OpenStudy, T
 
 log = logging.getLogger(__name__)
 
 
-def work_on(site: Site, claim: Claim, brake: Brake) -> Outcome:
-    """Run a claimed trial to its end, or until the brake is pulled.
+class TrialJob:
+    """A claimed trial of an open study; its configuration is known once it is proposed."""
 
-    Raises:
-        StoreError: the store fails; the claim's lease then runs out.
-        DeviceLostError: the trial ended, and this process can train no other.
-    """
-    work = _Work(site, claim, brake)
-    tools = Tools(work.start, work.publish)
-    ledger = PatientLedger(StoreLedger(site.store, site.study, claim), brake.wait, tools.clock)
-    outcome = run_trial(ledger, tools, brake)
-    if outcome.left is Left.ENDED:
-        _afterwards(site, claim, work.config, brake.wait)
-    if outcome.device_lost:
-        raise DeviceLostError(
-            f"trial {claim.number} failed on {site.device} with an error that this process does "
-            "not recover from; a fresh one takes its place"
-        )
-    return outcome
-
-
-@dataclass
-class _Work:
-    """The real things behind one trial; `config` is known once it has started."""
-
-    site: Site
-    claim: Claim
-    brake: Brake
-    config: TrainConfig | None = None
-
-    def start(self) -> Started:
-        """Find the configuration and the checkpoint, and build the run from them."""
-        site, claim = self.site, self.claim
-        config = self.config = self._insist(
-            lambda: propose(site.store, site.storage, site.study, site.definition, claim)
-        )
-        path = site.workspace.checkpoint(claim.study_uuid, claim.number)
-        reported: Sequence[EpochRecord] = ()
-        if claim.resumed:
-            reported = self._insist(lambda: reads.epochs(site.store, site.study, claim.number))
-        point = find_point(path, claim, reported, site.environment)
-        after = point.epoch if point else 0
-        if claim.resumed:
-            self._insist(lambda: queue.rewind(site.store, claim, after))
-        if point is not None and point.elsewhere:
-            text = "; ".join(point.elsewhere)
-            log.warning("goes on elsewhere: %s", text)
-            noted = {"resumed_elsewhere": text}
-            self._insist(lambda: queue.annotate(site.store, claim, noted, resumed_elsewhere=True))
-        run = CheckpointedRun(
-            config,
-            site.data,
-            site.device,
-            path,
-            site.environment,
-            self.brake.event,
-            None if point is None else point.state,
-        )
-        log.info("begins after epoch %d", after)
-        search = site.definition.search
-        rules = Rules(
+    def __init__(
+        self,
+        study: OpenStudy,
+        claim: Claim,
+        stop: StopSignal,
+        lease: float = queue.LEASE_SECONDS,
+        jumps: Jumps | None = None,
+    ) -> None:
+        search = study.definition.search
+        self.number = claim.number
+        self.device: torch.device = study.device
+        self.rules = Rules(
             metric=search.metric,
             direction=search.direction,
-            epochs=config.train.epochs,
-            decide=import_reference(PRUNERS[search.pruner]),
-            prunable=claim.baseline is None,
+            decide=import_reference(PRUNERS[search.pruner]) if claim.baseline is None else None,
             timeout=search.trial_timeout,
         )
-        return Started(run, rules, point.before if point else ())
+        ledger = StoreLedger(study.store, study.record, claim)
+        self.ledger: Ledger = RetryingLedger(ledger, stop.wait, time.monotonic)
+        self.study = study
+        self._claim = claim
+        self._stop = stop
+        self._lease = lease
+        self._jumps = jumps
+        self._config: TrainConfig | None = None
 
-    def publish(self, training: Training, end: End, records: Sequence[EpochRecord]) -> None:
+    def keep_lease(self) -> AbstractContextManager[None]:
+        """Keep the claim while the block runs; losing it sets the worker's stop signal."""
+        renew = partial(queue.renew, self.study.store, self._claim, self._lease)
+        return keep_lease(renew, self._stop, self._lease, self.rules.timeout, self._jumps)
+
+    def propose(self) -> CheckpointedRun:
+        """Find the configuration and the checkpoint, and build the run from them."""
+        study, claim = self.study, self._claim
+        config = self._config = self._retry(
+            lambda: propose(study.store, study.storage, study.record, study.definition, claim)
+        )
+        path = study.workspace.checkpoint(claim.study_uuid, claim.number)
+        point, after = None, 0
+        if claim.resumed:
+            reported = self._retry(lambda: reads.epochs(study.store, study.record, claim.number))
+            point = find_point(path, claim, reported, study.environment)
+            after = point.epoch if point else 0
+            self._retry(lambda: queue.rewind(study.store, claim, after))
+        if point is not None and point.elsewhere:
+            text = "; ".join(point.elsewhere)
+            log.warning("resumes elsewhere: %s", text)
+            noted = {"resumed_elsewhere": text}
+            self._retry(lambda: queue.annotate(study.store, claim, noted, resumed_elsewhere=True))
+        log.info("begins after epoch %d", after)
+        return CheckpointedRun(
+            config, study.data, study.device, path, study.environment, self._stop.event, point
+        )
+
+    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
         """Write the trial's files; of a completed one among the best few the model, too."""
         assert isinstance(training, CheckpointedRun)
-        assert self.config is not None
-        site, claim = self.site, self.claim
-        about = f"{site.study.name} · trial {claim.number}"
+        study, claim, config = self.study, self._claim, training.run.config
+        about = f"{study.record.name} · trial {claim.number}"
         about += f" · {claim.baseline}" if claim.baseline else ""
-        files = {upload.CONFIG: self._config_file(end, records).encode()}
-        if records:
-            files[upload.CURVE] = figures.curve_picture(f"{about} · {end.kind}", records)
-        if records and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
-            files |= _answers(about, training)
-        self._put_up(lambda: site.storage.get_trial(claim.trial_id), files)
-        if claim.number == 0 and decision_boundary.is_plane(
-            site.data
-        ):  # one alone, so that no two publish it
-            picture = decision_boundary.data_picture(f"{site.study.name} · data", site.data)
-            self._put_up(lambda: _seen(site, site.study), {upload.DATA: picture})
-        if site.definition.only is not None and end.kind is EndKind.COMPLETED:
-            self._test(training)
-        if end.kind is EndKind.COMPLETED and end.value is not None:
-            self._keep_model(training, end.value)
-        if site.tensorboard is not None:
-            self._write_events(site.tensorboard, training, end, records)
+        origin = provenance(study.record, claim.number, claim.baseline) | {
+            "end": end.kind.value,
+            "reason": str(end.reason),
+            "value": end.value,
+            "environment": dict(study.environment),
+        }
+        text = config_text(config, origin, recorded(study.record, end.value, epochs))
+        files = {upload.CONFIG: text.encode()}
+        if epochs:
+            files[upload.CURVE] = figures.curve_picture(f"{about} · {end.kind}", epochs)
+        if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
+            files |= _predictions(about, training)
+        self._upload(lambda: study.storage.get_trial(claim.trial_id), files)
+        if claim.number == 0 and decision_boundary.is_plane(study.data):  # one worker's alone
+            picture = decision_boundary.data_picture(f"{study.record.name} · data", study.data)
+            sampler = optuna.samplers.RandomSampler(seed=0)  # proposes nothing here
+            self._upload(
+                lambda: optuna_bridge.optuna_study(study.storage, study.record, sampler),
+                {upload.DATA: picture},
+            )
+        if end.kind is EndKind.COMPLETED:
+            if study.definition.only is not None:
+                self._test(training)
+            self._keep_model(training, end)
+        if study.tensorboard is not None:
+            self._write_events(study.tensorboard, training, end, epochs)
+
+    def clean_up(self) -> None:
+        """Put files and notes in order, and stop a study that no longer improves."""
+        study, wait = self.study, self._stop.wait
+        clean_up(study, self._claim, self._config, wait)
+
+        def stop_if_enough() -> bool:
+            enough = enough_without_improvement(study)
+            return enough and studies.stop_if_active(study.store, study.record)
+
+        try:
+            if retry_until_done(stop_if_enough, wait):
+                log.info("no improvement for long: the study stops")
+        except UnreachableError:
+            if not self._stop.leaving:
+                raise
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        return self.study.retry_store(call, self._stop.wait)
 
     def _test(self, training: CheckpointedRun) -> None:
         """Look at the held-out pictures: a comparison chooses nothing that they could flatter."""
         test = training.run.test()
-        figures = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
-        self._insist(lambda: queue.annotate(self.site.store, self.claim, figures))
+        measured = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
+        self._retry(lambda: queue.annotate(self.study.store, self._claim, measured))
 
-    def _put_up(
+    def _upload(
         self,
         about: Callable[[], optuna.trial.FrozenTrial | optuna.Study],
         files: Mapping[str, bytes],
     ) -> None:
         """Publish artifacts, and wait for a full disk to be cleared, once for all trials.
 
-        When nobody cleared it within the patience there is, trials end without artifacts.
+        When nobody has cleared it in time, trials end without artifacts.
         """
-        site = self.site
+        study, outage = self.study, self.study.artifact_outage
 
         def publish() -> None:
             try:
-                upload.publish(site.workspace, site.storage, about(), files)
+                upload.publish(study.workspace, study.storage, about(), files)
             except DiskFullError as error:
-                site.shelf.record_failure(error)
+                outage.record_failure(error)
                 raise
-            site.shelf.record_success()
+            outage.record_success()
 
         retry_until_done(
-            lambda: self._insist(publish),
-            self.brake.wait,
+            lambda: self._retry(publish),
+            self._stop.wait,
             passing=DiskFullError,
-            max_wait=MAX_WAIT - site.shelf.seconds,
+            max_wait=MAX_WAIT - outage.seconds,
         )
 
-    def _insist(self, call: Callable[[], T]) -> T:
-        return insist(self.site, call, self.brake.wait)
-
-    def _keep_model(self, training: CheckpointedRun, value: float) -> None:
-        site, claim = self.site, self.claim
-        if not self._insist(lambda: retention.is_among_best(site.store, site.study, value)):
+    def _keep_model(self, training: CheckpointedRun, end: End) -> None:
+        study, value = self.study, end.value
+        if value is None or not self._retry(
+            lambda: retention.is_among_best(study.store, study.record, value)
+        ):
             return
-        path = site.workspace.kept_model(claim.study_uuid, claim.number)
+        path = study.workspace.kept_model(self._claim.study_uuid, self.number)
         try:
-            save_model(path, training.run, training.run.config, site.data)
+            save_model(path, training.run, training.run.config, study.data)
         except (DiskFullError, FolderError) as error:
             log.warning("model not kept: %s", error)
 
     def _write_events(
-        self,
-        folder: Path,
-        training: CheckpointedRun,
-        end: End,
-        records: Sequence[EpochRecord],
+        self, folder: Path, training: CheckpointedRun, end: End, epochs: Sequence[EpochRecord]
     ) -> None:
-        site, claim, config = self.site, self.claim, training.run.config
-        space = site.definition.space.dimensions
+        study, baseline = self.study, self._claim.baseline
+        searched = (dimension.setting for dimension in study.definition.space.dimensions)
         try:
             tensorboard.write_trial(
-                tensorboard.run_folder(folder, site.study.name, claim.number, claim.baseline),
-                config,
-                dict.fromkeys((*notes.KEY_SETTINGS, *(each.setting for each in space))),
+                tensorboard.run_folder(folder, study.record.name, self.number, baseline),
+                training.run.config,
+                dict.fromkeys((*notes.KEY_SETTINGS, *searched)),
                 training.run.data,
                 end,
-                records,
-                site.study.metric,
+                epochs,
+                study.record.metric,
             )
         except (DiskFullError, UsageError, ImportError) as error:
             log.warning("nothing written for TensorBoard: %s", error)
 
-    def _config_file(self, end: End, records: Sequence[EpochRecord]) -> str:
-        assert self.config is not None
-        site, claim = self.site, self.claim
-        origin = provenance(site.study, claim.number, claim.baseline) | {
-            "end": end.kind.value,
-            "reason": str(end.reason),
-            "value": end.value,
-            "environment": dict(site.environment),
-        }
-        return config_text(self.config, origin, recorded(site.study, end.value, records))
 
-
-def _answers(about: str, training: CheckpointedRun) -> dict[str, bytes]:
+def _predictions(about: str, training: CheckpointedRun) -> dict[str, bytes]:
     """Pictures of what a trained model makes of the validation pictures, and of a plane."""
     data = training.run.data
-    files = {
-        upload.CONFUSION: figures.confusion_picture(
-            f"{about} · validation", training.confusion(), data.classes
-        )
-    }
+    confusion = figures.confusion_picture(
+        f"{about} · validation", training.confusion(), data.classes
+    )
+    files = {upload.CONFUSION: confusion}
     if decision_boundary.is_plane(data):
         chances = training.predict_proba(decision_boundary.plane_points(data.device))
         files[upload.BOUNDARY] = decision_boundary.boundary_picture(about, data, chances)

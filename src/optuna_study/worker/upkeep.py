@@ -12,86 +12,86 @@ from optuna_study.search import importance
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
 from optuna_study.store.studies.dashboard_notes import write_note
-from optuna_study.worker.open_study import Site, insist
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import Claim
+    from optuna_study.worker.open_study import OpenStudy
 
 log = logging.getLogger(__name__)
 
 
-def _afterwards(
-    site: Site, claim: Claim, config: TrainConfig | None, wait: Callable[[float], bool]
+def clean_up(
+    study: OpenStudy, claim: Claim, config: TrainConfig | None, wait: Callable[[float], bool]
 ) -> None:
-    """Notes and order among the files; the trial has ended, so nothing here can fail it."""
+    """Put the files in order and note a trial that has ended; nothing here can fail it."""
 
     def renew() -> None:
-        retention.remove_superseded(site.store, site.study, site.workspace)
+        retention.remove_superseded(study.store, study.record, study.workspace)
         if config is not None:
-            _note_trial(site, claim, config)
+            trial = reads.trial(study.store, study.record, claim.number)
+            text = notes.trial_note(trial, config, study.record)
+            write_note(study.store, study.record, text, claim.trial_id)
 
-    try:
-        insist(site, renew, wait)
-    except OptunaStudyError as error:
-        log.warning("files or notes not brought up to date: %s", error)
-    except Exception:
-        log.exception("files or notes not brought up to date")
+    _try(study, renew, wait, "files or notes not brought up to date")
 
 
-def _note_trial(site: Site, claim: Claim, config: TrainConfig) -> None:
-    trial = reads.trial(site.store, site.study, claim.number)
-    text = notes.trial_note(trial, config, site.study)
-    write_note(site.store, site.study, text, claim.trial_id)
-
-
-def _note_study(site: Site) -> None:
-    study = studies.find_study(site.store, site.study.name)
-    if study is None:
-        return
-    trials = reads.trials(site.store, study, with_parameters=False)
-    text = notes.study_note(
-        study,
-        site.definition,
-        reads.counts(site.store, study),
-        reads.best(site.store, study),
-        [trial for trial in trials if trial.baseline is not None],
-    )
-    write_note(site.store, study, text)
-
-
-def bring_up_to_date(site: Site, wait: Callable[[float], bool], *, last: bool = False) -> None:
+def bring_up_to_date(
+    study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False
+) -> None:
     """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
 
     def renew() -> None:
-        retention.remove_superseded(site.store, site.study, site.workspace)
-        searched = site.definition.only is None
-        if searched and importance.due(site.store, site.study, last=last):
-            importance.refresh(site.store, site.storage, site.study)
-        _note_study(site)
+        retention.remove_superseded(study.store, study.record, study.workspace)
+        searched = study.definition.only is None
+        if searched and importance.due(study.store, study.record, last=last):
+            importance.refresh(study.store, study.storage, study.record)
+        _note_study(study)
 
+    _try(study, renew, wait, "the study's note or importances were not brought up to date")
+
+
+def _note_study(study: OpenStudy) -> None:
+    record = studies.find_study(study.store, study.record.name)
+    if record is None:
+        return
+    trials = reads.trials(study.store, record, with_parameters=False)
+    text = notes.study_note(
+        record,
+        study.definition,
+        reads.counts(study.store, record),
+        reads.best(study.store, record),
+        [trial for trial in trials if trial.baseline is not None],
+    )
+    write_note(study.store, record, text)
+
+
+def _try(
+    study: OpenStudy, renew: Callable[[], None], wait: Callable[[float], bool], failed: str
+) -> None:
     try:
-        insist(site, renew, wait)
+        study.retry_store(renew, wait)
     except OptunaStudyError as error:
-        log.warning("the study's note or importances were not brought up to date: %s", error)
+        log.warning("%s: %s", failed, error)
     except Exception:
-        log.exception("the study's note or importances were not brought up to date")
+        log.exception("%s", failed)
 
 
-def enough_without_improvement(site: Site) -> bool:
+def enough_without_improvement(study: OpenStudy) -> bool:
     """Whether so many trials have ended since the best that the study asks to be stopped.
 
-    Those that had ended when somebody let the study go on count no more.
+    Those that had ended when somebody resumed the study no longer count.
     """
-    patience = site.definition.search.stop_without_improvement
-    if patience is None:
+    enough = study.definition.search.stop_without_improvement
+    if enough is None:
         return False
-    best, now = reads.best(site.store, site.study), studies.find_study(site.store, site.study.name)
+    best = reads.best(study.store, study.record)
+    now = studies.find_study(study.store, study.record.name)
     if best is None or best.completed is None or now is None:
         return False
     begin = max(best.completed, now.going_since or 0.0)
-    trials = reads.trials(site.store, site.study, with_parameters=False)
+    trials = reads.trials(study.store, study.record, with_parameters=False)
     since = [t for t in trials if t.completed is not None and t.completed > begin]
-    return len(since) >= patience
+    return len(since) >= enough

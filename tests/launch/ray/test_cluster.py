@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
 import pytest
+from launching import run_ticks
 from sqlalchemy.engine import make_url
 
 from optuna_study.errors import DeviceError, OptunaStudyError, StorageUrlError, UsageError
-from optuna_study.launch import supervise
-from optuna_study.launch.backend import find_place
-from optuna_study.launch.gpu_sharing import Measured
-from optuna_study.launch.prepare import LaunchRequest, Prepared, prepare
+from optuna_study.launch.backend import find_backend
+from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.cluster import Cluster, Need, require_one_machine, room_on
+from optuna_study.launch.worker_count import Measured
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
 from optuna_study.store.studies.studies import set_budget
-from optuna_study.worker.messages import Message, Order, Word
+from optuna_study.worker.messages import Message, MessageKind, WorkerTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from optuna_study.definition.model import Definition
-    from optuna_study.launch.supervise import Tick
+    from optuna_study.launch.task import StudyTask, Tick
     from optuna_study.store.records import TrialRecord
 
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
@@ -81,24 +81,24 @@ def nodes() -> Iterator[Nodes]:
 @pytest.fixture
 def launch_on(
     study_text: str, tmp_path: Path
-) -> Iterator[Callable[..., tuple[int, list[str], Prepared]]]:
+) -> Iterator[Callable[..., tuple[int, list[str], StudyTask]]]:
     """Launch on a cluster; the exit code, what was said, and the launch."""
-    launched: list[Prepared] = []
+    launched: list[StudyTask] = []
 
     def run(
-        on: str, watch: Callable[[Prepared, Tick], None] = lambda *_: None, **options: Any
-    ) -> tuple[int, list[str], Prepared]:
+        on: str, watch: Callable[[StudyTask, Tick], None] = lambda *_: None, **options: Any
+    ) -> tuple[int, list[str], StudyTask]:
         (tmp_path / "tiny.toml").write_text(study_text)
         workspace = Workspace(tmp_path / "root")
         said: list[str] = []
-        with find_place(on) as place:
+        with find_backend(on) as backend:
             request = LaunchRequest(
                 str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, **options
             )
-            prepared = prepare(request, place)
+            prepared = prepare(request, backend)
             launched.append(prepared)
             try:
-                for tick in supervise.run(prepared, place, every=0.1):
+                for tick in run_ticks(prepared, backend, every=0.1):
                     said += tick.messages
                     watch(prepared, tick)
             except OptunaStudyError as error:
@@ -111,11 +111,11 @@ def launch_on(
         each.store.close()
 
 
-def trials_of(prepared: Prepared) -> list[TrialRecord]:
+def trials_of(prepared: StudyTask) -> list[TrialRecord]:
     return reads.trials(prepared.store, prepared.study, with_parameters=False)
 
 
-def under_way(prepared: Prepared) -> list[TrialRecord]:
+def under_way(prepared: StudyTask) -> list[TrialRecord]:
     """Running trials with a checkpoint and half their epochs to go."""
     return [
         trial
@@ -133,13 +133,13 @@ class Storm:
         self.pids: set[int] = set()
         self.budget = 0
 
-    def __call__(self, prepared: Prepared, tick: Tick) -> None:
+    def __call__(self, prepared: StudyTask, tick: Tick) -> None:
         alive = {worker.pid for worker in tick.workers if worker.pid is not None}
         if self.todo and self.todo[0](prepared, tick, alive):
             del self.todo[0]
         self.pids |= alive
 
-    def kill(self, prepared: Prepared, tick: Tick, alive: set[int]) -> bool:
+    def kill(self, prepared: StudyTask, tick: Tick, alive: set[int]) -> bool:
         owners = {trial.owner for trial in under_way(prepared)}
         pids = [each.pid for each in tick.workers if each.name in owners and each.pid]
         if not pids or len(alive) < 2:
@@ -147,19 +147,19 @@ class Storm:
         os.kill(pids[0], signal.SIGKILL)
         return True
 
-    def remove(self, prepared: Prepared, tick: Tick, alive: set[int]) -> bool:
+    def remove(self, prepared: StudyTask, tick: Tick, alive: set[int]) -> bool:
         if len(alive) < 2 or alive <= self.pids:
             return False
         self.nodes.remove_one()
         return True
 
-    def add(self, prepared: Prepared, tick: Tick, alive: set[int]) -> bool:
+    def add(self, prepared: StudyTask, tick: Tick, alive: set[int]) -> bool:
         if len(tick.workers) != 1 or len(alive) != 1:
             return False
         self.nodes.add_one()
         return True
 
-    def finish(self, prepared: Prepared, tick: Tick, alive: set[int]) -> bool:
+    def finish(self, prepared: StudyTask, tick: Tick, alive: set[int]) -> bool:
         if len(alive) < 2:
             return False
         counts = reads.counts(prepared.store, prepared.study)
@@ -170,7 +170,7 @@ class Storm:
 
 @pytest.mark.slow
 def test_a_storm_of_dying_workers_and_changing_nodes_loses_no_trial(
-    nodes: Nodes, launch_on: Callable[..., tuple[int, list[str], Prepared]]
+    nodes: Nodes, launch_on: Callable[..., tuple[int, list[str], StudyTask]]
 ) -> None:
     storm = Storm(nodes)
     code, said, prepared = launch_on("ray", storm, n_trials=500)
@@ -184,7 +184,7 @@ def test_a_storm_of_dying_workers_and_changing_nodes_loses_no_trial(
     for trial in again:
         curve = reads.epochs(prepared.store, prepared.study, trial.number)
         assert [each.epoch for each in curve] == list(range(1, trial.epochs + 1))
-    log = "".join(path.read_text() for path in prepared.log(prepared.orders[0]).parent.iterdir())
+    log = "".join(path.read_text() for path in prepared.log(prepared.workers[0]).parent.iterdir())
     assert any(f"begins after epoch {epoch}\n" in log for epoch in range(1, 10))
     assert any("died (SYSTEM_ERROR), trial " in line for line in said), said
     assert any("died with its node" in line for line in said), said
@@ -195,7 +195,7 @@ def test_a_storm_of_dying_workers_and_changing_nodes_loses_no_trial(
 @pytest.mark.postgres
 def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
     nodes: Nodes,
-    launch_on: Callable[..., tuple[int, list[str], Prepared]],
+    launch_on: Callable[..., tuple[int, list[str], StudyTask]],
     postgres_url: str,
 ) -> None:
     secret = "n0body-knows"
@@ -203,7 +203,7 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
     lines: list[str] = []
     sent: list[int] = []
 
-    def watch(prepared: Prepared, tick: Tick) -> None:
+    def watch(prepared: StudyTask, tick: Tick) -> None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 lines.append(path.read_text(errors="replace"))
@@ -232,7 +232,7 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
 
 @pytest.mark.slow
 def test_what_the_cluster_cannot_give_is_said(
-    nodes: Nodes, launch_on: Callable[..., tuple[int, list[str], Prepared]], tmp_path: Path
+    nodes: Nodes, launch_on: Callable[..., tuple[int, list[str], StudyTask]], tmp_path: Path
 ) -> None:
     with pytest.raises(DeviceError, match="no node of the Ray cluster has a GPU"):
         launch_on("ray", device="cuda")
@@ -243,26 +243,25 @@ def test_what_the_cluster_cannot_give_is_said(
     assert not (tmp_path / "root" / "studies.db").exists()
 
 
-def test_places_that_are_none() -> None:
+def test_backends_that_are_none() -> None:
     with pytest.raises(UsageError, match="--on slurm: unknown; give local, ray, or ray://"):
-        find_place("slurm")
+        find_backend("slurm")
     for on in ("ray://", "ray://127.0.0.1:1", "ray://127.0.0.1:x"):
-        with find_place(on) as place, pytest.raises(UsageError, match="nobody listens there"):
-            place.get_ready(StoreAddress.parse("sqlite:///x.db"))
+        with find_backend(on) as backend, pytest.raises(UsageError, match="nobody listens there"):
+            backend.get_ready(StoreAddress.parse("sqlite:///x.db"))
 
 
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with Cluster("ray") as place, pytest.raises(UsageError, match=r"'optuna-study\[ray\]'"):
-        place.get_ready(StoreAddress.parse("sqlite:///x.db"))
+    with Cluster("ray") as backend, pytest.raises(UsageError, match=r"'optuna-study\[ray\]'"):
+        backend.get_ready(StoreAddress.parse("sqlite:///x.db"))
 
 
 def test_a_file_is_no_store_for_several_machines() -> None:
     address = StoreAddress.parse("sqlite:////srv/a.db")
     require_one_machine(address, ["alpha", "alpha"], "alpha")
     with pytest.raises(StorageUrlError, match=r"has others \(beta, gamma\); give --storage post"):
-        address = StoreAddress.parse("sqlite:////srv/a.db")
-    require_one_machine(address, ["gamma", "alpha", "beta"], "alpha")
+        require_one_machine(address, ["gamma", "alpha", "beta"], "alpha")
 
 
 def test_workers_per_node_follow_what_they_need() -> None:
@@ -315,8 +314,8 @@ def test_a_client_server_that_fails_to_start_a_process_is_asked_again(
             if fails
             else contextlib.nullcontext()
         )
-        with Cluster(on) as place, expected:
-            place.get_ready(StoreAddress.parse("postgresql://ann@db/studies"))
+        with Cluster(on) as backend, expected:
+            backend.get_ready(StoreAddress.parse("postgresql://ann@db/studies"))
 
 
 @pytest.mark.parametrize(
@@ -340,13 +339,15 @@ def test_gpus_are_shared_in_equal_parts(
 ) -> None:
     ray = PretendedRay(*[{"CPU": 16.0, "GPU": 2.0, "memory": 64e9}] * 2)
     monkeypatch.setitem(sys.modules, "ray", ray)
-    with Cluster("ray") as place:
-        place.get_ready(StoreAddress.of_file(workspace.database))
-        facts = place.look_around(device)
-        assert place.crew(asked, definition, None, workspace, facts) == workers
-        assert place.room() == (workers if asked == "auto" else None)
-        order = Order(StoreAddress.parse("sqlite:///x.db"), workspace.root, facts.device, "me-001")
-        place.start(order)
+    with Cluster("ray") as backend:
+        backend.get_ready(StoreAddress.of_file(workspace.database))
+        facts = backend.look_around(device)
+        assert backend.count_workers(asked, definition, None, workspace, facts) == workers
+        assert backend.room() == (workers if asked == "auto" else None)
+        task = WorkerTask(
+            StoreAddress.parse("sqlite:///x.db"), workspace.root, facts.device, "me-001"
+        )
+        backend.start(task)
     [options] = ray.options
     assert (options["num_gpus"], options["num_cpus"]) == (share, cpus)
     assert options["max_restarts"] == 0
@@ -362,4 +363,4 @@ def test_a_node_answers_with_what_it_measured_or_why_not(
     assert found.steps_per_second > 0
     refused = actor.measure(1, {**settings, "device": "cuda:99"})
     assert isinstance(refused, Message)
-    assert refused.word is Word.ERROR
+    assert refused.kind is MessageKind.ERROR

@@ -20,7 +20,7 @@ from optuna_study.paths import Workspace
 from optuna_study.report.curves.diagnosis import diagnose
 from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
 from optuna_study.report.curves.read import expected
-from optuna_study.search.objective import recorded
+from optuna_study.search.objective import to_record
 from optuna_study.store.records import EpochRecord
 from optuna_study.training import loop
 from optuna_study.training.device_data import load_data
@@ -316,7 +316,7 @@ def test_a_saturated_net_whose_biases_settle_is_not_told_to_hurry(tmp_path: Path
     config = with_settings(TrainConfig(data, ModelSettings(name="convnet")), settings)
     device = torch.device("cpu")
     run = loop.prepare(config, load_data(data, None, Workspace(tmp_path), device), device)
-    curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
+    curve = [to_record(result, "validation_accuracy") for result in loop.epochs(run)]
     found = diagnose(curve, expected(partial(get_setting, config), [8] * 5))
     assert {epoch.validation_accuracy for epoch in curve} == {0.2}
     assert found.pattern is Pattern.DEAD, found
@@ -353,7 +353,7 @@ def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         config = with_settings(TrainConfig(), {**small, "normalisation": "none", **settings})
         config = replace(config, model=replace(config.model, name=model))
         run = loop.prepare(config, digits, torch.device("cpu"))
-        curve = [recorded(result, "validation_accuracy") for result in loop.epochs(run)]
+        curve = [to_record(result, "validation_accuracy") for result in loop.epochs(run)]
         counts = torch.bincount(run.data.train_labels).tolist()
         return diagnose(curve, expected(partial(get_setting, config), counts))
 

@@ -1,21 +1,24 @@
 """A worker inside a Ray actor; free of torch and of Ray, since the launch names it as well.
 
-The order, with the store's URL in it, comes as an argument of a call, never on a command line.
+The task, with the store's URL in it, comes as an argument of a call, never on a command line.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.worker.messages import Message, Word
+from optuna_study.errors import OptunaStudyError
+from optuna_study.launch import worker_count
+from optuna_study.search.stop_signal import StopReason, StopSignal
+from optuna_study.worker.messages import error_message
+from optuna_study.worker.process import stop_on_sigterm, work
 
 if TYPE_CHECKING:
-    from optuna_study.worker.messages import Order
+    from optuna_study.worker.messages import Message, WorkerTask
 
 
 @dataclass(frozen=True)
@@ -31,30 +34,25 @@ class Actor:
     """Works in one thread, while others answer `news` and `stop`."""
 
     def __init__(self) -> None:
-        from optuna_study.worker.process import Leaving
-
-        self._leave = Leaving()
+        self._stop = StopSignal()
         self._changed = threading.Condition()
         self._messages: list[Message] = []
         self._lines: list[tuple[int, str]] = []
         self._over = False
-        # Ray sends it to a node's processes when the node is stopped.
-        signal.signal(signal.SIGTERM, lambda *_: self._leave("stopped by SIGTERM"))
+        stop_on_sigterm(self._stop)  # Ray sends it to a node's processes when the node is stopped
         logging.getLogger("optuna_study").addHandler(_Lines(self))
 
-    def work(self, order: Order) -> Message:
-        """Work until there is nothing left to do; the last word on how it went."""
-        from optuna_study.worker.process import last_word
-
-        last = last_word(order, self._leave, self.say)
+    def work(self, task: WorkerTask) -> Message:
+        """Work until there is nothing left to do; the message on how it went."""
+        last = work(task, self._stop, self.say)
         with self._changed:
             self._over = True
             self._changed.notify_all()
         return last
 
     def stop(self, reason: str) -> None:
-        """Give the running trial back and leave."""
-        self._leave(reason)
+        """Requeue the running trial and leave."""
+        self._stop.set(StopReason.LEAVING, reason)
 
     def news(self, patience: float) -> News:
         """What was said since the last call; waits for it so many seconds."""
@@ -92,19 +90,9 @@ class _Lines(logging.Handler):
         self._actor.note_line(record.levelno, record.getMessage().partition("\n")[0])
 
 
-def answer(question: str, arguments: dict[str, Any]) -> Any:
-    """What a check of a launch finds on the node where this runs, or the error as a message."""
-    from optuna_study.worker.preflight import answer_to
-
-    return answer_to(question, arguments)
-
-
 def measure(copies: int, arguments: dict[str, Any]) -> Any:
     """How copies of a configuration share the GPU that Ray gave this process, or the error."""
-    from optuna_study.errors import OptunaStudyError
-    from optuna_study.launch import gpu_sharing
-
     try:
-        return gpu_sharing.measure(copies, **arguments)
+        return worker_count.measure(copies, **arguments)
     except OptunaStudyError as error:
-        return Message(Word.ERROR, str(error), type(error).__name__)
+        return error_message(error)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from optuna_study.errors import DeviceError, StorageUrlError, UsageError
-from optuna_study.launch import gpu_sharing
+from optuna_study.launch import worker_count
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.process import ActorProcess
 from optuna_study.worker import machine
 from optuna_study.worker.messages import Facts, Message, Proven, rebuilt
+from optuna_study.worker.process import answer_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import Order
+    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Cluster:
     def prove(
         self, definition: Definition, folder: Path | None, workspace: Workspace, device: str
     ) -> Proven:
-        """What `checks.prove` gives, found out on a node.
+        """What `ask.prove` gives, found out on a node.
 
         Raises:
             DataError: unusable data there.
@@ -139,10 +140,10 @@ class Cluster:
             "workspace": workspace,
             "device": device,
         }
-        proven: Proven = self._ask(actor.answer, "prove", arguments, gpus=int(device == "cuda"))
+        proven: Proven = self._ask(answer_to, "prove", arguments, gpus=int(device == "cuda"))
         return proven
 
-    def crew(
+    def count_workers(
         self,
         asked: str | int,
         definition: Definition,
@@ -158,11 +159,11 @@ class Cluster:
         self._grows = asked == "auto"
         return asked if isinstance(asked, int) else max(1, self.room() or 0)
 
-    def at_work(self) -> contextlib.AbstractContextManager[object]:
+    def session(self) -> contextlib.AbstractContextManager[object]:
         """Ray tells of dead processes on stdout, which is for results; we say it ourselves."""
         return contextlib.redirect_stdout(io.StringIO())
 
-    def start(self, order: Order) -> ActorProcess:
+    def start(self, task: WorkerTask) -> ActorProcess:
         """Ask Ray for an actor; it waits until a node has room."""
         options = {
             "num_cpus": self._need.cpus,
@@ -173,7 +174,7 @@ class Cluster:
             "resources": self._bound_to(),
         }
         handle = self._ray.remote(**options)(actor.Actor).remote()
-        process = ActorProcess(self._ray, handle, order)
+        process = ActorProcess(self._ray, handle, task)
         self._processes.append(process)
         return process
 
@@ -228,7 +229,7 @@ class Cluster:
         }
         nodes = [node["Resources"] for node in self._nodes() if node["Resources"].get("GPU")]
         cores = min(int(node.get("CPU", 1) // node["GPU"]) for node in nodes)
-        return gpu_sharing.choose(
+        return worker_count.choose_sharing(
             lambda copies: self._ask(actor.measure, copies, arguments, gpus=1), max(1, cores)
         )
 

@@ -6,30 +6,30 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.worker.messages import Message, Word
+from optuna_study.worker.messages import Message, MessageKind
 
 if TYPE_CHECKING:
     from optuna_study.launch.ray.actor import News
-    from optuna_study.worker.messages import Order
+    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that a question for news waits in an actor for something to tell
-LAST_WORDS = 2.0  # seconds an ended actor's news may take to arrive
+WAIT = 10.0  # seconds that a question for news waits in an actor for something to tell
+LAST_NEWS = 2.0  # seconds an ended actor's news may take to arrive
 
 
 class ActorProcess:
     """A worker in an actor, as the launch sees it."""
 
-    def __init__(self, ray: Any, handle: Any, order: Order) -> None:
+    def __init__(self, ray: Any, handle: Any, task: WorkerTask) -> None:
         self._ray = ray
         self._handle = handle
-        self._name = order.name
-        self._work: Any = handle.work.remote(order)
+        self._name = task.name
+        self._work: Any = handle.work.remote(task)
         self._news: Any = handle.news.remote(0.0)
         self._last: list[Message] = []
         self._end: str | None = None
-        self._starved = False
+        self._out_of_memory = False
         self.pid: int | None = None
 
     @property
@@ -39,13 +39,13 @@ class ActorProcess:
             return []
         return [self._work] if self._news is None else [self._work, self._news]
 
-    def hear(self) -> list[Message]:
+    def receive(self) -> list[Message]:
         """What it has told; its log's warnings are told as well, other lines go to ours."""
-        heard: list[Message] = []
+        received: list[Message] = []
         while self._news is not None and self._is_there(self._news):
-            heard += self._take_news()
+            received += self._take_news()
         last, self._last = self._last, []
-        return heard + last
+        return received + last
 
     def ended(self) -> str | None:
         """How it ended, as far as Ray knows."""
@@ -54,18 +54,18 @@ class ActorProcess:
                 self._last.append(self._ray.get(self._work))
                 self._end = "ended"
                 if self._news is not None:
-                    self._is_there(self._news, LAST_WORDS)
+                    self._is_there(self._news, LAST_NEWS)
             except self._ray.exceptions.RayError as error:
                 self._end = cause_of_death(str(error))
-                self._starved = is_for_want_of_memory(str(error))
+                self._out_of_memory = is_out_of_memory(str(error))
         return self._end
 
-    def starved(self) -> bool:
+    def ran_out_of_memory(self) -> bool:
         """Whether Ray ended it for its node's want of memory.
 
         Whom a node's kernel killed for it is not known here.
         """
-        return self._starved
+        return self._out_of_memory
 
     def ask_to_stop(self) -> None:
         """Ask; one that has not begun is not waited for."""
@@ -77,7 +77,7 @@ class ActorProcess:
     def kill(self) -> None:
         """Let Ray end its process, or no longer look for room for it."""
         self._ray.kill(self._handle)
-        self._is_there(self._work, PATIENCE)
+        self._is_there(self._work, WAIT)
         self._end = "was killed"
 
     def close(self) -> None:
@@ -94,13 +94,13 @@ class ActorProcess:
         except self._ray.exceptions.RayError:  # `ended` says why
             self._news = None
             return []
-        self._news = self._handle.news.remote(PATIENCE)
+        self._news = self._handle.news.remote(WAIT)
         self.pid = news.pid
         told = list(news.messages)
         for level, text in news.lines:
             log.debug("%s: %s", self._name, text)
             if level == logging.WARNING:
-                told.append(Message(Word.SAID, text))
+                told.append(Message(MessageKind.SAID, text))
         return told
 
 
@@ -118,12 +118,12 @@ def cause_of_death(text: str) -> str:
     return f"died ({found[1]})" if found else f"died: {' '.join(text.split())[:200]}"
 
 
-def is_for_want_of_memory(text: str) -> bool:
+def is_out_of_memory(text: str) -> bool:
     """Whether Ray's memory monitor ended an actor.
 
-    >>> is_for_want_of_memory("Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail: ...")
+    >>> is_out_of_memory("Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail: ...")
     True
-    >>> is_for_want_of_memory("Worker exit type: SYSTEM_ERROR Worker exit detail: ...")
+    >>> is_out_of_memory("Worker exit type: SYSTEM_ERROR Worker exit detail: ...")
     False
     """
     return "NODE_OUT_OF_MEMORY" in text or "running low on memory" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,7 @@ from optuna_study.cli.options import (
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -68,21 +69,58 @@ if TYPE_CHECKING:
 )
 @storage_option
 @artifacts_option
-def command(study: str, workspace: Workspace, on: str, **options: Any) -> None:
+def command(
+    study: str,
+    *,
+    data: Path | None,
+    profile: str,
+    name: str | None,
+    n_trials: int | None,
+    timeout: float | None,
+    workers: str | int,
+    device: str,
+    seed: int | None,
+    tensorboard: Path | None,
+    only: str | None,
+    seeds: int | None,
+    priority: int | None,
+    detach: bool,
+    on: str,
+    storage: StoreAddress | None,
+    workspace: Workspace,
+) -> None:
     """Create or resume a study: its baselines first, then the search, until the budget is met.
 
     Ends with the best configuration, the baselines beside it, and what to type next. Ctrl-C gives
     running trials back; the same command goes on from their checkpoints.
     """
     from optuna_study.cli.watching import register, see_through
-    from optuna_study.launch.backend import find_place
+    from optuna_study.launch.backend import find_backend
     from optuna_study.launch.prepare import LaunchRequest, prepare
-    from optuna_study.launch.supervise import run
+    from optuna_study.launch.supervise import WorkerPool
 
-    with find_place(on) as place:
-        prepared = prepare(LaunchRequest(study, workspace=workspace, **options), place)
-        if options["detach"]:
-            register(prepared, place_options(), quiet=invocation().quiet)
+    request = LaunchRequest(
+        study,
+        data=data,
+        profile=profile,
+        name=name,
+        n_trials=n_trials,
+        timeout=timeout,
+        workers=workers,
+        device=device,
+        seed=seed,
+        storage=storage,
+        workspace=workspace,
+        tensorboard=tensorboard,
+        only=only,
+        seeds=seeds,
+        priority=priority,
+        detach=detach,
+    )
+    with find_backend(on) as backend:
+        task = prepare(request, backend)
+        if detach:
+            register(task, place_options(), quiet=invocation().quiet)
             return
-        ticks = run(prepared, place)
-        see_through(prepared, ticks, place_options(), quiet=invocation().quiet)
+        with WorkerPool(task, backend) as pool:
+            see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)

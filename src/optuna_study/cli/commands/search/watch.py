@@ -21,8 +21,9 @@ def command(target: Target) -> None:
     Ends as `launch` does, with the best configuration and the baselines beside it.
     """
     from optuna_study.cli.watching import see_through
-    from optuna_study.launch.watch import Watched, watch
+    from optuna_study.launch.task import Task
+    from optuna_study.launch.watch import watch
 
     store, study = target.open_study()
-    watched = Watched(study, store)
-    see_through(watched, watch(watched), place_options(), quiet=invocation().quiet)
+    task = Task(store, study, target.workspace)
+    see_through(task, watch(task), place_options(), quiet=invocation().quiet)

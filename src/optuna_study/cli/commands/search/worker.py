@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,10 @@ from optuna_study.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna_study.paths import Workspace
+    from optuna_study.store.engine.address import StoreAddress
 
 
 @click.command(
@@ -31,7 +34,17 @@ if TYPE_CHECKING:
 @crew_options
 @storage_option
 @artifacts_option
-def command(study: str | None, workspace: Workspace, **options: Any) -> None:
+def command(
+    study: str | None,
+    *,
+    data: Path | None,
+    workers: str | int,
+    device: str,
+    timeout: float | None,
+    forever: bool,
+    storage: StoreAddress | None,
+    workspace: Workspace,
+) -> None:
     """Run trials of a STUDY that is in the store, or of all of them, until none are left.
 
     Studies with a higher priority come first, equals share the workers. A study's pictures are
@@ -39,10 +52,19 @@ def command(study: str | None, workspace: Workspace, **options: Any) -> None:
     name. Ctrl-C gives running trials back.
     """
     from optuna_study.cli.watching import see_through
-    from optuna_study.launch.join import JoinRequest, join
     from optuna_study.launch.local import ThisMachine
-    from optuna_study.launch.supervise import run
+    from optuna_study.launch.prepare import join
+    from optuna_study.launch.supervise import WorkerPool
 
-    joined = join(JoinRequest(study, workspace=workspace, **options))
-    ticks = run(joined, ThisMachine())
-    see_through(joined, ticks, place_options(), quiet=invocation().quiet)
+    task = join(
+        study,
+        data=data,
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        forever=forever,
+        storage=storage,
+        workspace=workspace,
+    )
+    with WorkerPool(task, ThisMachine()) as pool:
+        see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)

@@ -12,7 +12,7 @@ from PIL import Image
 from optuna_study.data.load import open_pictures
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import DataError
-from optuna_study.worker.locate_pictures import find_pictures
+from optuna_study.worker.preflight import find_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
