@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.config.reasons import DivergenceKind, EarlierDivergence, NonFinite, Reason
 from optuna_study.config.settings import TrainConfig, config_to_dict
 from optuna_study.report.comparison.compare import (
     Claim,
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 CHANCE = 0.25
 KNOWN = Known(CHANCE, {"test": 500, "validation": 500, "train": 2000})
-DEAD, NON_FINITE = "dead: At chance level.", "non_finite: The loss became nan."
+DEAD = EarlierDivergence(DivergenceKind.DEAD, "At chance level.")
+NON_FINITE = NonFinite("loss", math.nan, epoch=2, step=3, rate=0.8, before=1.5)
 
 
 def baseline(name: str, group: str = "activation", **more: Any) -> dict[str, Any]:
@@ -49,7 +52,9 @@ def claim(**more: Any) -> dict[str, Any]:
     return said | {"within": None} | more
 
 
-def run(name: str, test: float | None, end: EndKind | None, reason: str = "") -> ComparedRun:
+def run(
+    name: str, test: float | None, end: EndKind | None, reason: Reason | None = None
+) -> ComparedRun:
     """A run whose other sides were 0.7, numbered by `runs`."""
     return ComparedRun(0, name, end, reason, 0.7, 0.7, test)
 
@@ -133,7 +138,7 @@ def test_without_chance_known_runs_given_up_are_left_out() -> None:
 
 def test_runs_that_failed_or_were_cut_off_give_no_figures() -> None:
     ends = (EndKind.FAILED, EndKind.OUT_OF_MEMORY, EndKind.PRUNED)
-    found = [*runs(a=[0.9]), *(run("a", None, end, "so") for end in ends)]
+    found = [*runs(a=[0.9]), *(run("a", None, end) for end in ends)]
     group = only_group([baseline("a")], found)
     assert {len(spread.values) for spread in group.rows[0].spreads.values()} == {1}
     shown = cells(group, "a")

@@ -429,7 +429,7 @@ def test_reading_curves_needs_no_torch() -> None:
     import sys
 
     code = (
-        "import sys, optuna_study.report.curves.read.diagnosis as d; "
+        "import sys, optuna_study.report.curves.read as d; "
         "assert not {'torch', 'optuna'} & set(sys.modules), 'heavy'; print(d.Pattern.DEAD.label)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

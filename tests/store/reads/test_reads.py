@@ -39,7 +39,8 @@ def complete(store: Store, study: StudyRecord, value: float) -> None:
 
 READING = """
 import os, sys
-from optuna_study.store import reads, studies
+from optuna_study.store.reads import reads
+from optuna_study.store.studies import studies
 from optuna_study.store.engine.open import open_store
 store = open_store(os.environ["STORE"])
 study = studies.load_study(store, "cats")
