@@ -107,15 +107,16 @@ def test_show_of_an_unknown_name_has_a_hint(cli: Callable[..., Result]) -> None:
 
 
 def test_check_of_a_good_folder(cli: Callable[..., Result], pictures: Path) -> None:
-    result = cli("data", "check", str(pictures))
+    result = cli("data", "check", pictures.name)
     assert (result.code, result.err) == (0, "")
     assert result.out == (
-        f"{pictures}: 8 pictures\n"
+        f"{pictures.name}: 8 pictures\n"
         "\n"
         "class  pictures  different\n"
         "cat           4          4\n"
         "dog           4          4\n"
         "largest by smallest class: 1.00\n"
+        "training 4, validation 2, test 2\n"
         "\n"
         "No problems found.\n"
     )

@@ -34,18 +34,21 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_good_folder_has_no_problems(folder: Path) -> None:
-    report = check_folder(folder)
+def test_a_good_folder_has_no_problems(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    report = check_folder(Path("pictures"))
     assert report.classes == report.different == {"cat": 5, "dog": 5}
+    assert report.parts == {"training": 6, "validation": 2, "test": 2}
     assert report.imbalance == 1.0
-    assert report.problems == ()
+    assert (report.left_out, report.problems, report.remarks) == ((), (), ())
     assert to_text(report) == (
-        f"{folder}: 10 pictures\n"
+        "pictures: 10 pictures\n"
         "\n"
         "class  pictures  different\n"
         "cat           5          5\n"
         "dog           5          5\n"
         "largest by smallest class: 1.00\n"
+        "training 6, validation 2, test 2\n"
         "\n"
         "No problems found."
     )

@@ -11,7 +11,8 @@ from PIL import Image
 
 from optuna_study.data.decode import thumbnail
 from optuna_study.data.duplicates import group, near_pairs, perceptual_hashes
-from optuna_study.data.folder import group_pictures, inspect_files, list_files
+from optuna_study.data.inspection import group_pictures, inspect_files
+from optuna_study.data.layout import list_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def test_too_few_pictures_have_no_pairs(count: int) -> None:
 def test_groups_of_the_real_pokemon() -> None:
     if not (PICTURES / "pokemon").is_dir():
         pytest.skip(f"no real pictures at {PICTURES}")
-    inspections = inspect_files(list_files(PICTURES / "pokemon"))
+    inspections = inspect_files(list_folder(PICTURES / "pokemon").files)
     groups = group_pictures(inspections)
     digests: dict[str, set[int]] = {}
     for each, number in zip(inspections, groups.tolist(), strict=True):

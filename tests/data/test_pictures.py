@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import threading
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from optuna_study.data import digests
 from optuna_study.data.cache import load_or_build
 from optuna_study.data.decode import decode
-from optuna_study.data.folder import list_files, read_folder
-from optuna_study.data.pictures import Pictures, computed, resize
+from optuna_study.data.folder import read_folder
+from optuna_study.data.layout import list_folder
+from optuna_study.data.pictures import Pictures, Request, computed, resize
 from optuna_study.errors import DataError, FolderError
 from optuna_study.paths import Workspace
 
@@ -50,6 +54,11 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def read(folder: Path, size: int, workspace: Workspace) -> Pictures:
+    """A folder's pictures at a size."""
+    return read_folder(folder, Request(size, size, workspace))
+
+
 def save_turned(path: Path) -> None:
     image = Image.new("RGB", (40, 20), "red")
     image.paste("blue", (0, 0, 20, 20))
@@ -62,7 +71,7 @@ def save_turned(path: Path) -> None:
 
 
 def test_a_folder_becomes_arrays(folder: Path, workspace: Workspace) -> None:
-    pictures = read_folder(folder, 20, workspace)
+    pictures = read(folder, 20, workspace)
     assert pictures.images.shape == (12, 20, 20, 3)
     assert pictures.images.dtype == np.uint8
     assert isinstance(pictures.images, np.memmap)
@@ -84,8 +93,9 @@ def test_every_skipped_or_mended_file_has_a_sentence(folder: Path, workspace: Wo
     shutil.copy(folder / "class0" / "0.png", folder / "class1" / "again.png")
     (folder / "class1" / ".DS_Store").write_bytes(b"x")
     (folder / "README.txt").write_text("not in a class folder")
-    pictures = read_folder(folder, 20, workspace)
+    pictures = read(folder, 20, workspace)
     assert pictures.notes == (
+        "15 used, 2 left out: 1 not a picture, 1 not a picture (80 bytes)",
         "class0/grey.png: grey, repeated over the three colours",
         "class0/turned.jpg: turned upright as its EXIF orientation says",
         "class1/broken.png: skipped, not a picture (80 bytes)",
@@ -99,8 +109,10 @@ def test_every_skipped_or_mended_file_has_a_sentence(folder: Path, workspace: Wo
 def test_files_that_cannot_be_opened_are_skipped(folder: Path, workspace: Workspace) -> None:
     (folder / "class0" / "nowhere.png").symlink_to(folder / "missing.png")
     os.mkfifo(folder / "class0" / "pipe.png")
-    pictures = read_folder(folder, 16, workspace)
+    pictures = read(folder, 16, workspace)
     assert pictures.notes == (
+        "12 used, 2 left out: 1 neither a file nor a folder, 1 cannot be read (No such file or "
+        "directory)",
         "class0/nowhere.png: skipped, cannot be read (No such file or directory)",
     )
     assert len(pictures.labels) == 12
@@ -109,9 +121,9 @@ def test_files_that_cannot_be_opened_are_skipped(folder: Path, workspace: Worksp
 def test_names_need_not_be_text(folder: Path, workspace: Workspace) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     (folder / "class0" / name).write_bytes(b"broken")
-    notes = read_folder(folder, 16, workspace).notes
-    assert notes == ("class0/caf\ufffd.png: skipped, not a picture (6 bytes)",)
-    assert read_folder(folder, 16, workspace).notes == notes
+    notes = read(folder, 16, workspace).notes
+    assert notes[1:] == ("class0/caf\ufffd.png: skipped, not a picture (6 bytes)",)
+    assert read(folder, 16, workspace).notes == notes
 
 
 def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> None:
@@ -120,7 +132,7 @@ def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> 
         for number in range(4):
             image = noise(ord(label) * 10 + number).convert("L")
             image.save(tmp_path / "grey" / label / f"{number}.png")
-    pictures = read_folder(tmp_path / "grey", 16, workspace)
+    pictures = read(tmp_path / "grey", 16, workspace)
     assert pictures.images.shape == (8, 16, 16, 1)
     assert pictures.notes == ()
 
@@ -128,47 +140,71 @@ def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> 
 def test_sub_folders_belong_to_their_class(folder: Path, workspace: Workspace) -> None:
     (folder / "class0" / "more" / "deep").mkdir(parents=True)
     noise(77).save(folder / "class0" / "more" / "deep" / "x.png")
-    assert np.bincount(read_folder(folder, 16, workspace).labels).tolist() == [7, 6]
+    assert np.bincount(read(folder, 16, workspace).labels).tolist() == [7, 6]
 
 
 def test_the_fingerprint_is_of_content_and_labels(
     folder: Path, tmp_path: Path, workspace: Workspace
 ) -> None:
-    first = read_folder(folder, 16, workspace)
+    first = read(folder, 16, workspace)
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved)
     (moved / "class0" / "0.png").rename(moved / "class0" / "renamed.png")
-    again = read_folder(moved, 16, Workspace(tmp_path / "other"))
+    again = read(moved, 16, Workspace(tmp_path / "other"))
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.images, first.images)
     assert np.array_equal(again.labels, first.labels)
     shutil.move(moved / "class0" / "1.png", moved / "class1" / "moved.png")
-    assert read_folder(moved, 16, workspace).fingerprint != first.fingerprint
+    assert read(moved, 16, workspace).fingerprint != first.fingerprint
 
 
 def test_a_changed_file_is_noticed(folder: Path, workspace: Workspace) -> None:
     path = folder / "class0" / "0.png"
     os.utime(path, (1_000_000, 1_000_000))
-    before = read_folder(folder, 16, workspace).fingerprint
-    assert read_folder(folder, 16, workspace).fingerprint == before
+    before = read(folder, 16, workspace).fingerprint
+    assert read(folder, 16, workspace).fingerprint == before
     noise(99).save(path)
     os.utime(path, (2_000_000, 2_000_000))
-    assert read_folder(folder, 16, workspace).fingerprint != before
+    assert read(folder, 16, workspace).fingerprint != before
 
 
-def test_unchanged_files_are_not_read_again(folder: Path, workspace: Workspace) -> None:
+def test_unchanged_files_are_not_read_again(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", 0.0)
     index = workspace.root / "index.json"
-    for path in folder.rglob("*.png"):
-        os.utime(path, (1_000_000, 1_000_000))
-    digests = [file.digest for file in list_files(folder, index)]
+    first = list_folder(folder, index=index).files
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert list_folder(folder, index=index).files == first
+    with pytest.raises(TypeError):
+        list_folder(folder)
+
+
+def test_a_file_replaced_with_its_time_kept_is_noticed(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", 0.0)
     path = folder / "class0" / "0.png"
-    content = path.read_bytes()
-    with path.open("r+b") as file:
-        file.write(bytes(len(content)))
     os.utime(path, (1_000_000, 1_000_000))
-    # Same size, same time, same file: taken as unchanged, hence not read.
-    assert [file.digest for file in list_files(folder, index)] == digests
-    assert [file.digest for file in list_files(folder)] != digests
+    before = read(folder, 16, workspace).fingerprint
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # as `rsync --inplace -t` leaves a file: same size, same time
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, (1_000_000, 1_000_000))
+    assert read(folder, 16, workspace).fingerprint != before
+
+
+def test_a_damaged_index_is_written_again(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", 0.0)
+    fingerprint = read(folder, 16, workspace).fingerprint
+    index = next(workspace.cache("x").parent.glob("index-*"))
+    for content in (b"", b"[1]", b'{"x": 3', b"\xff"):
+        index.write_bytes(content)
+        assert read(folder, 16, workspace).fingerprint == fingerprint
+        assert len(json.loads(index.read_bytes())) == 12
 
 
 def save_alone(root: Path) -> None:
@@ -190,27 +226,27 @@ def test_what_is_no_folder_of_classes_is_refused(
 ) -> None:
     make(tmp_path / "given")
     with pytest.raises(DataError, match=message):
-        read_folder(tmp_path / "given", 16, workspace)
+        read(tmp_path / "given", 16, workspace)
 
 
 def test_one_class_is_refused(folder: Path, workspace: Workspace) -> None:
     shutil.rmtree(folder / "class1")
     with pytest.raises(DataError, match="only one class, 'class0'"):
-        read_folder(folder, 16, workspace)
+        read(folder, 16, workspace)
 
 
 def test_a_class_with_one_picture_is_refused(folder: Path, workspace: Workspace) -> None:
     for number in range(1, 6):
         (folder / "class1" / f"{number}.png").unlink()
     with pytest.raises(DataError, match="class 'class1' has 1 picture; each class needs at least"):
-        read_folder(folder, 16, workspace)
+        read(folder, 16, workspace)
 
 
 def test_a_class_of_copies_is_refused(folder: Path, workspace: Workspace) -> None:
     for number in range(1, 6):
         shutil.copy(folder / "class1" / "0.png", folder / "class1" / f"{number}.png")
     with pytest.raises(DataError, match="class 'class1' has 1 picture"):
-        read_folder(folder, 16, workspace)
+        read(folder, 16, workspace)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +262,7 @@ def test_unreadable_pictures_alone_are_refused(
     for path in folder.glob(pattern):
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match=message):
-        read_folder(folder, 16, workspace)
+        read(folder, 16, workspace)
     assert not workspace.root.exists()
 
 
@@ -242,8 +278,9 @@ def test_the_real_odd_pictures_are_survived(tmp_path: Path, workspace: Workspace
     for path in odd.iterdir():
         label = "b" if "squirtle" in path.name else "a"
         shutil.copy(path, tmp_path / "odd" / label / path.name)
-    notes = read_folder(tmp_path / "odd", 72, workspace).notes
-    assert notes == (
+    notes = read(tmp_path / "odd", 72, workspace).notes
+    assert notes[0].startswith("16 used, 3 left out: 1 not a picture, ")
+    assert notes[1:] == (
         "a/LICENSE.Pillow.txt: skipped, not a picture (1457 bytes)",
         "a/broken_80_bytes.png: skipped, not a picture (80 bytes)",
         "a/cmyk.jpg: CMYK colours turned into RGB",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optuna_study.data.folder import read_folder
-from optuna_study.data.pictures import Pictures
+from optuna_study.data.pictures import Pictures, Request
 from optuna_study.data.split import Split, split
 from optuna_study.paths import Workspace
 
@@ -119,7 +119,7 @@ def test_pictures_in_order_are_cut_where_they_say() -> None:
 def test_no_group_of_the_real_pokemon_crosses(tmp_path: Path) -> None:
     if not (PICTURES / "pokemon").is_dir():
         pytest.skip(f"no real pictures at {PICTURES}")
-    data = read_folder(PICTURES / "pokemon", 36, Workspace(tmp_path))
+    data = read_folder(PICTURES / "pokemon", Request(36, 36, Workspace(tmp_path)))
     found = split(data)
     assert len(set(data.groups.tolist())) == 933
     groups = [set(data.groups[side].tolist()) for side in sides(found)]
@@ -149,8 +149,9 @@ def test_many_pictures_are_cut_alike_without_folds() -> None:
 
 @pytest.mark.parametrize("counts", [(200, 100, 50), (9000, 6000, 3000)])
 def test_a_test_part_of_ones_own_is_held_out(counts: tuple[int, ...]) -> None:
-    data = replace(pictures(counts), held_out=40)
     total = sum(counts)
+    parts = np.where(np.arange(total) < total - 40, 0, 2).astype(np.int8)
+    data = replace(pictures(counts), parts=parts)
     found = split(data)
     assert found.test.tolist() == list(range(total - 40, total))
     assert len(found.validation) == pytest.approx((total - 40) / 5, abs=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
 
+NOTES_SHOWN = 5  # sentences on the pictures that are told; `data check` gives all
+log = logging.getLogger(__name__)
 MODEL, CURVE, RESULT = "model.pt", "curve.csv", "result.json"
 
 
@@ -70,6 +73,8 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
         config.train.memory_format,
     )
     notes = _other_pictures(request, data, origin)
+    for note in (*notes, *data.notes[:NOTES_SHOWN]):
+        log.info("%s", note)
     run = loop.prepare(config, data, device)
     results: list[EpochResult] = []
     for result in loop.epochs(run):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 RECENT = 5
-NOTES_SHOWN = 3
+NOTES_SHOWN = 5
 BETWEEN_DRAWINGS = 1.0  # seconds
 BETWEEN_LINES = 30.0  # seconds without an ended trial after which plain output shows a life sign
 

@@ -59,6 +59,20 @@ class DataSettings:
         low=1,
         high=1024,
     )
+    fit: str = setting(
+        "crop",
+        "How a picture of a folder becomes a square: crop, its middle; pad, the whole of it with "
+        "black at the sides; stretch, each side scaled for itself.",
+        choices=("crop", "pad", "stretch"),
+        late=True,
+    )
+    group: str = setting(
+        "none",
+        "What a folder's pictures have in common that must not fall into different parts: none; "
+        "folder, the first folder below the class folder; a column of the table of labels; or a "
+        "regular expression of file names with the group in parentheses, as `(patient[0-9]+)`.",
+        late=True,
+    )
     augmentation: str = setting(
         "none",
         "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",

@@ -19,6 +19,7 @@ import numpy as np
 
 from optuna_study.data.cache import load_or_build
 from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resize
+from optuna_study.data.split import TEST, TRAINING
 from optuna_study.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def _assemble(path: Path, size: int, names: Sequence[str]) -> Pictures:
     count = len(train.labels)
     require_learnable(labels[:count], groups[:count], classes, path)
     held_out = len(labels) - count
+    given: NDArray[np.int8] = np.full(len(labels), TRAINING, dtype=np.int8)
+    given[count:] = TEST
     labels = labels.astype(np.int64)
     content = content_fingerprint(images, labels, classes)
     return Pictures(
@@ -95,7 +98,7 @@ def _assemble(path: Path, size: int, names: Sequence[str]) -> Pictures:
         classes=classes,
         fingerprint=hashlib.sha256(f"{content}/{held_out}".encode()).hexdigest(),
         notes=notes,
-        held_out=held_out,
+        parts=given,
     )
 
 

@@ -1,11 +1,19 @@
-"""Decoded pictures kept on disk, memory-mapped and shared by all processes."""
+"""Decoded pictures kept on disk, memory-mapped and shared by all processes.
+
+An entry is a folder of arrays and of what is said about them, the arrays' sizes and checksums
+among it. Whoever opens an entry holds it against these once; one that differs, or lacks a part, is
+built anew.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +22,31 @@ from filelock import FileLock
 
 from optuna_study.data.pictures import Pictures
 from optuna_study.data.split import split
+from optuna_study.data.walk import LeftOut
 from optuna_study.paths import Workspace, untouched_by_bad_data, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every key; a change to decoding, grouping or splitting raises it."""
+
+ARRAYS = ("images.npy", "labels.npy", "groups.npy")
+ABOUT = "about.json"
+CHUNK = 1 << 22
+
+log = logging.getLogger(__name__)
+
+
+class DamagedEntryError(Exception):
+    """An entry of the cache that is not as it was written; it never leaves this module."""
 
 
 def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) -> Pictures:
     """The pictures kept in the workspace under `key`, built first where they are not there yet.
 
-    One process builds, others wait for it. `build` gets a scratch folder on the same disk, where
-    it may keep arrays too large for memory.
+    One process builds, others wait for it; a damaged entry is built again. `build` gets a scratch
+    folder on the same disk, where it may keep arrays too large for memory.
 
     Raises:
         DataError: what is built cannot be split.
@@ -35,14 +54,30 @@ def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictur
         DiskFullError: no space left in it.
     """
     folder = workspace.cache(f"{key}-v{CACHE_VERSION}")
-    if not folder.is_dir():
-        lock = workspace.lock(f"cache-{folder.name}")
-        with untouched_by_bad_data(lock, folder), writing(workspace.root):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
-                if not folder.is_dir():
-                    _build_entry(folder, build)
+    try:
+        return _read_entry(folder)
+    except DamagedEntryError:
+        pass  # to be told by whoever holds the lock, after another may have mended it
+    lock = workspace.lock(f"cache-{folder.name}")
+    with untouched_by_bad_data(lock, folder), writing(workspace.root):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            try:
+                return _read_entry(folder)
+            except DamagedEntryError as damage:
+                if folder.exists():
+                    log.warning("%s: %s, built anew", folder, damage)
+                _build_entry(folder, build)
     return _read_entry(folder)
+
+
+def damaged_entries(workspace: Workspace) -> Iterator[tuple[Path, str]]:
+    """The entries of the cache that are not as they were written, each with what is wrong."""
+    for folder in sorted(workspace.cache("x").parent.glob(f"*-v{CACHE_VERSION}")):
+        try:
+            _read_entry(folder)
+        except DamagedEntryError as damage:
+            yield folder, str(damage)
 
 
 def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -71,7 +106,11 @@ def _build_entry(folder: Path, build: Callable[[Path], Pictures]) -> None:
         beside = Path(scratch) / "finished"
         beside.mkdir()
         _write_entry(beside, pictures)
+        if folder.exists():  # damaged; whoever has mapped it keeps what it has
+            shutil.move(folder, Path(scratch) / "damaged")
         shutil.move(beside, folder)
+    earlier = folder.with_name(folder.name.rpartition("-v")[0] + f"-v{CACHE_VERSION - 1}")
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _write_entry(folder: Path, pictures: Pictures) -> None:
@@ -83,17 +122,36 @@ def _write_entry(folder: Path, pictures: Pictures) -> None:
     images.flush()
     np.save(folder / "labels.npy", pictures.labels[order])
     np.save(folder / "groups.npy", pictures.groups[order])
-    about = {
+    about: dict[str, Any] = {
         "classes": pictures.classes,
         "fingerprint": pictures.fingerprint,
         "notes": pictures.notes,
         "sides": [len(parts.train), len(parts.validation), len(parts.test)],
+        "grey_ranges": pictures.grey_ranges,
+        "left_out": [[each.file, each.reason] for each in pictures.left_out],
     }
-    (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    about["checksums"] = {name: _checksum(folder / name) for name in ARRAYS}
+    about["checksum"] = _checksum_of(about)
+    (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _read_entry(folder: Path) -> Pictures:
-    about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    """The pictures of an entry.
+
+    Raises:
+        DamagedEntryError: it is not there, or not as it was written.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_bytes())
+        if about.pop("checksum") != _checksum_of(about):
+            raise DamagedEntryError(f"{ABOUT} differs from what was written")
+        for name, checksum in about["checksums"].items():
+            if _checksum(folder / name) != checksum:
+                raise DamagedEntryError(f"{name} differs from what was written")
+    except OSError as error:
+        raise DamagedEntryError(f"{Path(error.filename or folder).name} cannot be read") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedEntryError(f"{ABOUT} holds something else") from error
     training, validation, test = about["sides"]
     return Pictures(
         # Copy on write: torch wants writable memory, and yet nobody can change the file.
@@ -104,4 +162,27 @@ def _read_entry(folder: Path) -> Pictures:
         fingerprint=about["fingerprint"],
         notes=tuple(about["notes"]),
         sides=(training, validation, test),
+        grey_ranges={kind: (low, high) for kind, (low, high) in about["grey_ranges"].items()},
+        left_out=tuple(LeftOut(file, reason) for file, reason in about["left_out"]),
     )
+
+
+def _checksum(path: Path) -> list[int]:
+    """A file's size and CRC-32, which is found faster than any digest."""
+    state = path.stat()
+    mark = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    return [state.st_size, _crc32(path, mark)]
+
+
+@functools.lru_cache(maxsize=64)
+def _crc32(path: Path, mark: tuple[int, ...]) -> int:
+    """The CRC-32 of a file, which a process that opens it again remembers by its `mark`."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def _checksum_of(about: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())

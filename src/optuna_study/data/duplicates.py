@@ -48,7 +48,7 @@ def group(
     """
     _, first, inverse = np.unique(np.array(digests), return_index=True, return_inverse=True)
     pairs = near_pairs(thumbnails[first], aspects[first])
-    joined = _connected(len(first), pairs)[inverse]
+    joined = connect(len(first), pairs)[inverse]
     _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -104,8 +104,8 @@ def _candidates(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         yield pairs[left < right] + start
 
 
-def _connected(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of the connected part that each of `count` pictures lies in."""
+def connect(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the connected part that each of `count` things lies in, by pairs of them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -44,7 +44,13 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
     Raises:
         DataError: no such data set or folder, not fetched yet, or unusable.
     """
-    request = Request(settings.image_size, cache_size(settings.image_size), workspace)
+    request = Request(
+        settings.image_size,
+        cache_size(settings.image_size),
+        workspace,
+        settings.fit,
+        settings.group,
+    )
     if folder is not None and folder.suffix == ARRAY_SUFFIX and not folder.is_dir():
         names = (
             import_reference(_reference(settings.name, "NAMES"))
@@ -53,7 +59,7 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
         )
         return read_arrays(folder, request, names)
     if folder is not None:
-        return read_folder(folder, request.cache_size, workspace)
+        return read_folder(folder, request)
     if is_reference(settings.name):
         return _own(settings.name, request)
     pictures: Pictures = import_reference(_reference(settings.name))(request)

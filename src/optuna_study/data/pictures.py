@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,8 @@ from optuna_study.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from optuna_study.data.grey import GreyRanges
+    from optuna_study.data.walk import LeftOut
     from optuna_study.paths import Workspace
 
 FEWEST_PER_CLASS = 3
@@ -31,11 +33,13 @@ class Pictures:
     """Labelled pictures.
 
     `images` is uint8 of shape (N, height, width, channels), `labels` and `groups` int64 of shape
-    (N,); pictures of one group are the same or nearly so and stay on one side of the split.
-    `fingerprint` follows from content and labels alone. `notes` holds a sentence for each file
-    skipped or repaired. `sides` tells how many pictures are training, validation and test where
-    they lie in that order. `held_out` is the number of pictures at the end that are the data set's
-    own test part.
+    (N,); pictures of one group are the same or nearly so, or belong together, and stay on one side
+    of the split. `fingerprint` follows from content and labels alone. `notes` holds a sentence for
+    each file skipped or repaired. `sides` tells how many pictures are training, validation and
+    test where they lie in that order. `parts`, where a data set has its own split, is of shape
+    (N,): 0 for training, 1 for validation, 2 for test; of a part that is missing a fifth of the
+    training ones is made. `grey_ranges` are those that deep grey pictures were scaled by.
+    `left_out` are files that turned out to hold no picture, each with the reason.
     """
 
     images: NDArray[np.uint8]
@@ -45,7 +49,9 @@ class Pictures:
     fingerprint: str
     notes: tuple[str, ...] = ()
     sides: tuple[int, int, int] | None = None
-    held_out: int = 0
+    parts: NDArray[np.int8] | None = None
+    grey_ranges: GreyRanges = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,14 @@ class Request:
 
     `cache_size` leaves a margin around `image_size` for random crops; a data set whose pictures
     fill their frame answers with `image_size` instead. Sizes are sides of squares in pixels.
+    `fit` and `group` are the settings `data.fit` and `data.group`, of folders alone.
     """
 
     image_size: int
     cache_size: int
     workspace: Workspace
+    fit: str = "crop"
+    group: str = "none"
 
 
 def content_fingerprint(
@@ -84,24 +93,31 @@ def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def require_learnable(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], classes: tuple[str, ...], where: object
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    classes: tuple[str, ...],
+    where: object,
+    fewest: int = FEWEST_PER_CLASS,
 ) -> None:
-    """Refuse pictures from which no classifier can be trained and judged.
+    """Refuse pictures that no classifier can be trained and judged on.
+
+    `fewest` is how many different training pictures each class needs: one for each part that is
+    made of them.
 
     Raises:
-        DataError: fewer than two classes, or a class with too few different pictures.
+        DataError: too few classes, or a class with too few different pictures.
     """
     if len(classes) < 2:
         only = f"only one class, '{classes[0]}'" if classes else "no class"
         raise DataError(f"{where}: {only}", "a classifier needs at least two folders of pictures")
     for label, name in enumerate(classes):
         different = len(np.unique(groups[labels == label]))
-        if different < FEWEST_PER_CLASS:
-            count = "1 picture" if different == 1 else f"{different} different pictures"
-            raise DataError(
-                f"{where}: class '{name}' has {count}",
-                f"each class needs at least {FEWEST_PER_CLASS}, for training, validation and test",
-            )
+        if different < fewest:
+            amount = "1 picture" if different == 1 else f"{different} different pictures"
+            needs = f"at least {fewest}, for training, validation and test"
+            if fewest < FEWEST_PER_CLASS:
+                needs = f"at least {fewest} for training and what is split off"
+            raise DataError(f"{where}: class '{name}' has {amount}", f"each class needs {needs}")
 
 
 def computed(

@@ -1,9 +1,9 @@
 """Which pictures are for training, validation and test: stratified, grouped, fixed by the data.
 
-A fifth is held out for the test, or the test part that a data set has of its own; a fifth of the
-rest validates. Pictures of one group, identical
-or nearly so, stay on one side. scikit-learn takes two seconds to import, so `training.pictures`
-keeps the result beside the decoded pictures.
+A fifth is held out for the test and a fifth of the rest validates; the parts that a data set has
+of its own are used as they are. Pictures of one group, identical or nearly so or of one patient,
+stay on one side. scikit-learn takes two seconds to import, so `data.cache` keeps the result beside
+the decoded pictures.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from optuna_study.data.pictures import Pictures
 
+TRAINING, VALIDATION, TEST = range(3)
 FOLDS = 5
 MANY = 10_000
 """Pictures above which a simpler cut is made."""
@@ -39,7 +40,11 @@ def split(pictures: Pictures, subset: float = 1.0, limit: int = 0) -> Split:
         ends = np.cumsum(pictures.sides)
         train, validation, test = np.split(np.arange(ends[2]), ends[:2])
     else:
-        train, validation, test = _sides(pictures)
+        parts = assign_parts(
+            pictures.labels, pictures.groups, pictures.fingerprint, pictures.parts
+        )
+        train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
+        train = _interleave(train, pictures.labels, _seed(pictures.fingerprint))
     used = used_pictures(len(train), len(np.unique(pictures.labels[train])), subset, limit)
     return Split(train=train[:used], validation=validation, test=test)
 
@@ -58,27 +63,39 @@ def used_pictures(count: int, present: int, subset: float, limit: int = 0) -> in
     return min(count, max(present, round(subset * left)))
 
 
-def _sides(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    seed = int(pictures.fingerprint[:8], 16)
-    everything = np.arange(len(pictures.labels), dtype=np.int64)
-    if pictures.held_out:
-        rest, test = np.split(everything, [len(everything) - pictures.held_out])
-    else:
-        rest, test = _cut(pictures, everything, seed)
-    train, validation = _cut(pictures, rest, seed + 1)
-    return _interleave(train, pictures.labels, seed), validation, test
+def assign_parts(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fingerprint: str,
+    given: NDArray[np.int8] | None = None,
+) -> NDArray[np.int8]:
+    """The part of each picture: 0 training, 1 validation, 2 test, as far as not `given`."""
+    parts = np.zeros(len(labels), dtype=np.int8) if given is None else given.copy()
+    seed = _seed(fingerprint)
+    for part, own_seed in ((TEST, seed), (VALIDATION, seed + 1)):
+        if not (parts == part).any():
+            rest = np.flatnonzero(parts == TRAINING)
+            parts[_cut(labels, groups, rest, own_seed)] = part
+    return parts
+
+
+def _seed(fingerprint: str) -> int:
+    return int(fingerprint[:8], 16)
 
 
 def _cut(
-    pictures: Pictures, indices: NDArray[np.int64], seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Four fifths and one fifth of some pictures, by the fold nearest to the classes' shares."""
+    all_labels: NDArray[np.int64],
+    all_groups: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.int64]:
+    """A fifth of some pictures, by the fold nearest to the classes' shares."""
+    labels, groups = all_labels[indices], all_groups[indices]
     if len(indices) > MANY:
-        return _cut_quickly(pictures, indices, seed)
+        return indices[_cut_quickly(labels, groups, seed)]
     from sklearn.model_selection import StratifiedGroupKFold
 
-    labels, groups = pictures.labels[indices], pictures.groups[indices]
-    counts = np.bincount(labels, minlength=len(pictures.classes))
+    counts = np.bincount(labels)
     # Where even the largest class has fewer different pictures than folds, that many folds.
     most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     number = max(2, min(FOLDS, most))
@@ -94,26 +111,24 @@ def _cut(
         absent = (counts > 0) & (taken == 0)
         return int(missing.sum()), int(absent.sum()), float(np.abs(taken - counts / number).sum())
 
-    kept, taken = min(cuts, key=distance)
-    return indices[kept], indices[taken]
+    fifth: NDArray[np.int64] = indices[min(cuts, key=distance)[1]]
+    return fifth
 
 
 def _cut_quickly(
-    pictures: Pictures, indices: NDArray[np.int64], seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Four fifths and one fifth of many pictures: of each class a fifth of its groups.
+    labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+) -> NDArray[np.bool_]:
+    """Which of many pictures make a fifth: of each class a fifth of its groups.
 
     scikit-learn's folds weigh every group against every fold, minutes for a hundred thousand.
     """
-    labels, groups = pictures.labels[indices], pictures.groups[indices]
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     taken = np.zeros(len(first), dtype=bool)
     random = np.random.default_rng(seed)
     for label in np.unique(labels[first]):
         members = random.permutation(np.flatnonzero(labels[first] == label))
         taken[members[: max(1, round(len(members) / FOLDS))]] = True
-    side = taken[group.reshape(-1)]
-    return indices[~side], indices[side]
+    return taken[group.reshape(-1)]
 
 
 def _interleave(

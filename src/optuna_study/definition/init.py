@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +29,15 @@ CPU_IMAGE_SIZE = 64
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder of pictures holds: as many classes and pictures, and how large these are."""
+    """What a folder of pictures holds: as many classes and pictures, and how large these are.
+
+    `notes` are sentences on what is left out and how the folder is read.
+    """
 
     classes: tuple[str, ...]
     pictures: int
     shorter_side: int  # the median, in pixels
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class NewStudyFile:
 
     path: Path
     found: str
+    notes: tuple[str, ...]
 
 
 def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -> NewStudyFile:
@@ -67,7 +71,7 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     parse_study_file(text, name, path)
     _write_new(path, text)
     found = f"{len(survey.classes)} classes, {survey.pictures} pictures"
-    return NewStudyFile(path, f"{found}, {survey.shorter_side} px on the shorter side")
+    return NewStudyFile(path, f"{found}, {survey.shorter_side} px on the shorter side", survey.notes)
 
 
 def survey_folder(folder: Path) -> Survey:
@@ -78,20 +82,41 @@ def survey_folder(folder: Path) -> Survey:
     """
     import numpy as np
 
-    from optuna_study.data.folder import list_files
+    from optuna_study.data.decode import without_warnings
+    from optuna_study.data.inspection import shorter_side
+    from optuna_study.data.layout import list_folder
+    from optuna_study.data.listing import count_line, require_classes
     from optuna_study.data.pictures import require_learnable
+    from optuna_study.data.remarks import classes_without
+    from optuna_study.data.walk import NO_PICTURE, LeftOut, is_picture_name
 
-    files = list_files(folder)
-    sides = [_shorter_side(file.path) for file in files]
-    readable = [file for file, side in zip(files, sides, strict=True) if side is not None]
-    if files and not readable:
-        raise DataError(f"{folder}: none of its {len(files)} files can be read as a picture")
+    listing = list_folder(folder)
+    require_classes(listing)
+    with without_warnings():
+        sides = {file: shorter_side(file.path) for file in listing.files}
+    readable = [file for file, side in sides.items() if side is not None]
+    if not readable:
+        raise DataError(f"{folder}: none of its {len(sides)} files can be read as a picture")
     classes = tuple(sorted({file.label for file in readable}))
     digests = sorted({file.digest for file in readable})
     labels = np.array([classes.index(file.label) for file in readable], dtype=np.int64)
     groups = np.searchsorted(digests, [file.digest for file in readable]).astype(np.int64)
-    require_learnable(labels, groups, classes, folder)
-    return Survey(classes, len(readable), round(statistics.median(s for s in sides if s)))
+    training = np.array([file.part in (None, "training") for file in readable])
+    require_learnable(labels[training], groups[training], classes, folder, listing.fewest)
+    unreadable = [
+        LeftOut(file.name, "unreadable" if is_picture_name(file.path.name) else NO_PICTURE)
+        for file, side in sides.items()
+        if side is None
+    ]
+    counted = count_line(len(readable), [*listing.left_out, *unreadable])
+    notes = (
+        *((counted,) if counted else ()),
+        *listing.remarks,
+        *listing.problems,
+        *classes_without(listing, classes),
+    )
+    side = round(statistics.median(side for side in sides.values() if side))
+    return Survey(classes, len(readable), side, notes)
 
 
 def study_file_text(name: str, folder: Path, survey: Survey) -> str:
@@ -144,19 +169,6 @@ def batch_sizes_for(training: int) -> tuple[int, int, int]:
 
 def _epochs(seen: int, training: int, low: int, high: int) -> int:
     return min(max(round(seen / training), low), high)
-
-
-def _shorter_side(path: Path) -> int | None:
-    """The shorter side of a picture in pixels, from its header; None when it is none."""
-    from PIL import Image
-
-    from optuna_study.data.decode import without_warnings
-
-    try:
-        with without_warnings(), Image.open(path) as image:
-            return min(image.size)
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
-        return None
 
 
 def _listed(classes: Sequence[str]) -> str:

@@ -61,7 +61,9 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
 }
 """What a study file may hold, each with the sentence that documents it."""
 
-PINNED = frozenset({"image_size", "seed", "threads", "memory_format", "evaluation_batch_size"})
+PINNED = frozenset(
+    {"image_size", "fit", "group", "seed", "threads", "memory_format", "evaluation_batch_size"}
+)
 """Settings that are the same for every trial of a study: trials share data and device."""
 
 FREE_SEARCH_KEYS = frozenset({"trials", "timeout"})

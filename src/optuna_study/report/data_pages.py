@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,15 +41,22 @@ def overview_text(found: Overview) -> str:
 SHOWN = 20
 """Lines of each kind in the text; JSON lists all."""
 
+WIDTH = 80
+"""Columns that every line fits."""
+
 
 def to_text(report: FolderReport) -> str:
     """The report for a person to read."""
-    width = max(len(name) for name in ("class", *report.classes))
-    lines = [f"{report.folder}: {sum(report.classes.values())} pictures", ""]
+    shown = {label: _shorten(label, WIDTH - 21) for label in report.classes}
+    width = max(len(name) for name in ("class", *shown.values()))
+    lines = [*_fill(f"{report.folder}: {sum(report.classes.values())} pictures"), ""]
     lines.append(f"{'class':<{width}}  pictures  different")
     for name, count in report.classes.items():
-        lines.append(f"{name:<{width}}  {count:>8}  {report.different[name]:>9}")
+        lines.append(f"{shown[name]:<{width}}  {count:>8}  {report.different[name]:>9}")
     lines.append(f"largest by smallest class: {report.imbalance:.2f}")
+    if report.parts:
+        lines.append(", ".join(f"{part} {count}" for part, count in report.parts.items()))
+    lines += _left_out(report)
     lines += _section("Unreadable", report.unreadable)
     lines += _section("Mended", report.mended)
     for kind, copies in (
@@ -60,8 +68,26 @@ def to_text(report: FolderReport) -> str:
         lines += _section(f"{kind}, different labels", across)
         lines += _section(f"{kind}, same label", within)
     lines.append("")
-    lines += [f"Problem: {problem}" for problem in report.problems] or ["No problems found."]
+    for kind, sentences in (("Remark", report.remarks), ("Problem", report.problems)):
+        lines += [line for each in sentences for line in _fill(f"{kind}: {each}", "  ")]
+    if not report.problems:
+        lines.append("No problems found.")
     return "\n".join(lines)
+
+
+def _left_out(report: FolderReport) -> Iterator[str]:
+    """The files that are not used, by the reason, with the first of them."""
+    if not report.left_out:
+        return
+    yield from ("", f"Left out ({len(report.left_out)}):")
+    reasons: dict[str, list[str]] = {}
+    for each in report.left_out:
+        reasons.setdefault(each.reason, []).append(each.file)
+    for reason, files in list(reasons.items())[:SHOWN]:
+        first = files[0] if len(files) == 1 else f"{files[0]}, ..."
+        yield from _fill(f"  {len(files):>4}  {reason} ({first})", " " * 8)
+    if len(reasons) > SHOWN:
+        yield f"  and {len(reasons) - SHOWN} more reasons; -f json lists all"
 
 
 def _section(title: str, items: Sequence[str]) -> Iterator[str]:
@@ -69,6 +95,20 @@ def _section(title: str, items: Sequence[str]) -> Iterator[str]:
         return
     yield ""
     yield f"{title} ({len(items)}):"
-    yield from (f"  {item}" for item in items[:SHOWN])
+    for item in items[:SHOWN]:
+        yield from _fill(f"  {item}", "    ")
     if len(items) > SHOWN:
         yield f"  and {len(items) - SHOWN} more; -f json lists all"
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _fill(text: str, indent: str = "") -> list[str]:
+    """The text in lines that fit, further ones indented; a name that is too long is broken."""
+    if len(text) <= WIDTH:
+        return [text]
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+    )

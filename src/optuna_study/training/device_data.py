@@ -8,7 +8,7 @@ Pictures are kept at the size of the article's 256 : 227: the shorter side is sc
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optuna_study.config.settings import DataSettings
+    from optuna_study.data.grey import GreyRanges
     from optuna_study.paths import Workspace
 
 
@@ -35,7 +36,8 @@ class DeviceData:
     `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
     principal components of the training pictures' colours, each multiplied by its eigenvalue.
     `permutation`, where there is one, holds for each pixel that a model sees its index in the
-    picture. `source` is the whole data that became these by `view_settings`.
+    picture. `grey_ranges` are those that deep grey pictures were scaled by. `source` is the whole
+    data that became these by `view_settings`.
     """
 
     train_images: torch.Tensor
@@ -53,6 +55,7 @@ class DeviceData:
     fingerprint: str
     memory_format: torch.memory_format
     notes: tuple[str, ...] = ()
+    grey_ranges: GreyRanges = field(default_factory=dict)
     permutation: torch.Tensor | None = None
     view_settings: tuple[float, int, str, str] | None = None
     source: DeviceData | None = None
@@ -112,6 +115,7 @@ def load_data(
         fingerprint=pictures.fingerprint,
         memory_format=_FORMATS[memory_format],
         notes=pictures.notes,
+        grey_ranges=pictures.grey_ranges,
     )
     return view(whole, settings)
 

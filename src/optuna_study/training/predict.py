@@ -11,7 +11,7 @@ import torch
 
 from optuna_study.config.catalogue import NOT_PRETRAINED
 from optuna_study.config.settings import TrainConfig, config_from_dict, config_to_dict
-from optuna_study.data.decode import decode
+from optuna_study.data.decode import Framing, decode
 from optuna_study.errors import DataError
 from optuna_study.training import checkpoint
 from optuna_study.training.build_model import build_model
@@ -64,6 +64,7 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
         "std": data.std.cpu(),
         "permutation": None if data.permutation is None else data.permutation.cpu(),
         "fingerprint": data.fingerprint,
+        "grey_ranges": {kind: list(ends) for kind, ends in data.grey_ranges.items()},
         "epoch": run.epoch,
         "weights": run.model.state_dict(),
     }
@@ -87,7 +88,9 @@ def predict(path: Path, images: Sequence[Path], device: torch.device) -> list[Pr
     data = _without_pictures(config, stored, device)
     model = _model(config, data, stored["weights"], device)
     predictions = []
-    for batch, notes, paths in _batches(images, data):
+    for batch, notes, paths in _batches(
+        images, data, Framing(config.data.fit, config.data.image_size)
+    ):
         chances = predict_proba(model, config, data, batch.to(device)).tolist()
         for image, note, answer in zip(paths, notes, chances, strict=True):
             ranked = sorted(
@@ -119,6 +122,10 @@ def _without_pictures(
         image_size=config.data.image_size,
         cache_size=side,
         fingerprint=stored["fingerprint"],
+        grey_ranges={
+            kind: (float(low), float(high))
+            for kind, (low, high) in stored.get("grey_ranges", {}).items()
+        },
         memory_format=torch.contiguous_format,
         permutation=None if permutation is None else permutation.to(device),
     )
@@ -139,11 +146,14 @@ def _model(
 
 
 def _batches(
-    images: Sequence[Path], data: DeviceData
+    images: Sequence[Path], data: DeviceData, framing: Framing
 ) -> Iterator[tuple[torch.Tensor, list[str | None], Sequence[Path]]]:
     """Decoded pictures as uint8 (B, channels, side, side), what was mended, and their paths."""
     for start in range(0, len(images), BATCH):
         paths = images[start : start + BATCH]
-        decoded = [decode(path, data.cache_size, data.channels) for path in paths]
+        decoded = [
+            decode(path, data.cache_size, data.channels, framing, data.grey_ranges)
+            for path in paths
+        ]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in decoded]))
         yield pixels.permute(0, 3, 1, 2), [note for _, note in decoded], paths

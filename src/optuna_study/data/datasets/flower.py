@@ -21,5 +21,4 @@ def load(request: Request) -> Pictures:
     Raises:
         DataError: they have not been fetched.
     """
-    folder = require_fetched("flower", request.workspace)
-    return read_folder(folder, request.cache_size, request.workspace)
+    return read_folder(require_fetched("flower", request.workspace), request)

@@ -56,18 +56,24 @@ def show(name: str, image_size: int, form: str, workspace: Workspace) -> None:
 
 @command.command(epilog=example("optuna-study data check pictures/"))
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--group",
+    default="none",
+    metavar="folder|COLUMN|PATTERN",
+    help="What keeps pictures in one part, as a study's data.group.",
+)
 @format_option("table", "json", "yaml")
-def check(folder: Path, form: str) -> None:
-    """Look through a FOLDER of classes: counts, imbalance, unreadable files, copies.
+def check(folder: Path, group: str, form: str) -> None:
+    """Look through a FOLDER of pictures: classes, parts, what is left out, copies.
 
-    Ends with exit code 1 when it has found a problem.
+    Ends with exit code 1 when it has found a problem; remarks are for you to judge.
     """
     from optuna_study.data.check import check_folder
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.data_pages import to_text
     from optuna_study.report.formats import render
 
-    report = check_folder(folder)
+    report = check_folder(folder, group)
     click.echo(render(form, asdict(report), to_text(report)))
     if report.problems:
         raise CheckFailedError(f"{folder}: {'; '.join(report.problems)}")

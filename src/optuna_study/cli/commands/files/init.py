@@ -24,4 +24,6 @@ def command(name: str, folder: Path) -> None:
     from optuna_study.definition.init import write_study_file
 
     written = write_study_file(name, folder)
+    for note in written.notes:
+        click.echo(note, err=True)
     click.echo(f"{written.path}: {written.found}; next: optuna-study launch {name}")
