@@ -45,7 +45,8 @@ def test_a_folder_is_surveyed(pictures: Callable[..., Path]) -> None:
     folder = pictures(side=40, cats=5, dogs=4)
     (folder / "cats" / "broken.png").write_bytes(b"no picture")
     (folder / "readme.txt").write_text("not in a class")
-    assert survey_folder(folder) == Survey(("cats", "dogs"), 9, 40)
+    notes = ("9 used, 2 left out: 1 not a picture, 1 unreadable",)
+    assert survey_folder(folder) == Survey(("cats", "dogs"), 9, 40, notes)
 
 
 def test_the_file_is_written_complete_and_valid(

@@ -172,7 +172,7 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         (
             "profile = {cpu = {data = {folder = 'x'}}}",
             "profile.cpu.data.folder: unknown key, known: augmentation, "
-            "evaluation, image_size, name, picture_limit, pixels, scaling, subset",
+            "evaluation, fit, group, image_size, name, picture_limit, pixels, scaling, subset",
         ),
         (
             "profile = {cpu = {train = {epochs = 'few'}}}",

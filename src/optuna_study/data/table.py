@@ -69,7 +69,7 @@ def read_rows(path: Path, group: str | None = None) -> list[Row]:
     for kind, wanted in (("file", "file"), ("label", "label"), ("group", group)):
         if columns[kind] is None and (kind != "group" or group is not None):
             shown = ", ".join(f"'{column}'" for column in frame.columns)
-            raise DataError(f"{path}: has no column '{wanted}'; its columns are {shown[:200]}")
+            raise DataError(f"{path}: has no column '{wanted}'", f"its columns are {shown[:200]}")
     empty = [""] * len(frame)
     values = [
         frame[column].str.strip().tolist() if column is not None else empty
@@ -97,7 +97,7 @@ def _read_frame(path: Path) -> pandas.DataFrame:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+        raise DataError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
     except (ValueError, pandas.errors.ParserError) as error:  # an empty file, rows too long
         reason = next(iter(str(error).splitlines()), type(error).__name__).strip()
         raise DataError(f"{path}: no readable table ({reason})") from error

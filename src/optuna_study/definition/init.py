@@ -71,7 +71,9 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     parse_study_file(text, name, path)
     _write_new(path, text)
     found = f"{len(survey.classes)} classes, {survey.pictures} pictures"
-    return NewStudyFile(path, f"{found}, {survey.shorter_side} px on the shorter side", survey.notes)
+    return NewStudyFile(
+        path, f"{found}, {survey.shorter_side} px on the shorter side", survey.notes
+    )
 
 
 def survey_folder(folder: Path) -> Survey:
