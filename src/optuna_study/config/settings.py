@@ -30,14 +30,14 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     legal: str = "",
-    late: bool = False,
+    late: str | None = None,
 ) -> Any:
     """Declare a setting: its default, the sentence that documents it, and its legal values.
 
     `choices` is a tuple of names, or the name of a table of the catalogue; `low` and `high` are
-    inclusive, and `legal` says in words what lies between them. `late` is for one that came when
-    studies had been made without it: its default is what they did, and does not set later ones
-    apart from them.
+    inclusive, and `legal` says in words what lies between them. `late` is the version
+    that brought one when studies had been made without it: its default is what they did, and does
+    not set later ones apart from them.
     """
     bounds = {"low": low, "high": high, "legal": legal}
     metadata = {"doc": doc, "choices": choices, **bounds, "late": late}
@@ -64,14 +64,14 @@ class DataSettings:
         "How a picture of a folder becomes a square: crop, its middle; pad, the whole of it with "
         "black at the sides; stretch, each side scaled for itself.",
         choices=("crop", "pad", "stretch"),
-        late=True,
+        late="0.2.0",
     )
     group: str = setting(
         "none",
         "What a folder's pictures have in common that must not fall into different parts: none; "
         "folder, the first folder below the class folder; a column of the table of labels; or a "
         "regular expression of file names with the group in parentheses, as `(patient[0-9]+)`.",
-        late=True,
+        late="0.2.0",
     )
     augmentation: str = setting(
         "none",
@@ -146,14 +146,14 @@ class ModelSettings:
         "Local response norm: torch divides alpha, 1e-4, by the five channels that it sums over, "
         "the formula of AlexNet's article does not; only lrn reads it.",
         choices=("torch", "article"),
-        late=True,
+        late="0.2.0",
     )
     pooling: str = setting(
         "default",
         "Windows of the max-pools, whose steps are two pixels: plain, 2x2, or overlapping, 3x3; "
         "`default` is the model's own, overlapping in alexnet.",
         choices=("default", "plain", "overlapping"),
-        late=True,
+        late="0.1.0",
     )
     initialisation: str = setting(
         "he",
@@ -181,7 +181,7 @@ class TrainSettings:
         "What trains an epoch: `default` is the loop here, with the settings below; or a function "
         "of one's own as package.module:function.",
         choices=("default",),
-        late=True,
+        late="0.1.0",
     )
     epochs: int = setting(10, "Passes over the training pictures.", low=1, high=100_000)
     batch_size: int = setting(
@@ -200,7 +200,7 @@ class TrainSettings:
         "What mse compares with the targets: the outputs' sigmoid, or their activation, the "
         "model's own; only mse reads it.",
         choices=("sigmoid", "activation"),
-        late=True,
+        late="0.1.0",
     )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
@@ -250,7 +250,7 @@ class TrainSettings:
         "When training pictures are shuffled: before every epoch, or once, so that all epochs "
         "take them in one order and never those that whole batches leave over at its end.",
         choices=("every_epoch", "once"),
-        late=True,
+        late="0.1.0",
     )
     threads: int = setting(
         0,

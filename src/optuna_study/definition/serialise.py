@@ -54,6 +54,10 @@ def to_json(definition: Definition) -> dict[str, Any]:
     plain: dict[str, Any] = {"format": 1, **_plain(definition)}
     plain["space"] = [_dimension_to_json(each) for each in definition.space.dimensions]
     # Left out where they say nothing, so that studies made before them keep their hash.
+    plain["config"] = {
+        section: _telling(section, settings, ("0.1.0",))
+        for section, settings in plain["config"].items()
+    }
     for baseline in plain["baselines"]:
         if baseline["in_search"]:
             del baseline["in_search"]
@@ -116,12 +120,17 @@ def _compared(definition: Definition | Mapping[str, Any]) -> dict[str, Any]:
     return dict(_flat(named, ""))
 
 
-def _telling(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A section's settings without the late ones that have their defaults."""
+def _telling(
+    section: str, settings: Mapping[str, Any], written: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A section's settings without the late ones that have their defaults.
+
+    Those that came with one of the versions `written` are kept.
+    """
     defaults = {
         entry.name: entry.default
         for entry in dataclasses.fields(SECTIONS[section])
-        if entry.metadata["late"]
+        if entry.metadata["late"] not in (None, *written)
     }
     return {key: value for key, value in settings.items() if defaults.get(key, ...) != value}
 
