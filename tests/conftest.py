@@ -50,7 +50,7 @@ hypothesis.settings.register_profile("many", max_examples=5000, deadline=None)
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPTUNA_STORAGE", "OPTUNA_STUDY_ARTIFACTS", "FORCE_COLOR", "NO_COLOR"):
+    for name in ("OPTUNA_STORAGE", "OPTUNA_STUDY_ARTIFACTS", "FORCE_COLOR", "NO_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
 

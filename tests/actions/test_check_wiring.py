@@ -134,12 +134,14 @@ def test_a_model_of_ones_own_that_sees_is_sound(
     assert check_wiring(study("name = 'wired:seeing'"), workspace, device="cpu").sound
 
 
+@pytest.mark.slow
 def test_a_model_with_frozen_weights_is_sound(
     study: Callable[..., str], workspace: Workspace
 ) -> None:
     assert check_wiring(study("name = 'wired:half_frozen'"), workspace, device="cpu").sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -167,6 +169,7 @@ def test_no_figures_are_told_where_no_step_was_made(
     )
 
 
+@pytest.mark.slow
 def test_an_own_objective_is_judged_by_accuracy_alone(
     study: Callable[..., str], workspace: Workspace
 ) -> None:
@@ -193,6 +196,7 @@ def test_an_own_objective_is_not_left_early_for_what_its_loss_is(
     assert "of Adam at 0.001; by accuracy alone" in found.sentence
 
 
+@pytest.mark.slow
 def test_a_model_that_ignores_its_input_is_not(
     study: Callable[..., str], workspace: Workspace
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_model_that_ignores_its_input_is_not(
     assert "no gradient reaches unused.weight, unused.bias" in found.sentence
 
 
+@pytest.mark.slow
 def test_weights_of_zero_learn_nothing(study: Callable[..., str], workspace: Workspace) -> None:
     model = "name = 'alexnet'\nwidth = 0.1\ninitialisation = 'zeros'"
     found = check_wiring(study(model), workspace, device="cpu", steps=30)
@@ -216,12 +221,14 @@ def test_a_model_that_raises_is_not_sound(study: Callable[..., str], workspace: 
     assert "the model 'wired:wrong_shape' raised RuntimeError: " in found.sentence
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_time_is_over(study: Callable[..., str], workspace: Workspace) -> None:
     found = check_wiring(study(), workspace, device="cpu", seconds=0.0)
     assert not found.sound
     assert "after 1 steps of Adam at 0.001" in found.sentence
 
 
+@pytest.mark.slow
 def test_the_command_says_it_and_ends_with_1_for_a_broken_model(
     study: Callable[..., str], tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +245,7 @@ def test_the_command_says_it_and_ends_with_1_for_a_broken_model(
     assert "is valid" in captured.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why"),
     [("detached", "no gradient reaches"), ("blind_when_judged", "same whatever the picture")],
@@ -271,6 +279,7 @@ def folder(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
+@pytest.mark.slow
 def test_pictures_of_ones_own_are_those_checked(
     study: Callable[..., str], folder: Callable[..., str], tmp_path: Path, capfd: Any
 ) -> None:
@@ -283,6 +292,7 @@ def test_pictures_of_ones_own_are_those_checked(
     assert "could not be learned by heart" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_profile_asked_for_is_the_one_checked(
     study: Callable[..., str], tmp_path: Path, capfd: Any
 ) -> None:
@@ -306,6 +316,7 @@ def test_every_study_of_the_package_is_sound(path: Path, shared: Workspace) -> N
     assert found.sound, found.sentence
 
 
+@pytest.mark.slow
 def test_pictures_that_are_absent_are_stood_in_for(workspace: Workspace) -> None:
     found = check_wiring("alexnet_pokemon", workspace, device="cpu", steps=1)
     assert found.sentence.startswith("alexnet_pokemon@cpu-rendered: 10 pictures")

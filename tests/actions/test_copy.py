@@ -164,6 +164,7 @@ def _files(workspace: Workspace) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: StudyTask) -> None:
     done = copy_study(_request(finished))
     assert (done.trials, done.waiting, done.files) == (2, 1, 3)
@@ -174,6 +175,7 @@ def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: St
     assert finished.workspace.checkpoint(copy.uuid, 0).read_text() == "trial-00000.pt"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_copied_leaves_nothing(
     finished: StudyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +199,7 @@ def test_what_cannot_be_copied_leaves_nothing(
     assert not (tmp_path / "mistyped").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_files_are_copied_leaves_nothing(
     finished: StudyTask, tmp_path: Path, number: signal.Signals
@@ -233,6 +236,7 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
         assert reads.list_studies(store) == []
 
 
+@pytest.mark.slow
 def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
     finished: StudyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +257,7 @@ def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
     assert _files(to) == set()
 
 
+@pytest.mark.slow
 def test_an_artifact_that_leads_out_of_the_workspace_is_refused(
     finished: StudyTask, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def nearest_class(colours: NDArray[np.float64], count: int) -> NDArray[np.int64]
     return nearest
 
 
+@pytest.mark.slow
 def test_the_classes_drawn_are_the_models_answers(trained: Run, spiral: DeviceData) -> None:
     images = decision_boundary.plane_points(torch.device("cpu"))
     chances = evaluation.predict_proba(trained.model, trained.config, trained.data, images).numpy()
@@ -174,6 +175,7 @@ def test_points_are_told_by_their_shape_alone(spiral: DeviceData) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "shown"), [("spiral", 1, True), ("digits", 8, False)])
 def test_the_dashboard_lists_them_where_the_data_are_points(
     tmp_path: Path, name: str, size: int, shown: bool

@@ -5,6 +5,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from optuna_study.artifacts.figures import confusion_picture, curve_picture, rate_changes
@@ -64,6 +65,7 @@ def test_losses_over_orders_of_magnitude_are_drawn(result: Callable[..., EpochRe
     assert pixels(curve_picture("wild", wild)).std() > 0
 
 
+@pytest.mark.slow
 def test_confusions_of_few_and_of_many_classes_are_drawn() -> None:
     few = confusion_picture("few", np.array([[9, 1], [0, 0]]), ["cat", "dog"])
     many = confusion_picture("many", np.eye(40, dtype=np.int64) * 7, [str(i) for i in range(40)])

@@ -135,6 +135,7 @@ def test_pictures_as_trained_are_the_same_bytes_where_nothing_moves_them(
         assert torch.equal(each, other) or torch.equal(each, mirrored)
 
 
+@pytest.mark.slow
 def test_points_of_a_plane_are_shown_in_one_picture(tmp_path: Path) -> None:
     config = TrainConfig(data=DataSettings(name="spiral", image_size=1))
     points = load_data(config.data, None, Workspace(tmp_path / "storage"), torch.device("cpu"))
@@ -182,6 +183,7 @@ def test_a_trial_that_is_written_twice_leaves_one_set_of_files(
     assert scalars(run / "train", "loss") == [(1, 1.5), (2, 0.9)]
 
 
+@pytest.mark.slow
 def test_a_worker_writes_every_trial(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(STUDY)
     board = tmp_path / "board"

@@ -174,6 +174,7 @@ def test_bad_arguments(
     assert files() == []
 
 
+@pytest.mark.slow
 def test_no_cuda_device(
     cli: Callable[..., Any], tmp_path: Path, files: Callable[[], list[str]]
 ) -> None:
@@ -294,6 +295,7 @@ def _mounted(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_read_only_storage_folder(cli: Callable[..., Any], tmp_path: Path) -> None:
     _study_file(tmp_path, GOOD)
     with _mounted(tmp_path / "locked", "-o", "ro,size=1m"):
@@ -339,6 +341,7 @@ def test_an_export_on_a_full_disk(
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["filler"]
 
 
+@pytest.mark.slow
 def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path) -> None:
     """Their file is written through memory, where a full disk would be a deadly signal."""
     _study_file(tmp_path, GOOD)

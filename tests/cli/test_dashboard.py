@@ -99,6 +99,7 @@ def shown(stored_study: Any, tmp_path: Path) -> Any:
     return stored_study
 
 
+@pytest.mark.slow
 def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
     shown: Any, tmp_path: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
     assert err.strip() == "Interrupted."
 
 
+@pytest.mark.slow
 def test_it_ends_on_sigterm_even_where_that_was_ignored(shown: Any, tmp_path: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as of a container's first process
     try:
@@ -127,6 +129,7 @@ def test_it_ends_on_sigterm_even_where_that_was_ignored(shown: Any, tmp_path: Pa
     assert err == ""
 
 
+@pytest.mark.slow
 def test_it_warns_when_other_machines_can_reach_it(shown: Any, tmp_path: Path) -> None:
     environment = {"OPTUNA_STORAGE": shown.url}
     with running("--host", "0.0.0.0", folder=tmp_path, environment=environment) as dashboard:
@@ -135,6 +138,7 @@ def test_it_warns_when_other_machines_can_reach_it(shown: Any, tmp_path: Path) -
     assert err.startswith("Warning: 0.0.0.0 is open to other machines, and the dashboard asks ")
 
 
+@pytest.mark.slow
 def test_the_store_url_stands_in_no_argument(shown: Any, tmp_path: Path) -> None:
     environment = {"OPTUNA_STORAGE": shown.url}
     with running(folder=tmp_path, environment=environment) as dashboard:

@@ -193,6 +193,7 @@ def test_quiet_fetch_has_no_bar(cli: Callable[..., Result], mirror: list[str]) -
     assert "B/s]" not in result.err
 
 
+@pytest.mark.slow
 def test_a_corrupted_download_is_named(
     cli: Callable[..., Result], mirror: list[str], tmp_path: Path
 ) -> None:

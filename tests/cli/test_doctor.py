@@ -122,6 +122,7 @@ def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., An
     assert value["diagnosis"]["pattern"] == "diverging"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "most", "line"),
     [

@@ -150,6 +150,7 @@ def test_a_url_typed_in_the_wrong_place_keeps_its_password(
     assert "hunter" not in result.err
 
 
+@pytest.mark.slow
 def test_a_path_that_is_no_text_is_printed_as_it_is(stored_study: Any, tmp_path: Path) -> None:
     (tmp_path / "caf\udce9").mkdir()
     to = f"sqlite:///{tmp_path}/caf\udce9/s.db"

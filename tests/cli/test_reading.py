@@ -147,6 +147,7 @@ def test_show_sets_a_comparison_beside_its_source(
     assert (claimed["verdict"], claimed["missing"]) == ("open", ["wild"])
 
 
+@pytest.mark.slow
 def test_a_comparisons_rows_count_the_curves_of_all_their_runs(
     store_file: Callable[..., Any], cli: Callable[..., Any], study_file: str
 ) -> None:
@@ -267,6 +268,7 @@ def test_export_of_a_trial_that_has_not_drawn_yet(worked: Any, cli: Callable[...
     assert result.err.startswith("Error: study 'small' has no trial 9; ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -298,6 +300,7 @@ def test_reading_makes_no_store_and_no_folder(cli: Callable[..., Any], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_name_that_no_store_can_hold_is_not_found(
     stored_study: Any, cli: Callable[..., Any]
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_priority_is_listed_where_there_is_one(
     assert "priority  7" in cli("show", "small", "--storage", stored_study.url).out
 
 
+@pytest.mark.slow
 def test_watching_ends_with_ctrl_c(stored_study: Any, tmp_path: Path) -> None:
     stored_study.start([0.5])
     watching = subprocess.Popen(
@@ -154,6 +155,7 @@ def test_deleting_needs_a_yes(stored_study: Any, cli: Callable[..., Any]) -> Non
     assert reads.list_studies(stored_study.store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
 def test_on_a_terminal_it_asks(stored_study: Any, tmp_path: Path, answer: str, code: int) -> None:
     stored_study.start([0.5])

@@ -51,6 +51,7 @@ def trained(cli: Callable[..., Any], tmp_path: Path) -> Any:
     return result, write, recorded
 
 
+@pytest.mark.slow
 def test_train_leaves_model_curve_figures_and_configuration(trained: Any, tmp_path: Path) -> None:
     result, _, _ = trained
     assert "test accuracy" in result.out
@@ -65,6 +66,7 @@ def test_train_leaves_model_curve_figures_and_configuration(trained: Any, tmp_pa
     assert 0 <= figures["test_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_verify_is_equal_to_the_last_bit_on_this_machine(
     trained: Any, cli: Callable[..., Any]
 ) -> None:
@@ -73,6 +75,7 @@ def test_verify_is_equal_to_the_last_bit_on_this_machine(
     assert result.out.endswith("Verified: value and all 2 epochs agree to the last bit.\n")
 
 
+@pytest.mark.slow
 def test_verify_that_differs_ends_with_1_and_says_where(
     trained: Any, cli: Callable[..., Any]
 ) -> None:
@@ -85,6 +88,7 @@ def test_verify_that_differs_ends_with_1_and_says_where(
     assert last.startswith("Error: differs from what the search recorded: epoch 2: train_loss is ")
 
 
+@pytest.mark.slow
 def test_verify_elsewhere_says_what_differs_and_compares_within_a_tolerance(
     trained: Any, cli: Callable[..., Any]
 ) -> None:
@@ -96,6 +100,7 @@ def test_verify_elsewhere_says_what_differs_and_compares_within_a_tolerance(
     assert "within 3 standard errors" in result.out
 
 
+@pytest.mark.slow
 def test_verify_refuses_other_pictures(trained: Any, cli: Callable[..., Any]) -> None:
     _, write, _ = trained
     write(fingerprint="another")
@@ -104,6 +109,7 @@ def test_verify_refuses_other_pictures(trained: Any, cli: Callable[..., Any]) ->
     assert "not the pictures that the search used" in result.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_verify_needs_something_recorded(trained: Any, cli: Callable[..., Any]) -> None:
     result = cli("train", "plain.toml", "-o", "second", "--verify")
     assert result.code == 2
@@ -112,6 +118,7 @@ def test_verify_needs_something_recorded(trained: Any, cli: Callable[..., Any]) 
     )
 
 
+@pytest.mark.slow
 def test_predict_gives_the_probability_of_every_class(
     trained: Any, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -130,6 +137,7 @@ def test_predict_gives_the_probability_of_every_class(
     assert lines[1].split()[:2] == ["grey.png", first["class"]]
 
 
+@pytest.mark.slow
 def test_predict_of_something_that_is_no_model(trained: Any, cli: Callable[..., Any]) -> None:
     result = cli("predict", "first/curve.csv", "first/curve.csv")
     assert result.code == 2

@@ -67,6 +67,7 @@ def test_the_data_sets_are_those_with_a_file() -> None:
         assert possible_channels(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "rendered", "spiral"])
 def test_channels_are_known_before_pictures_are_read(workspace: Workspace, name: str) -> None:
     pictures = open_pictures(DataSettings(name=name, image_size=16), None, workspace)
@@ -83,6 +84,7 @@ def test_rendered_pictures_are_the_same_on_every_machine() -> None:
     assert hashlib.sha256(images.tobytes()).hexdigest()[:16] == RENDERED
 
 
+@pytest.mark.slow
 def test_rendered_pictures_need_more_than_a_linear_model(workspace: Workspace) -> None:
     pictures = open_pictures(DataSettings(name="rendered", image_size=32), None, workspace)
     assert pictures.sides is not None
@@ -99,6 +101,7 @@ def test_rendered_pictures_differ_from_each_other(workspace: Workspace) -> None:
     assert spread.mean() > 30
 
 
+@pytest.mark.slow
 def test_digits_are_scikit_learn_s(workspace: Workspace) -> None:
     pictures = open_pictures(DataSettings(name="digits", image_size=16), None, workspace)
     assert pictures.images.shape == (1797, 16, 16, 1)

@@ -139,6 +139,7 @@ def test_a_picture_of_one_pixel_is_refused(tmp_path: Path) -> None:
         decode(tmp_path / "a.png", 24)
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="more pixels than can be decoded safely"):

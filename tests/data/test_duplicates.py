@@ -94,6 +94,7 @@ def test_links_join_into_one_group() -> None:
     assert len(set(groups_of(first, middle, last))) == 1
 
 
+@pytest.mark.slow
 def test_copies_are_found_among_twelve_thousand() -> None:
     """Every planted copy and nothing else, all pairs compared."""
     random = np.random.RandomState(3)

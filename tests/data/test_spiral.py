@@ -35,6 +35,7 @@ def test_the_points_never_change() -> None:
     assert points[[0, 5, 10]].tolist() == [[128, 128]] * 3
 
 
+@pytest.mark.slow
 def test_points_are_pictures_of_any_size(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     single = open_pictures(DataSettings(name="spiral", image_size=1), None, workspace)
@@ -45,6 +46,7 @@ def test_points_are_pictures_of_any_size(tmp_path: Path) -> None:
     assert larger.fingerprint == single.fingerprint
 
 
+@pytest.mark.slow
 def test_points_on_the_same_step_stay_on_one_side(tmp_path: Path) -> None:
     found = open_pictures(DataSettings(name="spiral", image_size=1), None, Workspace(tmp_path))
     assert found.sides is not None

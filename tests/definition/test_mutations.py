@@ -77,6 +77,7 @@ def _copied(value: Any) -> Any:
     return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
@@ -146,6 +147,7 @@ def test_arbitrary_bytes(content: bytes, tmp_path: Path) -> None:
     assert all(each.isprintable() for each in caught.value.problems)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     tables=st.dictionaries(

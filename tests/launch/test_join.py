@@ -34,6 +34,7 @@ def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> StudyTask
     return prepare(replace(request, detach=True))
 
 
+@pytest.mark.slow
 def test_a_study_is_joined_from_another_folder(launched: StudyTask, tmp_path: Path) -> None:
     elsewhere = replace(launched.workspace, root=tmp_path / "elsewhere")
     address = launched.store.address
@@ -47,6 +48,7 @@ def test_a_study_is_joined_from_another_folder(launched: StudyTask, tmp_path: Pa
     assert joined.log(first) == elsewhere.log(launched.study.uuid, first.name)
 
 
+@pytest.mark.slow
 def test_a_whole_store_is_joined_whatever_is_in_it(launched: StudyTask) -> None:
     joined = join(forever=True, workspace=launched.workspace, workers=1)
     assert joined.study is None
@@ -55,11 +57,13 @@ def test_a_whole_store_is_joined_whatever_is_in_it(launched: StudyTask) -> None:
     assert joined.log(order).match(f"studies/*/logs/{order.name}.log")
 
 
+@pytest.mark.slow
 def test_more_workers_than_any_machine_runs_are_refused_at_once(launched: StudyTask) -> None:
     with pytest.raises(UsageError, match="--workers 99999999999: give auto or a number from 1 to"):
         join(workspace=launched.workspace, workers=99999999999)
 
 
+@pytest.mark.slow
 def test_workers_auto_heeds_the_threads_of_the_studies(launched: StudyTask) -> None:
     many = join("tiny", workspace=launched.workspace).workers
     with sqlite3.connect(launched.workspace.database) as connection:
@@ -95,6 +99,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str], type[Exception], str]] = 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRONG)
 def test_what_cannot_be_joined_is_said_at_once(launched: StudyTask, what: str) -> None:
     options, stored, error, said = WRONG[what]

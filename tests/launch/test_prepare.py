@@ -37,6 +37,7 @@ def request_of(tmp_path: Path, study_text: str, workspace: Workspace) -> LaunchR
     return LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
 
 
+@pytest.mark.slow
 def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
     request_of: LaunchRequest,
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
     assert not prepared.store.address.url.endswith("None")
 
 
+@pytest.mark.slow
 def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchRequest) -> None:
     first = prepare(replace(request_of, n_trials=3))
     again = prepare(request_of)
@@ -71,6 +73,7 @@ def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchReq
     assert prepare(request_of).study.state is StudyState.ACTIVE
 
 
+@pytest.mark.slow
 def test_launching_again_forgives_failures_in_a_row(request_of: LaunchRequest) -> None:
     first = prepare(replace(request_of, n_trials=9))
     for _ in range(5):
@@ -83,12 +86,14 @@ def test_launching_again_forgives_failures_in_a_row(request_of: LaunchRequest) -
     assert isinstance(queue.claim(again.store, again.study, "me"), Claim)
 
 
+@pytest.mark.slow
 def test_a_priority_is_given_and_changed_and_otherwise_kept(request_of: LaunchRequest) -> None:
     assert prepare(replace(request_of, priority=3)).study.priority == 3
     assert prepare(request_of).study.priority == 3
     assert prepare(replace(request_of, priority=-2)).study.priority == -2
 
 
+@pytest.mark.slow
 def test_the_name_of_a_stored_study_leads_to_its_launch(request_of: LaunchRequest) -> None:
     first = prepare(replace(request_of, name="second"))
     for name in ("second", "second@cpu"):
@@ -105,6 +110,7 @@ def test_the_name_of_a_stored_study_leads_to_its_launch(request_of: LaunchReques
         prepare(replace(request_of, study="third"))
 
 
+@pytest.mark.slow
 def test_another_minor_version_is_refused_on_relaunch(request_of: LaunchRequest) -> None:
     first = prepare(request_of)
     with first.store.write() as connection:
@@ -115,6 +121,7 @@ def test_another_minor_version_is_refused_on_relaunch(request_of: LaunchRequest)
         prepare(request_of)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_every_baseline_once_for_each_seed(request_of: LaunchRequest) -> None:
     compared = replace(request_of, only="baselines", seeds=2)
     first = prepare(compared)
@@ -132,6 +139,7 @@ def test_a_comparison_has_every_baseline_once_for_each_seed(request_of: LaunchRe
     assert trials[4].parameters == trials[0].parameters
 
 
+@pytest.mark.slow
 def test_a_baseline_of_comparisons_alone_waits_in_no_search(request_of: LaunchRequest) -> None:
     path = Path(request_of.study)
     text = path.read_text().replace('name = "wild"', 'name = "wild"\nin_search = false')
@@ -143,6 +151,7 @@ def test_a_baseline_of_comparisons_alone_waits_in_no_search(request_of: LaunchRe
     assert names == ["plain", "wild"]
 
 
+@pytest.mark.slow
 def test_a_comparison_stands_beside_the_search(request_of: LaunchRequest) -> None:
     search = prepare(request_of)
     compared = prepare(replace(request_of, only="baselines"))
@@ -173,6 +182,7 @@ def test_a_study_without_baselines_has_nothing_to_compare(
         prepare(replace(request_of, only="baselines"))
 
 
+@pytest.mark.slow
 def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchRequest) -> None:
     first = prepare(request_of)
     path = first.workspace.root.parent / "tiny.toml"
@@ -185,6 +195,7 @@ def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchReq
         prepare(replace(request_of, name="second", seed=5))
 
 
+@pytest.mark.slow
 def test_a_resumed_study_keeps_the_threads_it_was_made_with(
     request_of: LaunchRequest, study_text: str, tmp_path: Path
 ) -> None:
@@ -197,10 +208,12 @@ def test_a_resumed_study_keeps_the_threads_it_was_made_with(
     assert prepare(request_of).resumed
 
 
+@pytest.mark.slow
 def test_workers_auto_is_at_least_one(request_of: LaunchRequest) -> None:
     assert len(prepare(replace(request_of, workers="auto")).workers) >= 1
 
 
+@pytest.mark.slow
 def test_absent_pictures_are_stood_in_for_in_one_sentence(
     request_of: LaunchRequest, study_text: str, tmp_path: Path
 ) -> None:
@@ -249,6 +262,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] =
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRONG)
 def test_what_cannot_work_is_said_before_anything_is_written(
     request_of: LaunchRequest, study_text: str, tmp_path: Path, what: str
@@ -276,6 +290,7 @@ def test_a_file_where_the_workspace_should_be_is_refused(
         prepare(replace(request_of, workspace=Workspace(tmp_path / "taken")))
 
 
+@pytest.mark.slow
 def test_a_running_trial_is_left_to_its_worker(request_of: LaunchRequest) -> None:
     first = prepare(request_of)
     claim = queue.claim(first.store, first.study, "elsewhere")

@@ -123,6 +123,7 @@ class Switched(Store):
             yield connection
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
     prepared: StudyTask,
 ) -> None:
@@ -150,6 +151,7 @@ def switched(prepared: StudyTask) -> tuple[StudyTask, threading.Event]:
     return replace(prepared, store=ours), ours.off
 
 
+@pytest.mark.slow
 def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: StudyTask) -> None:
     task, off = switched(prepared)
     backend = FakeBackend(None)
@@ -177,6 +179,7 @@ def test_a_death_while_the_store_is_away_is_seen_to_when_it_is_back(prepared: St
     list(ticks)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_wait_for_a_store(prepared: StudyTask) -> None:
     task, off = switched(prepared)
     backend = FakeBackend(None)
@@ -199,6 +202,7 @@ def test_a_second_signal_ends_the_wait_for_a_store(prepared: StudyTask) -> None:
     assert len(backend.started) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_killed_for_being_slow_to_stop_costs_its_trial_no_strike(
     prepared: StudyTask,
 ) -> None:
@@ -248,6 +252,7 @@ def test_a_crew_grows_and_shrinks_with_its_backend(prepared: StudyTask) -> None:
     assert first.told == ["close"]
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_room_when_the_study_is_over(prepared: StudyTask) -> None:
     backend = FakeBackend(None)
     ticks = run_ticks(prepared, backend)
@@ -260,6 +265,7 @@ def test_nobody_waits_for_room_when_the_study_is_over(prepared: StudyTask) -> No
     assert len(backend.started) == 2
 
 
+@pytest.mark.slow
 def test_what_a_worker_says_is_passed_on_with_its_name(prepared: StudyTask) -> None:
     backend = FakeBackend(None)
     ticks = run_ticks(prepared, backend)

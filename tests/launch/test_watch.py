@@ -39,6 +39,7 @@ def test_it_ends_when_the_budget_is_met(stored_study: Any, ticks: Iterator[Tick]
     assert messages(ticks) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "word"), [(StudyState.PAUSED, "paused"), (StudyState.STOPPING, "stopped")]
 )

@@ -60,6 +60,7 @@ def train(
     return run, records
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_as_if_it_had_never_stopped(data: DeviceData, tmp_path: Path) -> None:
     path = tmp_path / "trial.pt"
     whole, curve = train(data, path)

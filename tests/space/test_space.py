@@ -24,6 +24,7 @@ OPTIMIZER = Choice("optimizer", ("sgd", "momentum", "adam"))
 MOMENTUM = FloatRange("momentum", 0.5, 0.99, when={"optimizer": ("momentum",)})
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_parameters_come_back_from_the_configuration_they_made(
@@ -39,6 +40,7 @@ def test_parameters_come_back_from_the_configuration_they_made(
     assert space.parameters(build(base, space, again, {})) == again
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_breakpoints_are_ordered_within_the_run_and_exact(
@@ -52,6 +54,7 @@ def test_breakpoints_are_ordered_within_the_run_and_exact(
     assert all(lr == float(f"{lr:.12g}") for _, lr in pairs)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_only_parameters_that_apply_are_drawn_and_all_of_them_are_leaves(

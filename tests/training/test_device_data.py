@@ -54,6 +54,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_pictures"
 
 
+@pytest.mark.slow
 def test_the_data_set_is_on_the_device_as_bytes(rendered: DeviceData) -> None:
     assert rendered.train_images.shape == (640, 3, 36, 36)
     assert rendered.validation_images.shape == (160, 3, 36, 36)
@@ -234,6 +235,7 @@ def test_grey_pictures_have_the_mean_of_imagenets_colours(workspace: Workspace) 
     assert (grey.mean.item(), grey.std.item()) == pytest.approx((0.449, 0.226), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_sizes_do_not_change_the_split(rendered: DeviceData, workspace: Workspace) -> None:
     larger = load_data(DataSettings(name="rendered", image_size=48), None, workspace, CPU)
     assert larger.fingerprint == rendered.fingerprint

@@ -49,6 +49,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_weights_of_the_cache_make_torchvisions_model(reference: nn.Module, cache: Path) -> None:
     torch.save(reference.state_dict(), cache / "alexnet-owt-7be5be79.pth")
     model = made("imagenet", classes=7).eval()
@@ -57,6 +58,7 @@ def test_weights_of_the_cache_make_torchvisions_model(reference: nn.Module, cach
         torch.testing.assert_close(model(images), reference(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dense_layers_that_do_not_fit_keep_their_drawn_weights(
     reference: nn.Module, tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_dense_layers_that_do_not_fit_keep_their_drawn_weights(
         assert got.bias.equal(expected.bias)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "size"), [({"width": 0.5}, 224), ({"activation": "maxout"}, 224), ({}, 64)]
 )
@@ -100,6 +103,7 @@ def test_a_file_that_holds_no_weights(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_not_run_and_told_in_our_words(
     reference: nn.Module, tmp_path: Path
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_whole_model_is_not_run_and_told_in_our_words(
     )
 
 
+@pytest.mark.slow
 def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "light.pth"
     torch.save({"epoch": 3, "state_dict": reference.state_dict()}, path)

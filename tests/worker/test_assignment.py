@@ -70,6 +70,7 @@ def change(prepared: StudyTask, **values: str) -> None:
             )
 
 
+@pytest.mark.slow
 def test_one_worker_serves_every_study_of_a_store(launched: Callable[..., StudyTask]) -> None:
     prepared = [launched(name) for name in ("one", "two")]
     heard: list[str] = []
@@ -93,6 +94,7 @@ def test_one_worker_serves_every_study_of_a_store(launched: Callable[..., StudyT
     assert max(first) < min(last)  # they took turns
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_the_pictures_of_two_studies(launched: Callable[..., StudyTask]) -> None:
     prepared = [launched(name) for name in ("one", "two", "three")]
     source = source_of(prepared[0], [])
@@ -104,6 +106,7 @@ def test_a_worker_keeps_the_pictures_of_two_studies(launched: Callable[..., Stud
     assert [opened(each) for each in prepared] == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_the_pictures_of_two_studies_are_loaded_once(launched: Callable[..., StudyTask]) -> None:
     one, two = launched("one"), launched("two")
     source = source_of(one, [])
@@ -123,6 +126,7 @@ def opened(prepared: StudyTask) -> int:
     return sum(file.read_text().count(" joins ") for file in log.iterdir())
 
 
+@pytest.mark.slow
 def test_a_study_whose_pictures_are_not_here_holds_up_no_other(
     launched: Callable[..., StudyTask],
 ) -> None:
@@ -146,6 +150,7 @@ def test_a_study_whose_pictures_are_not_here_holds_up_no_other(
     source.close()
 
 
+@pytest.mark.slow
 def test_nothing_that_can_be_worked_on_is_told_apart_from_nothing_left(
     launched: Callable[..., StudyTask],
 ) -> None:
@@ -158,6 +163,7 @@ def test_nothing_that_can_be_worked_on_is_told_apart_from_nothing_left(
     source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -188,6 +194,7 @@ def test_what_another_version_made_is_refused(
     source.close()
 
 
+@pytest.mark.slow
 def test_another_patch_or_torch_is_logged_and_recorded(
     launched: Callable[..., StudyTask],
 ) -> None:
@@ -206,6 +213,7 @@ def test_another_patch_or_torch_is_logged_and_recorded(
     assert "optuna-study = " in config
 
 
+@pytest.mark.slow
 def test_a_deleted_study_is_left_for_others(launched: Callable[..., StudyTask]) -> None:
     gone, stays = launched("gone"), launched("stays")
     source = source_of(gone, [])
@@ -219,6 +227,7 @@ def test_a_deleted_study_is_left_for_others(launched: Callable[..., StudyTask]) 
     only.close()
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_raised_is_seen(launched: Callable[..., StudyTask]) -> None:
     prepared = launched("one", n_trials=1)
     order = replace(prepared.workers[0], study=None)
@@ -230,6 +239,7 @@ def test_a_budget_that_is_raised_is_seen(launched: Callable[..., StudyTask]) -> 
     source.close()
 
 
+@pytest.mark.slow
 def test_a_lost_workers_trial_is_taken_up_though_the_rest_is_taken(
     launched: Callable[..., StudyTask],
 ) -> None:
@@ -241,6 +251,7 @@ def test_a_lost_workers_trial_is_taken_up_though_the_rest_is_taken(
     source.close()
 
 
+@pytest.mark.slow
 def test_pictures_given_are_looked_at_first(
     launched: Callable[..., StudyTask], tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_relative_folder_of_the_study_file_is_looked_for_here(
     assert find_pictures(elsewhere, relative, None, workspace) == tmp_path / "own"
 
 
+@pytest.mark.slow
 def test_a_data_set_is_found_by_its_name(stored_study: Any, workspace: Workspace) -> None:
     definition = from_json(stored_study.study.definition)
     fingerprint = open_pictures(definition.config.data, None, workspace).fingerprint

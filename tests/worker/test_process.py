@@ -62,6 +62,7 @@ def opened(prepared: StudyTask) -> OpenStudy:
     return open_study(prepared.store, storage, prepared.study, cpu, task)
 
 
+@pytest.mark.slow
 def test_a_worker_works_through_a_study(ready_study: Callable[..., StudyTask]) -> None:
     prepared = ready_study(7)
     assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
@@ -85,6 +86,7 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., StudyTask]) -
     ]
 
 
+@pytest.mark.slow
 def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., StudyTask]) -> None:
     from optuna import Trial, load_study
     from optuna_dashboard import get_note, save_note
@@ -104,6 +106,7 @@ def test_what_people_note_in_the_dashboard_stays(ready_study: Callable[..., Stud
     assert "**2 of 2** trials have ended" in get_note(study)
 
 
+@pytest.mark.slow
 def test_a_study_that_is_done_gives_nothing_more_to_do(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_study_that_is_done_gives_nothing_more_to_do(
     assert reads.counts(prepared.store, prepared.study).ended == 1
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_leave_before_it_begins_takes_nothing(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -123,6 +127,7 @@ def test_a_worker_told_to_leave_before_it_begins_takes_nothing(
     assert all(t.state is TrialState.WAITING for t in reads.trials(prepared.store, prepared.study))
 
 
+@pytest.mark.slow
 def test_a_returned_trial_keeps_the_parameters_it_drew(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -154,6 +159,7 @@ def test_only_what_is_searched_is_pruned(ready_study: Callable[..., StudyTask]) 
     assert [judge.decide is None for judge in rules] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_patience_counts_trials_ended_since_the_best(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -173,6 +179,7 @@ def test_patience_counts_trials_ended_since_the_best(
     assert len(trials) - 1 == max(best.number, last) + 2, "those before it went on count no more"
 
 
+@pytest.mark.slow
 def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -189,6 +196,7 @@ def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
     assert study.state is StudyState.PAUSED
 
 
+@pytest.mark.slow
 def test_other_pictures_than_the_studys_are_refused(
     ready_study: Callable[..., StudyTask],
 ) -> None:
@@ -199,12 +207,14 @@ def test_other_pictures_than_the_studys_are_refused(
         work_here(prepared.workers[0])
 
 
+@pytest.mark.slow
 def test_a_study_that_was_deleted_is_said_to_be(ready_study: Callable[..., StudyTask]) -> None:
     prepared = ready_study()
     with pytest.raises(NotFoundError, match="was it deleted"):
         work_here(replace(prepared.workers[0], study="gone"))
 
 
+@pytest.mark.slow
 def test_a_failing_configuration_fails_and_the_worker_lives_on(
     ready_study: Callable[..., StudyTask], tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -354,6 +354,7 @@ def test_gpus_are_shared_in_equal_parts(
     assert options["resources"] == {"node:192.0.2.1": 0.001}  # where the file is
 
 
+@pytest.mark.slow
 def test_a_node_answers_with_what_it_measured_or_why_not(
     definition: Definition, workspace: Workspace
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -7,29 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import record_curves as record
 import torch
 
 from optuna_study.config.settings import (
-    DataSettings,
-    ModelSettings,
-    TrainConfig,
     get_setting,
-    with_settings,
 )
 from optuna_study.paths import Workspace
 from optuna_study.report.curves.diagnosis import diagnose
 from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
 from optuna_study.report.curves.read import expected
-from optuna_study.search.objective import to_record
 from optuna_study.store.records import EpochRecord
-from optuna_study.training import loop
-from optuna_study.training.device_data import load_data
 from optuna_study.training.divergence import Guessing, bias_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from optuna_study.training.device_data import DeviceData
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +35,7 @@ def _threads_put_back() -> Iterator[None]:
 LEVEL = math.log(5)
 BIASES = partial(bias_gradient, "cross_entropy", [9] * 5, 8)
 EXPECTED = Expected(Guessing(LEVEL, 0.2), 45, BIASES, 10)
+RECORDED: dict[str, Any] = json.loads(record.RECORDED.read_text())
 HEALTHY = [1.5, 1.1, 0.8, 0.6, 0.5, 0.42, 0.36, 0.32, 0.3, 0.29]
 
 
@@ -307,121 +301,58 @@ def test_a_run_cut_short_is_not_blamed_for_what_it_had_no_time_for() -> None:
     assert read(make([1.5, math.nan]), epochs=30).pattern is Pattern.DIVERGING
 
 
-def test_a_saturated_net_whose_biases_settle_is_not_told_to_hurry(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        **{"width": 0.25, "activation": "sigmoid", "optimizer": "sgd", "lr": 0.01},
-        **{"epochs": 12, "batch_size": 8, "dropout": 0.0, "threads": 1},
-    }
-    data = DataSettings(name="rendered", image_size=24, picture_limit=40)
-    config = with_settings(TrainConfig(data, ModelSettings(name="convnet")), settings)
-    device = torch.device("cpu")
-    run = loop.prepare(config, load_data(data, None, Workspace(tmp_path), device), device)
-    curve = [to_record(result, "validation_accuracy") for result in loop.epochs(run)]
-    found = diagnose(curve, expected(partial(get_setting, config), [8] * 5))
-    assert {epoch.validation_accuracy for epoch in curve} == {0.2}
-    assert found.pattern is Pattern.DEAD, found
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
-    """A few hundred real digits at 16 pixels."""
-    settings = DataSettings(name="digits", image_size=16, subset=0.5)
-    workspace = Workspace(tmp_path_factory.mktemp("storage"))
-    return load_data(settings, None, workspace, torch.device("cpu"))
-
-
-LINEAR = """
-from torch import nn
-
-def build(settings, *, channels, image_size, classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))
-"""
-
-
-FEW = {"model": "only_linear:build", "subset": 0.03, "optimizer": "adam"}
-"""A convex problem of 34 pictures, which any machine learns by heart in the same way."""
-
-
-@pytest.fixture
-def trained(digits: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Train a small AlexNet, or another model, with some settings; what its curve says."""
-    (tmp_path / "only_linear.py").write_text(LINEAR)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def train(model: str = "alexnet", **settings: Any) -> Diagnosis:
-        small = {"width": 0.1, "epochs": 8, "batch_size": 8, "dropout": 0.0, "threads": 1}
-        config = with_settings(TrainConfig(), {**small, "normalisation": "none", **settings})
-        config = replace(config, model=replace(config.model, name=model))
-        run = loop.prepare(config, digits, torch.device("cpu"))
-        curve = [to_record(result, "validation_accuracy") for result in loop.epochs(run)]
-        counts = torch.bincount(run.data.train_labels).tolist()
-        return diagnose(curve, expected(partial(get_setting, config), counts))
-
-    return train
-
-
-LOSSES = {
-    "cross_entropy": {},
-    "bce": {"loss": "bce"},
-    "mse": {"loss": "mse"},
-    "mse of the activation": {"loss": "mse", "mse_of": "activation", "activation": "leaky_relu"},
+PATTERNS = {
+    "zeros, cross_entropy": Pattern.POOR_INITIALISATION,
+    "zeros, bce": Pattern.POOR_INITIALISATION,
+    "zeros, mse": Pattern.POOR_INITIALISATION,
+    "zeros, mse of the activation": Pattern.POOR_INITIALISATION,
+    "saturated, cross_entropy": Pattern.DEAD,
+    "saturated, cross_entropy, fast": Pattern.DEAD,
+    "saturated, bce": Pattern.DEAD,
+    "saturated, mse": Pattern.DEAD,
+    "saturated, biases that settle": Pattern.DEAD,
+    "small weights": Pattern.POOR_INITIALISATION,
+    "flat, then a drop": Pattern.POOR_INITIALISATION,
+    "thrown away": Pattern.DIVERGING,
+    "thrown away later": Pattern.DIVERGING,
+    "slow": Pattern.TOO_SLOW,
+    "large weights": Pattern.TOO_SLOW,
+    "healthy": Pattern.HEALTHY,
+    "swinging": Pattern.LR_TOO_LARGE,
+    "a gap": Pattern.OVERFIT_GAP,
+    "rising": Pattern.OVERFIT_RISING,
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_weights_of_zero_are_told_whatever_the_loss(trained: Any, loss: str) -> None:
-    """Output biases start at zero and may be on their way to chance when the run is given up."""
-    found = trained(**LOSSES[loss], initialisation="zeros")
-    assert found.pattern is Pattern.POOR_INITIALISATION, found
+def diagnose_trained(name: str, trained: dict[str, Any]) -> Diagnosis:
+    """What a net's curve says, recorded or just trained, under the settings of its case."""
+    curve = [EpochRecord(**epoch) for epoch in trained["curve"]]
+    return diagnose(
+        curve, expected(partial(get_setting, record.configure(name)), trained["counts"])
+    )
 
 
-@pytest.mark.parametrize(
-    ("loss", "lr"), [("cross_entropy", 0.01), ("cross_entropy", 0.1), ("bce", 0.01), ("mse", 0.01)]
-)
-def test_saturated_units_are_dead_whatever_the_loss(trained: Any, loss: str, lr: float) -> None:
-    found = trained(loss=loss, activation="sigmoid", lr=lr)
-    assert found.pattern is Pattern.DEAD, found
+def test_every_recorded_curve_is_read() -> None:
+    """`python tests/support/record_curves.py` trains the nets anew."""
+    assert list(record.CASES) == list(PATTERNS) == list(RECORDED)
 
 
-@pytest.mark.parametrize(
-    ("settings", "pattern"),
-    [
-        ({"initialisation": "normal", "initialisation_std": 0.01}, Pattern.POOR_INITIALISATION),
-        (
-            {
-                **{"model": "mlp", "variant": "128-64", "width": 1.0, "activation": "sigmoid"},
-                **{"initialisation": "normal", "initialisation_std": 0.001, "epochs": 20},
-                **{"optimizer": "momentum", "lr": 0.02, "batch_size": 16},
-            },
-            Pattern.POOR_INITIALISATION,  # flat for eight epochs, then a drop
-        ),
-        ({"lr": 0.8}, Pattern.DIVERGING),
-        ({"breakpoints": ((3, 0.8),)}, Pattern.DIVERGING),
-        ({"lr": 1e-4, "epochs": 5}, Pattern.TOO_SLOW),
-        (
-            {
-                **{"model": "mlp", "variant": "100", "width": 1.0, "lr": 1e-3, "batch_size": 32},
-                **{"initialisation": "normal", "initialisation_std": 0.4},
-            },
-            Pattern.TOO_SLOW,  # a loss of 20 that falls all the way
-        ),
-        ({"batch_size": 16, "optimizer": "adam", "lr": 1e-3}, Pattern.HEALTHY),
-        # Full-batch descent on a convex problem: a rate too large swings whatever the machine.
-        (
-            {"optimizer": "gd", "lr": 0.3, "epochs": 15, "seed": 1, "model": "only_linear:build"},
-            Pattern.LR_TOO_LARGE,
-        ),
-        (
-            {**FEW, "lr": 0.003, "epochs": 15},
-            Pattern.OVERFIT_GAP,
-        ),
-        ({**FEW, "lr": 0.1, "epochs": 30}, Pattern.OVERFIT_RISING),
-    ],
-    ids=lambda value: value.value if isinstance(value, Pattern) else None,
-)
-def test_trained_curves(trained: Any, settings: dict[str, Any], pattern: Pattern) -> None:
-    found = trained(**settings)
-    assert found.pattern is pattern, found
+@pytest.mark.parametrize("name", PATTERNS)
+def test_curves_of_trained_nets(name: str) -> None:
+    found = diagnose_trained(name, RECORDED[name])
+    assert found.pattern is PATTERNS[name], found
+
+
+def test_a_saturated_net_whose_biases_settle_stays_at_chance() -> None:
+    curve = RECORDED["saturated, biases that settle"]["curve"]
+    assert {epoch["validation_accuracy"] for epoch in curve} == {0.2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a gap"])
+def test_a_curve_trained_now_is_read_alike(name: str, tmp_path: Path) -> None:
+    found = diagnose_trained(name, record.train(name, Workspace(tmp_path)))
+    assert found.pattern is PATTERNS[name], found
 
 
 def test_reading_curves_needs_no_torch() -> None:
@@ -429,7 +360,7 @@ def test_reading_curves_needs_no_torch() -> None:
     import sys
 
     code = (
-        "import sys, optuna_study.report.curves.read as d; "
+        "import sys, optuna_study.report.curves.diagnosis as d; "
         "assert not {'torch', 'optuna'} & set(sys.modules), 'heavy'; print(d.Pattern.DEAD.label)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

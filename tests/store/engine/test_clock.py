@@ -138,6 +138,7 @@ def test_a_system_that_does_not_name_its_boots_has_the_wall_clock_alone(
             assert connection.execute(select(own_schema.c.boot)).scalar() is None
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_servers_leases_go_by_its_clock(postgres_url: str, machine: Machine) -> None:
     store = machine.process(open_store(postgres_url))

@@ -300,6 +300,7 @@ def says_no_secret(error: OptunaStudyError) -> None:
     assert "\n" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_an_empty_database_is_no_store_until_it_is_made(empty_postgres: str) -> None:
     with pytest.raises(StoreError, match="holds no Optuna storage"):

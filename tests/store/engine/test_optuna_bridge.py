@@ -143,6 +143,7 @@ def test_a_claimed_trial_suggests_what_is_stored_and_draws_the_rest(
     assert isinstance(stored["width"], int)
 
 
+@pytest.mark.slow
 def test_tpe_keeps_away_from_infeasible_trials(
     sqlite_store: Store, make_study: Any, epoch: Callable[..., EpochRecord]
 ) -> None:
@@ -177,6 +178,7 @@ def test_reports_are_seen_by_optuna_while_a_trial_runs(
     assert seen == {1: 0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deletes", ["optuna", "dashboard"])
 def test_deleting_with_their_tools_leaves_nothing_to_inherit(
     store: Store, plain: Any, filled: StudyRecord, new_study: Any, deletes: str

@@ -96,6 +96,7 @@ def test_each_operation_costs_the_same_after_ten_times_as_many_trials(
     )
 
 
+@pytest.mark.slow
 def test_what_optuna_has_read_before_a_claim_is_not_read_under_its_lease(
     sqlite_store: Store, make_study: Any, steps: Callable[[], int]
 ) -> None:

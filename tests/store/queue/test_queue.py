@@ -196,6 +196,7 @@ class TestContract:
         clock.now += 11
         assert take(store, study, "w2").number == lost.number
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["reaped", "reclaimed", "given back", "ended", "told", "gone"])
     def test_a_zombie_writes_nothing(
         self,
@@ -399,6 +400,7 @@ class TestContract:
         queue.end(store, early, FAILED)
         assert take(store, study).number == 3
 
+    @pytest.mark.slow
     def test_plain_optuna_trials_count_and_are_never_reaped(
         self, store: Store, plain: Any, make_study: Any, clock: Any
     ) -> None:

@@ -156,6 +156,7 @@ class TestContract:
         assert [scheduling.progress(store, study) for study in (*three, None)] == [2, 1, 4, 7]
 
 
+@pytest.mark.slow
 def test_workers_that_come_at_once_share_themselves_between_equals(
     url: str, make_study: Any
 ) -> None:

@@ -181,6 +181,7 @@ def as_optuna_reads_it(store: Store, name: str) -> tuple[list[Any], dict[str, An
     return rows, about
 
 
+@pytest.mark.slow
 def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: Any) -> None:
     study = fill(places.source)
     copy = places.copy(study)
@@ -189,6 +190,7 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
     assert as_optuna_reads_it(places.target, copy.name) == original
 
 
+@pytest.mark.slow
 def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: Any) -> None:
     study = fill(places.source)  # whose note is a person's
     assert not write_note(places.target, places.copy(study, "first"), "ours")
@@ -343,6 +345,7 @@ def test_a_name_that_plain_optuna_takes_meanwhile_is_refused(
     target.close()
 
 
+@pytest.mark.slow
 @POSTGRES
 def test_nothing_is_left_of_a_copy_that_fails(
     sqlite_store: Store, postgres_url: str, fill: Any
@@ -382,6 +385,7 @@ def _counts(store: Store) -> dict[str, int]:
         }
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_notes_and_artifacts_of_the_copy(
     places: Places, fill: Any, tmp_path: Path
 ) -> None:
@@ -433,6 +437,7 @@ def _dashboard(store: Store, study: StudyRecord) -> Any:
     return json.loads(body)
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_copy_goes_back(places: Places, fill: Any) -> None:
     study = fill(places.source)
     there = places.copy(study)

@@ -79,6 +79,7 @@ def _work(url: str, study: StudyRecord, owner: str, epochs: Sequence[EpochRecord
         store.close()
 
 
+@pytest.mark.slow
 def test_a_study_is_deleted_while_workers_write_to_it(
     url: str, make_study: Any, epoch: Callable[..., EpochRecord]
 ) -> None:

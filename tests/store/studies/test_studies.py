@@ -49,6 +49,7 @@ def test_a_study_is_read_as_it_was_made(
     assert (waiting[1].parameters, waiting[1].fixed) == ({"lr": 0.01}, {"width": 2})
 
 
+@pytest.mark.slow
 def test_making_it_again_finds_it(
     store: Store, new_study: Callable[..., NewStudy], planned: Any
 ) -> None:

@@ -220,6 +220,7 @@ def test_every_variant_takes_every_normalisation(variant: str, normalisation: st
     assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 5)
 
 
+@pytest.mark.slow
 @given(
     size=st.integers(8, 400),
     channels=st.sampled_from([1, 3]),

@@ -69,6 +69,7 @@ def test_every_activation_on_either_side_of_every_normalisation(
         assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
 
 
+@pytest.mark.slow
 @given(
     choice=st.sampled_from(VARIANTS),
     size=st.integers(1, 130),
@@ -251,6 +252,7 @@ def test_vgg_computes_what_torchvision_does(on_meta: OnMeta, norm: str) -> None:
         torch.testing.assert_close(features.eval()(images), theirs.eval()(images))
 
 
+@pytest.mark.slow
 def test_a_whole_vgg_computes_what_torchvision_does(on_meta: OnMeta) -> None:
     """Dense layers, too, which torchvision has at their full width alone: 129 M weights."""
     from torchvision import models
