@@ -78,7 +78,9 @@ def test_list_names_every_data_set(cli: Callable[..., Result]) -> None:
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == [
         "cifar10",
+        "cifar100",
         "digits",
+        "fashion_mnist",
         "flower",
         "folder",
         "mnist",
@@ -87,7 +89,7 @@ def test_list_names_every_data_set(cli: Callable[..., Result]) -> None:
         "spiral",
     ]
     rows = json.loads(cli("data", "list", "-f", "json").out)
-    assert rows[5]["state"] == "not here: optuna-study data fetch pokemon"
+    assert rows[7]["state"] == "not here: optuna-study data fetch pokemon"
 
 
 def test_show_counts_classes_and_sides(cli: Callable[..., Result]) -> None:
@@ -204,6 +206,20 @@ def test_a_corrupted_download_is_named(
     assert (result.code, result.out) == (2, "")
     assert "dog/1.jpg: what http://127.0.0.1" in result.err.splitlines()[-1]
     assert not (tmp_path / "storage" / "data" / "pokemon").exists()
+
+
+def test_fetch_offline_is_one_line(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    result = cli("data", "fetch", "fashion_mnist", "--yes")
+    assert (result.code, result.out) == (2, "")
+    assert "fashion_mnist: 31 MB" in result.err
+    *_, line = result.err.splitlines()
+    assert line.startswith("Error: data set 'fashion_mnist': cannot be downloaded (")
+    assert line.endswith("check the network, or give files that are here with --data DIR")
+    assert not (tmp_path / "storage" / "data" / "FashionMNIST").exists()
 
 
 def test_fetch_of_an_unknown_name_has_a_hint(cli: Callable[..., Result]) -> None:

@@ -296,7 +296,7 @@ def test_a_checkpoint_that_is_elsewhere_is_told(
     [
         ("/nowhere/pictures", "Put them back at that place;"),
         ("pokemon", "Get them: `optuna-study data fetch pokemon`."),
-        ("mnist", "Get them: mnist.npz in "),
+        ("mnist", "Get them: `optuna-study data fetch mnist`, or mnist.npz in "),
     ],
 )
 def test_missing_pictures_are_told(

@@ -220,11 +220,11 @@ def test_a_file_in_the_workspace_is_found_by_the_name_of_its_data_set(
     write: Callable[..., Path], workspace: Workspace, name: str
 ) -> None:
     settings = DataSettings(name=name, image_size=12)
-    with pytest.raises(DataError, match=rf"data set '{name}': no .*{name}\.npz; put the file"):
+    with pytest.raises(DataError, match=rf"data set '{name}': no .*{name}\.npz; .*fetch {name}"):
         open_pictures(settings, None, workspace)
     assert not is_here(name, workspace)
     states = {row["name"]: row["state"] for row in data_sets(workspace)}
-    assert states[name] == f"give it with --data {name}.npz"
+    assert states[name] == f"not here: optuna-study data fetch {name}"
     path = write()
     workspace.arrays(name).parent.mkdir(parents=True)
     path.rename(workspace.arrays(name))
@@ -241,7 +241,9 @@ def test_a_file_can_be_looked_at(write: Callable[..., Path], workspace: Workspac
 
 def test_what_brings_pictures_here(workspace: Workspace) -> None:
     assert way_to_get("pokemon", workspace) == "`optuna-study data fetch pokemon`"
-    assert way_to_get("mnist", workspace) == f"mnist.npz in {workspace.root / 'data'}"
+    assert way_to_get("mnist", workspace) == (
+        f"`optuna-study data fetch mnist`, or mnist.npz in {workspace.root / 'data'}"
+    )
     assert way_to_get("folder", workspace) is None
     assert is_here("digits", workspace)
     assert not is_here("folder", workspace)

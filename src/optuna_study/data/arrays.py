@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optuna_study.config.catalogue import import_reference
+from optuna_study.data.availability import RAW_SETS, is_here
 from optuna_study.data.cache import load_or_build
+from optuna_study.data.digests import file_digests, index_name
 from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resize
 from optuna_study.data.split import TEST, TRAINING
 from optuna_study.errors import DataError
+from optuna_study.paths import untouched_by_bad_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 10_000
 CHANNELS = (1, 3)
+READ_RAW = "optuna_study.training.public_sets:read_raw"
+"""By its name, since torchvision loads torch, which nothing here does."""
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +64,70 @@ def read_arrays(path: Path, request: Request, names: Sequence[str] = ()) -> Pict
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
+    return _cached(path, lambda: _load(path), digest, request, names)
+
+
+def read_raw_arrays(name: str, root: Path, request: Request) -> Pictures:
+    """The pictures of a data set in torchvision's layout below `root`, as of an .npz file of it.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    folder = root / RAW_SETS[name].folder
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    index = request.workspace.cache(index_name(folder))
+    with untouched_by_bad_data(index):
+        digest = hashlib.sha256("".join(file_digests(files, index)).encode()).hexdigest()
+
+        def load() -> dict[str, NDArray[np.generic]]:
+            arrays: dict[str, NDArray[np.generic]] = import_reference(READ_RAW)(name, root)
+            return arrays
+
+        return _cached(folder, load, digest, request, class_names(name))
+
+
+def read_named_arrays(name: str, request: Request) -> Pictures:
+    """The pictures of a data set that lies in the workspace, as a file or as torchvision's.
+
+    Raises:
+        DataError: it is not there, or unusable.
+    """
+    path = request.workspace.arrays(name)
+    if path.is_file():
+        return read_arrays(path, request, class_names(name))
+    if is_here(name, request.workspace):
+        return read_raw_arrays(name, path.parent, request)
+    raise DataError(
+        f"data set '{name}': no {path}",
+        f"`optuna-study data fetch {name}` downloads it, --data takes a file or folder of it",
+    )
+
+
+def class_names(name: str) -> Sequence[str]:
+    """The names of the labels of a data set that comes as arrays, from 0 on."""
+    names: Sequence[str] = import_reference(f"optuna_study.data.datasets.{name}:NAMES")
+    return names
+
+
+def _cached(
+    where: Path,
+    load: Callable[[], dict[str, NDArray[np.generic]]],
+    digest: str,
+    request: Request,
+    names: Sequence[str],
+) -> Pictures:
     def build(_scratch: Path) -> Pictures:
-        log.info("reading %s, this once", path)
-        return _assemble(path, request.image_size, names)
+        log.info("reading %s, this once", where)
+        return _assemble(where, load(), request.image_size, names)
 
     named = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
     key = f"arrays-{digest[:32]}-{named}-{request.image_size}"
     return load_or_build(key, request.workspace, build)
 
 
-def _assemble(path: Path, size: int, names: Sequence[str]) -> Pictures:
-    arrays = _load(path)
+def _assemble(
+    path: Path, arrays: dict[str, NDArray[np.generic]], size: int, names: Sequence[str]
+) -> Pictures:
     train = _part(path, arrays, "train")
     test = _part(path, arrays, "test") if {"x_test", "y_test"} & arrays.keys() else None
     notes: tuple[str, ...] = ()

@@ -85,14 +85,14 @@ class Listed:
     digest: str
 
 
-def source(name: str, url: str | None = None) -> Source:
-    """The source of a data set, or a mirror of it at `url`.
+def source(name: str, url: str | None = None, others: Iterable[str] = ()) -> Source:
+    """The source of a data set, or a mirror of it at `url`; `others` can be fetched elsewhere.
 
     Raises:
         DataError: nothing of that name can be fetched.
     """
     if name not in SOURCES:
-        raise DataError(f"'{name}': nothing to fetch, {did_you_mean(name, SOURCES)}")
+        raise DataError(f"'{name}': nothing to fetch, {did_you_mean(name, [*SOURCES, *others])}")
     return replace(SOURCES[name], url=url) if url else SOURCES[name]
 
 

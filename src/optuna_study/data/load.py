@@ -12,8 +12,9 @@ from optuna_study.config.catalogue import (
     import_reference,
     is_reference,
 )
-from optuna_study.data.arrays import read_arrays
-from optuna_study.data.availability import ARRAY_SETS, ARRAY_SUFFIX
+from optuna_study.data.arrays import class_names, read_arrays, read_raw_arrays
+from optuna_study.data.availability import ARRAY_SUFFIX, RAW_SETS, find_raw_set
+from optuna_study.data.fetch import SOURCES
 from optuna_study.data.folder import read_folder
 from optuna_study.data.pictures import Pictures, Request, require_learnable
 from optuna_study.errors import DataError
@@ -41,6 +42,8 @@ def cache_size(image_size: int) -> int:
 def open_pictures(settings: DataSettings, folder: Path | None, workspace: Workspace) -> Pictures:
     """The pictures of a folder or an .npz file when one is given, else of the named data set.
 
+    A folder may also hold a data set in torchvision's raw layout.
+
     Raises:
         DataError: no such data set or folder, not fetched yet, or unusable.
     """
@@ -51,12 +54,14 @@ def open_pictures(settings: DataSettings, folder: Path | None, workspace: Worksp
         settings.fit,
         settings.group,
     )
+    raw = find_raw_set(folder, settings.name) if folder is not None else None
+    of_files = (folder is not None and raw is None) or settings.name in SOURCES
+    if settings.group != "none" and not of_files:
+        raise DataError(f"data.group = '{settings.group}': only a folder's pictures have groups")
+    if raw is not None:
+        return read_raw_arrays(*raw, request)
     if folder is not None and folder.suffix == ARRAY_SUFFIX and not folder.is_dir():
-        names = (
-            import_reference(_reference(settings.name, "NAMES"))
-            if settings.name in ARRAY_SETS
-            else ()
-        )
+        names = class_names(settings.name) if settings.name in RAW_SETS else ()
         return read_arrays(folder, request, names)
     if folder is not None:
         return read_folder(folder, request)

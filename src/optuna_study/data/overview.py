@@ -10,7 +10,7 @@ import numpy as np
 
 from optuna_study.config.catalogue import dataset_names
 from optuna_study.config.settings import DataSettings
-from optuna_study.data.availability import ARRAY_SETS, ARRAY_SUFFIX, is_here
+from optuna_study.data.availability import ARRAY_SUFFIX, RAW_SETS, is_here
 from optuna_study.data.fetch import SOURCES
 from optuna_study.data.load import open_pictures, title
 from optuna_study.data.split import split
@@ -39,12 +39,10 @@ def data_sets(workspace: Workspace) -> list[dict[str, Any]]:
     rows = []
     for name in dataset_names():
         state = "built in"
-        if name in SOURCES:
-            here = is_here(name, workspace)
-            state = "fetched" if here else f"not here: optuna-study data fetch {name}"
-        elif name in ARRAY_SETS:
-            away = f"give it with --data {name}{ARRAY_SUFFIX}"
-            state = "here" if is_here(name, workspace) else away
+        if name in {*SOURCES, *RAW_SETS}:
+            state = "fetched" if name in SOURCES else "here"
+            if not is_here(name, workspace):
+                state = f"not here: optuna-study data fetch {name}"
         elif name == "folder":
             state = "give it with --data DIR"
         rows.append({"name": name, "state": state, "title": title(name)})

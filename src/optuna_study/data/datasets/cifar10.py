@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.data.arrays import read_arrays
-from optuna_study.data.availability import require_arrays
+from optuna_study.data.arrays import read_named_arrays
 
 if TYPE_CHECKING:
     from optuna_study.data.pictures import Pictures, Request
 
-TITLE = "photographs of ten kinds of things, colour, 32 x 32, from cifar10.npz"
+TITLE = "photographs of ten kinds of things, colour, 32 x 32"
 CHANNELS = (3,)
 STAND_IN = "rendered"
 NAMES = (
@@ -28,9 +27,9 @@ NAMES = (
 
 
 def load(request: Request) -> Pictures:
-    """The pictures of the file in the workspace.
+    """The pictures in the workspace.
 
     Raises:
         DataError: it is not there, or unusable.
     """
-    return read_arrays(require_arrays("cifar10", request.workspace), request, NAMES)
+    return read_named_arrays("cifar10", request)

@@ -86,20 +86,35 @@ def check(folder: Path, group: str, form: str) -> None:
 @click.option("--manifest", "table", hidden=True, type=click.Path(path_type=Path, exists=True))
 @artifacts_option
 def fetch(name: str, yes: bool, url: str | None, table: Path | None, workspace: Workspace) -> None:
-    """Download a data set by its NAME, every file checked; goes on after an interruption."""
+    """Download a data set by its NAME, every file checked; goes on after an interruption.
+
+    MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 come through torchvision.
+    """
+    from optuna_study.data.availability import RAW_SETS, is_here, raw_folder
     from optuna_study.data.fetch import fetch as download
     from optuna_study.data.fetch import manifest, source
 
-    origin = source(name, url)
+    if name in RAW_SETS:
+        if not is_here(name, workspace):
+            raw = RAW_SETS[name]
+            _confirm(name, raw.size, "torchvision's mirrors", raw.licence, yes=yes)
+            from optuna_study.training.public_sets import fetch_raw
+
+            fetch_raw(name, workspace)
+        path = workspace.arrays(name)
+        click.echo(path if path.is_file() else raw_folder(name, workspace))
+        return
+    origin = source(name, url, RAW_SETS)
     files = manifest(name, table)
     if not workspace.pictures(name).is_dir():
-        _confirm(origin, yes=yes)
+        said = f"{origin.licence}\n{origin.left_out}"
+        _confirm(name, origin.size, origin.url, said, yes=yes)
         with _bar(origin) as bar:
             download(origin, files, workspace, bar.update)
     click.echo(workspace.pictures(name))
 
 
-def _confirm(origin: Source, *, yes: bool) -> None:
+def _confirm(name: str, size: int, url: str, licence: str, *, yes: bool) -> None:
     """Show the licence and have it accepted.
 
     Raises:
@@ -107,8 +122,8 @@ def _confirm(origin: Source, *, yes: bool) -> None:
     """
     from optuna_study.errors import UsageError
 
-    click.echo(f"{origin.name}: {origin.size / 1e6:.0f} MB from {origin.url}", err=True)
-    click.echo(f"Licence: {origin.licence}\n{origin.left_out}", err=True)
+    click.echo(f"{name}: {size / 1e6:.0f} MB from {url}", err=True)
+    click.echo(f"Licence: {licence}", err=True)
     try:
         accepted = yes or click.confirm("Download?", err=True)
     except click.Abort:
