@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.data.decode import decode
+from optuna_study.data.decode import FITS, Framing, decode
 from optuna_study.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -174,3 +174,87 @@ def test_damaged_bytes_never_escape_as_another_error(tmp_path: Path, suffix: str
         except DataError:
             refused += 1
     assert refused > 0
+
+
+# --- squares ---------------------------------------------------------------------------------
+
+
+def save_halves(path: Path) -> None:
+    """Twice as wide as high: red at the left, blue at the right."""
+    image = Image.new("RGB", (80, 40), "red")
+    image.paste("blue", (40, 0, 80, 40))
+    image.save(path)
+
+
+def test_a_crop_is_the_middle(tmp_path: Path) -> None:
+    save_halves(tmp_path / "x.png")
+    pixels, _ = decode(tmp_path / "x.png", 40)
+    assert (pixels[:, :18, 0] == 255).all()
+    assert (pixels[:, 22:, 2] == 255).all()
+
+
+def test_padding_shows_the_whole_on_black(tmp_path: Path) -> None:
+    save_halves(tmp_path / "x.png")
+    pixels, _ = decode(tmp_path / "x.png", 45, framing=Framing("pad", 40))
+    assert pixels.shape == (45, 45, 3)
+    seen = pixels[2:42, 2:42]  # what a model sees: the rest is for crops
+    assert not seen[:10].any()
+    assert not seen[31:].any()
+    assert (seen[11:29, :18, 0] == 255).all()
+    assert (seen[11:29, 22:, 2] == 255).all()
+    assert not pixels[:, :2].any()
+
+
+def test_stretching_shows_the_whole_with_its_edge_around(tmp_path: Path) -> None:
+    save_halves(tmp_path / "x.png")
+    pixels, _ = decode(tmp_path / "x.png", 45, 3, Framing("stretch", 40))
+    assert (pixels[:, :20, 0] == 255).all()
+    assert (pixels[:, 25:, 2] == 255).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize(("width", "height"), [(40, 40), (300, 8), (9, 200)])
+def test_every_fit_gives_the_size_asked_for(
+    tmp_path: Path, fit: str, width: int, height: int
+) -> None:
+    noise(1, width, height).save(tmp_path / "x.png")
+    for channels in (1, 3):
+        pixels, _ = decode(tmp_path / "x.png", 36, channels, Framing(fit, 32))
+        assert pixels.shape == (36, 36, channels)
+
+
+# --- other formats ---------------------------------------------------------------------------
+
+HEIC = b"\0\0\0\x18ftypheic" + bytes(200)
+
+
+def test_dicom_and_heic_are_called_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    with pytest.raises(DataError, match=r"a DICOM file, which is not read; save it as PNG"):
+        decode(tmp_path / "x.dcm", 16)
+    (tmp_path / "x.heic").write_bytes(HEIC)
+    with pytest.raises(DataError, match=r"a HEIC picture, which needs `pip install pillow-heif`"):
+        decode(tmp_path / "x.heic", 16)
+
+
+OPENER = """
+from PIL import Image
+
+def register_heif_opener():
+    Image.register_open("HEIF", lambda file, name: Image.new("RGB", (20, 20), "red"), heic)
+
+def heic(start):
+    return start[4:12] == b"ftypheic"
+"""
+
+
+def test_heic_is_read_by_pillow_heif_where_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pillow_heif.py").write_text(OPENER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    (tmp_path / "x.heic").write_bytes(HEIC)
+    pixels, _ = decode(tmp_path / "x.heic", 16)
+    assert (pixels == (255, 0, 0)).all()

@@ -143,6 +143,28 @@ def test_sub_folders_belong_to_their_class(folder: Path, workspace: Workspace) -
     assert np.bincount(read(folder, 16, workspace).labels).tolist() == [7, 6]
 
 
+def test_plain_class_folders_are_read_as_0_1_0_did(tmp_path: Path, workspace: Workspace) -> None:
+    """Fingerprint, split and pixels are those that version 0.1.0 gave: its studies resume."""
+    root = tmp_path / "plain"
+    for label in range(3):
+        for number in range(9):
+            coarse = np.random.RandomState(100 * label + number).randint(
+                0, 256, (4, 4, 3), dtype=np.uint8
+            )
+            pixels = coarse.repeat(6, axis=0).repeat(6, axis=1)
+            path = root / f"class{label}" / ("deep" if number == 4 else ".") / f"{number}.ppm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"P6 24 24 255\n" + pixels.tobytes())
+    shutil.copy(root / "class1" / "0.ppm", root / "class0" / "copy.ppm")
+    (root / "class0" / "notes.txt").write_text("notes")
+    pictures = read(root, 24, workspace)
+    before = "8163faec4f35472a2e47276b38cbdaa6605aa2c9285b3dfb8b202db804ef3187"
+    assert (pictures.fingerprint, pictures.sides) == (before, (17, 5, 6))
+    content = np.ascontiguousarray(pictures.images).tobytes()
+    content += pictures.labels.tobytes() + pictures.groups.tobytes()
+    assert hashlib.sha256(content).hexdigest()[:16] == "7fe8fc7416aca0eb"
+
+
 def test_the_fingerprint_is_of_content_and_labels(
     folder: Path, tmp_path: Path, workspace: Workspace
 ) -> None:
@@ -346,6 +368,84 @@ def test_a_build_that_fails_leaves_nothing(workspace: Workspace) -> None:
     with pytest.raises(DataError, match="no good"):
         load_or_build("some", workspace, build)
     assert not workspace.root.exists()
+
+
+def zero(path: Path, at: int) -> None:
+    """Take what stands somewhere in a file to zero, its length kept."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(64))
+
+
+def shuffle_labels(folder: Path) -> None:
+    np.save(folder / "labels.npy", np.load(folder / "labels.npy")[::-1].copy())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        shuffle_labels,
+        lambda folder: zero(folder / "images.npy", 400),
+        lambda folder: zero(folder / "groups.npy", 0),
+        lambda folder: os.truncate(folder / "images.npy", 700),
+        lambda folder: (folder / "images.npy").unlink(),
+        lambda folder: (folder / "about.json").unlink(),
+        lambda folder: (folder / "about.json").write_text("{}"),
+        lambda folder: (folder / "about.json").write_bytes(b"\xff\0"),
+        lambda folder: (folder / "about.json").write_text(
+            (folder / "about.json").read_text().replace("odd", "add")
+        ),
+        lambda folder: [path.unlink() for path in folder.iterdir()],
+    ],
+)
+def test_a_damaged_entry_is_built_again_and_never_used(
+    workspace: Workspace,
+    damage: Callable[[Path], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = load_or_build("some", workspace, lambda scratch: some_pictures())
+    images, labels = first.images.copy(), first.labels.copy()
+    [folder] = (workspace.root / "cache").iterdir()
+    damage(folder)
+    again = load_or_build("some", workspace, lambda scratch: some_pictures())
+    assert np.array_equal(again.images, images)
+    assert np.array_equal(again.labels, labels)
+    assert again.classes == ("even", "odd")
+    [line] = [record.message for record in caplog.records]
+    assert line.endswith(", built anew")
+    assert np.array_equal(load_or_build("some", workspace, refuse).images, images)
+    assert [path.name for path in (workspace.root / "cache").iterdir()] == [folder.name]
+
+
+def test_a_damaged_entry_is_built_again_by_one(workspace: Workspace) -> None:
+    load_or_build("some", workspace, lambda scratch: some_pictures())
+    [folder] = (workspace.root / "cache").iterdir()
+    shuffle_labels(folder)
+    built: list[int] = []
+    together = threading.Barrier(4)
+
+    def build(scratch: Path) -> Pictures:
+        built.append(1)
+        return some_pictures()
+
+    def work() -> None:
+        together.wait()
+        load_or_build("some", workspace, build)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert built == [1]
+
+
+def test_an_entry_of_an_earlier_version_is_replaced(workspace: Workspace) -> None:
+    earlier = workspace.root / "cache" / "some-v1"
+    earlier.mkdir(parents=True)
+    (earlier / "images.npy").write_bytes(b"x")
+    load_or_build("some", workspace, lambda scratch: some_pictures())
+    assert not earlier.exists()
 
 
 def test_what_a_killed_build_left_is_removed(workspace: Workspace) -> None:
