@@ -34,6 +34,15 @@ def without_middle(text: str, most: int) -> str:
     return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
 
 
+def percent(share: float, decimals: int = 1) -> str:
+    """A share as people read it.
+
+    >>> percent(0.8125), percent(0.2, 0)
+    ('81.2 %', '20 %')
+    """
+    return f"{100 * share:.{decimals}f} %"
+
+
 def join_words(words: Sequence[str]) -> str:
     """Words as a sentence lists them.
 

@@ -178,7 +178,7 @@ def test_an_own_objective_is_judged_by_accuracy_alone(
     found = check_wiring(path, workspace, device="cpu")
     assert found.sound, found.sentence
     assert found.sentence.startswith(
-        "small@cpu: the wiring is sound: 10 pictures learned by heart, accuracy 100% after "
+        "small@cpu: the wiring is sound: 10 pictures learned by heart, accuracy 100 % after "
     )
     assert found.sentence.endswith(
         "by accuracy alone, since how low the loss of wired:smoothed can get is not known"

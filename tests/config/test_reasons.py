@@ -41,12 +41,12 @@ SENTENCES = {
         "start (2), at learning rate 0.8."
     ),
     Dead(6, False, 1.611, 0.207, 0.207, 1.6094, 0.2, epoch=6, step=558): (
-        "dead: At chance level for 6 epochs: training loss 1.6110 and accuracy 20.7%, validation "
-        "20.7% in epoch 6, where guessing gives 1.6094 and 20.0%."
+        "dead: At chance level for 6 epochs: training loss 1.6110 and accuracy 20.7 %, validation "
+        "20.7 % in epoch 6, where guessing gives 1.6094 and 20.0 %."
     ),
     Dead(3, True, -57.0, 0.2, 0.2, None, 0.2, epoch=5, step=558): (
         "dead: At chance level for 3 epochs, after it had learned something: training loss "
-        "-57.0000 and accuracy 20.0%, validation 20.0% in epoch 5, where guessing gives 20.0%."
+        "-57.0000 and accuracy 20.0 %, validation 20.0 % in epoch 5, where guessing gives 20.0 %."
     ),
     Oscillating(swing=0.59, epochs=6, best=0.9, loss=0.92, epoch=8, step=744): (
         "oscillating: The training loss went up and down by 0.59 or more in each of the last 6 "

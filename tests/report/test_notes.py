@@ -3,9 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.settings import TrainConfig, with_settings
-from optuna_study.definition.model import Definition, SearchSettings
 from optuna_study.report.notes import study_note, trial_note
-from optuna_study.space.space import Space
+from optuna_study.report.summary import summarise
 from optuna_study.store.records import Counts, EndKind, StudyRecord, StudyState, TrialState
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def study(**changes: Any) -> StudyRecord:
         "name": "alexnet_pokemon@cpu",
         "direction": "maximize",
         "metric": "validation_accuracy",
-        "definition": {},
+        "definition": {"title": "AlexNet on Pokémon", "source": "an article", "baselines": []},
         "definition_hash": "h",
         "fingerprint": "f",
         "data_source": "pokemon",
@@ -34,21 +33,6 @@ def study(**changes: Any) -> StudyRecord:
         "created": 0.0,
     }
     return StudyRecord(**{**values, **changes})
-
-
-DEFINITION = Definition(
-    name="alexnet_pokemon@cpu",
-    study="alexnet_pokemon",
-    profile="cpu",
-    title="AlexNet on Pokémon",
-    source="an article",
-    folder=None,
-    stand_in=None,
-    config=TrainConfig(),
-    search=SearchSettings(),
-    space=Space((), {}),
-    baselines=(),
-)
 
 
 def test_a_trials_note_says_how_it_ended_and_what_it_was(trial: MakeTrial) -> None:
@@ -83,24 +67,22 @@ def test_a_studys_note_puts_the_best_beside_its_baselines(trial: MakeTrial) -> N
         trial(2, baseline="longer", group="batch", value=None, end=None, state=TrialState.WAITING),
     ]
     counts = Counts(1, 0, {EndKind.COMPLETED: 2, EndKind.DIVERGED: 1}, {})
-    text = study_note(
-        study(importances={"lr": 0.7, "dropout": 0.3}),
-        DEFINITION,
-        counts,
-        trial(9, value=0.9),
-        baselines,
-    )
+    record = study(importances={"lr": 0.7, "dropout": 0.3})
+    text = study_note(summarise(record, counts, trial(9, value=0.9), baselines, None))
     assert text.splitlines()[0] == "## AlexNet on Pokémon"
     assert "**3 of 24** trials have ended: 2 completed, 1 diverged." in text
-    assert "Best: trial **9**, validation_accuracy **0.9**." in text
-    assert "| final | batch | 0.81 | completed |" in text
+    assert "Best: trial 9, validation accuracy 90.0 %" in text
+    assert "Best baseline: final (trial 0), 81.0 %; the best is 9.0 points better." in text
+    assert "| baseline | group | accuracy | end |" in text
+    assert "| final | batch | 81.0 % | completed |" in text
     assert "| reverse | lr |  | diverged: exploding: loss 9 \\| at step 3 |" in text
     assert "| longer | batch |  | waiting |" in text
-    assert "| lr | 70% |" in text
+    assert "| lr | 70 % |" in text
     assert "`optuna-study export alexnet_pokemon@cpu -o best.toml`" in text
 
 
 def test_a_study_that_has_just_begun_has_a_note(trial: MakeTrial) -> None:
-    text = study_note(study(), DEFINITION, Counts(0, 0, {}, {}), None, [])
+    text = study_note(summarise(study(), Counts(0, 0, {}, {}), None, [], None))
     assert "**0 of 24** trials have ended: none yet." in text
+    assert "No trial has completed." in text
     assert "Best" not in text

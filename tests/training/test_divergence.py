@@ -102,8 +102,8 @@ class TestDead:
             (DivergenceKind.DEAD, 6, 558)
         ]
         assert found[0].message == (
-            "At chance level for 6 epochs: training loss 1.6110 and accuracy 20.7%, validation "
-            "20.7% in epoch 6, where guessing gives 1.6094 and 20.0%."
+            "At chance level for 6 epochs: training loss 1.6110 and accuracy 20.7 %, validation "
+            "20.7 % in epoch 6, where guessing gives 1.6094 and 20.0 %."
         )
 
     @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ class TestOwnObjective:
     def test_its_loss_is_not_compared_with_that_of_guessing(self) -> None:
         found = feed(Watch(Limits(FIVE, 12, 93, own_objective=True)), [-57.0] * 12, 0.2)
         assert found[0].message == (
-            "At chance level for 6 epochs: training loss -57.0000 and accuracy 20.0%, validation "
-            "20.0% in epoch 6, where guessing gives 20.0%."
+            "At chance level for 6 epochs: training loss -57.0000 and accuracy 20.0 %, validation "
+            "20.0 % in epoch 6, where guessing gives 20.0 %."
         )
 
     def test_swings_are_not_told(self) -> None:

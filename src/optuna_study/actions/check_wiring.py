@@ -23,7 +23,7 @@ from optuna_study.definition.read import find_study_file, read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.errors import OptunaStudyError
 from optuna_study.launch.options import choose_data, choose_profile
-from optuna_study.text import in_one_line
+from optuna_study.text import in_one_line, percent
 from optuna_study.training import loop
 from optuna_study.training.device import pick_device
 from optuna_study.training.device_data import load_data, to_model_input
@@ -244,7 +244,7 @@ def _sentence(attempt: Attempt, config: TrainConfig, pictures: int) -> str:
 
 
 def _figures(attempt: Attempt, config: TrainConfig) -> str:
-    accuracy, by = f"accuracy {attempt.accuracy:.0%}", f"of Adam at {attempt.rate:g}"
+    accuracy, by = f"accuracy {percent(attempt.accuracy, 0)}", f"of Adam at {attempt.rate:g}"
     if attempt.chance is None:
         return (
             f"{accuracy} after {attempt.steps} epochs {by}; by accuracy alone, since how low the "

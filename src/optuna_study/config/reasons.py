@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.text import percent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,9 +124,9 @@ class Dead(Divergence):
         level = "" if self.guessing_loss is None else f"{self.guessing_loss:.4f} and "
         return (
             f"At chance level for {self.epochs} epochs{history}: training loss "
-            f"{self.train_loss:.4f} and accuracy {self.train_accuracy:.1%}, validation "
-            f"{self.validation_accuracy:.1%} in epoch {self.epoch}, where guessing gives "
-            f"{level}{self.guessing_accuracy:.1%}."
+            f"{self.train_loss:.4f} and accuracy {percent(self.train_accuracy)}, validation "
+            f"{percent(self.validation_accuracy)} in epoch {self.epoch}, where guessing gives "
+            f"{level}{percent(self.guessing_accuracy)}."
         )
 
 

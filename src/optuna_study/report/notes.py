@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.config.schedule import breakpoints_text
 from optuna_study.config.settings import get_setting
+from optuna_study.report import values
+from optuna_study.report.comparison.page import comparison_blocks
+from optuna_study.report.pages import best_block
+from optuna_study.report.summary import ending, ends_by_reason, reason, why
+from optuna_study.report.tables import markdown_table, plain
 from optuna_study.store.records import EndKind
+from optuna_study.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.definition.model import Definition
-    from optuna_study.store.records import Counts, StudyRecord, TrialRecord
+    from optuna_study.report.summary import Summary
+    from optuna_study.store.records import StudyRecord, TrialRecord
+
+MOST_SHARES = 6  # parameters that a study's note says the importance of
 
 KEY_SETTINGS = (
     "activation",
@@ -35,60 +40,44 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
     lines = [f"## Trial {trial.number}{named}", "", f"**{trial.end}**: {trial.reason}", ""]
     if trial.resumed_elsewhere:
         lines += ["Continued on other hardware: its curve is not repeatable bit for bit.", ""]
-    lines += ["| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {_cell(get_setting(config, name))} |" for name in KEY_SETTINGS]
+    rows = [[name, values.setting(get_setting(config, name))] for name in KEY_SETTINGS]
+    lines += markdown_table(["setting", "value"], rows)
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
-    lines += ["", f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
+    lines += [f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
     return "\n".join([*lines, "", f"`{command}`"])
 
 
-def study_note(
-    study: StudyRecord,
-    definition: Definition,
-    counts: Counts,
-    best: TrialRecord | None,
-    baselines: Sequence[TrialRecord],
-) -> str:
-    """What a study is and where it stands: its best trial, its baselines, the next commands."""
-    lines = [f"## {definition.title or study.name}", ""]
-    if definition.source:
-        lines += [definition.source, ""]
-    ends = ", ".join(f"{number} {kind}" for kind, number in counts.ends.items()) or "none yet"
-    lines += [f"**{counts.ended} of {study.budget}** trials have ended: {ends}.", ""]
-    if best is not None:
-        name = f" (baseline {best.baseline})" if best.baseline else ""
-        lines += [f"Best: trial **{best.number}**{name}, {study.metric} **{best.value:.4g}**.", ""]
-    lines += _baseline_table(study, baselines)
-    lines += _importance_table(study.importances or {})
+def study_note(summary: Summary) -> str:
+    """What a study is and where it stands, as `show` has it, with the next commands."""
+    study = summary.study
+    definition = study.definition
+    lines = [f"## {definition['title'] or study.name}", ""]
+    if definition["source"]:
+        lines += [definition["source"], ""]
+    ends = ", ".join(ends_by_reason(summary.counts)) or "none yet"
+    lines += [f"**{summary.counts.ended} of {study.budget}** trials have ended: {ends}.", ""]
+    if summary.comparison is not None:
+        blocks = "\n\n".join(comparison_blocks(study, summary.comparison))
+        lines += ["```text", plain(blocks), "```", ""]
+    else:
+        lines += [plain(best_block(summary)), "", *_baseline_table(summary)]
+    importances = sorted((study.importances or {}).items(), key=lambda item: -item[1])
+    rows = [[name, percent(share, 0)] for name, share in importances[:MOST_SHARES]]
+    lines += markdown_table(["what mattered", "share"], rows)
     lines += ["### Next", f"`optuna-study show {study.name}`", ""]
     lines += [f"`optuna-study export {study.name} -o best.toml`, then `optuna-study train`"]
     return "\n".join(lines)
 
 
-def _baseline_table(study: StudyRecord, baselines: Sequence[TrialRecord]) -> list[str]:
-    if not baselines:
-        return []
-    lines = [f"| baseline | group | {study.metric} | end |", "|---|---|---|---|"]
-    for each in baselines:
-        shown = each.end is EndKind.COMPLETED and each.value is not None
-        value = f"{each.value:.4g}" if shown else ""
-        reason = "" if each.reason is None or shown else f": {each.reason}"
-        end = f"{each.end or each.state.value.lower()}{reason if each.end else ''}"
-        lines.append(f"| {_cell(each.baseline)} | {_cell(each.group)} | {value} | {_cell(end)} |")
-    return [*lines, ""]
-
-
-def _importance_table(importances: Mapping[str, float]) -> list[str]:
-    if not importances:
-        return []
-    ranked = sorted(importances.items(), key=lambda item: -item[1])[:6]
-    rows = [f"| {name} | {share:.0%} |" for name, share in ranked]
-    return ["| what mattered | share |", "|---|---|", *rows, ""]
-
-
-def _cell(value: object) -> str:
-    """A value within a Markdown table, on one line."""
-    if isinstance(value, tuple):
-        return breakpoints_text(value)
-    text = "" if value is None else str(value)
-    return " ".join(text.split()).replace("|", "\\|")[:160]
+def _baseline_table(summary: Summary) -> list[str]:
+    metric = summary.study.metric
+    rows = [
+        [
+            trial.baseline,
+            trial.group,
+            values.metric(metric, trial.value) if trial.end is EndKind.COMPLETED else "",
+            reason(trial) if why(trial) else ending(trial),
+        ]
+        for trial in summary.baselines
+    ]
+    return markdown_table(["baseline", "group", metric.removeprefix("validation_"), "end"], rows)

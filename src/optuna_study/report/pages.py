@@ -11,7 +11,7 @@ from optuna_study.report import values as words
 from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
 from optuna_study.report.tables import heading, pairs, table
-from optuna_study.text import Advice, count, duration, pasteable
+from optuna_study.text import Advice, count, duration, pasteable, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,8 +115,8 @@ def predictions_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
-        second = f"{ranked[1][0]} {100 * ranked[1][1]:.1f} %" if len(ranked) > 1 else ""
-        lines.append([row["image"], row["class"], f"{100 * ranked[0][1]:.1f} %", second])
+        second = f"{ranked[1][0]} {percent(ranked[1][1])}" if len(ranked) > 1 else ""
+        lines.append([row["image"], row["class"], percent(ranked[0][1]), second])
     return table(["picture", "class", "probability", "next"], lines)
 
 
@@ -285,7 +285,7 @@ def _importances(study: StudyRecord, now: float) -> str:
     title = f"What mattered (of {count(study.importances_trials or 0, 'trial')}{age})"
     ordered = sorted(study.importances.items(), key=lambda item: -item[1])
     lines = {
-        name: f"{100 * share:5.1f} %  {'█' * round(20 * share / largest)}"
+        name: f"{percent(share):>7}  {'█' * round(20 * share / largest)}"
         for name, share in ordered
         if share >= LEAST_SHARE
     }

@@ -21,6 +21,7 @@ _CONTROLS = re.compile(
 GAP = "  "
 WIDTH = 120  # where the output is no terminal
 NOTHING = "-"  # the cell of a value that there is not
+MARKDOWN_CELL = 160  # characters
 INDENT = "    "  # of what stands under a row
 NARROWEST = 24  # a prose column gets no less, on however small a terminal
 
@@ -77,6 +78,22 @@ def table(
         ]
         lines += [paragraph("; ".join(said), indent=INDENT, width=total)] if said else []
     return "\n".join(lines)
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a Markdown table and an empty one, each cell on one line; none without rows.
+
+    >>> markdown_table(["name", "end"], [["a", "pruned"]])
+    ['| name | end |', '|---|---|', '| a | pruned |', '']
+    """
+
+    def line(cells: Sequence[object]) -> str:
+        texts = ["" if cell is None else " ".join(str(cell).split()) for cell in cells]
+        return "| " + " | ".join(text.replace("|", "\\|")[:MARKDOWN_CELL] for text in texts) + " |"
+
+    if not rows:
+        return []
+    return [line(headers), "|---" * len(headers) + "|", *(line(row) for row in rows), ""]
 
 
 def paragraph(text: str, *, indent: str = "", width: int | None = None) -> str:

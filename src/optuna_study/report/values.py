@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.schedule import breakpoints_text
 from optuna_study.store.records import StudyState
+from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ def metric(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     if name == ACCURACY and math.isfinite(value):
-        return f"{100 * value:.1f} %"
+        return percent(value)
     return f"{value:.4f}"
 
 

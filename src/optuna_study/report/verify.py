@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.reproducibility import differing
+from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +107,7 @@ def _close(recorded: Outcome, found: Outcome, differing: Sequence[str], pictures
     matches = gap <= allowed  # false for NaN too
     sentence = (
         f"not comparable to the last bit ({'; '.join(differing)}); validation accuracy "
-        f"{100 * found.accuracy:.2f} %, recorded {100 * recorded.accuracy:.2f} %, "
+        f"{percent(found.accuracy, 2)}, recorded {percent(recorded.accuracy, 2)}, "
         f"{'within' if matches else 'more than'} {STANDARD_ERRORS} standard errors "
         f"({100 * allowed:.2f} points at {pictures} pictures)"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from optuna_study.artifacts import retention
 from optuna_study.errors import OptunaStudyError
 from optuna_study.report import notes
+from optuna_study.report.load import load_summary
 from optuna_study.search import importance
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
@@ -57,15 +58,7 @@ def _note_study(study: OpenStudy) -> None:
     record = studies.find_study(study.store, study.record.name)
     if record is None:
         return
-    trials = reads.trials(study.store, record, with_parameters=False)
-    text = notes.study_note(
-        record,
-        study.definition,
-        reads.counts(study.store, record),
-        reads.best(study.store, record),
-        [trial for trial in trials if trial.baseline is not None],
-    )
-    write_note(study.store, record, text)
+    write_note(study.store, record, notes.study_note(load_summary(study.store, record)))
 
 
 def _try(

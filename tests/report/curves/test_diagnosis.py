@@ -218,13 +218,13 @@ def test_an_own_objective_is_read_by_accuracies_and_relative_falls(
 def test_the_sentences_about_an_own_objective_say_nothing_of_guessings_loss() -> None:
     found = own([21.2, 15.0, 18.0, 30.0], [0.5, 0.9, 0.2, 0.21])
     assert found.cause == (
-        "The training accuracy was 90% in epoch 2 and fell back to 21% by epoch 4, where guessing "
-        "gives 20%."
+        "The training accuracy was 90 % in epoch 2 and fell back to 21 % by epoch 4, where "
+        "guessing gives 20 %."
     )
     found = own([21.2, 21.0, 21.1, 21.2], [0.2] * 4)
     assert found.cause == (
-        "At chance level for all 4 epochs: training loss 21.2 and accuracy 20%, where guessing "
-        "gives 20%."
+        "At chance level for all 4 epochs: training loss 21.2 and accuracy 20 %, where guessing "
+        "gives 20 %."
     )
 
 
@@ -248,7 +248,7 @@ def test_the_sentences_carry_the_figures() -> None:
     assert found.advice.startswith("Lower the learning rate from 0.8 to 0.08 or less; ")
     found = read(make([1.609] * 4, norm=0.3))
     assert found.cause == (
-        "At chance level for all 4 epochs: training loss 1.609 and accuracy 20%, where guessing "
+        "At chance level for all 4 epochs: training loss 1.609 and accuracy 20 %, where guessing "
         "gives 1.609; the gradient norm of 0.3 is what the output biases alone have (0.32), so "
         "none reaches the weights."
     )
@@ -267,7 +267,7 @@ def test_the_sentence_counts_the_epochs_at_chance() -> None:
     assert found.cause.startswith("At chance level for 3 of 4 epochs: training loss 1.61 ")
     found = read(make([1.61]))
     assert found.cause == (
-        "No better than guessing after 1 epoch: training loss 1.61 and accuracy 20%."
+        "No better than guessing after 1 epoch: training loss 1.61 and accuracy 20 %."
     )
 
 

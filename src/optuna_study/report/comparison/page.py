@@ -9,6 +9,7 @@ from optuna_study.report.tables import heading, paragraph, table
 from optuna_study.store.reads.aggregates import compared_runs
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
+from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,7 +186,7 @@ def footnotes(study: StudyRecord, comparison: Comparison) -> list[str]:
     elif guessing is not None and any(
         spread.assumed for row in comparison.rows for spread in row.spreads.values()
     ):
-        level = f"{100 * guessing:.1f} %"
+        level = percent(guessing)
         notes.append(f"* A run that was given up without this figure counts as chance, {level}.")
     return notes
 

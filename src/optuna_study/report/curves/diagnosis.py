@@ -31,6 +31,7 @@ from optuna_study.report.curves.trends import (
     started_high,
     still_falling,
 )
+from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,9 +137,9 @@ def _fallen_back(curve: Curve) -> Diagnosis | None:
         return None
     return Diagnosis(
         Pattern.DIVERGING,
-        f"The training accuracy was {best.train_accuracy:.0%} in epoch {best.epoch} and fell back "
-        f"to {curve.last.train_accuracy:.0%} by epoch {curve.last.epoch}, where guessing gives "
-        f"{curve.expected.guessing.accuracy:.0%}.",
+        f"The training accuracy was {percent(best.train_accuracy, 0)} in epoch {best.epoch} and "
+        f"fell back to {percent(curve.last.train_accuracy, 0)} by epoch {curve.last.epoch}, where "
+        f"guessing gives {percent(curve.expected.guessing.accuracy, 0)}.",
         lower_rate(after[0].lr),
     )
 
@@ -152,8 +153,8 @@ def _never_learned(curve: Curve) -> Diagnosis | None:
     own, guessing = curve.expected.own_objective, curve.expected.guessing
     where = (
         f"At chance level for {of_all} epochs: training loss {last.train_loss:.4g} and "
-        f"accuracy {last.train_accuracy:.0%}, where guessing gives "
-        + (f"{guessing.accuracy:.0%}" if own else f"{guessing.loss:.4g}")
+        f"accuracy {percent(last.train_accuracy, 0)}, where guessing gives "
+        + (f"{percent(guessing.accuracy, 0)}" if own else f"{guessing.loss:.4g}")
     )
     return _silent(curve, where) or _stuck(curve, where)
 
@@ -280,9 +281,9 @@ def _gap(curve: Curve) -> Diagnosis | None:
         return None
     return Diagnosis(
         Pattern.OVERFIT_GAP,
-        f"Training accuracy reached {last.train_accuracy:.0%} and validation accuracy stayed at "
-        f"{last.validation_accuracy:.0%}, with losses of {last.train_loss:.4g} and "
-        f"{last.validation_loss:.4g}.",
+        f"Training accuracy reached {percent(last.train_accuracy, 0)} and validation accuracy "
+        f"stayed at {percent(last.validation_accuracy, 0)}, with losses of "
+        f"{last.train_loss:.4g} and {last.validation_loss:.4g}.",
         "Add pictures or augmentation, raise dropout or weight decay, or take a narrower model.",
     )
 
@@ -305,8 +306,8 @@ def _hardly_better(curve: Curve) -> Diagnosis | None:
     return _stuck(
         curve,
         f"Hardly better than guessing after {len(curve.epochs)} epochs: training loss "
-        f"{curve.last.train_loss:.4g} and accuracy {curve.last.train_accuracy:.0%}, where "
-        f"guessing gives {guessing.accuracy:.0%}",
+        f"{curve.last.train_loss:.4g} and accuracy {percent(curve.last.train_accuracy, 0)}, where "
+        f"guessing gives {percent(guessing.accuracy, 0)}",
     )
 
 
@@ -325,7 +326,7 @@ def _too_short(curve: Curve) -> Diagnosis | None:
     return Diagnosis(
         Pattern.TOO_SHORT,
         f"No better than guessing after {count} epoch{'s' if count > 1 else ''}: training loss "
-        f"{curve.last.train_loss:.4g} and accuracy {curve.last.train_accuracy:.0%}.",
+        f"{curve.last.train_loss:.4g} and accuracy {percent(curve.last.train_accuracy, 0)}.",
         f"Train for {FEWEST} epochs or more: so short a curve does not tell slow from stuck.",
     )
 
