@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+MOST_SHOWN = 50
+"""Problems of one file that are shown, each in a line: nobody mends more of them at a time."""
+
+
 class OptunaStudyError(Exception):
     """The base of every known error: what is wrong and where, and what to do next where known."""
 
@@ -62,13 +66,17 @@ class UsageError(OptunaStudyError):
 class StudyFileError(UsageError):
     """A study file or exported config with problems, all of them at once.
 
-    Each problem is one sentence that begins with its dotted path.
+    Each problem is one sentence that begins with its dotted path; `shown` are the first of them,
+    and how many more there are.
     """
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
         self.where = where
         self.problems = tuple(problems)
-        super().__init__(f"{where}: {'; '.join(self.problems)}")
+        self.shown = self.problems[:MOST_SHOWN]
+        if len(self.problems) > MOST_SHOWN:
+            self.shown += (f"... and {len(self.problems) - MOST_SHOWN:,} more",)
+        super().__init__(f"{where}: {'; '.join(self.shown)}")
 
 
 class OutsideSpaceError(UsageError):

@@ -107,6 +107,18 @@ class Workspace:
 _LONGEST_NAME = 200  # bytes, where file systems take 255: endings and a written file's mark follow
 
 
+def given_path(text: str, below: Path | None = None) -> Path:
+    """The path that somebody wrote, `~` for their home; a relative one is below a folder.
+
+    Blanks and a carriage return behind it are left out, unless a file's name ends in them.
+    """
+    folder = below or Path()
+    # pathlib's own calls raise where there is no home, or no file can have such a name.
+    as_written = folder / os.path.expanduser(text)  # noqa: PTH111
+    tidy = folder / os.path.expanduser(text.rstrip())  # noqa: PTH111
+    return as_written if os.path.exists(as_written) else tidy  # noqa: PTH110
+
+
 def file_name(text: str) -> str:
     """The text, when it is the name of one file and shows as what it is.
 

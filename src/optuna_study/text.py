@@ -20,6 +20,15 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"[:300]
 
 
+def shorten(text: str, most: int) -> str:
+    """The text, or what of it has room in `most` characters with dots behind it.
+
+    >>> shorten("a long name", 8), shorten("short", 8)
+    ('a lon...', 'short')
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def without_middle(text: str, most: int) -> str:
     """The text, or its two ends and how much is missing, where it has more characters than `most`.
 

@@ -492,6 +492,20 @@ def test_a_relative_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert read_study_file(path).folder == "/pictures"
 
 
+def test_home_and_blanks_behind_a_folders_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "cats.toml"
+    (tmp_path / "pictures").mkdir()
+    for written in ("~/pictures", "~/pictures \\t", "pictures\\r", "pictures\\r\\n", "pictures "):
+        path.write_text(f'data = {{folder = "{written}"}}\n{SPACE}')
+        assert read_study_file(path).folder == str(tmp_path / "pictures"), written
+    (tmp_path / "pictures ").mkdir()
+    path.write_text(f"data = {{folder = 'pictures '}}\n{SPACE}")
+    assert read_study_file(path).folder == str(tmp_path / "pictures "), "its name ends in a blank"
+
+
 def test_names_are_found_in_the_first_folder_that_has_them(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder, names in ((first, ["cats"]), (second, ["cats", "dogs"])):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from optuna_study.definition.read import read_config_file
+from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import NotFoundError
 from optuna_study.report.export import export_trial, trial_config
 from optuna_study.store.reads import reads
@@ -33,10 +33,11 @@ def test_what_is_exported_reads_back_as_the_trials_configuration(
     trial = reads.trial(stored_study.store, stored_study.study, 2)
     assert config == trial_config(stored_study.study, trial)
     assert config.train.seed == trial.seed
-    assert origin["recorded"]["curve"]["validation_accuracy"] == [third, 0.75]
-    assert origin["environment"]["torch"] == "2.14.1"
-    assert origin["fingerprint"] == "f" * 16
-    assert "folder" not in origin
+    assert origin.recorded is not None
+    assert origin.recorded.curve["validation_accuracy"] == (third, 0.75)
+    assert origin.environment["torch"] == "2.14.1"
+    assert origin.fingerprint == "f" * 16
+    assert origin.folder is None
 
 
 def test_every_setting_stands_under_its_sentence(stored_study: Any) -> None:

@@ -67,7 +67,7 @@ def test_the_group_warning_is_silenced_by_name() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sampler = samplers.tpe(0, 20, baselines=2, startup=4, names=NAMES)
-    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert isinstance(sampler, samplers.OnStep)
 
 
 def test_the_first_trials_are_spread_evenly() -> None:
@@ -112,3 +112,17 @@ def test_sampler_seeds_fit_numpy(study_seed: int, number: int) -> None:
 def test_sampler_seeds_differ() -> None:
     seeds = {sampler_seed(study, number) for study in range(50) for number in range(50)}
     assert len(seeds) == 2500
+
+
+@pytest.mark.parametrize("number", [0, 5, 30])
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_steps_are_drawn_as_the_decimal_numbers_they_stand_for(name: str, number: int) -> None:
+    """Three steps of 0.1 are 0.30000000000000004 in Optuna's own samplers."""
+    make = import_reference(SAMPLERS[name])
+    study = optuna.create_study()
+    for index in range(24):
+        study.sampler = make(7, number + index, baselines=0, startup=8, names=["dropout"])
+        study.optimize(lambda trial: trial.suggest_float("dropout", 0.0, 0.7, step=0.1), 1)
+    drawn = {trial.params["dropout"] for trial in study.trials}
+    assert drawn <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}
+    assert drawn & {0.3, 0.6, 0.7}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.definition.read import read_config_file
+from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import formats
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.definition.config_file import Origin
     from optuna_study.paths import Workspace
     from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
@@ -60,14 +61,16 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
         FolderError: the output cannot be written.
     """
     config, origin = read_config_file(request.config)
-    if request.verify and not origin.get("recorded"):
+    if request.verify and not (
+        origin.recorded and origin.recorded.metric and origin.recorded.curve
+    ):
         raise UsageError(f"{request.config}: holds no recorded curve to verify; export it again")
     device = _device(request, origin)
     with writing(request.output):
         request.output.mkdir(parents=True, exist_ok=True)
     data = load_data(
         config.data,
-        request.folder or (Path(origin["folder"]) if origin.get("folder") else None),
+        request.folder or (Path(origin.folder) if origin.folder else None),
         request.workspace,
         device,
         config.train.memory_format,
@@ -83,21 +86,18 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
     return _finish(request, run, results, origin, notes)
 
 
-def _device(request: TrainRequest, origin: Mapping[str, Any]) -> torch.device:
-    recorded = str(origin.get("environment", {}).get("device", ""))
+def _device(request: TrainRequest, origin: Origin) -> torch.device:
+    recorded = str(origin.environment.get("device", ""))
     if request.verify and request.device == "auto" and recorded == "cpu":
         return pick_device("cpu")  # where equality to the last bit can be asked for
     return pick_device(request.device)
 
 
-def _other_pictures(
-    request: TrainRequest, data: DeviceData, origin: Mapping[str, Any]
-) -> tuple[str, ...]:
+def _other_pictures(request: TrainRequest, data: DeviceData, origin: Origin) -> tuple[str, ...]:
     """A sentence when the pictures are not those of the search; an error when verifying."""
-    recorded = origin.get("fingerprint")
-    if recorded is None or recorded == data.fingerprint:
+    if origin.fingerprint in (None, data.fingerprint):
         return ()
-    where = request.folder or origin.get("folder") or "the built-in pictures"
+    where = request.folder or origin.folder or "the built-in pictures"
     sentence = f"{where}: not the pictures that the search used (another fingerprint)"
     if request.verify:
         raise DataError(f"{sentence}; give those with --data, or leave out --verify")
@@ -108,7 +108,7 @@ def _finish(
     request: TrainRequest,
     run: Run,
     results: Sequence[EpochResult],
-    origin: Mapping[str, Any],
+    origin: Origin,
     notes: tuple[str, ...],
 ) -> TrainResult:
     config, last, test = run.config, results[-1], run.test()
@@ -140,12 +140,14 @@ def _finish(
 
 def _verdict(
     results: Sequence[EpochResult],
-    origin: Mapping[str, Any],
+    origin: Origin,
     here: Mapping[str, Any],
     pictures: int,
 ) -> Verdict:
-    recorded = origin["recorded"]
-    theirs = {name: tuple(map(float, values)) for name, values in recorded["curve"].items()}
+    recorded = origin.recorded
+    assert recorded is not None  # or nothing is verified
+    assert recorded.metric is not None
+    theirs = {name: tuple(map(float, values)) for name, values in recorded.curve.items()}
     # Figures that are not finite cannot be written to a configuration file.
     ours = {
         name: tuple(
@@ -155,14 +157,14 @@ def _verdict(
         if name != "epoch"
     }
     epochs = tuple(float(each.epoch) for each in results)
-    value = getattr(results[-1], recorded["metric"])
+    value = getattr(results[-1], recorded.metric)
     return compare(
-        Outcome(recorded.get("value"), theirs),
+        Outcome(recorded.value, theirs),
         Outcome(value if math.isfinite(value) else None, ours | {"epoch": epochs}),
         differences(
-            origin.get("environment", {}),
+            origin.environment,
             here,
-            resumed_elsewhere=bool(origin.get("resumed_elsewhere")),
+            resumed_elsewhere=origin.resumed_elsewhere,
         ),
         pictures,
     )

@@ -151,7 +151,7 @@ def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
 
 def _lines(error: OptunaStudyError, place: str) -> list[str]:
     if isinstance(error, StudyFileError) and len(error.problems) > 1:
-        return [f"{error.where} has {len(error.problems)} problems:", *error.problems]
+        return [f"{error.where} has {len(error.problems):,} problems:", *error.shown]
     return [error.at(place) or type(error).__name__]
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from optuna_study.config import catalogue
 from optuna_study.config.settings import SECTION_OF, SECTIONS, SETTINGS, TrainConfig
-from optuna_study.errors import UsageError
-from optuna_study.text import did_you_mean, printable
+from optuna_study.errors import MOST_SHOWN, UsageError
+from optuna_study.text import did_you_mean, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 Readers: TypeAlias = "Mapping[str, Callable[[Node], object]]"
 """How values are read, by the annotation of their field."""
+
+MOST_ITEMS = 1_000  # of one list; what is checked against each other takes their square
+LONGEST_TEXT = 10_000
+LONGEST_NAME = 200  # characters of a path that a problem shows
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -41,6 +45,11 @@ class Problems:
         """Note a problem."""
         self.noted.append((path, sentence))
 
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """The nearest of the known names, or all; a search that only the problems shown get."""
+        many = len(self.noted) >= MOST_SHOWN or len(name) > LONGEST_NAME
+        return "see docs/study-file.md" if many else did_you_mean(name, known)
+
     def at(self, path: str) -> bool:
         """Whether there is a problem at a path or below it."""
         below = (f"{path}.", f"{path}[")
@@ -48,7 +57,8 @@ class Problems:
 
     def sentences(self) -> list[str]:
         """Each problem once, as one line of printable characters."""
-        return list(dict.fromkeys(printable(f"{path}: {words}") for path, words in self.noted))
+        lines = (f"{shorten(path, LONGEST_NAME)}: {words}" for path, words in self.noted)
+        return list(dict.fromkeys(map(printable, lines)))
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class Node:
         if known is None:
             return entries
         for key in (key for key in entries if key not in known):
-            hint = did_you_mean(key, known)
+            hint = self.problems.hint(key, known)
             if key in SECTION_OF and self.path in {*SECTIONS, "search"}:
                 hint = f"it belongs in [{SECTION_OF[key]}]"
             entries[key].refuse(f"unknown key, {hint}")
@@ -100,6 +110,9 @@ class Node:
     def items(self) -> list[Node]:
         """The items of a list; none where the value is no list."""
         raws = self.raw if isinstance(self.raw, list | tuple) else []
+        if len(raws) > MOST_ITEMS:
+            self.refuse(f"has {len(raws):,} items, at most {MOST_ITEMS:,} are read")
+            raws = raws[:MOST_ITEMS]
         return [
             dataclasses.replace(self, raw=raw, path=f"{self.path}[{index}]")
             for index, raw in enumerate(raws)
@@ -107,9 +120,12 @@ class Node:
 
     def text(self) -> str | None:
         """The value as text."""
-        if isinstance(self.raw, str):
+        if not isinstance(self.raw, str):
+            self.expect("text in quotes")
+        elif not self.trusted and ("\0" in self.raw or len(self.raw) > LONGEST_TEXT):
+            self.refuse(f"has a zero byte, or more than {LONGEST_TEXT:,} characters")
+        else:
             return self.raw
-        self.expect("text in quotes")
         return None
 
     def flag(self) -> bool | None:
@@ -148,8 +164,7 @@ def describe(raw: object) -> str:
     ("'fast'", 'true', '0.5', 'a list')
     """
     if isinstance(raw, str):
-        shown = raw if len(raw) <= 40 else f"{raw[:37]}..."
-        return repr(shown)
+        return repr(shorten(raw, 40))
     if isinstance(raw, bool):
         return str(raw).lower()
     if isinstance(raw, int):
@@ -235,7 +250,8 @@ def _legal_text(node: Node, field: Field, value: str) -> str | None:
     if choices is None or value in names:
         return value
     if not (takes_reference(field) and catalogue.is_reference(value)):
-        node.refuse(f"unknown name {describe(value)}, {did_you_mean(value, names)}")
+        hint = node.problems.hint(value, names)
+        node.refuse(f"unknown name {describe(value)}, {hint}")
     elif _REFERENCE.fullmatch(value):
         return value
     else:

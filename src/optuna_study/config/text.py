@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from optuna_study.config.settings import SECTIONS, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from yaml import SafeDumper, SafeLoader
 
     from optuna_study.config.settings import TrainConfig
 
@@ -76,8 +79,21 @@ def _yaml(sections: Mapping[str, Mapping[str, Any]], origin: Mapping[str, Any]) 
         for name, value in settings.items():
             lines += [f"  # {setting_comment(section, name)}", f"  {name}: {_scalar(value)}"]
         lines.append("")
-    tail = yaml.safe_dump({"provenance": dict(origin)}, sort_keys=False, allow_unicode=True)
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes text that a reader could take for a number such as 1e-2."""
+
+    with_exponents(Dumper)
+    tail = yaml.dump(
+        {"provenance": dict(origin)}, Dumper=Dumper, sort_keys=False, allow_unicode=True
+    )
     return "\n".join(lines) + "\n" + tail
+
+
+def with_exponents(cls: type[SafeLoader | SafeDumper]) -> None:
+    """Make a loader or dumper of one's own take 1e-2 for a number, as in YAML 1.2."""
+    pattern = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+    cls.add_implicit_resolver("tag:yaml.org,2002:float", pattern, list("-+.0123456789"))
 
 
 def _scalar(value: Any) -> str:

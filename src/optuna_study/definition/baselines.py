@@ -9,7 +9,6 @@ from optuna_study.config.reader import describe, read_field, read_fields
 from optuna_study.config.settings import SECTION_OF, SETTINGS
 from optuna_study.definition.model import MEASURES, PINNED, Baseline, Figure, Statement
 from optuna_study.definition.names import RULE, is_name
-from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,12 +55,12 @@ def _check_statement(statement: Statement, node: Node, baselines: Collection[str
     for key, name in (("better", statement.better), ("worse", statement.worse)):
         path = f"{node.path}.{key}"
         if name not in baselines and not problems.at(path):
-            hint = did_you_mean(name, baselines)
+            hint = problems.hint(name, baselines)
             problems.add(path, f"no baseline named {describe(name)}, {hint}")
     if statement.better and statement.better == statement.worse:
         node.refuse("compares a baseline with itself; name two")
     if statement.measure not in MEASURES:
-        hint = did_you_mean(statement.measure, MEASURES)
+        hint = problems.hint(statement.measure, MEASURES)
         measure = f"unknown measure {describe(statement.measure)}, {hint}"
         problems.add(f"{node.path}.measure", measure)
 
@@ -83,7 +82,9 @@ def _settings(node: Node) -> dict[str, Setting]:
     for name, entry in node.table().items():
         setting = dataclasses.replace(entry, path=f"{owner}.{name}")
         if name not in SETTINGS:
-            setting.refuse(f"unknown setting, {did_you_mean(name, SETTINGS.keys() - PINNED)}")
+            setting.refuse(
+                f"unknown setting, {node.problems.hint(name, SETTINGS.keys() - PINNED)}"
+            )
         elif name in PINNED:
             setting.refuse(f"is the same for all trials; set it in [{SECTION_OF[name]}]")
         elif (value := read_field(setting, SETTINGS[name])) is not None:
@@ -98,7 +99,7 @@ def _setting_names(node: Node) -> tuple[str, ...] | None:
         return None
     for name in names:
         if name not in SETTINGS:
-            node.refuse(f"unknown setting {describe(name)}, {did_you_mean(name, SETTINGS)}")
+            node.refuse(f"unknown setting {describe(name)}, {node.problems.hint(name, SETTINGS)}")
     return tuple(name for name in names if name in SETTINGS)
 
 

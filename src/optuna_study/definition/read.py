@@ -1,17 +1,14 @@
-"""Study files and exported configurations to typed values; every problem is named at once."""
+"""Study files to typed values; every problem is named at once."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.catalogue import dataset_names
 from optuna_study.config.reader import Node, Problems, describe, read_config, read_fields
-from optuna_study.config.settings import SECTIONS, TrainConfig
+from optuna_study.config.settings import SECTIONS
 from optuna_study.definition.baselines import read_baselines, read_statements
 from optuna_study.definition.model import (
     DATA_KEYS,
@@ -23,13 +20,15 @@ from optuna_study.definition.model import (
     section_fields,
 )
 from optuna_study.definition.names import RULE, is_name
-from optuna_study.definition.resolve import assemble, check_config
+from optuna_study.definition.resolve import assemble
 from optuna_study.definition.space_table import read_space
+from optuna_study.definition.syntax import parse_toml, read_text
 from optuna_study.errors import NotFoundError, StudyFileError
-from optuna_study.text import did_you_mean, printable
+from optuna_study.paths import given_path
+from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 PROFILE_KEYS = (*SECTIONS, "search", "space")
 
@@ -70,7 +69,7 @@ def read_study_file(path: Path) -> StudyFile:
         StudyFileError: it has problems; all of them are named.
         NotFoundError: it cannot be read.
     """
-    return parse_study_file(_read_text(path, "study file"), path.stem, path)
+    return parse_study_file(read_text(path, "study file"), path.stem, path)
 
 
 def parse_study_file(text: str, name: str, path: Path | None = None) -> StudyFile:
@@ -83,86 +82,11 @@ def parse_study_file(text: str, name: str, path: Path | None = None) -> StudyFil
     problems = Problems()
     if not is_name(name):
         problems.add("file name", f"'{name}' cannot be the name of a study; use {RULE}")
-    file = _read_study(_parse_toml(text, where), name, path, problems)
+    file = _read_study(parse_toml(text, where), name, path, problems)
     _check_profiles(file, problems)
     if problems.noted:
         raise StudyFileError(where, problems.sentences())
     return file
-
-
-def read_config_file(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """The configuration in a file that `export` wrote, and where it comes from.
-
-    The ending says how to read it: .toml, .yaml, .yml or .json. Settings that are left out have
-    their defaults.
-
-    Raises:
-        StudyFileError: it has problems; all of them are named.
-        NotFoundError: it cannot be read.
-    """
-    parse = _PARSERS.get(path.suffix.lower())
-    if parse is None:
-        raise StudyFileError(str(path), ["must end in .toml, .yaml, .yml or .json"])
-    raw = parse(_read_text(path, "config"), str(path))
-    if not isinstance(raw, dict):
-        raise StudyFileError(str(path), ["holds no tables; export writes data, model and train"])
-    if "space" in raw:
-        raise StudyFileError(
-            str(path),
-            ["is a study file; launch it, then make a configuration with `optuna-study export`"],
-        )
-    problems = Problems()
-    node = Node(raw, "", problems)
-    node.table((*SECTIONS, "provenance"))
-    config = read_config(node)
-    check_config(config, problems)
-    provenance = node.get("provenance", {}).table()
-    if problems.noted:
-        raise StudyFileError(str(path), problems.sentences())
-    return config, {key: entry.raw for key, entry in provenance.items()}
-
-
-def _read_text(path: Path, kind: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise StudyFileError(str(path), [f"byte {error.start}: is not UTF-8 text"]) from error
-    except OSError as error:
-        raise NotFoundError(f"{kind} '{path}': cannot be read ({error.strerror})") from error
-
-
-def _parse_toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:  # no TOML, or a whole number of thousands of digits
-        raise StudyFileError(where, [f"no valid TOML: {error}"]) from error
-    except RecursionError as error:
-        raise StudyFileError(where, ["no valid TOML: nested too deeply"]) from error
-
-
-def _parse_json(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StudyFileError(where, [f"no valid JSON: {error}"]) from error
-
-
-def _parse_yaml(text: str, where: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        sentence = printable(" ".join(str(error).split()))
-        raise StudyFileError(where, [f"no valid YAML: {sentence}"]) from error
-
-
-_PARSERS: Mapping[str, Callable[[str, str], object]] = {
-    ".toml": _parse_toml,
-    ".json": _parse_json,
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
-}
 
 
 def _read_study(
@@ -201,18 +125,17 @@ def _read_folder(node: Node, path: Path | None) -> str | None:
     text = None if node.raw is None else node.text()
     if text is None:
         return None
-    if not text or "\0" in text:
+    if not text.strip():
         node.refuse("must name a folder")
         return None
-    below = path.parent.absolute() if path else Path.cwd()
-    return str(below / os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises without a home
+    return str(given_path(text, path.parent.absolute() if path else Path.cwd()))
 
 
 def _read_stand_in(node: Node) -> str | None:
     if isinstance(node.raw, str) and node.raw in dataset_names():
         return node.raw
     if node.raw is not None:
-        hint = did_you_mean(node.raw if isinstance(node.raw, str) else "", dataset_names())
+        hint = node.problems.hint(node.raw if isinstance(node.raw, str) else "", dataset_names())
         node.refuse(f"must be a built-in data set, not {describe(node.raw)}, {hint}")
     return None
 

@@ -20,7 +20,7 @@ from optuna_study.definition.scale import scale_dimension, scale_settings
 from optuna_study.errors import OutsideSpaceError, StudyFileError
 from optuna_study.space.dimensions import Breakpoints, Choice
 from optuna_study.space.space import Space, find_circle
-from optuna_study.text import count, did_you_mean
+from optuna_study.text import count
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import Scalar, Setting
@@ -249,7 +249,7 @@ def _check_when(
         return
     for value in values:
         if value not in on.choices:
-            hint = did_you_mean(str(value), map(str, on.choices))
+            hint = problems.hint(str(value), map(str, on.choices))
             problems.add(path, f"'{value}' is not among the choices of space.{name}, {hint}")
 
 
@@ -266,7 +266,7 @@ def _check_breakpoints(dimension: Breakpoints, epochs: int, path: str, problems:
 def _check_variant(variant: Scalar, config: TrainConfig, path: str, problems: Problems) -> None:
     known = variants(config.model.name)
     if known and variant not in known:
-        problems.add(path, f"unknown variant '{variant}', {did_you_mean(str(variant), known)}")
+        problems.add(path, f"unknown variant '{variant}', {problems.hint(str(variant), known)}")
 
 
 def _check_baseline(definition: Definition, baseline: Baseline, problems: Problems) -> None:

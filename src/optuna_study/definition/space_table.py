@@ -9,7 +9,6 @@ from optuna_study.config.reader import describe, read_field
 from optuna_study.config.settings import SECTION_OF, SETTINGS
 from optuna_study.definition.model import PINNED
 from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange, on_step
-from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,9 @@ def read_space(node: Node) -> tuple[Dimension, ...]:
     dimensions = []
     for name, entry in node.table().items():
         if name not in SETTINGS:
-            entry.refuse(f"unknown setting, {did_you_mean(name, SETTINGS.keys() - NOT_SEARCHED)}")
+            entry.refuse(
+                f"unknown setting, {node.problems.hint(name, SETTINGS.keys() - NOT_SEARCHED)}"
+            )
         elif name in NOT_SEARCHED:
             entry.refuse(f"cannot be searched; set it in [{SECTION_OF[name]}]")
         else:
@@ -47,7 +48,7 @@ def read_condition(node: Node) -> dict[str, tuple[Scalar, ...]]:
     condition: dict[str, tuple[Scalar, ...]] = {}
     for name, entry in node.table().items():
         if name not in SETTINGS:
-            entry.refuse(f"unknown setting, {did_you_mean(name, SETTINGS)}")
+            entry.refuse(f"unknown setting, {node.problems.hint(name, SETTINGS)}")
         elif name == "breakpoints":
             entry.refuse("a condition needs a setting of one value, breakpoints are a list")
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
     from optuna_study.config.settings import Scalar
 
@@ -39,20 +40,21 @@ def tpe(
         return spread(study_seed, number, baselines, startup, names)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Argument ``group`` is an experimental feature")
-        return TPESampler(
+        tpe = TPESampler(
             n_startup_trials=baselines + startup,
             multivariate=True,
             group=True,
             constant_liar=True,
             seed=sampler_seed(study_seed, number),
         )
+    return OnStep(tpe)
 
 
 def random(
     study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
 ) -> BaseSampler:
     """Every parameter drawn independently, whatever came before."""
-    return RandomSampler(seed=sampler_seed(study_seed, number))
+    return OnStep(RandomSampler(seed=sampler_seed(study_seed, number)))
 
 
 def spread(
@@ -77,6 +79,63 @@ def lattice(seed: int, index: int, dimensions: int) -> tuple[float, ...]:
         math.modf(lattice_shift(seed, axis) + (index + 1) * root ** -(axis + 1))[0]
         for axis in range(dimensions)
     )
+
+
+class OnStep(BaseSampler):
+    """One of Optuna's samplers, whose values of a stepped range are as a person writes them.
+
+    They count steps in binary fractions, and three steps of 0.1 are 0.30000000000000004.
+    """
+
+    def __init__(self, sampler: BaseSampler) -> None:
+        self._sampler = sampler
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """What the sampler draws jointly."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Its joint draw."""
+        drawn = self._sampler.sample_relative(study, trial, search_space)
+        return {name: on_step(search_space[name], value) for name, value in drawn.items()}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Its draw of one parameter."""
+        drawn = self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return on_step(param_distribution, drawn)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Let the sampler prepare."""
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Let the sampler learn."""
+        self._sampler.after_trial(study, trial, state, values)
+
+
+def on_step(distribution: BaseDistribution, value: Any) -> Any:
+    """A drawn value; of a stepped range of fractions, the decimal number that it stands for.
+
+    >>> on_step(FloatDistribution(0.0, 0.7, step=0.1), 0.30000000000000004)
+    0.3
+    """
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None:
+        return value
+    low, step = Decimal(repr(distribution.low)), Decimal(repr(distribution.step))
+    exact = float(low + round((Decimal(value) - low) / step) * step)
+    return min(max(exact, distribution.low), distribution.high)
 
 
 class Spread(BaseSampler):
@@ -126,7 +185,8 @@ def quantile(distribution: BaseDistribution, coordinate: float) -> Scalar:
         return _whole(distribution, coordinate)
     if distribution.step is not None:
         steps = round((high - low) / distribution.step)
-        return min(low + int(coordinate * (steps + 1)) * distribution.step, high)
+        drawn = low + int(coordinate * (steps + 1)) * distribution.step
+        return float(on_step(distribution, drawn))
     if distribution.log:
         value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
         return min(max(float(f"{value:.12g}"), low), high)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from optuna_study.errors import DataError, UsageError
+from optuna_study.paths import given_path
 from optuna_study.training.checkpoint import read_without_code
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def weights_file(settings: ModelSettings) -> Path:
     """
     where = f"pretrained '{settings.pretrained}'"
     if settings.pretrained != IMAGENET:
-        path = Path(settings.pretrained).expanduser()
+        path = given_path(settings.pretrained)
         if not path.is_file():
             raise UsageError(
                 f"{where}: no such file; name one, or write imagenet for those in torch's cache"

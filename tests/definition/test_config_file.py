@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optuna_study.config.settings import TrainConfig, config_to_dict, with_settings
 from optuna_study.config.text import config_text
-from optuna_study.definition.read import read_config_file
+from optuna_study.definition.config_file import Origin, Recorded, read_config_file
 from optuna_study.errors import NotFoundError, StudyFileError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def test_an_exported_configuration_is_read_back(
     path.write_text(config_text(CONFIG, {"study": "cats", "trial": 7}, {"value": 0.9}, form))
     config, provenance = read_config_file(path)
     assert config == CONFIG
-    assert provenance == {"study": "cats", "trial": 7, "recorded": {"value": 0.9}}
+    assert provenance == Origin(study="cats", trial=7, recorded=Recorded(value=0.9))
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,7 +51,7 @@ def test_numbers_are_read_back_to_the_last_bit(
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     path = tmp_path / "little.yml"
     path.write_text("train:\n  lr: 0.5\n")
-    assert read_config_file(path) == (with_settings(TrainConfig(), {"lr": 0.5}), {})
+    assert read_config_file(path) == (with_settings(TrainConfig(), {"lr": 0.5}), Origin())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
             "[train]\nepochs = 10\nbreakpoints = [[10, 0.1]]\n",
             ["train.breakpoints: epoch 10 is not before the last of 10 epochs"],
         ),
-        ("a.yaml", "train: {lr: 1e-3}", ["train.lr: must be a number, not '1e-3'"]),
+        ("a.yaml", "train: {lr: '1e-3'}", ["train.lr: must be a number, not '1e-3'"]),
         ("a.yaml", "- 1\n", ["holds no tables; export writes data, model and train"]),
         ("a.txt", "", ["must end in .toml, .yaml, .yml or .json"]),
         (
