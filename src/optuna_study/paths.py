@@ -110,13 +110,14 @@ _LONGEST_NAME = 200  # bytes, where file systems take 255: endings and a written
 def given_path(text: str, below: Path | None = None) -> Path:
     """The path that somebody wrote, `~` for their home; a relative one is below a folder.
 
-    Blanks and a carriage return behind it are left out, unless a file's name ends in them.
+    Blanks and a carriage return behind it are left out where that, and only that, is there.
     """
     folder = below or Path()
     # pathlib's own calls raise where there is no home, or no file can have such a name.
     as_written = folder / os.path.expanduser(text)  # noqa: PTH111
     tidy = folder / os.path.expanduser(text.rstrip())  # noqa: PTH111
-    return as_written if os.path.exists(as_written) else tidy  # noqa: PTH110
+    is_tidy = as_written.name.strip() and not os.path.exists(as_written)  # noqa: PTH110
+    return tidy if is_tidy and os.path.exists(tidy) else as_written  # noqa: PTH110
 
 
 def file_name(text: str) -> str:

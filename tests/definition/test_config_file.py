@@ -112,7 +112,7 @@ def test_what_is_not_even_that_format_is_told(tmp_path: Path, name: str, text: s
 def test_no_file_and_no_text(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="cannot be read"):
         read_config_file(tmp_path / "none.toml")
-    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "binary.json").write_bytes(b"\xffx")
     with pytest.raises(StudyFileError, match="byte 0: is not UTF-8 text"):
         read_config_file(tmp_path / "binary.json")
 

@@ -122,8 +122,8 @@ class Node:
         """The value as text."""
         if not isinstance(self.raw, str):
             self.expect("text in quotes")
-        elif not self.trusted and ("\0" in self.raw or len(self.raw) > LONGEST_TEXT):
-            self.refuse(f"has a zero byte, or more than {LONGEST_TEXT:,} characters")
+        elif not self.trusted and len(self.raw) > LONGEST_TEXT:
+            self.refuse(f"has more than {LONGEST_TEXT:,} characters")
         else:
             return self.raw
         return None
@@ -247,6 +247,9 @@ def _legal_text(node: Node, field: Field, value: str) -> str | None:
     if choices == "AUGMENTATIONS":
         return _augmentation(node, value)
     names = catalogue.known_names(choices)
+    if "\0" in value:
+        node.refuse("has a zero byte")
+        return None
     if choices is None or value in names:
         return value
     if not (takes_reference(field) and catalogue.is_reference(value)):

@@ -44,7 +44,7 @@ class Origin:
     trial: int | None = None
     baseline: str | None = None
     metric: str | None = None
-    folder: str | None = None
+    folder: str | None = setting(None, "Where the pictures were.")
     fingerprint: str | None = None
     value: float | None = None
     ended: str | None = None

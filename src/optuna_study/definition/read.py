@@ -125,7 +125,7 @@ def _read_folder(node: Node, path: Path | None) -> str | None:
     text = None if node.raw is None else node.text()
     if text is None:
         return None
-    if not text.strip():
+    if not text.strip() or "\0" in text:
         node.refuse("must name a folder")
         return None
     return str(given_path(text, path.parent.absolute() if path else Path.cwd()))
