@@ -194,12 +194,14 @@ def store_file(tmp_path: Path) -> Iterator[Callable[..., StoredStudy]]:
 
     stores = []
 
-    def make(text: str = STUDY_FILE, *, only: str | None = None, runs: int = 1) -> StoredStudy:
+    def make(
+        text: str = STUDY_FILE, *, only: str | None = None, runs: int = 1, url: str | None = None
+    ) -> StoredStudy:
         path = tmp_path / "files" / "small.toml"
         path.parent.mkdir()
         path.write_text(text, encoding="utf-8")
         definition = resolve(read_study_file(path), "full", threads=1, only=only)
-        stores.append(open_store(f"sqlite:///{tmp_path / 'small.db'}", create=True))
+        stores.append(open_store(url or f"sqlite:///{tmp_path / 'small.db'}", create=True))
         planned = planned_trials(definition) * runs
         new = NewStudy(
             name=definition.name,

@@ -36,8 +36,8 @@ def test_the_option_wins_over_the_environment_and_that_over_the_default(
 
 def test_trials_of_two_studies_never_share_a_file(tmp_path: Path) -> None:
     places = Workspace(tmp_path)
-    assert places.checkpoint("one", 3) != places.checkpoint("two", 3)
-    assert places.checkpoint("one", 3) != places.kept_model("one", 3)
+    assert places.checkpoint("one", 3, None) != places.checkpoint("two", 3, None)
+    assert places.checkpoint("one", 3, None) != places.kept_model("one", 3, None)
 
 
 def test_a_file_written_beside_takes_its_place_whole_and_readable(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_a_name_is_one_file_of_its_folder_or_refused(
 def test_the_files_of_a_study_are_in_its_folder(uuid: str, worker: str) -> None:
     workspace = Workspace(Path("/w"))
     ways: list[Callable[[], Path]] = [
-        lambda: workspace.checkpoint(uuid, 3),
-        lambda: workspace.kept_model(uuid, 3),
+        lambda: workspace.checkpoint(uuid, 3, None),
+        lambda: workspace.kept_model(uuid, 3, None),
         lambda: workspace.log(uuid, worker),
     ]
     for way in ways:

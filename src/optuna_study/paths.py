@@ -71,13 +71,17 @@ class Workspace:
         """Everything of one study but its artifacts: checkpoints, models and logs."""
         return self.root / "studies" / file_name(uuid)
 
-    def checkpoint(self, uuid: str, number: int) -> Path:
-        """The resumable checkpoint of a trial."""
-        return self.study(uuid) / "checkpoints" / f"trial-{number:05d}.pt"
+    def checkpoint(self, uuid: str, number: int, claim: int | None) -> Path:
+        """The resumable checkpoint that the owner of a trial's first, second, ... claim writes.
 
-    def kept_model(self, uuid: str, number: int) -> Path:
-        """The trained model of one of the best few trials."""
-        return self.study(uuid) / "models" / f"trial-{number:05d}.pt"
+        No two owners write one file: one of them may have lost the trial and not know it yet.
+        None is for a checkpoint of version 0.1.
+        """
+        return self.study(uuid) / "checkpoints" / _trial_file(number, claim)
+
+    def kept_model(self, uuid: str, number: int, claim: int | None) -> Path:
+        """The trained model of one of the best few trials, by the claim that ended it."""
+        return self.study(uuid) / "models" / _trial_file(number, claim)
 
     def log(self, uuid: str, worker: str) -> Path:
         """The log of one worker."""
@@ -102,6 +106,10 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as probe:
                 probe.write(b"x" * 4096)
+
+
+def _trial_file(number: int, claim: int | None) -> str:
+    return f"trial-{number:05d}.pt" if claim is None else f"trial-{number:05d}-{claim}.pt"
 
 
 _LONGEST_NAME = 200  # bytes, where file systems take 255: endings and a written file's mark follow

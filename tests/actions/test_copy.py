@@ -142,10 +142,14 @@ def finished(prepared: StudyTask) -> StudyTask:
     claim = queue.claim(prepared.store, prepared.study, "me")
     assert isinstance(claim, Claim)
     places, uuid = prepared.workspace, prepared.study.uuid
-    for path in (places.checkpoint(uuid, 0), places.kept_model(uuid, 1), places.log(uuid, "me")):
+    for path in (
+        places.checkpoint(uuid, 0, None),
+        places.kept_model(uuid, 1, None),
+        places.log(uuid, "me"),
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
-    places.checkpoint(uuid, 0).with_name(".trial-00000.pt-ab").write_text("half")
+    places.checkpoint(uuid, 0, None).with_name(".trial-00000.pt-ab").write_text("half")
     return prepared
 
 
@@ -172,7 +176,7 @@ def test_files_are_copied_under_the_new_uuid_but_those_half_written(finished: St
     folder = finished.workspace.study(copy.uuid)
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {"checkpoints/trial-00000.pt", "models/trial-00001.pt", "logs/me.log"}
-    assert finished.workspace.checkpoint(copy.uuid, 0).read_text() == "trial-00000.pt"
+    assert finished.workspace.checkpoint(copy.uuid, 0, None).read_text() == "trial-00000.pt"
 
 
 @pytest.mark.slow
@@ -205,7 +209,7 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
     finished: StudyTask, tmp_path: Path, number: signal.Signals
 ) -> None:
     places, to = finished.workspace, tmp_path / "there"
-    with places.kept_model(finished.study.uuid, 2).open("wb") as file:
+    with places.kept_model(finished.study.uuid, 2, None).open("wb") as file:
         file.truncate(20 * 2**30)  # sparse: no space here, and many seconds of copying
     to.mkdir()
     arguments = [

@@ -45,7 +45,7 @@ def test_rows_pictures_and_folder_go_and_nothing_else(
         (workspace.artifacts / name).write_text("picture")
     workspace.database.write_text("the store")
     for uuid in (stored_study.study.uuid, "another"):
-        path = workspace.checkpoint(uuid, 0)
+        path = workspace.checkpoint(uuid, 0, None)
         path.parent.mkdir(parents=True)
         path.write_text("checkpoint")
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import EpochResult, TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.search.pruner import Decide
-    from optuna_study.store.records import End, EpochRecord, StudyRecord
+    from optuna_study.store.records import Artifact, End, EpochRecord, StudyRecord
 
 WAIT = 0.05  # seconds between two looks at a budget that is all taken
 
@@ -139,8 +139,11 @@ class BareJob:
         before = tuple(record for record in reported if record.epoch <= after)
         return Begun(training, config.train.epochs, before)
 
-    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
+    def publish(
+        self, training: Training, end: End, epochs: Sequence[EpochRecord]
+    ) -> Sequence[Artifact]:
         """No artifacts."""
+        return ()
 
     def clean_up(self) -> None:
         """Nothing to clean up."""

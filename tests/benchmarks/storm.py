@@ -19,6 +19,7 @@ from evidence import counted, watch
 from numpy_training import NumpyTraining
 from stand import KINDS, fresh_store, machine, make_study, say
 
+from optuna_study.artifacts.retention import take_over
 from optuna_study.config.settings import with_settings
 from optuna_study.definition.serialise import from_json
 from optuna_study.paths import Workspace
@@ -85,7 +86,9 @@ def begin(
     workspace: Workspace,
     epoch_seconds: float,
 ) -> tuple[Epochs, int]:
-    path = workspace.checkpoint(claim.study_uuid, claim.number)
+    path = workspace.checkpoint(claim.study_uuid, claim.number, claim.ordinal)
+    if claim.resumed:
+        take_over(workspace, claim)
     training = NumpyTraining(config, path, stop, epoch_seconds)
     after = training.resume() if claim.resumed else 0
     return Counted(training, workspace.root / TALLY), after

@@ -82,15 +82,16 @@ def shown(stored_study: Any, tmp_path: Path) -> Any:
     from optuna_dashboard import save_note
     from PIL import Image
 
-    from optuna_study.artifacts.upload import publish
+    from optuna_study.artifacts.upload import write_files
 
     picture = io.BytesIO()
     Image.new("RGB", (120, 80), (40, 90, 160)).save(picture, format="png")
     storage = optuna_storage(stored_study.store)
     claim = stored_study.start([0.25, 0.5, 0.75])
     pictures = {name: picture.getvalue() for name in ("curve.png", "confusion.png")}
-    publish(Workspace(tmp_path / "storage"), storage, storage.get_trial(claim.trial_id), pictures)
-    queue.end(stored_study.store, claim, End(EndKind.COMPLETED, "all 3 epochs", 0.75))
+    artifacts = write_files(Workspace(tmp_path / "storage"), claim, pictures)
+    end = End(EndKind.COMPLETED, "all 3 epochs", 0.75, artifacts=tuple(artifacts))
+    queue.end(stored_study.store, claim, end)
     import optuna
 
     study = optuna.load_study(study_name="small", storage=storage)

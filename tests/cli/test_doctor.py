@@ -285,7 +285,7 @@ def test_a_checkpoint_that_is_elsewhere_is_told(
     queue.release(stored_study.store, claim, "stopped")
     result = cli("doctor", "small", "--storage", stored_study.url)
     assert result.code == 1
-    path = Workspace.locate(tmp_path / "storage").checkpoint(stored_study.study.uuid, 0)
+    path = Workspace.locate(tmp_path / "storage").checkpoint(stored_study.study.uuid, 0, 1)
     path.parent.mkdir(parents=True)
     path.touch()
     assert cli("doctor", "small", "--storage", stored_study.url).code == 0

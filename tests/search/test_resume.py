@@ -38,7 +38,7 @@ CONFIG = with_settings(
         "threads": 1,
     },
 )
-CLAIM = Claim("u", 1, 8, 7, "t", None, {}, 5, checkpoint_epoch=2, resumed=True)
+CLAIM = Claim("u", 1, 8, 7, "t", None, {}, 5, checkpoint_epoch=2, ordinal=2)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_cannot_be_used_means_beginning_anew(
     path = tmp_path / "trial.pt"
     assert find_point(path, CLAIM, [], HERE) is None  # none there
     _, before = train(data, path, until=2)
-    assert find_point(path, dataclasses.replace(CLAIM, resumed=False), before, HERE) is None
+    assert find_point(path, dataclasses.replace(CLAIM, ordinal=1), before, HERE) is None
     assert find_point(path, CLAIM, before[1:], HERE) is None  # epoch 1 was never reported
     path.write_bytes(path.read_bytes()[:100])
     assert find_point(path, CLAIM, before, HERE) is None  # damaged

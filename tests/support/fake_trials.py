@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from optuna_study.config.settings import EpochResult
     from optuna_study.search.objective import Training
-    from optuna_study.store.records import End, EpochRecord
+    from optuna_study.store.records import Artifact, End, EpochRecord
 
 
 @dataclass
@@ -168,13 +168,14 @@ class FakeJob:
         assert self._training is not None
         return self._training
 
-    def publish(self, _: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
+    def publish(self, _: Training, end: End, epochs: Sequence[EpochRecord]) -> Sequence[Artifact]:
         if self.publish_error is not None:
             raise self.publish_error
         assert self.store.ended is None
         self.published.append(end)
         if self.leaves_in_publish:
             self.stop.set(StopReason.LEAVING, "stopped by SIGTERM")
+        return ()
 
     def clean_up(self) -> None:
         assert self.store.ended is not None

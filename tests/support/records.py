@@ -51,6 +51,7 @@ def make_trial(number: int = 0, **changes: object) -> TrialRecord:
         owner=None,
         lease_until=None,
         checkpoint_epoch=0,
+        checkpoint_claim=None,
         resumed_elsewhere=False,
     )
     return dataclasses.replace(trial, **changes)  # type: ignore[arg-type]

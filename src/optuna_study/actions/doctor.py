@@ -175,7 +175,7 @@ def _trials(study: StudyRecord, trials: list[TrialRecord], workspace: Workspace)
     failed = [trial for trial in trials if trial.end is EndKind.FAILED]
     yield from failure_lines(failed, study.name)
     for each in trials:
-        path = workspace.checkpoint(study.uuid, each.number)
+        path = workspace.checkpoint(study.uuid, each.number, each.checkpoint_claim)
         waits = each.state is TrialState.WAITING and each.checkpoint_epoch > 0
         if waits and not path.is_file():
             yield Line(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import NotFoundError
+from optuna_study.paths import writing, written_beside
 from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
@@ -14,12 +16,12 @@ if TYPE_CHECKING:
 
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import Claim, StudyRecord, TrialRecord
 
 log = logging.getLogger(__name__)
 
 KEPT_MODELS = 3
-_NUMBER = re.compile(r"trial-(\d+)\.pt")
+_NAME = re.compile(r"trial-(\d+)(?:-(\d+))?\.pt")
 
 
 def is_among_best(store: Store, study: StudyRecord, value: float) -> bool:
@@ -34,28 +36,56 @@ def is_among_best(store: Store, study: StudyRecord, value: float) -> bool:
 
 
 def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> None:
-    """Remove checkpoints of ended trials, and models that are no longer among the best few.
+    """Remove checkpoints that nobody resumes from, and models not, or no longer, among the best.
 
-    A trial that is about to end has its model here already, so files of open trials stay.
+    A trial that is about to end has its model here already, so its owner's files stay, and so does
+    the checkpoint that stands.
     """
     best = set(reads.best_few(store, study, KEPT_MODELS))
-    models = workspace.kept_model(study.uuid, 0).parent
-    checkpoints = workspace.checkpoint(study.uuid, 0).parent
-    for folder, keep in ((models, best), (checkpoints, set[int]())):
-        for path, number in _numbered(folder):
-            if number not in keep and _ended(store, study, number):
-                path.unlink(missing_ok=True)
+    checkpoints = workspace.checkpoint(study.uuid, 0, None).parent
+    for path, number, claim in _numbered(checkpoints):
+        trial = _find_trial(store, study, number)
+        if trial is None or trial.end or claim not in (trial.checkpoint_claim, trial.claims):
+            path.unlink(missing_ok=True)
+    for path, number, claim in _numbered(workspace.kept_model(study.uuid, 0, None).parent):
+        trial = _find_trial(store, study, number)
+        if (
+            trial is None
+            or claim not in (None, trial.claims)
+            or (trial.end and number not in best)
+        ):
+            path.unlink(missing_ok=True)
 
 
-def _numbered(folder: Path) -> list[tuple[Path, int]]:
+def take_over(workspace: Workspace, claim: Claim) -> None:
+    """Give the checkpoint that stands to the trial's new owner: the former may yet write its own.
+
+    Where it is not to be seen from here the trial begins anew.
+    """
+    standing, own = (
+        workspace.checkpoint(claim.study_uuid, claim.number, ordinal)
+        for ordinal in (claim.checkpoint_claim, claim.ordinal)
+    )
+    if standing == own or not standing.is_file():
+        return
+    with writing(own), written_beside(own) as beside:
+        shutil.copyfile(standing, beside)
+
+
+def _numbered(folder: Path) -> list[tuple[Path, int, int | None]]:
+    """The files of trials in a folder, each with the trial's number and the claim it is of."""
     if not folder.is_dir():
         return []
-    matches = [(path, _NUMBER.fullmatch(path.name)) for path in sorted(folder.iterdir())]
-    return [(path, int(match[1])) for path, match in matches if match]
+    found = [(path, _NAME.fullmatch(path.name)) for path in sorted(folder.iterdir())]
+    return [
+        (path, int(match[1]), int(match[2]) if match[2] else None)
+        for path, match in found
+        if match
+    ]
 
 
-def _ended(store: Store, study: StudyRecord, number: int) -> bool:
+def _find_trial(store: Store, study: StudyRecord, number: int) -> TrialRecord | None:
     try:
-        return reads.trial(store, study, number).end is not None
+        return reads.trial(store, study, number)
     except NotFoundError:
-        return True
+        return None

@@ -1,64 +1,51 @@
 """What a trial or a study leaves for the dashboard: pictures, configurations.
 
-Optuna refuses artifacts of an ended trial, so they are written just before. What is published
-twice, since its worker died in between, keeps one of each file.
+Files are written before the trial's end, which names them in its own transaction: those of an
+owner that has lost the trial belong to nothing.
 """
 
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
+import mimetypes
+import uuid
 from typing import TYPE_CHECKING
 
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore
 
 from optuna_study.paths import writing
+from optuna_study.store.records import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
     from optuna_study.paths import Workspace
+    from optuna_study.store.records import Claim
 
 CURVE, CONFUSION, CONFIG = "curve.png", "confusion.png", "config.toml"
 BOUNDARY, DATA = "boundary.png", "data.png"  # of data that are points of a plane
 
 
-def publish(
-    workspace: Workspace,
-    storage: BaseStorage,
-    owner: FrozenTrial | Study,
-    files: Mapping[str, bytes],
-) -> None:
-    """Hand files to Optuna's artifact store as those of a running trial or a study, by name.
+def write_files(
+    workspace: Workspace, claim: Claim, files: Mapping[str, bytes], *, of_study: bool = False
+) -> list[Artifact]:
+    """Put files into Optuna's artifact store, for the end of the claimed trial to name.
+
+    Their ids are the claim's own: tried again it writes the same files, and no other owner's.
 
     Raises:
         DiskFullError: no space left.
         FolderError: the folder cannot be written.
     """
+    written = []
     with writing(workspace.artifacts):
         workspace.artifacts.mkdir(parents=True, exist_ok=True)
-        store = FileSystemArtifactStore(str(workspace.artifacts))
-        known = {
-            meta.filename: meta.artifact_id
-            for meta in get_all_artifact_meta(owner, storage=storage)
-        }
+        artifact_store = FileSystemArtifactStore(str(workspace.artifacts))
         for name, content in files.items():
-            if name in known:
-                store.write(known[name], io.BytesIO(content))
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / name
-                path.write_bytes(content)
-                upload_artifact(
-                    artifact_store=store,
-                    file_path=str(path),
-                    study_or_trial=owner,
-                    storage=storage,
-                    # The dashboard shows text whose kind is given as text.
-                    mimetype="text/plain" if name.endswith(".toml") else None,
-                )
+            artifact_id = str(uuid.uuid5(uuid.UUID(claim.token), name))
+            artifact_store.write(artifact_id, io.BytesIO(content))
+            # The dashboard shows text that it is told is text.
+            guessed = "text/plain" if name.endswith(".toml") else mimetypes.guess_type(name)[0]
+            kind = guessed or "application/octet-stream"
+            written.append(Artifact(artifact_id, name, kind, of_study=of_study))
+    return written

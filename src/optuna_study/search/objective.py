@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,7 +27,7 @@ from optuna_study.errors import (
 from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.search.training_errors import is_gpu_lost, is_out_of_memory
 from optuna_study.search.write_schedule import WriteSchedule
-from optuna_study.store.records import End, EndKind, EpochRecord, NoTrialReason
+from optuna_study.store.records import Artifact, End, EndKind, EpochRecord, NoTrialReason
 from optuna_study.text import in_one_line, without_middle
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ class Job(Protocol):
     def propose(self) -> Training:
         """Find its configuration and its checkpoint, and build the run from them."""
 
-    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
-        """Write its artifacts, before it ends."""
+    def publish(
+        self, training: Training, end: End, epochs: Sequence[EpochRecord]
+    ) -> Sequence[Artifact]:
+        """Write its artifacts, before the end that names them."""
 
     def clean_up(self) -> None:
         """Bring files and notes up to date once it has ended."""
@@ -175,7 +177,7 @@ def run_trial(
             if end is None:
                 trial.requeue()
                 return Left.REQUEUED
-            trial.publish(end)
+            end = replace(end, artifacts=tuple(trial.publish(end)))
             job.ledger.end(end, trial.unsent)
     except StaleClaimError as error:
         log.warning("left alone at epoch %d: %s", trial.epoch, error)
@@ -316,19 +318,20 @@ class _Trial:
         self.job.ledger.requeue(self.stop.text)
         log.info("requeued after epoch %d: %s", self.epoch, self.stop.text)
 
-    def publish(self, end: End) -> None:
+    def publish(self, end: End) -> Sequence[Artifact]:
         """Write the artifacts; a trial ends without them rather than not at all."""
         if self.training is None:
             gc.collect()  # out of the handler no frame holds the tensors of a failed run any more
-            return
+            return ()
         try:
-            self.job.publish(self.training, end, self.epochs)
+            return self.job.publish(self.training, end, self.epochs)
         except StaleClaimError:
             raise
         except OptunaStudyError as error:
             log.warning("no artifacts: %s", error)
         except Exception:
             log.exception("no artifacts")
+        return ()
 
 
 def to_record(result: EpochResult, metric: str) -> EpochRecord:

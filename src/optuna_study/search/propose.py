@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.settings import TrainConfig, with_settings
@@ -10,6 +10,7 @@ from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import suggest
 from optuna_study.space.space import build
 from optuna_study.store.engine import optuna_bridge
+from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
@@ -32,25 +33,40 @@ def propose(
 ) -> TrainConfig:
     """The configuration of a claimed trial; parameters that it lacks are drawn and stored.
 
-    A baseline, and a trial that was given back, have theirs and cost no sampler.
+    A baseline, and a trial that was released, have theirs and cost no sampler. Built from what is
+    stored, whatever was drawn.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
     """
-    known: Mapping[str, Any] = {}
-    if claim.baseline is not None or claim.resumed:
-        known = reads.trial(store, study, claim.number).parameters
-    parameters: Mapping[str, Scalar] | None = known
-    if claim.baseline is None:
-        parameters = suggest.stored(definition.space, known) if known else None
-        if parameters is None:
-            parameters = _draw(storage, study, definition, claim)
+    parameters: Mapping[str, Scalar] | None = None
+    if claim.baseline is not None:
+        parameters = reads.trial(store, study, claim.number).parameters
+    elif claim.resumed:
+        parameters = _stored(store, study, definition, claim)
+    if parameters is None:
+        _draw(store, storage, study, definition, claim)
+        parameters = _stored(store, study, definition, claim)
     assert parameters is not None
     config = build(definition.config, definition.space, parameters, claim.fixed)
     return with_settings(config, {"seed": claim.seed})
 
 
+def _stored(
+    store: Store, study: StudyRecord, definition: Definition, claim: Claim
+) -> dict[str, Scalar] | None:
+    """A trial's parameters when all that the space asks for are stored, else None."""
+    return suggest.stored(definition.space, reads.trial(store, study, claim.number).parameters)
+
+
 def _draw(
-    storage: BaseStorage, study: StudyRecord, definition: Definition, claim: Claim
-) -> dict[str, Scalar]:
-    """Ask a sampler made for this trial; each parameter is stored as it is drawn."""
+    store: Store,
+    storage: BaseStorage,
+    study: StudyRecord,
+    definition: Definition,
+    claim: Claim,
+) -> None:
+    """Ask a sampler made for this trial, and write all that it draws at once."""
     make = import_reference(SAMPLERS[definition.search.sampler])
     sampler = make(
         study.seed,
@@ -59,5 +75,6 @@ def _draw(
         startup=definition.search.startup_trials,
         names=[leaf.name for leaf in definition.space.leaves()],
     )
-    trial = optuna_bridge.optuna_trial(storage, study, sampler, claim)
-    return definition.space.suggest(suggest.drawing(trial))
+    draft = optuna_bridge.Draft(storage, study, sampler, claim)
+    definition.space.suggest(suggest.drawing(draft.trial))
+    queue.write_parameters(store, claim, draft.parameters, draft.attributes)

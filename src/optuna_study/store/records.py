@@ -172,6 +172,7 @@ class TrialRecord:
     owner: str | None
     lease_until: float | None
     checkpoint_epoch: int
+    checkpoint_claim: int | None  # whose checkpoint stands, as `Claim.ordinal`; None: an old one
     resumed_elsewhere: bool  # continued on other hardware, so exempt from bit equality
 
 
@@ -191,7 +192,24 @@ class Claim:
     fixed: Mapping[str, Any]
     seed: int
     checkpoint_epoch: int
-    resumed: bool  # claimed before: a checkpoint may be there
+    ordinal: int = 1  # of the trial's claims; names this owner's files
+    checkpoint_claim: int | None = None  # the ordinal of the owner whose checkpoint stands
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it was claimed before: a checkpoint may be there."""
+        return self.ordinal > 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file in Optuna's artifact store; it belongs to nothing until a trial's end names it."""
+
+    artifact_id: str
+    filename: str
+    mimetype: str
+    encoding: str | None = None
+    of_study: bool = False  # else of the trial
 
 
 @dataclass(frozen=True)
@@ -235,6 +253,7 @@ class End:
     value: float | None = None
     traceback: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)  # shown in the dashboard
+    artifacts: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import import_module
@@ -22,7 +22,9 @@ from optuna_study.config.reasons import (
 )
 from optuna_study.store.records import EndKind, EpochRecord
 from optuna_study.store.schema import (
+    ARTIFACT_KEY,
     own_epochs,
+    study_system_attributes,
     trial_intermediate_values,
     trial_system_attributes,
     trial_user_attributes,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from optuna_study.config.reasons import Reason
-    from optuna_study.store.records import TrialState
+    from optuna_study.store.records import Artifact, Claim, StoredParameter, TrialState
 
 _UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 
@@ -154,6 +156,21 @@ def insert_trial(
     return int(connection.execute(row.returning(trials.c.trial_id)).scalar_one())
 
 
+def parameter_rows(
+    trial_id: int, parameters: Sequence[StoredParameter]
+) -> list[dict[str, object]]:
+    """Parameters as rows of Optuna's table."""
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": parameter.name,
+            "param_value": parameter.internal_value,
+            "distribution_json": parameter.distribution_json,
+        }
+        for parameter in parameters
+    ]
+
+
 def write_epochs(
     connection: Connection, uuid: str, number: int, trial_id: int, epochs: Sequence[EpochRecord]
 ) -> None:
@@ -215,6 +232,22 @@ def write_value(connection: Connection, trial_id: int, value: float) -> None:
     connection.execute(
         insert(trial_values).values(trial_id=trial_id, objective=0, value=number, value_type=kind)
     )
+
+
+def write_artifacts(connection: Connection, claim: Claim, artifacts: Sequence[Artifact]) -> None:
+    """Name files in Optuna's artifact store as a trial's or its study's, as it does itself."""
+    of_trial, of_study = {}, []
+    for artifact in artifacts:
+        meta = asdict(artifact)
+        belongs_to_study = meta.pop("of_study")
+        key, text = f"{ARTIFACT_KEY}{artifact.artifact_id}", json.dumps(meta)
+        if belongs_to_study:
+            row = {"study_id": claim.study_id, "key": key, "value_json": json.dumps(text)}
+            of_study.append(row)
+        else:
+            of_trial[key] = text
+    write_attributes(connection, claim.trial_id, of_trial, system=True)
+    upsert(connection, study_system_attributes, ("study_id", "key"), of_study)
 
 
 def write_attributes(

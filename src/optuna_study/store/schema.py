@@ -208,6 +208,7 @@ own_trials = Table(
     Column("claims", Integer, nullable=False, default=0),
     Column("strikes", Integer, nullable=False, default=0),
     Column("checkpoint_epoch", Integer, nullable=False, default=0),
+    Column("checkpoint_claim", Integer),  # which of the claims wrote the checkpoint that stands
     Column("progressed", Boolean, nullable=False, default=False),  # a checkpoint since the claim
     Column("epochs", Integer, nullable=False, default=0),
     Column("worked", Double, nullable=False, default=0.0),
@@ -241,7 +242,7 @@ ADDED = {
     2: (own_studies.c.priority, own_studies.c.claimed),
     3: (own_schema.c.boot, own_schema.c.origin),
     4: (own_studies.c.going_since,),
-    5: (own_trials.c.end_details,),
+    5: (own_trials.c.end_details, own_trials.c.checkpoint_claim),
 }
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

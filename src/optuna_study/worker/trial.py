@@ -7,8 +7,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import optuna
-
 from optuna_study.artifacts import decision_boundary, figures, retention, tensorboard, upload
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.text import config_text
@@ -19,7 +17,6 @@ from optuna_study.search.ledger import RetryingLedger, StoreLedger
 from optuna_study.search.objective import Rules
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
-from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
     from optuna_study.search.objective import Ledger, Training
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.clock import Jumps
-    from optuna_study.store.records import Claim, End, EpochRecord
+    from optuna_study.store.records import Artifact, Claim, End, EpochRecord
     from optuna_study.worker.open_study import OpenStudy, T
 
 log = logging.getLogger(__name__)
@@ -88,10 +85,11 @@ class TrialJob:
         config = self._config = self._retry(
             lambda: propose(study.store, study.storage, study.record, study.definition, claim)
         )
-        path = study.workspace.checkpoint(claim.study_uuid, claim.number)
+        path = study.workspace.checkpoint(claim.study_uuid, claim.number, claim.ordinal)
         point, after = None, 0
         if claim.resumed:
             reported = self._retry(lambda: reads.epochs(study.store, study.record, claim.number))
+            retention.take_over(study.workspace, claim)
             point = find_point(path, claim, reported, study.environment)
             after = point.epoch if point else 0
             self._retry(lambda: queue.rewind(study.store, claim, after))
@@ -105,7 +103,9 @@ class TrialJob:
             config, study.data, study.device, path, study.environment, self._stop.event, point
         )
 
-    def publish(self, training: Training, end: End, epochs: Sequence[EpochRecord]) -> None:
+    def publish(
+        self, training: Training, end: End, epochs: Sequence[EpochRecord]
+    ) -> Sequence[Artifact]:
         """Write the trial's files; of a completed one among the best few the model, too."""
         assert isinstance(training, CheckpointedRun)
         study, claim, config = self.study, self._claim, training.run.config
@@ -123,20 +123,17 @@ class TrialJob:
             files[upload.CURVE] = figures.curve_picture(f"{about} · {end.kind}", epochs)
         if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
             files |= _predictions(about, training)
-        self._upload(lambda: study.storage.get_trial(claim.trial_id), files)
-        if claim.number == 0 and decision_boundary.is_plane(study.data):  # one worker's alone
+        artifacts = self._write_artifacts(files)
+        if claim.number == 0 and decision_boundary.is_plane(study.data):  # one trial's alone
             picture = decision_boundary.data_picture(f"{study.record.name} · data", study.data)
-            sampler = optuna.samplers.RandomSampler(seed=0)  # proposes nothing here
-            self._upload(
-                lambda: optuna_bridge.optuna_study(study.storage, study.record, sampler),
-                {upload.DATA: picture},
-            )
+            artifacts += self._write_artifacts({upload.DATA: picture}, of_study=True)
         if end.kind is EndKind.COMPLETED:
             if study.definition.only is not None:
                 self._test(training)
             self._keep_model(training, end)
         if study.tensorboard is not None:
             self._write_events(study.tensorboard, training, end, epochs)
+        return artifacts
 
     def clean_up(self) -> None:
         """Put files and notes in order, and stop a study that no longer improves."""
@@ -163,27 +160,28 @@ class TrialJob:
         measured = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
         self._retry(lambda: queue.annotate(self.study.store, self._claim, measured))
 
-    def _upload(
-        self,
-        about: Callable[[], optuna.trial.FrozenTrial | optuna.Study],
-        files: Mapping[str, bytes],
-    ) -> None:
-        """Publish artifacts, and wait for a full disk to be cleared, once for all trials.
+    def _write_artifacts(
+        self, files: Mapping[str, bytes], *, of_study: bool = False
+    ) -> list[Artifact]:
+        """Write artifacts, and wait for a full disk to be cleared, once for all trials.
 
         When nobody has cleared it in time, trials end without artifacts.
         """
         study, outage = self.study, self.study.artifact_outage
 
-        def publish() -> None:
+        def write() -> list[Artifact]:
             try:
-                upload.publish(study.workspace, study.storage, about(), files)
+                written = upload.write_files(
+                    study.workspace, self._claim, files, of_study=of_study
+                )
             except DiskFullError as error:
                 outage.record_failure(error)
                 raise
             outage.record_success()
+            return written
 
-        retry_until_done(
-            lambda: self._retry(publish),
+        return retry_until_done(
+            write,
             self._stop.wait,
             passing=DiskFullError,
             max_wait=MAX_WAIT - outage.seconds,
@@ -195,7 +193,7 @@ class TrialJob:
             lambda: retention.is_among_best(study.store, study.record, value)
         ):
             return
-        path = study.workspace.kept_model(self._claim.study_uuid, self.number)
+        path = study.workspace.kept_model(self._claim.study_uuid, self.number, self._claim.ordinal)
         try:
             save_model(path, training.run, training.run.config, study.data)
         except (DiskFullError, FolderError) as error:

@@ -128,15 +128,21 @@ def test_a_claimed_trial_suggests_what_is_stored_and_draws_the_rest(
     storage = optuna_storage(store)
     sampler = optuna.samplers.RandomSampler(seed=1)
     first = take(store, study)
-    trial = optuna_bridge.optuna_trial(storage, study, sampler, first)
+    draft = optuna_bridge.Draft(storage, study, sampler, first)
+    trial = draft.trial
     assert trial.suggest_float("lr", 0.001, 1.0) == 0.01
     assert trial.suggest_categorical("activation", ["relu", "elu", "tanh"]) == "elu"
     dropout = trial.suggest_float("dropout", 0.0, 1.0)
+    assert "dropout" not in reads.trial(store, study, 0).parameters
+    queue.write_parameters(store, first, draft.parameters, draft.attributes)
     queue.release(store, first, "SIGTERM")
-    again = optuna_bridge.optuna_trial(storage, study, sampler, take(store, study))
+    second = take(store, study)
+    draft = optuna_bridge.Draft(storage, study, sampler, second)
+    again = draft.trial
     assert again.suggest_float("lr", 0.001, 1.0) == 0.01
     assert again.suggest_float("dropout", 0.0, 1.0) == dropout
     assert again.suggest_int("width", 1, 64) in range(1, 65)
+    queue.write_parameters(store, second, draft.parameters, draft.attributes)
     stored = reads.trial(store, study, 0).parameters
     assert list(stored) == ["lr", "activation", "dropout", "width"]
     assert stored["activation"] == "elu"
@@ -154,9 +160,9 @@ def test_tpe_keeps_away_from_infeasible_trials(
     for number in range(40):
         claim = take(sqlite_store, study)
         sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=12)
-        rate = optuna_bridge.optuna_trial(storage, study, sampler, claim).suggest_float(
-            "lr", 0.0, 1.0
-        )
+        draft = optuna_bridge.Draft(storage, study, sampler, claim)
+        rate = draft.trial.suggest_float("lr", 0.0, 1.0)
+        queue.write_parameters(sqlite_store, claim, draft.parameters, draft.attributes)
         diverges = rate > 0.5
         kind = EndKind.DIVERGED if diverges else EndKind.COMPLETED
         value = 2.0 if diverges else 1.0 - abs(rate - 0.2)
@@ -172,7 +178,7 @@ def test_reports_are_seen_by_optuna_while_a_trial_runs(
     study = make_study(store)
     storage = optuna_storage(store)
     claim = take(store, study)
-    trial = optuna_bridge.optuna_trial(storage, study, optuna.samplers.RandomSampler(), claim)
+    trial = optuna_bridge.Draft(storage, study, optuna.samplers.RandomSampler(), claim).trial
     queue.report(store, claim, [epoch(1, 0.5)])
     seen = trial.study.get_trials(deepcopy=False)[0].intermediate_values
     assert seen == {1: 0.5}
@@ -232,7 +238,9 @@ def test_store_and_sampler_share_one_connection(postgres_url: str, make_study: A
     sampler = optuna.samplers.TPESampler(seed=1)
     for _ in range(3):
         claim = take(store, study)
-        optuna_bridge.optuna_trial(storage, study, sampler, claim).suggest_float("lr", 0.0, 1.0)
+        draft = optuna_bridge.Draft(storage, study, sampler, claim)
+        draft.trial.suggest_float("lr", 0.0, 1.0)
+        queue.write_parameters(store, claim, draft.parameters, draft.attributes)
         queue.end(store, claim, End(EndKind.COMPLETED, "done", 0.5))
         reads.counts(store, study)
     with store.read() as connection:

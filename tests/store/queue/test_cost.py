@@ -109,7 +109,7 @@ def test_what_optuna_has_read_before_a_claim_is_not_read_under_its_lease(
     claim = queue.claim(sqlite_store, study, "w1")
     assert isinstance(claim, Claim)
     steps()
-    optuna_bridge.optuna_trial(storage, study, optuna.samplers.RandomSampler(seed=0), claim)
+    optuna_bridge.Draft(storage, study, optuna.samplers.RandomSampler(seed=0), claim)
     assert 0 < steps() < before / 100
 
 

@@ -26,6 +26,7 @@ from optuna_study.store.records import (
     End,
     EndKind,
     NoTrialReason,
+    StoredParameter,
     StudyState,
     TrialState,
 )
@@ -215,6 +216,9 @@ class TestContract:
             lambda: queue.renew(store, zombie),
             lambda: queue.rewind(store, zombie, 0),
             lambda: queue.report(store, zombie, [epoch(1, 0.9)]),
+            lambda: queue.write_parameters(
+                store, zombie, [StoredParameter("x", 1.0, "{}")], {"x": 1}
+            ),
             lambda: queue.record_checkpoint(store, zombie, 1),
             lambda: queue.annotate(store, zombie, {"x": 1}),
             lambda: queue.release(store, zombie, "SIGTERM"),

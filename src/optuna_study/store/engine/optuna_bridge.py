@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
@@ -18,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from optuna_study.errors import NotFoundError, UnreachableError
 from optuna_study.store.engine.connection import open_writer, postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
+from optuna_study.store.records import StoredParameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,14 +83,51 @@ def optuna_study(
     return loaded
 
 
-def optuna_trial(
-    storage: BaseStorage,
-    study: StudyRecord,
-    sampler: optuna.samplers.BaseSampler,
-    claim: Claim,
-) -> optuna.Trial:
-    """The claimed trial as Optuna's: suggesting gives what is stored, and stores what it draws."""
-    return optuna.Trial(optuna_study(storage, study, sampler), claim.trial_id)
+class Draft:
+    """A claimed trial as Optuna's: suggesting gives what is stored, and keeps here what it draws.
+
+    Optuna would write each parameter, and what samplers note of a trial, at once and whoever asks;
+    `queue.write_parameters` writes them together, for the trial's owner alone.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study: StudyRecord,
+        sampler: optuna.samplers.BaseSampler,
+        claim: Claim,
+    ) -> None:
+        self.parameters: list[StoredParameter] = []
+        self.attributes: dict[str, Any] = {}  # the system's
+        self._storage = storage
+        self._trial_id = claim.trial_id
+        view = optuna_study(cast("BaseStorage", self), study, sampler)
+        self.trial = optuna.Trial(view, claim.trial_id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """Keep a parameter of the trial."""
+        assert trial_id == self._trial_id
+        stored = distribution_to_json(distribution)
+        self.parameters.append(StoredParameter(param_name, param_value_internal, stored))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep what a sampler notes of the trial."""
+        assert trial_id == self._trial_id
+        self.attributes[key] = value
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """What is stored of a trial, and what is kept here."""
+        stored = self._storage.get_trial_system_attrs(trial_id)
+        return {**stored, **self.attributes} if trial_id == self._trial_id else stored
 
 
 @contextmanager

@@ -1,14 +1,16 @@
-"""What a write of a trial's owner passes: the study's lock, the check of its token."""
+"""Who owns a trial: the study's lock, the token that a claim gives, the check of it."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 
 from optuna_study.errors import NotFoundError, StaleClaimError
-from optuna_study.store.records import TrialState
+from optuna_study.seeds import trial_seed
+from optuna_study.store.records import Claim, TrialState
+from optuna_study.store.rows import utc
 from optuna_study.store.schema import (
     UUID_KEY,
     own_studies,
@@ -21,7 +23,7 @@ from optuna_study.store.schema import (
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from optuna_study.store.records import Claim, StudyRecord
+    from optuna_study.store.records import StudyRecord
 
 
 def lock(connection: Connection, study_id: int) -> None:
@@ -86,3 +88,88 @@ def update_if_owner(connection: Connection, claim: Claim, **values: Any) -> None
         raise StaleClaimError(
             f"trial {claim.number} is no longer this worker's; what it found is dropped"
         )
+
+
+def find_held(
+    connection: Connection, study: StudyRecord, token: str, lease_until: float
+) -> Claim | None:
+    """What a claim with this token took, whose answer its owner never got."""
+    number = connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == study.uuid, own_trials.c.token == token)
+        .values(lease_until=lease_until)
+        .returning(own_trials.c.number)
+    ).scalar()
+    return None if number is None else read_claim(connection, study, number)
+
+
+def start_waiting(
+    connection: Connection, settings: Row[Any], study_id: int, number: int, now: float
+) -> int:
+    """Let a waiting trial run; its id."""
+    started = func.coalesce(trials.c.datetime_start, utc(now))
+    return int(
+        connection.execute(
+            update(trials)
+            .where(
+                trials.c.study_id == study_id,
+                trials.c.trial_id > settings.settled_id,
+                trials.c.number == number,
+                trials.c.state == TrialState.WAITING.value,
+            )
+            .values(state=TrialState.RUNNING.value, datetime_start=started)
+            .returning(trials.c.trial_id)
+        ).scalar_one()
+    )
+
+
+def hold(
+    connection: Connection,
+    study: StudyRecord,
+    number: int,
+    trial_id: int,
+    *,
+    token: str,
+    owner: str,
+    now: float,
+    lease_until: float,
+) -> None:
+    """Give a trial its owner, whose token it carries from now on."""
+    connection.execute(
+        update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
+    )
+    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
+    held = {
+        "token": token,
+        "owner": owner,
+        "lease_until": lease_until,
+        "claims": own_trials.c.claims + 1,
+        "progressed": False,
+        "started": func.coalesce(own_trials.c.started, now),
+        "seed": trial_seed(study.seed, number),
+        "touched": now,
+    }
+    if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
+        return
+    key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
+    connection.execute(own_trials.insert().values(**key, **held | {"claims": 1, "started": now}))
+
+
+def read_claim(connection: Connection, study: StudyRecord, number: int) -> Claim:
+    """The claim that holds a trial."""
+    row = connection.execute(
+        select(own_trials).where(own_trials.c.uuid == study.uuid, own_trials.c.number == number)
+    ).one()
+    return Claim(
+        study_uuid=study.uuid,
+        study_id=study.study_id,
+        trial_id=row.trial_id,
+        number=number,
+        token=row.token,
+        baseline=row.baseline,
+        fixed=json.loads(row.fixed) if row.fixed else {},
+        seed=row.seed,
+        checkpoint_epoch=row.checkpoint_epoch,
+        ordinal=row.claims,
+        checkpoint_claim=row.checkpoint_claim,
+    )

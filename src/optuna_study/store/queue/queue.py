@@ -10,11 +10,16 @@ store:
    study count; nothing here ever releases or ends them. Trials that it enqueues are claimed
    like returned ones.
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
-   write: `renew`, `rewind`, `report`, `record_checkpoint`, `annotate`, `release` and `end` check
-   it in the transaction that writes and raise StaleClaimError, with nothing of the write kept,
-   once the trial is another's, has ended, or its study is gone. A lease that has run out takes
-   nothing away until somebody reaps. It goes by a clock that all share and nobody sets (see
-   `clock`).
+   write: `renew`, `write_parameters`, `rewind`, `report`, `record_checkpoint`, `annotate`,
+   `release` and `end` check it in the transaction that writes and raise StaleClaimError, with
+   nothing of the write kept, once the trial is another's, has ended, or its study is gone. A lease
+   that has run out takes nothing away until somebody reaps. It goes by a clock that all share and
+   nobody sets (see `clock`).
+   An owner's files carry the claim instead, in names that no other owner writes, and count only
+   once such a write names them: a checkpoint by `record_checkpoint`, after `rewind` has taken over
+   the one before; artifacts and the kept model by `end`. What carries neither is the same whoever
+   writes it, or lies outside the store: a worker's log, a trial's event files for TensorBoard, the
+   notes and importances that any worker renews of trials that have ended.
 4. A trial that is released waits again with its number, parameters, attributes, reports,
    checkpoint and first start. Its next owner drops the reports after the epoch it resumes from
    (`rewind`), so that no curve is of two runs.
@@ -34,16 +39,14 @@ store:
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, select
 
 from optuna_study.errors import StaleClaimError
-from optuna_study.seeds import trial_seed
 from optuna_study.store.queue.budget import count_trials, find_refusal
 from optuna_study.store.queue.ends import (
     end_lost,
@@ -52,17 +55,32 @@ from optuna_study.store.queue.ends import (
     release_lost,
     set_waiting,
 )
-from optuna_study.store.queue.ownership import lock, lock_study, update_if_owner
+from optuna_study.store.queue.ownership import (
+    find_held,
+    hold,
+    lock,
+    lock_study,
+    read_claim,
+    start_waiting,
+    update_if_owner,
+)
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
 from optuna_study.store.rows import (
     drop_epochs,
     insert_trial,
+    parameter_rows,
     storable,
-    utc,
+    upsert,
+    write_artifacts,
     write_attributes,
     write_epochs,
 )
-from optuna_study.store.schema import ENDED_BY_KEY, own_epochs, own_studies, own_trials, trials
+from optuna_study.store.schema import (
+    ENDED_BY_KEY,
+    own_epochs,
+    own_trials,
+    trial_params,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +88,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import End, EpochRecord, StudyRecord
+    from optuna_study.store.records import End, EpochRecord, StoredParameter, StudyRecord
 
 LEASE_SECONDS = 60.0
 
@@ -100,7 +118,7 @@ def claim(
         settings = lock_study(connection, study)
         times = store.times(connection)
         if token is not None:
-            mine = _held_already(connection, study, token, times.lease + lease)
+            mine = find_held(connection, study, token, times.lease + lease)
             if mine is not None:
                 return mine
         release_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
@@ -115,8 +133,8 @@ def claim(
                 connection, study.study_id, number, TrialState.RUNNING, times.utc
             )
         else:
-            trial_id = _start_waiting(connection, settings, study.study_id, number, times.utc)
-        _hold(
+            trial_id = start_waiting(connection, settings, study.study_id, number, times.utc)
+        hold(
             connection,
             study,
             number,
@@ -126,88 +144,7 @@ def claim(
             now=times.utc,
             lease_until=times.lease + lease,
         )
-        return _claimed(connection, study, number)
-
-
-def _held_already(
-    connection: Connection, study: StudyRecord, token: str, lease_until: float
-) -> Claim | None:
-    """What a claim with this token took, whose answer its owner never got."""
-    number = connection.execute(
-        update(own_trials)
-        .where(own_trials.c.uuid == study.uuid, own_trials.c.token == token)
-        .values(lease_until=lease_until)
-        .returning(own_trials.c.number)
-    ).scalar()
-    return None if number is None else _claimed(connection, study, number)
-
-
-def _start_waiting(
-    connection: Connection, settings: Row[Any], study_id: int, number: int, now: float
-) -> int:
-    started = func.coalesce(trials.c.datetime_start, utc(now))
-    return int(
-        connection.execute(
-            update(trials)
-            .where(
-                trials.c.study_id == study_id,
-                trials.c.trial_id > settings.settled_id,
-                trials.c.number == number,
-                trials.c.state == TrialState.WAITING.value,
-            )
-            .values(state=TrialState.RUNNING.value, datetime_start=started)
-            .returning(trials.c.trial_id)
-        ).scalar_one()
-    )
-
-
-def _hold(
-    connection: Connection,
-    study: StudyRecord,
-    number: int,
-    trial_id: int,
-    *,
-    token: str,
-    owner: str,
-    now: float,
-    lease_until: float,
-) -> None:
-    connection.execute(
-        update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
-    )
-    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
-    held = {
-        "token": token,
-        "owner": owner,
-        "lease_until": lease_until,
-        "claims": own_trials.c.claims + 1,
-        "progressed": False,
-        "started": func.coalesce(own_trials.c.started, now),
-        "seed": trial_seed(study.seed, number),
-        "touched": now,
-    }
-    if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
-        return
-    key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
-    connection.execute(own_trials.insert().values(**key, **held | {"claims": 1, "started": now}))
-
-
-def _claimed(connection: Connection, study: StudyRecord, number: int) -> Claim:
-    row = connection.execute(
-        select(own_trials).where(own_trials.c.uuid == study.uuid, own_trials.c.number == number)
-    ).one()
-    return Claim(
-        study_uuid=study.uuid,
-        study_id=study.study_id,
-        trial_id=row.trial_id,
-        number=number,
-        token=row.token,
-        baseline=row.baseline,
-        fixed=json.loads(row.fixed) if row.fixed else {},
-        seed=row.seed,
-        checkpoint_epoch=row.checkpoint_epoch,
-        resumed=row.claims > 1,
-    )
+        return read_claim(connection, study, number)
 
 
 def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
@@ -219,6 +156,24 @@ def renew(store: Store, claim: Claim, lease: float = LEASE_SECONDS) -> None:
     with store.write() as connection:
         times = store.times(connection)
         update_if_owner(connection, claim, lease_until=times.lease + lease, touched=times.utc)
+
+
+def write_parameters(
+    store: Store,
+    claim: Claim,
+    parameters: Sequence[StoredParameter],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write what was drawn for the trial, and what its sampler notes of it, in one transaction.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    with store.write() as connection:
+        update_if_owner(connection, claim, touched=store.now(connection))
+        rows = parameter_rows(claim.trial_id, parameters)
+        upsert(connection, trial_params, ("trial_id", "param_name"), rows)
+        write_attributes(connection, claim.trial_id, attributes, system=True)
 
 
 def report(store: Store, claim: Claim, epochs: Sequence[EpochRecord]) -> None:
@@ -266,6 +221,7 @@ def record_checkpoint(store: Store, claim: Claim, epoch: int) -> None:
             connection,
             claim,
             checkpoint_epoch=case((further, epoch), else_=own.checkpoint_epoch),
+            checkpoint_claim=claim.ordinal,
             progressed=case((further, True), else_=own.progressed),
             strikes=case((further, 0), else_=own.strikes),
             touched=store.now(connection),
@@ -275,11 +231,14 @@ def record_checkpoint(store: Store, claim: Claim, epoch: int) -> None:
 def rewind(store: Store, claim: Claim, epoch: int) -> None:
     """Say that the trial resumes after `epoch`: what its former owner reported later is dropped.
 
+    From now on the checkpoint that stands is this owner's, who has taken over the one before.
+
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     with store.write() as connection:
-        update_if_owner(connection, claim, touched=store.now(connection))
+        now = store.now(connection)
+        update_if_owner(connection, claim, checkpoint_claim=claim.ordinal, touched=now)
         drop_epochs(connection, claim.study_uuid, claim.number, claim.trial_id, epoch)
         _sum_up(connection, claim)
 
@@ -342,6 +301,7 @@ def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()
                 return
             raise
         end_trial(connection, claim.study_uuid, claim.number, claim.trial_id, end, now)
+        write_artifacts(connection, claim, end.artifacts)
         write_attributes(connection, claim.trial_id, {ENDED_BY_KEY: claim.token}, system=True)
 
 

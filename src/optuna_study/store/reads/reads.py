@@ -200,6 +200,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
         owner=row.owner,
         lease_until=row.lease_until,
         checkpoint_epoch=row.checkpoint_epoch or 0,
+        checkpoint_claim=row.checkpoint_claim,
         resumed_elsewhere=bool(row.resumed_elsewhere),
     )
 

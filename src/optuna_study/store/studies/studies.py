@@ -18,7 +18,13 @@ from optuna_study.errors import DefinitionChangedError, NotFoundError, StoreErro
 from optuna_study.store.engine.failures import is_clash
 from optuna_study.store.queue.ownership import lock_study
 from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
-from optuna_study.store.rows import insert_trial, storable, strict_json, write_attributes
+from optuna_study.store.rows import (
+    insert_trial,
+    parameter_rows,
+    storable,
+    strict_json,
+    write_attributes,
+)
 from optuna_study.store.schema import (
     UUID_KEY,
     own_studies,
@@ -167,18 +173,7 @@ def _insert_planned(
 ) -> None:
     trial_id = insert_trial(connection, study_id, number, TrialState.WAITING, None)
     if planned.parameters:
-        connection.execute(
-            insert(trial_params),
-            [
-                {
-                    "trial_id": trial_id,
-                    "param_name": parameter.name,
-                    "param_value": parameter.internal_value,
-                    "distribution_json": parameter.distribution_json,
-                }
-                for parameter in planned.parameters
-            ],
-        )
+        connection.execute(insert(trial_params), parameter_rows(trial_id, planned.parameters))
     write_attributes(
         connection,
         trial_id,

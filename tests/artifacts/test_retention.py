@@ -1,0 +1,69 @@
+"""Whose checkpoint a trial resumes from, and which files of a study stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.artifacts.retention import remove_superseded, take_over
+from optuna_study.paths import Workspace
+from optuna_study.store.queue import queue
+from optuna_study.store.records import Claim, End, EndKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _claim(stored: Any, owner: str) -> Claim:
+    claim = queue.claim(stored.store, stored.study, owner)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def test_a_former_owner_s_checkpoint_replaces_nobody_s(stored_study: Any, tmp_path: Path) -> None:
+    store, study, workspace = stored_study.store, stored_study.study, Workspace(tmp_path / "files")
+
+    def file_of(claim: Claim) -> Path:
+        path = workspace.checkpoint(study.uuid, claim.number, claim.ordinal)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    first = _claim(stored_study, "first")
+    file_of(first).write_text("epoch 2")
+    queue.record_checkpoint(store, first, 2)
+    queue.release_owner(store, study, "first")
+    second = _claim(stored_study, "second")
+    assert second.checkpoint_claim == 1
+    take_over(workspace, second)
+    queue.rewind(store, second, 2)
+    file_of(first).write_text("epoch 9, by an owner that has lost the trial")
+    queue.release_owner(store, study, "second")
+    third = _claim(stored_study, "third")
+    take_over(workspace, third)
+    assert file_of(third).read_text() == "epoch 2"
+
+    remove_superseded(store, study, workspace)
+    left = {path.name for path in file_of(third).parent.iterdir()}
+    assert left == {file_of(second).name, file_of(third).name}
+    model = workspace.kept_model(study.uuid, 0, 3)
+    model.parent.mkdir()
+    for ordinal in (2, 3):
+        workspace.kept_model(study.uuid, 0, ordinal).write_text("weights")
+    queue.end(store, third, End(EndKind.COMPLETED, "done", 0.5))
+    remove_superseded(store, study, workspace)
+    assert list(file_of(third).parent.iterdir()) == []
+    assert list(model.parent.iterdir()) == [model]
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed_from(
+    stored_study: Any, tmp_path: Path
+) -> None:
+    store, study, workspace = stored_study.store, stored_study.study, Workspace(tmp_path / "files")
+    old = workspace.checkpoint(study.uuid, 0, None)
+    old.parent.mkdir(parents=True)
+    old.write_text("epoch 2")
+    first = _claim(stored_study, "first")
+    queue.release(store, first, "stopped")
+    second = _claim(stored_study, "second")
+    assert second.checkpoint_claim is None
+    take_over(workspace, second)
+    assert workspace.checkpoint(study.uuid, 0, 2).read_text() == "epoch 2"

@@ -1,0 +1,98 @@
+"""From a claim to what is trained: parameters are written by the trial's owner alone."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from optuna_study.config.settings import get_setting
+from optuna_study.definition.serialise import from_json
+from optuna_study.errors import StaleClaimError
+from optuna_study.search.propose import propose
+from optuna_study.search.samplers import Spread
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
+from optuna_study.store.records import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.store.engine.connection import Store
+
+FREEZES_AT = 2  # the parameter in whose draw the first owner stands still
+
+
+class Owners:
+    """Two owners of one trial; the first freezes as it draws, and is back as the other draws."""
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.0
+        self.url = url
+        self.frozen, self.thawed = threading.Event(), threading.Event()
+        self.drawing: Future[TrainConfig]
+        self._draws = 0
+        sample = Spread.sample_independent
+
+        def draw(sampler: Any, study: Any, trial: Any, name: str, kind: Any) -> Any:
+            if threading.current_thread().name.startswith("first"):
+                self._draws += 1
+                if self._draws == FREEZES_AT:
+                    self.frozen.set()
+                    assert self.thawed.wait(60)
+            else:  # with another history it draws other values
+                if name != "activation":
+                    self.thawed.set()
+                    wait([self.drawing])
+                sampler = optuna.samplers.RandomSampler(seed=99)
+                return sampler.sample_independent(study, trial, name, kind)
+            return sample(sampler, study, trial, name, kind)
+
+        monkeypatch.setattr(Spread, "sample_independent", draw)
+
+    def open(self) -> Store:
+        return open_store(self.url, clock=lambda: self.now)
+
+    def draw(self, store: Store, name: str, claim: Claim) -> TrainConfig:
+        from optuna_study.store.studies.studies import load_study
+
+        study = load_study(store, name)
+        definition = from_json(study.definition)
+        return propose(store, optuna_storage(store), study, definition, claim)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_an_owner_that_froze_within_its_draw_changes_nothing(
+    kind: str,
+    request: pytest.FixtureRequest,
+    store_file: Callable[..., Any],
+    study_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = None if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    made = store_file(study_file.split("[[baselines]]")[0], url=url)
+    owners, name = Owners(made.url, monkeypatch), made.study.name
+    first, second = owners.open(), owners.open()
+    before = queue.claim(first, made.study, "first", lease=60)
+    assert isinstance(before, Claim)
+    with ThreadPoolExecutor(1, "first") as pool:
+        owners.drawing = pool.submit(owners.draw, first, name, before)
+        assert owners.frozen.wait(30)
+        owners.now += 61
+        after = queue.claim(second, made.study, "second", lease=60)
+        assert isinstance(after, Claim)
+        assert (after.number, after.resumed) == (before.number, True)
+        config = owners.draw(second, name, after)
+        with pytest.raises(StaleClaimError):
+            owners.drawing.result()
+    stored = reads.trial(second, made.study, after.number).parameters
+    assert len(stored) == 3
+    assert stored == {key: get_setting(config, key) for key in stored}
+    first.close()
+    second.close()
