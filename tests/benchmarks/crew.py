@@ -6,11 +6,16 @@ store and computes nothing: neither survives a fork.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import multiprocessing
+import os
 import random
+import signal
 import time
 from dataclasses import dataclass
 from multiprocessing import connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ class Ran:
 
     seconds: float
     kills: int
+    freezes: int  # processes that stood still for a while, and came back
     failed: int  # processes that ended by themselves with an error
 
 
@@ -34,29 +40,82 @@ def run_crew(
     work: Callable[[int], None],
     *,
     kill_every: float | None = None,
+    freeze_every: float | None = None,
+    frozen_for: float = 0.0,
     seed: int = 0,
 ) -> Ran:
     """Run `work` in `count` processes, each told its place, until all have ended by themselves.
 
     Every `kill_every` seconds one of them, drawn by `seed`, gets SIGKILL; another takes its place.
+    Every `freeze_every` seconds one gets SIGSTOP. Whoever was stopped, by itself too, gets SIGCONT
+    after `frozen_for` seconds.
     """
     draw = random.Random(seed)
     began = time.monotonic()
-    due = began + kill_every if kill_every else None
+    kill, freeze = _Due(kill_every, began), _Due(freeze_every, began)
     crew = {place: _start(work, place) for place in range(count)}
-    kills = failed = 0
+    frozen: dict[int, float] = {}  # since when, by process
+    kills = freezes = failed = 0
     while crew:
-        left = None if due is None else max(0.0, due - time.monotonic())
-        connection.wait([process.sentinel for process in crew.values()], timeout=left)
+        left = min(kill.left(), freeze.left(), 0.1 if frozen_for else math.inf)
+        sentinels = [process.sentinel for process in crew.values()]
+        connection.wait(sentinels, timeout=None if left == math.inf else left)
         failed += _dismiss_ended(crew)
-        if kill_every and due is not None and time.monotonic() >= due and crew:
+        if crew and kill.is_due():
             place = draw.choice(sorted(crew))
             crew[place].kill()
             crew[place].join()
             crew[place] = _start(work, place)
             kills += 1
-            due += kill_every
-    return Ran(time.monotonic() - began, kills, failed)
+        if crew and freeze.is_due():
+            _signal(crew[draw.choice(sorted(crew))], signal.SIGSTOP)
+        if frozen_for:
+            freezes += _thaw(crew, frozen, frozen_for)
+    return Ran(time.monotonic() - began, kills, freezes, failed)
+
+
+@dataclass
+class _Due:
+    """Something to be done every so many seconds, or never."""
+
+    every: float | None
+    next: float
+
+    def __post_init__(self) -> None:
+        self.next += self.every or math.inf
+
+    def left(self) -> float:
+        return max(0.0, self.next - time.monotonic())
+
+    def is_due(self) -> bool:
+        if self.left():
+            return False
+        self.next += self.every or math.inf
+        return True
+
+
+def _signal(process: ForkProcess, number: signal.Signals) -> None:
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def _thaw(crew: dict[int, ForkProcess], frozen: dict[int, float], seconds: float) -> int:
+    """Let those go on that stand still for so long; how many."""
+    thawed, now = 0, time.monotonic()
+    for process in crew.values():
+        try:
+            stat = Path(f"/proc/{process.pid}/stat").read_text()
+        except FileNotFoundError:
+            continue
+        pid = process.pid or 0
+        if stat.rpartition(")")[2].split()[0] != "T":
+            frozen.pop(pid, None)
+        elif now - frozen.setdefault(pid, now) >= seconds:
+            _signal(process, signal.SIGCONT)
+            del frozen[pid]
+            thawed += 1
+    return thawed
 
 
 def _start(work: Callable[[int], None], place: int) -> ForkProcess:

@@ -2,12 +2,17 @@
 
 `python tests/benchmarks/storm.py --store sqlite --store postgres`. Prints one line of JSON about
 the machine and one for each store; `evidence.py` says what the figures are. Dead workers' trials
-come back by their leases alone, as if the workers' machine had gone.
+come back by their leases alone, as if the workers' machine had gone. With `--freeze-every` and
+`--freeze-draws` workers stand still past their leases, the latter while they draw parameters, and
+come back to trials that are others' by then.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import random
+import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +32,7 @@ from optuna_study.search.objective import to_record
 from optuna_study.search.pruner import decide, never
 from optuna_study.space.space import build
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import Draft
 
 if TYPE_CHECKING:
     import threading
@@ -105,22 +111,42 @@ def storm(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         start = partial(begin, workspace=Workspace(folder), epoch_seconds=arguments.epoch_seconds)
 
         def work(_place: int) -> None:
+            if arguments.freeze_draws:
+                freeze_in_draws(arguments.freeze_draws)
             decides = decide if arguments.prune else never
             Desk(url, study.name, start, arguments.lease, decides).work()
 
         ran = run_crew(
-            arguments.workers, work, kill_every=arguments.kill_every, seed=arguments.seed
+            arguments.workers,
+            work,
+            kill_every=arguments.kill_every or None,
+            freeze_every=arguments.freeze_every or None,
+            frozen_for=arguments.frozen_for,
+            seed=arguments.seed,
         )
         figures = {
             "store": kind,
             "seconds": round(ran.seconds, 1),
             "kills": ran.kills,
+            "freezes": ran.freezes,
             "failed_workers": ran.failed,
             "epochs_trained": (folder / TALLY).stat().st_size,
             **counted(store, study, partial(undisturbed, study)),
         }
         store.close()
         return figures
+
+
+def freeze_in_draws(share: float) -> None:
+    """Let this process stop itself in the middle of so many of its draws."""
+    keep = Draft.set_trial_param
+
+    def freeze(draft: Draft, trial_id: int, name: str, value: float, kind: Any) -> None:
+        keep(draft, trial_id, name, value, kind)
+        if len(draft.parameters) == 1 and random.random() < share:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Draft.set_trial_param = freeze  # type: ignore[method-assign]
 
 
 def undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
@@ -140,6 +166,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--epoch-seconds", type=float, default=0.03)
     parser.add_argument("--kill-every", type=float, default=2.0, help="seconds")
+    parser.add_argument("--freeze-every", type=float, default=0.0, help="seconds")
+    parser.add_argument("--freeze-draws", type=float, default=0.0, help="share of them")
+    parser.add_argument("--frozen-for", type=float, default=0.0, help="seconds")
     parser.add_argument("--lease", type=float, default=3.0, help="seconds")
     parser.add_argument("--prune", action="store_true", help="give trials up at the rungs")
     parser.add_argument("--seed", type=int, default=1, help="of who is killed")
