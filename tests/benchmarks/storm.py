@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from bare_worker import Desk
 from crew import run_crew
@@ -146,7 +147,7 @@ def freeze_in_draws(share: float) -> None:
         if len(draft.parameters) == 1 and random.random() < share:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    Draft.set_trial_param = freeze  # type: ignore[method-assign]
+    mock.patch.object(Draft, "set_trial_param", freeze).start()
 
 
 def undisturbed(study: StudyRecord, trial: TrialRecord) -> list[EpochRecord]:
