@@ -383,7 +383,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
         for table, columns in (
             ("studies", ("priority", "claimed", "going_since")),
             ("schema", ("boot", "origin")),
-            ("trials", ("end_details",)),
+            ("trials", ("end_details", "checkpoint_claim")),
         ):
             for column in columns:
                 connection.execute(f"ALTER TABLE optuna_study_{table} DROP COLUMN {column}")
