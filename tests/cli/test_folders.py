@@ -86,7 +86,7 @@ KINDS = {
         left_out={
             "listed in labels.csv, but not there": 1,
             "without a label in labels.csv": 1,
-            "not a picture (10 bytes)": 1,
+            "unreadable: not a picture (10 bytes)": 1,
             "not listed in labels.csv": 1,
         },
         wrong=("gone.png", "blank.png", "unreadable as pictures: 1"),

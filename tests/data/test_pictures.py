@@ -95,7 +95,7 @@ def test_every_skipped_or_mended_file_has_a_sentence(folder: Path, workspace: Wo
     (folder / "README.txt").write_text("not in a class folder")
     pictures = read(folder, 20, workspace)
     assert pictures.notes == (
-        "15 used, 2 left out: 1 not a picture, 1 not a picture (80 bytes)",
+        "15 used, 2 left out: 1 not a picture, 1 unreadable",
         "class0/grey.png: grey, repeated over the three colours",
         "class0/turned.jpg: turned upright as its EXIF orientation says",
         "class1/broken.png: skipped, not a picture (80 bytes)",
@@ -111,8 +111,7 @@ def test_files_that_cannot_be_opened_are_skipped(folder: Path, workspace: Worksp
     os.mkfifo(folder / "class0" / "pipe.png")
     pictures = read(folder, 16, workspace)
     assert pictures.notes == (
-        "12 used, 2 left out: 1 neither a file nor a folder, 1 cannot be read (No such file or "
-        "directory)",
+        "12 used, 2 left out: 1 neither a file nor a folder, 1 unreadable",
         "class0/nowhere.png: skipped, cannot be read (No such file or directory)",
     )
     assert len(pictures.labels) == 12
@@ -301,7 +300,7 @@ def test_the_real_odd_pictures_are_survived(tmp_path: Path, workspace: Workspace
         label = "b" if "squirtle" in path.name else "a"
         shutil.copy(path, tmp_path / "odd" / label / path.name)
     notes = read(tmp_path / "odd", 72, workspace).notes
-    assert notes[0].startswith("16 used, 3 left out: 1 not a picture, ")
+    assert notes[0].startswith("16 used, 3 left out: 2 unreadable, 1 not a picture")
     assert notes[1:] == (
         "a/LICENSE.Pillow.txt: skipped, not a picture (1457 bytes)",
         "a/broken_80_bytes.png: skipped, not a picture (80 bytes)",

@@ -177,7 +177,7 @@ def _foreign_kind(data: bytes) -> str | None:
     """What a file is that Pillow does not read, and what helps."""
     if data[128:132] == b"DICM":
         return "a DICOM file, which is not read; save it as PNG or TIFF, for instance with pydicom"
-    if _is_heif(data[:12]):
+    if _is_heif(data[:12]) and importlib.util.find_spec("pillow_heif") is None:
         return "a HEIC picture, which needs `pip install pillow-heif`"
     return None
 

@@ -23,7 +23,7 @@ from optuna_study.data.decode import (
 from optuna_study.data.digests import THREADS
 from optuna_study.data.duplicates import connect, group
 from optuna_study.data.grey import few_levels, find_ranges, kind_of, sample
-from optuna_study.data.walk import NO_PICTURE, LeftOut, is_picture_name
+from optuna_study.data.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
 from optuna_study.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Inspection:
     @property
     def left_out(self) -> LeftOut:
         """An unreadable file, and why."""
-        reason = "; ".join(self.sentences) if self.meant_as_picture else NO_PICTURE
-        return LeftOut(self.file.name, reason)
+        reason = f"{UNREADABLE_PICTURE}: {'; '.join(self.sentences)}"
+        return LeftOut(self.file.name, reason if self.meant_as_picture else NO_PICTURE)
 
 
 @dataclass(frozen=True)

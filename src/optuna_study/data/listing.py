@@ -106,7 +106,7 @@ def count_line(used: int, left_out: Sequence[LeftOut], most: int = 4) -> str | N
     """How many pictures are used and how many files are not, and why; None where all are used."""
     if not left_out:
         return None
-    reasons = Counter(each.reason for each in left_out).most_common()
+    reasons = Counter(each.reason.partition(":")[0] for each in left_out).most_common()
     shown = [f"{count} {reason}" for reason, count in reasons[:most]]
     if len(reasons) > most:
         shown.append(f"{sum(count for _, count in reasons[most:])} for other reasons")

@@ -38,6 +38,9 @@ PICTURE_SUFFIXES = frozenset(
 NO_PICTURE = "not a picture"
 """Why a file of another kind is left out."""
 
+UNREADABLE_PICTURE = "unreadable"
+"""Why a file that is meant to be a picture is left out, before what is wrong with it."""
+
 
 @dataclass(frozen=True)
 class LeftOut:

@@ -90,7 +90,7 @@ def survey_folder(folder: Path) -> Survey:
     from optuna_study.data.listing import count_line, require_classes
     from optuna_study.data.pictures import require_learnable
     from optuna_study.data.remarks import classes_without
-    from optuna_study.data.walk import NO_PICTURE, LeftOut, is_picture_name
+    from optuna_study.data.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
 
     listing = list_folder(folder)
     require_classes(listing)
@@ -106,7 +106,7 @@ def survey_folder(folder: Path) -> Survey:
     training = np.array([file.part in (None, "training") for file in readable])
     require_learnable(labels[training], groups[training], classes, folder, listing.fewest)
     unreadable = [
-        LeftOut(file.name, "unreadable" if is_picture_name(file.path.name) else NO_PICTURE)
+        LeftOut(file.name, UNREADABLE_PICTURE if is_picture_name(file.path.name) else NO_PICTURE)
         for file, side in sides.items()
         if side is None
     ]
