@@ -54,7 +54,7 @@ def linear_accuracy(images: np.ndarray, labels: np.ndarray, train: int) -> float
 def test_looking_at_data_needs_no_torch() -> None:
     """Torch takes seconds to load; only training is worth them."""
     code = (
-        "import sys, optuna_study.data.overview, optuna_study.data.check; "
+        "import sys, optuna_study.data.overview, optuna_study.data.folder.check; "
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

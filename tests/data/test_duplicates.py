@@ -11,8 +11,8 @@ from PIL import Image
 
 from optuna_study.data.decode import thumbnail
 from optuna_study.data.duplicates import group, near_pairs, perceptual_hashes
-from optuna_study.data.inspection import group_pictures, inspect_files
-from optuna_study.data.layout import list_folder
+from optuna_study.data.folder.inspection import group_pictures, inspect_files
+from optuna_study.data.folder.layout import list_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from optuna_study.data.decode import decode
-from optuna_study.data.folder import read_folder
+from optuna_study.data.folder.inspection import measure_greys
+from optuna_study.data.folder.layout import list_folder
+from optuna_study.data.folder.read import read_folder
 from optuna_study.data.grey import find_ranges
-from optuna_study.data.inspection import measure_greys
-from optuna_study.data.layout import list_folder
 from optuna_study.data.pictures import Request
 from optuna_study.paths import Workspace
 

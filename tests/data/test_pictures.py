@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.data import digests
 from optuna_study.data.cache import load_or_build
 from optuna_study.data.decode import decode
-from optuna_study.data.folder import read_folder
-from optuna_study.data.layout import list_folder
+from optuna_study.data.folder import digests
+from optuna_study.data.folder.layout import list_folder
+from optuna_study.data.folder.read import read_folder
 from optuna_study.data.pictures import Pictures, Request, computed, resize
 from optuna_study.errors import DataError, FolderError
 from optuna_study.paths import Workspace

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optuna_study.data.folder import read_folder
+from optuna_study.data.folder.read import read_folder
 from optuna_study.data.pictures import Pictures, Request
 from optuna_study.data.split import Split, split
 from optuna_study.paths import Workspace

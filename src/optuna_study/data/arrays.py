@@ -20,7 +20,7 @@ import numpy as np
 from optuna_study.config.catalogue import import_reference
 from optuna_study.data.availability import RAW_SETS, is_here
 from optuna_study.data.cache import load_or_build
-from optuna_study.data.digests import file_digests, index_name
+from optuna_study.data.folder.digests import file_digests, index_name
 from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resize
 from optuna_study.data.split import TEST, TRAINING
 from optuna_study.errors import DataError

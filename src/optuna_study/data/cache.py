@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
+from optuna_study.data.folder.walk import LeftOut
 from optuna_study.data.pictures import Pictures
 from optuna_study.data.split import split
-from optuna_study.data.walk import LeftOut
 from optuna_study.paths import Workspace, untouched_by_bad_data, writing
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from optuna_study.config.catalogue import (
 from optuna_study.data.arrays import class_names, read_arrays, read_raw_arrays
 from optuna_study.data.availability import ARRAY_SUFFIX, RAW_SETS, find_raw_set
 from optuna_study.data.fetch import SOURCES
-from optuna_study.data.folder import read_folder
+from optuna_study.data.folder.read import read_folder
 from optuna_study.data.pictures import Pictures, Request, require_learnable
 from optuna_study.errors import DataError
 from optuna_study.text import did_you_mean

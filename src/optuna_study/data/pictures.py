@@ -20,8 +20,8 @@ from optuna_study.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from optuna_study.data.folder.walk import LeftOut
     from optuna_study.data.grey import GreyRanges
-    from optuna_study.data.walk import LeftOut
     from optuna_study.paths import Workspace
 
 FEWEST_PER_CLASS = 3

@@ -85,12 +85,17 @@ def survey_folder(folder: Path) -> Survey:
     import numpy as np
 
     from optuna_study.data.decode import without_warnings
-    from optuna_study.data.inspection import shorter_side
-    from optuna_study.data.layout import list_folder
-    from optuna_study.data.listing import count_line, require_classes
+    from optuna_study.data.folder.inspection import shorter_side
+    from optuna_study.data.folder.layout import list_folder
+    from optuna_study.data.folder.listing import count_line, require_classes
+    from optuna_study.data.folder.remarks import classes_without
+    from optuna_study.data.folder.walk import (
+        NO_PICTURE,
+        UNREADABLE_PICTURE,
+        LeftOut,
+        is_picture_name,
+    )
     from optuna_study.data.pictures import require_learnable
-    from optuna_study.data.remarks import classes_without
-    from optuna_study.data.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
 
     listing = list_folder(folder)
     require_classes(listing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from optuna_study.data.check import FolderReport
+    from optuna_study.data.folder.check import FolderReport
     from optuna_study.data.overview import Overview
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.data.fetch import require_fetched
-from optuna_study.data.folder import read_folder
+from optuna_study.data.folder.read import read_folder
 
 if TYPE_CHECKING:
     from optuna_study.data.pictures import Pictures, Request

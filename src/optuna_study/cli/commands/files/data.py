@@ -68,7 +68,7 @@ def check(folder: Path, group: str, form: str) -> None:
 
     Ends with exit code 1 when it has found a problem; remarks are for you to judge.
     """
-    from optuna_study.data.check import check_folder
+    from optuna_study.data.folder.check import check_folder
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.data_pages import to_text
     from optuna_study.report.formats import render

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optuna_study.data.decode import CROP
-from optuna_study.data.inspection import (
+from optuna_study.data.folder.inspection import (
     group_pictures,
     inspect_files,
     join_groups,
     measure_greys,
 )
-from optuna_study.data.listing import PARTS
+from optuna_study.data.folder.listing import PARTS
 from optuna_study.data.pictures import require_learnable
 from optuna_study.data.split import assign_parts
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optuna_study.data.decode import Framing
-    from optuna_study.data.inspection import Greys, Inspection
-    from optuna_study.data.listing import Listing
+    from optuna_study.data.folder.inspection import Greys, Inspection
+    from optuna_study.data.folder.listing import Listing
 
 
 @dataclass(frozen=True)

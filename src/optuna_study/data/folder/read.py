@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from optuna_study.data.cache import array_file, load_or_build
 from optuna_study.data.decode import Framing
-from optuna_study.data.digests import index_name
-from optuna_study.data.inspection import copies_among
-from optuna_study.data.layout import list_folder
-from optuna_study.data.listing import count_line, require_classes
+from optuna_study.data.folder.digests import index_name
+from optuna_study.data.folder.inspection import copies_among
+from optuna_study.data.folder.layout import list_folder
+from optuna_study.data.folder.listing import count_line, require_classes
+from optuna_study.data.folder.reading import read_files
+from optuna_study.data.folder.remarks import classes_without, folder_remarks, split_problems
 from optuna_study.data.pictures import Pictures
-from optuna_study.data.reading import read_files
-from optuna_study.data.remarks import classes_without, folder_remarks, split_problems
 from optuna_study.errors import DataError
 from optuna_study.paths import untouched_by_bad_data
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from optuna_study.data.inspection import Inspection
-    from optuna_study.data.listing import Listing
+    from optuna_study.data.folder.inspection import Inspection
+    from optuna_study.data.folder.listing import Listing
+    from optuna_study.data.folder.reading import Reading
     from optuna_study.data.pictures import Request
-    from optuna_study.data.reading import Reading
 
 log = logging.getLogger(__name__)
 

@@ -6,22 +6,28 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.data.inspection import copies_among
-from optuna_study.data.layout import list_folder
-from optuna_study.data.listing import IN_NO_CLASS, NO_GROUP, PARTS, count_line, require_classes
+from optuna_study.data.folder.inspection import copies_among
+from optuna_study.data.folder.layout import list_folder
+from optuna_study.data.folder.listing import (
+    IN_NO_CLASS,
+    NO_GROUP,
+    PARTS,
+    count_line,
+    require_classes,
+)
+from optuna_study.data.folder.reading import read_files
+from optuna_study.data.folder.remarks import classes_without, folder_remarks, split_problems
 from optuna_study.data.pictures import FEWEST_PER_CLASS
-from optuna_study.data.reading import read_files
-from optuna_study.data.remarks import classes_without, folder_remarks, split_problems
 from optuna_study.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from optuna_study.data.folder.inspection import Inspection
+    from optuna_study.data.folder.reading import Reading
+    from optuna_study.data.folder.walk import LeftOut
     from optuna_study.data.grey import GreyRanges
-    from optuna_study.data.inspection import Inspection
-    from optuna_study.data.reading import Reading
-    from optuna_study.data.walk import LeftOut
 
 IMBALANCE = 2.0
 """How many times the smallest class the largest may be before that is a problem."""

@@ -20,10 +20,10 @@ from optuna_study.data.decode import (
     to_square,
     without_warnings,
 )
-from optuna_study.data.digests import THREADS
 from optuna_study.data.duplicates import connect, group
+from optuna_study.data.folder.digests import THREADS
+from optuna_study.data.folder.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
 from optuna_study.data.grey import few_levels, find_ranges, kind_of, sample
-from optuna_study.data.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
 from optuna_study.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optuna_study.data.decode import Framing
+    from optuna_study.data.folder.listing import PictureFile
     from optuna_study.data.grey import GreyRanges
-    from optuna_study.data.listing import PictureFile
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from optuna_study.data.digests import file_digests
-from optuna_study.data.listing import (
+from optuna_study.data.folder.digests import file_digests
+from optuna_study.data.folder.listing import (
     FOLDER_GROUP,
     IN_NO_CLASS,
     NO_GROUP,
@@ -22,8 +22,8 @@ from optuna_study.data.listing import (
     require_groups,
     twins,
 )
-from optuna_study.data.table import PART_NAMES, find_table, match_rows, read_rows
-from optuna_study.data.walk import (
+from optuna_study.data.folder.table import PART_NAMES, find_table, match_rows, read_rows
+from optuna_study.data.folder.walk import (
     NO_PICTURE,
     LeftOut,
     is_picture_name,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from optuna_study.data.table import Matched
-    from optuna_study.data.walk import Contents, FoundFile
+    from optuna_study.data.folder.table import Matched
+    from optuna_study.data.folder.walk import Contents, FoundFile
 
 
 def list_folder(folder: Path, group: str = NO_GROUP, index: Path | None = None) -> Listing:

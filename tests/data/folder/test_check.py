@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optuna_study.data.check import Copies, check_folder
+from optuna_study.data.folder.check import Copies, check_folder
 from optuna_study.errors import DataError
 from optuna_study.report.data_pages import to_text
 
 PICTURES = Path(
     os.environ.get("OPTUNA_STUDY_TEST_PICTURES")
-    or Path(__file__).parents[2].parent / "shared" / "datasets"
+    or Path(__file__).parents[3].parent / "shared" / "datasets"
 )
 
 

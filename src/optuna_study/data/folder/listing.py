@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from optuna_study.data.walk import LeftOut
+    from optuna_study.data.folder.walk import LeftOut
 
 PARTS = ("training", "validation", "test")
 NO_GROUP, FOLDER_GROUP = "none", "folder"

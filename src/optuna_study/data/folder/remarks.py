@@ -6,8 +6,8 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from optuna_study.data.folder.listing import NO_GROUP, PARTS
 from optuna_study.data.grey import FEW_LEVELS
-from optuna_study.data.listing import NO_GROUP, PARTS
 from optuna_study.text import count, join_words
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from optuna_study.data.listing import Listing
-    from optuna_study.data.reading import Reading
+    from optuna_study.data.folder.listing import Listing
+    from optuna_study.data.folder.reading import Reading
 
 WIDE = 1.5
 """Median of longer by shorter side from which what a crop leaves out is worth a remark."""
