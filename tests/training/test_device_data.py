@@ -13,6 +13,7 @@ from optuna_study.data.load import cache_size, open_pictures
 from optuna_study.data.pictures import Pictures, Request, computed
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import Workspace
+from optuna_study.training import device_data
 from optuna_study.training.augment import augment
 from optuna_study.training.device_data import (
     DeviceData,
@@ -308,3 +309,24 @@ def test_augmentation_names_are_put_in_order(text: str, names: tuple[str, ...]) 
 def test_wrong_augmentations_are_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         augmentation_names(text)
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("name", ["rendered", "digits"])
+def test_kept_inputs_are_what_each_batch_would_be(
+    name: str, memory_format: str, workspace: Workspace
+) -> None:
+    settings = DataSettings(name=name, image_size=16, pixels="permuted")
+    data = load_data(settings, None, workspace, CPU, memory_format)
+    batch = torch.tensor([7, 300, 7, 0])
+    assert data.train_inputs is not None
+    kept, made = data.train_inputs.select(batch), to_model_input(data.train_images[batch], data)
+    assert torch.equal(kept, made)
+    assert kept.stride() == made.stride()
+
+
+def test_inputs_that_are_too_many_are_not_kept(
+    rendered: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_data, "INPUT_BYTES", rendered.train_images.numel())
+    assert view(rendered, DataSettings(scaling="unit")).train_inputs is None

@@ -84,10 +84,19 @@ def random_stream(device: torch.device, seed: int) -> Iterator[None]:
     Dropout, and whatever a model of one's own draws, use the global generators. They are put back
     afterwards, so that two runs in one process do not disturb each other or their caller.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.random.fork_rng(devices=[device]):
+            torch.manual_seed(seed)
+            yield
+        return
+    # The same on the CPU alone takes a tenth of the time, which a run of one-step epochs notices.
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        generator.set_state(before)
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:

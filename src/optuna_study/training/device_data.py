@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import DataSettings
     from optuna_study.data.grey import GreyRanges
     from optuna_study.paths import Workspace
+
+
+INPUT_BYTES = 256 * 2**20
+"""The most memory for training pictures as a model's input; 48,000 of MNIST take 150 MB."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,34 @@ class DeviceData:
     def device(self) -> torch.device:
         """Where the pictures are."""
         return self.train_images.device
+
+    @cached_property
+    def train_inputs(self) -> Inputs | None:
+        """All training pictures as a model sees them, where they fit into INPUT_BYTES."""
+        count = len(self.train_images) * self.channels * self.image_size**2
+        if count * 4 > INPUT_BYTES:
+            return None
+        chunks = [to_model_input(chunk, self) for chunk in torch.split(self.train_images, 256)]
+        innermost = self.memory_format is torch.channels_last
+        if innermost:
+            chunks = [chunk.permute(0, 2, 3, 1) for chunk in chunks]
+        return Inputs(
+            torch.cat([chunk.flatten(1) for chunk in chunks]), chunks[0].shape[1:], innermost
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pictures as a model sees them, a row each, which becomes a picture of `shape`, float32."""
+
+    rows: torch.Tensor
+    shape: torch.Size
+    channels_last: bool
+
+    def select(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Those at some indices: (B, channels, side, side)."""
+        chosen = self.rows.index_select(0, pictures).view(-1, *self.shape)
+        return chosen.permute(0, 3, 1, 2) if self.channels_last else chosen
 
 
 def load_data(

@@ -60,20 +60,21 @@ def evaluate(
         raise DataError("evaluation: there are no pictures to evaluate on")
     size, classes = config.train.evaluation_batch_size, len(data.classes)
     loss_function = losses.get_loss(config)
-    sums = torch.zeros(1 + classes * classes, dtype=torch.float64, device=labels.device)
+    batch_losses, batch_pairs = [], []
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             logits = evaluation_logits(model, config, data, batch)
-            sums[0] += loss_function(logits, truth) * len(truth)
-            pairs = truth * classes + logits.argmax(dim=1)
-            sums[1:] += torch.bincount(pairs, minlength=classes * classes)
+            batch_losses.append(loss_function(logits, truth) * len(truth))
+            batch_pairs.append(truth * classes + logits.argmax(dim=1))
+        counts = torch.bincount(torch.cat(batch_pairs), minlength=classes * classes)
+        numbers = read(torch.cat((torch.stack(batch_losses).double(), counts.double())))
     model.train(was_training)
-    total, *counts = read(sums)
-    confusion = torch.tensor(counts, dtype=torch.int64).view(classes, classes)
+    count = len(batch_losses)
+    confusion = torch.tensor(numbers[count:], dtype=torch.int64).view(classes, classes)
     return Evaluation(
-        loss=total / len(labels),
+        loss=sum(numbers[:count]) / len(labels),
         accuracy=int(confusion.trace()) / len(labels),
         confusion=confusion,
     )

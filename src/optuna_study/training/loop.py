@@ -17,20 +17,20 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.schedule import lr_at
 from optuna_study.config.settings import EpochResult
 from optuna_study.seeds import stream_seed
 from optuna_study.training import custom_objective, divergence
-from optuna_study.training.augment import augment
 from optuna_study.training.device import random_stream
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.run import Run, Steps, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 __all__ = ["Run", "epochs", "prepare"]
 
@@ -87,22 +87,22 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
         stream_seed(settings.seed, "augmentation", epoch)
     )
     steps, first = Steps([], [], 0.0, math.nan), (epoch - 1) * count
-    # Loss, gradient norm and right answers of the steps since the last read, on the device.
-    chunk = torch.zeros(3, divergence.CHUNK, device=run.device)
-    run.model.train()
+    figures: list[Figures] = []  # of the steps since the last read, on the device
+    if not run.model.training:
+        run.model.train()
     with random_stream(run.device, stream_seed(settings.seed, "dropout", epoch)):
-        for index, pictures in enumerate(batches):
+        for index, pictures in enumerate(batches.unbind()):
             if run.stop.is_set():
                 return None
             lr = lr_at(settings, first + index, count)
             if lr != steps.lr:
                 set_lr(run.optimizer, lr)
                 steps.lr = lr
-            column = index % divergence.CHUNK
-            chunk[:, column] = step(run, pictures, noise)
-            if column < divergence.CHUNK - 1 and index < count - 1:
+            figures.append(step(run, pictures, noise))
+            if len(figures) < divergence.CHUNK and index < count - 1:
                 continue
-            losses, norms, correct = _thirds(run.read(chunk[:, : column + 1].flatten()))
+            losses, norms, correct = _read(run, figures)
+            figures = []
             steps.divergence = run.watch.steps(
                 epoch, first + len(steps.losses) + 1, lr, losses, norms
             )
@@ -114,29 +114,42 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     return steps
 
 
-def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> Figures:
     """One update; loss, gradient norm and right answers, three numbers that stay on the device.
 
     More pictures than a batch holds are worked on one batch at a time; their gradients add up to
     that of the mean over all of them.
     """
-    run.optimizer.zero_grad(set_to_none=True)
+    for parameter in run.parameters:
+        parameter.grad = None
     parts = []
-    # Of equal size but for one picture, so that batch norm never meets a single one.
-    for batch in pictures.tensor_split(len(pictures) // run.batch_size):
-        images = augment(run.data.train_images[batch], run.augmentations, run.data, noise)
-        labels = run.data.train_labels[batch]
-        logits = run.model(images)
+    for batch in run.split(pictures):
+        labels = run.data.train_labels.index_select(0, batch)
+        logits = run.model(run.training_input(batch, noise))
         loss = run.loss(logits, labels)
         if len(batch) < len(pictures):
             loss = loss * (len(batch) / len(pictures))
         torch.autograd.backward(loss)
-        correct = (logits.detach().argmax(dim=1) == labels).sum()
-        parts.append(torch.stack((loss.detach(), correct.to(loss.dtype))))
-    loss, correct = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
-    norm = nn.utils.get_total_norm([p.grad for p in run.parameters if p.grad is not None])
+        parts.append((loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()))
+    loss, correct = parts[0] if len(parts) == 1 else _total(parts)
+    gradients = [p.grad for p in run.parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     run.optimizer.step()
-    return torch.stack((loss, norm, correct))
+    return loss, norm, correct
+
+
+def _total(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and right answers of a step's batches, added in one order whatever their number."""
+    rows = [torch.stack((loss, correct.to(loss.dtype))) for loss, correct in parts]
+    loss, correct = torch.stack(rows).sum(dim=0)
+    return loss, correct
+
+
+def _read(run: Run, figures: list[Figures]) -> list[list[float]]:
+    """Losses, gradient norms and right answers of some steps, with one read of the device."""
+    columns = [torch.stack(column) for column in zip(*figures, strict=True)]
+    numbers, count = run.read(torch.cat([column.float() for column in columns])), len(figures)
+    return [numbers[start : start + count] for start in range(0, 3 * count, count)]
 
 
 def _validate(run: Run, steps: Steps) -> tuple[float, float]:
@@ -146,8 +159,3 @@ def _validate(run: Run, steps: Steps) -> tuple[float, float]:
         ours = run.validate()
         given = {"validation_loss": ours.loss, "validation_accuracy": ours.accuracy, **given}
     return given["validation_loss"], given["validation_accuracy"]
-
-
-def _thirds(values: list[float]) -> tuple[list[float], list[float], list[float]]:
-    third = len(values) // 3
-    return values[:third], values[third : 2 * third], values[2 * third :]

@@ -14,14 +14,15 @@ from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import device as devices
 from optuna_study.training import divergence
+from optuna_study.training.augment import augment
 from optuna_study.training.build_model import initialised_model
-from optuna_study.training.device_data import DeviceData, view
+from optuna_study.training.device_data import DeviceData, Inputs, view
 from optuna_study.training.evaluation import Evaluation, evaluate
 from optuna_study.training.losses import get_loss
 from optuna_study.training.optimizers import build_optimizer, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from optuna_study.config.reasons import Divergence
     from optuna_study.config.settings import TrainConfig
@@ -48,8 +49,8 @@ class RunState(TypedDict):
 class Run:
     """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step.
 
-    `loss`, `augmentations`, `parameters` and `batch_size`, the pictures worked on at once, follow
-    from configuration and data and are the same at every step.
+    `loss`, `augmentations`, `inputs`, `parameters` and `batch_size`, the pictures worked on at
+    once, follow from configuration and data and are the same at every step.
     """
 
     config: TrainConfig
@@ -61,6 +62,7 @@ class Run:
     read: Read
     loss: Loss
     augmentations: tuple[str, ...]
+    inputs: Inputs | None  # all of them, where nothing changes them and they fit
     parameters: tuple[nn.Parameter, ...]
     batch_size: int
     pictures_per_step: int
@@ -77,6 +79,19 @@ class Run:
         The pictures left over by whole batches change from epoch to epoch.
         """
         return len(self.data.train_labels) // self.pictures_per_step
+
+    def split(self, pictures: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The indices of a step's pictures, as many at a time as are worked on at once."""
+        if len(pictures) == self.batch_size:
+            return (pictures,)
+        # Of equal size but for one picture, so that batch norm never meets a single one.
+        return pictures.tensor_split(len(pictures) // self.batch_size)
+
+    def training_input(self, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+        """What the model sees of some training pictures, changed at random where asked for."""
+        if self.inputs is not None:
+            return self.inputs.select(pictures)
+        return augment(self.data.train_images[pictures], self.augmentations, self.data, noise)
 
     def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
         """The model's figures on uint8 pictures, with one read of the device.
@@ -168,6 +183,7 @@ def prepare(
         raise UsageError(
             "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
         )
+    names = augmentation_names(config.data.augmentation)
     per_step = pictures if settings.optimizer in FULL_BATCH else batch_size
     run = Run(
         config=config,
@@ -178,7 +194,8 @@ def prepare(
         watch=divergence.Watch(_limits(config, data, pictures // per_step, read)),
         read=read,
         loss=get_loss(config),
-        augmentations=augmentation_names(config.data.augmentation),
+        augmentations=names,
+        inputs=None if names else data.train_inputs,
         parameters=tuple(model.parameters()),
         batch_size=batch_size,
         pictures_per_step=per_step,
