@@ -333,6 +333,21 @@ def test_a_divergence_that_an_earlier_version_stored_has_the_rate_of_its_curve(
     assert "             next: Lower the learning rate from 0.01 to 0.001 or less;" in result.out
 
 
+def test_a_damaged_cache_is_a_finding_that_fix_removes(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert cli("data", "show", "digits", "--image-size", "8").code == 0
+    assert cli("doctor").code == 0
+    [entry] = (tmp_path / "storage" / "cache").iterdir()
+    labels = entry / "labels.npy"
+    labels.write_bytes(labels.read_bytes()[:-8] + bytes(8))
+    found = cli("doctor")
+    assert found.code == 1
+    assert "labels.npy differs from what was written" in " ".join(found.out.split())
+    assert "; removed" in cli("doctor", "--fix").out
+    assert not entry.exists()
+
+
 def test_without_a_store_only_the_machine_is_looked_at(
     cli: Callable[..., Any], tmp_path: Path
 ) -> None:

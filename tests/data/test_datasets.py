@@ -161,3 +161,9 @@ def test_a_folder_has_an_overview_too(tmp_path: Path) -> None:
 def test_an_unknown_data_set_has_a_hint(workspace: Workspace) -> None:
     with pytest.raises(DataError, match="did you mean 'digits'"):
         overview("digit", 32, workspace)
+
+
+def test_pictures_without_files_have_no_groups(workspace: Workspace) -> None:
+    settings = DataSettings(name="digits", image_size=16, group="folder")
+    with pytest.raises(DataError, match=r"data.group = 'folder': only a folder's pictures have"):
+        open_pictures(settings, None, workspace)

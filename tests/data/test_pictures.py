@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import folders
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,6 +135,36 @@ def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> 
     pictures = read(tmp_path / "grey", 16, workspace)
     assert pictures.images.shape == (8, 16, 16, 1)
     assert pictures.notes == ()
+
+
+def test_groups_stay_on_one_side_and_are_part_of_the_fingerprint(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    folders.patients(tmp_path / "given")
+    plain = read(tmp_path / "given", 16, workspace)
+    request = Request(16, 16, workspace, group="folder")
+    grouped = read_folder(tmp_path / "given", request)
+    assert grouped.fingerprint != plain.fingerprint
+    assert grouped.sides is not None
+    sides = np.repeat(range(3), grouped.sides)
+    members = [sides[grouped.groups == number] for number in np.unique(grouped.groups)]
+    assert sorted({len(each) for each in members}) == [6]
+    assert all(len(set(each.tolist())) == 1 for each in members)
+    assert np.bincount(grouped.labels).tolist() == [60, 60]
+
+
+def test_another_fit_is_another_entry_of_the_same_pictures(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    folders.wide(tmp_path / "given", 6)
+    crop, pad = (
+        read_folder(tmp_path / "given", Request(16, 18, workspace, fit=fit))
+        for fit in ("crop", "pad")
+    )
+    assert crop.fingerprint == pad.fingerprint
+    assert not np.array_equal(crop.images, pad.images)
+    assert any("median aspect" in note for note in crop.notes)
+    assert not any("median aspect" in note for note in pad.notes)
 
 
 def test_sub_folders_belong_to_their_class(folder: Path, workspace: Workspace) -> None:

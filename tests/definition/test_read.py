@@ -88,6 +88,20 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
             "data.augmentation: 'crop' stands twice; name it once",
         ),
         (
+            "data = {fit = 'padd'}",
+            "data.fit: unknown name 'padd', did you mean 'pad'?",
+        ),
+        (
+            "data = {group = '(patient'}",
+            "data.group: '(patient' is no regular expression (missing ), unterminated subpattern "
+            "at position 0)",
+        ),
+        (
+            "data = {group = ' '}",
+            "data.group: must be none, folder, a column's name or a pattern with a (group), not "
+            "' '",
+        ),
+        (
             "model = {name = 'alexnt'}",
             "model.name: unknown name 'alexnt', did you mean 'alexnet'?",
         ),

@@ -65,7 +65,10 @@ def examine(
     Raises:
         NotFoundError: no such study.
     """
-    lines = list(_machine(request.workspace, driver, look))
+    lines = [
+        *_cache(request.workspace, fix=request.fix),
+        *_machine(request.workspace, driver, look),
+    ]
     path = request.address.path
     absent = path is not None and not path.exists()
     if absent and not request.address_given and request.study is None:
@@ -210,6 +213,20 @@ def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
             )
     else:
         yield Line("data", f"{source}: code of your own")
+
+
+def _cache(workspace: Workspace, *, fix: bool) -> Iterator[Line]:
+    """Decoded pictures that are not as they were written; with `fix` they are removed."""
+    if not any(workspace.cache("x").parent.glob("*-v*")):
+        return
+    from optuna_study.data.cache import damaged_entries  # loads numpy
+
+    for folder, what in damaged_entries(workspace, remove=fix):
+        if fix:
+            yield Line("data", f"{folder}: {what}; removed")
+        else:
+            step = Advice(["doctor", "--fix"], " removes it; whoever needs it builds it again.")
+            yield Line("data", f"{folder}: {what}", step)
 
 
 def _machine(workspace: Workspace, driver: Path, look: Callable[[str], Facts]) -> Iterator[Line]:

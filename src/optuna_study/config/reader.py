@@ -246,6 +246,8 @@ def _legal_text(node: Node, field: Field, value: str) -> str | None:
     choices = field.metadata["choices"]
     if choices == "AUGMENTATIONS":
         return _augmentation(node, value)
+    if field.name == "group":
+        return _group(node, value)
     names = catalogue.known_names(choices)
     if "\0" in value:
         node.refuse("has a zero byte")
@@ -268,6 +270,19 @@ def _augmentation(node: Node, value: str) -> str | None:
     except UsageError as error:
         node.refuse(str(error).removeprefix(f"augmentation '{value}': "))
         return None
+
+
+def _group(node: Node, value: str) -> str | None:
+    """A value of `data.group`: of words every one may be a column, patterns have parentheses."""
+    try:
+        re.compile(value if "(" in value else "")
+    except re.error as error:
+        node.refuse(f"{describe(value)} is no regular expression ({error})")
+        return None
+    if value.strip() and value.isprintable():
+        return value
+    node.expect("none, folder, a column's name or a pattern with a (group)")
+    return None
 
 
 def _pairs(node: Node) -> Pairs | None:

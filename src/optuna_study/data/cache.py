@@ -71,12 +71,15 @@ def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictur
     return _read_entry(folder)
 
 
-def damaged_entries(workspace: Workspace) -> Iterator[tuple[Path, str]]:
+def damaged_entries(workspace: Workspace, *, remove: bool = False) -> Iterator[tuple[Path, str]]:
     """The entries of the cache that are not as they were written, each with what is wrong."""
     for folder in sorted(workspace.cache("x").parent.glob(f"*-v{CACHE_VERSION}")):
         try:
             _read_entry(folder)
         except DamagedEntryError as damage:
+            if remove:
+                with FileLock(workspace.lock(f"cache-{folder.name}")):
+                    shutil.rmtree(folder)
             yield folder, str(damage)
 
 
