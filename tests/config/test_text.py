@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from optuna_study.config.settings import SECTIONS, TrainConfig, config_from_dict, with_settings
+from optuna_study.config.reader import Node, Problems, read_config
+from optuna_study.config.settings import SECTIONS, TrainConfig, with_settings
 from optuna_study.config.text import config_text, setting_comment
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ RECORDED = {"value": 0.1 + 0.7, "curve": {"epoch": [1, 2], "lr": [0.1, math.nan]
 @pytest.mark.parametrize("form", LOADERS)
 def test_every_form_gives_back_the_configuration_to_the_last_bit(form: Format) -> None:
     found = LOADERS[form](config_text(CONFIG, PROVENANCE, RECORDED, form))
-    assert config_from_dict({section: found[section] for section in SECTIONS}) == CONFIG
+    assert set(found) == {*SECTIONS, "provenance"}
+    problems = Problems()
+    assert read_config(Node(found, "", problems)) == CONFIG
+    assert problems.noted == []
     assert found["provenance"] == {
         "study": 'ünïcode "quoted" # no comment',
         "versions": {"torch": "2.14"},

@@ -226,6 +226,7 @@ def test_studies_of_0_1_0_are_resumed_by_the_same_study_files(name: str) -> None
         (("space", 1, "high"), [], "space[1].high: must be a number, not a list"),
         (("baselines", 0, "name"), 3, "baselines[0].name: must be text in quotes, not 3"),
         (("baselines", 0, "settings"), {"x": 1}, "baselines[0].x: unknown setting, "),
+        (("config",), None, "config: must be a table, not nothing"),
         (("baselines",), {}, "baselines: must be a list, not a table"),
         (("later",), 1, "later: unknown key, known: "),
     ],

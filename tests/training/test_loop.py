@@ -365,13 +365,14 @@ import dataclasses, json, sys
 from pathlib import Path
 import torch
 from optuna_study.training import checkpoint, evaluation, loop
-from optuna_study.config.settings import config_from_dict
+from optuna_study.config.reader import Node, Problems, read_config
 from optuna_study.training.device_data import DeviceData
 
 folder = Path(sys.argv[1])
 fields = torch.load(folder / "data.pt")
 data = DeviceData(**fields, memory_format=torch.contiguous_format)
-config = config_from_dict(json.loads((folder / "config.json").read_text()))
+raw = json.loads((folder / "config.json").read_text())
+config = read_config(Node(raw, "", Problems()))
 for state in (None, checkpoint.load(folder / "state.pt")):
     torch.rand(5)
     for result in loop.epochs(loop.prepare(config, data, torch.device("cpu"), state=state)):

@@ -9,7 +9,8 @@ from PIL import Image
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, loop
 from optuna_study.training.device_data import to_model_input
-from optuna_study.training.predict import predict, save_model
+from optuna_study.training.model_file import save_model
+from optuna_study.training.predict import predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

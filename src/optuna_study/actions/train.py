@@ -19,7 +19,7 @@ from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
-from optuna_study.training.predict import save_model
+from optuna_study.training.model_file import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

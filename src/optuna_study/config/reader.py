@@ -191,6 +191,8 @@ def read_config(node: Node, also: Collection[str] = ()) -> TrainConfig:
 
     `also` are keys of `data` that others read.
     """
+    if not isinstance(node.raw, dict):
+        node.expect("a table")
     sections: dict[str, Any] = {
         section: cls(
             **read_fields(

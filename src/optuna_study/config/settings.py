@@ -320,18 +320,6 @@ def config_to_dict(config: TrainConfig) -> dict[str, dict[str, Any]]:
     return plain
 
 
-def config_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> TrainConfig:
-    """The inverse of `config_to_dict`; types are trusted, `definition.read` checks them."""
-    train = dict(sections.get("train", {}))
-    if "breakpoints" in train:
-        train["breakpoints"] = tuple((int(epoch), float(lr)) for epoch, lr in train["breakpoints"])
-    return TrainConfig(
-        data=DataSettings(**sections.get("data", {})),
-        model=ModelSettings(**sections.get("model", {})),
-        train=TrainSettings(**train),
-    )
-
-
 @dataclass(frozen=True)
 class EpochResult:
     """What one epoch gave.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from optuna_study.paths import writing, written_beside
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
+"""What Python's reader of archives raises of damaged ones."""
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -40,8 +44,9 @@ def load(path: Path) -> dict[str, Any]:
         NotFoundError: no such file.
         DataError: the file is damaged or holds something else.
     """
-    if path.is_file() and not zipfile.is_zipfile(path):  # torch reads other kinds of file, too
-        raise DataError(f"{path}: not a checkpoint of this program, or damaged")
+    if not path.is_file():  # no pipe either, which would be waited for
+        raise NotFoundError(f"{path}: no such checkpoint")
+    _require_plain_archive(path)
     try:
         state = read_without_code(path)
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -49,6 +54,18 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise DataError(f"{path}: not a checkpoint of this program")
     return state
+
+
+def _require_plain_archive(path: Path) -> None:
+    """Refuse what torch.save does not write: other files, packed parts, and changed bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            plain = all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist())
+            if plain and archive.testzip() is None:  # torch itself compares no checksums
+                return
+    except _DAMAGE:
+        pass
+    raise DataError(f"{path}: not a checkpoint of this program, or damaged")
 
 
 def read_without_code(path: Path) -> Any:

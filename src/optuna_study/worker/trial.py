@@ -24,7 +24,7 @@ from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
-from optuna_study.training.predict import save_model
+from optuna_study.training.model_file import save_model
 from optuna_study.worker.heartbeat import keep_lease
 from optuna_study.worker.upkeep import clean_up, enough_without_improvement
 

@@ -1,0 +1,201 @@
+"""Trained models as files of their own: written whole, and read as a checked format.
+
+Such a file may come from anywhere. Its parts are read by type and size, and its weights are held
+against the model that its configuration stands for before that takes any memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from optuna_study.config.catalogue import NOT_PRETRAINED, is_reference
+from optuna_study.config.reader import Node, Problems, read_config, read_fields
+from optuna_study.config.settings import config_to_dict, setting
+from optuna_study.errors import DataError
+from optuna_study.training import checkpoint
+from optuna_study.training.build_model import build_model
+from optuna_study.training.device_data import view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from optuna_study.config.reader import Readers
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.training.device_data import DeviceData
+    from optuna_study.training.run import Run
+
+MODEL_VERSION = 1
+MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What is needed to use a trained model on a picture.
+
+    `mean` and `std` are per channel, `permutation` as in `DeviceData`; `weights` is the model's
+    state_dict.
+    """
+
+    config: TrainConfig
+    classes: tuple[str, ...]
+    weights: Mapping[str, torch.Tensor]
+    mean: torch.Tensor
+    std: torch.Tensor
+    channels: int = setting(dataclasses.MISSING, "Of a picture.", low=1, high=16)
+    cache_size: int = setting(dataclasses.MISSING, "A decoded picture's side.", low=1, high=4096)
+    fingerprint: str = ""
+    epoch: int = 0
+    permutation: torch.Tensor | None = None
+    grey_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> None:
+    """Write the run's model with all that is needed to use it on a picture.
+
+    The data is seen as the configuration's own settings want it.
+
+    Raises:
+        DiskFullError: no space left.
+        FolderError: the folder cannot be written.
+    """
+    data = view(data, config.data)
+    model = {
+        "kind": "model",
+        "version": MODEL_VERSION,
+        "config": config_to_dict(config),
+        "classes": list(data.classes),
+        "channels": data.channels,
+        "cache_size": data.cache_size,
+        "mean": data.mean.cpu(),
+        "std": data.std.cpu(),
+        "permutation": None if data.permutation is None else data.permutation.cpu(),
+        "fingerprint": data.fingerprint,
+        "grey_ranges": {kind: list(ends) for kind, ends in data.grey_ranges.items()},
+        "epoch": run.epoch,
+        "weights": run.model.state_dict(),
+    }
+    checkpoint.save(path, model)
+
+
+def read_model(path: Path) -> ModelFile:
+    """The model in a file, its parts checked.
+
+    Raises:
+        NotFoundError: no such file.
+        DataError: it holds no model, or one whose parts cannot be.
+    """
+    stored = checkpoint.load(path)
+    if stored.get("kind") != "model" or stored.get("version") != MODEL_VERSION:
+        raise DataError(
+            f"{path}: holds no trained model of this version; give the file that train -o wrote"
+        )
+    problems = Problems()
+    node = Node(stored, "", problems)
+    fields = [one for one in dataclasses.fields(ModelFile) if one.name != "config"]
+    values = read_fields(node, fields, ("kind", "version", "config"), _READERS)
+    config = read_config(node.get("config", None))
+    for name in ("classes", "weights", "mean", "std", "channels", "cache_size"):
+        if name not in values and not problems.at(name):
+            node.get(name, None).refuse("is missing")
+    if not problems.noted:
+        model = ModelFile(config, **values)
+        _check_sizes(model, problems)
+        if not problems.noted:
+            return model
+    raise DataError(f"{path}: holds no model that can be used: {problems.sentences()[0]}")
+
+
+def load_network(model: ModelFile, device: torch.device) -> nn.Module:
+    """The model itself, ready to be asked.
+
+    Raises:
+        DataError: weights that are not the model's.
+        UsageError: the model is somebody's own and its module is not installed here.
+    """
+    # Whatever it started from, its own weights follow.
+    settings = dataclasses.replace(model.config.model, pretrained=NOT_PRETRAINED)
+    sizes: dict[str, Any] = {
+        "channels": model.channels,
+        "image_size": model.config.data.image_size,
+        "classes": len(model.classes),
+    }
+    if not is_reference(settings.name):
+        with torch.device("meta"):
+            expected = build_model(settings, **sizes).state_dict()
+        shapes = {name: weight.shape for name, weight in expected.items()}
+        if shapes != {name: weight.shape for name, weight in model.weights.items()}:
+            raise DataError(f"the file's weights are not those of its model, {settings.name}")
+    network = build_model(settings, **sizes)
+    try:
+        network.load_state_dict(dict(model.weights))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the file's weights are not those of its model, {settings.name}"
+        ) from error
+    return network.to(device).eval()
+
+
+def _check_sizes(model: ModelFile, problems: Problems) -> None:
+    for name, values in (("mean", model.mean), ("std", model.std)):
+        if values.shape != (model.channels,) or not values.isfinite().all():
+            problems.add(name, f"must be {model.channels} finite numbers, one a channel")
+        elif name == "std" and not (values > 0).all():
+            problems.add(name, "must be above 0")
+    pixels = model.config.data.image_size**2
+    order = model.permutation
+    if order is not None and not (
+        order.shape == (pixels,)
+        and order.dtype == torch.int64
+        and torch.equal(order.sort().values, torch.arange(pixels))
+    ):
+        problems.add("permutation", f"must be an order of {pixels:,} pixels")
+
+
+def _classes(node: Node) -> tuple[str, ...] | None:
+    raw = node.raw if isinstance(node.raw, list) else []
+    names = tuple(name for name in raw if isinstance(name, str))
+    if len(names) == len(raw) == len(set(names)) and 2 <= len(names) <= MOST_CLASSES:
+        return names
+    node.refuse(f"must be a list of 2 to {MOST_CLASSES:,} names")
+    return None
+
+
+def _tensor(node: Node) -> torch.Tensor | None:
+    if isinstance(node.raw, torch.Tensor) and node.raw.layout == torch.strided:
+        return node.raw
+    node.expect("a tensor")
+    return None
+
+
+def _weights(node: Node) -> dict[str, torch.Tensor]:
+    entries = node.table()
+    weights = {name: _tensor(entry) for name, entry in entries.items()}
+    return {name: weight for name, weight in weights.items() if weight is not None}
+
+
+def _grey_ranges(node: Node) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for kind, entry in node.table().items():
+        ends = [item.number() for item in entry.items()]
+        low, high = ends if len(ends) == 2 else (None, None)
+        if low is None or high is None or not low < high or math.isinf(high - low):
+            entry.refuse("must be two numbers, the lower one first")
+        else:
+            ranges[kind] = low, high
+    return ranges
+
+
+_READERS: Readers = {
+    "tuple[str, ...]": _classes,
+    "torch.Tensor": _tensor,
+    "Mapping[str, torch.Tensor]": _weights,
+    "Mapping[str, tuple[float, float]]": _grey_ranges,
+}
