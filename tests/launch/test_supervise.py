@@ -59,6 +59,14 @@ class FakeProcess:
         self.told.append("stop")
         self.end = None if self.stubborn else "ended"
 
+    def leave_out(self, study: str) -> None:
+        self.told.append(f"leave out {study}")
+
+    def die_opening(self, study: str) -> None:
+        self.pid = 1
+        self.said.append(Message(MessageKind.OPENING, study))
+        self.end = "was killed by SIGSEGV"
+
     def kill(self) -> None:
         self.told.append("kill")
         self.end = "was killed"
@@ -277,3 +285,38 @@ def test_what_a_worker_says_is_passed_on_with_its_name(prepared: StudyTask) -> N
     )
     ticks.close()
     assert [each.told for each in backend.started] == [["stop", "close"]] * 2
+
+
+def test_a_study_that_kills_whoever_opens_it_is_left_out_of_a_store(prepared: StudyTask) -> None:
+    backend = FakeBackend(None)
+    ticks = run_ticks(Task(prepared.store, None, prepared.workspace, prepared.workers), backend)
+    next(ticks)
+    first, second = backend.started
+    first.die_opening("bad@cpu")
+    assert len(next(ticks).messages) == 1  # that it died
+    backend.started[2].die_opening("bad@cpu")
+    said = next(ticks).messages
+    assert said[0].startswith(
+        "bad@cpu: left out, since the workers that open it die (the last was"
+    )
+    assert second.told == ["leave out bad@cpu"]
+    assert backend.started[3].task.left_out == ("bad@cpu",)
+    second.said.append(Message(MessageKind.OPENED, "good@cpu"))
+    for process in (second, backend.started[3]):
+        process.said.append(Message(MessageKind.DONE, NoTrialReason.NOTHING_LEFT))
+        process.end = "ended"
+    assert [message for tick in ticks for message in tick.messages] == [
+        f"{prepared.store.address.url}: no study has a trial left to run"
+    ]
+
+
+def test_a_study_that_others_have_opened_is_no_killer(prepared: StudyTask) -> None:
+    backend = FakeBackend(None)
+    ticks = run_ticks(prepared, backend)
+    next(ticks)
+    backend.started[1].said.append(Message(MessageKind.OPENED, "tiny@cpu"))
+    for number in (0, 2, 3):
+        backend.started[number].die_opening("tiny@cpu")
+        next(ticks)
+    assert len(backend.started) == 5
+    ticks.close()

@@ -106,14 +106,13 @@ def work_here(
     task: WorkerTask,
     stop: StopSignal | None = None,
     say: Callable[[str], None] = print,
-    **options: float,
 ) -> str:
     """Be a worker in this process; why it left.
 
     Raises:
         OptunaStudyError: what it says that it ran into.
     """
-    last = work(task, stop or StopSignal(), lambda message: say(message.text), **options)
+    last = work(task, stop or StopSignal(), lambda message: say(message.text))
     if last.kind is MessageKind.ERROR:
         raise rebuilt(last)
     return last.text

@@ -37,6 +37,9 @@ class WorkerProcess(Protocol):
     def ask_to_stop(self) -> None:
         """Ask it to requeue its trial and to leave."""
 
+    def leave_out(self, study: str) -> None:
+        """Ask it not to open a study, which has killed others."""
+
     def kill(self) -> None:
         """End it now, and return when it is gone."""
 

@@ -72,12 +72,11 @@ class LocalProcess:
 
     def ask_to_stop(self) -> None:
         """Send the message."""
-        if self.control is None:
-            return
-        try:
-            self.control.send(Message(MessageKind.STOP))
-        except OSError:  # it has just ended
-            self._hang_up()
+        self._send(Message(MessageKind.STOP))
+
+    def leave_out(self, study: str) -> None:
+        """Send the message."""
+        self._send(Message(MessageKind.LEAVE_OUT, study))
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -91,6 +90,14 @@ class LocalProcess:
         self.process.close()
         self._hang_up()
         self.closed = True
+
+    def _send(self, message: Message) -> None:
+        if self.control is None:
+            return
+        try:
+            self.control.send(message)
+        except OSError:  # it has just ended
+            self._hang_up()
 
     def _hang_up(self) -> None:
         if self.control is not None:

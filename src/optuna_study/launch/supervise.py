@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from optuna_study.config.reasons import SystemOutOfMemory
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = 30.0  # seconds that workers asked to stop have: a step of a large model, then the kill
+DEATHS_AT_OPENING = 2  # of a study that no worker has opened yet, before it is left out
 DEATHS_IN_A_ROW = 5  # per worker, with no trial any further, before the launch gives up
 
 
@@ -61,6 +63,7 @@ class _Slot:
 
     task: WorkerTask
     process: WorkerProcess | None = None
+    opening: str | None = None  # the study whose pictures and model its process now reads
     outcome: str | None = None
     death: _Death | None = None  # whose trial was not released yet: the store is away
 
@@ -88,6 +91,9 @@ class WorkerPool:
         self._notes: set[str] = set()  # messages that need no repetition
         self._progress = scheduling.progress(task.store, task.study)
         self._deaths = 0  # since a trial last got further
+        self._opened: set[str] = set()  # studies that a worker has opened and outlived
+        self._deaths_at_opening: Counter[str] = Counter()
+        self._left_out: dict[str, str] = {}  # studies that none is to open, and the sentences
         self._last_error: OptunaStudyError | None = None
         self._stopping = False  # the workers were asked to
         self._kill_at = 0.0  # monotonic time, once they were
@@ -145,13 +151,16 @@ class WorkerPool:
 
     def _receive(self, slot: _Slot) -> None:
         for message in slot.process.receive() if slot.process is not None else ():
-            if message.kind is MessageKind.DONE:
+            slot.opening = message.text if message.kind is MessageKind.OPENING else None
+            if message.kind is MessageKind.OPENED:
+                self._opened.add(message.text)
+            elif message.kind is MessageKind.DONE:
                 slot.outcome = message.text
             elif message.kind is MessageKind.NOTE:
                 if message.text not in self._notes:  # every worker finds the same
                     self._messages.append(message.text)
                 self._notes.add(message.text)
-            else:
+            elif message.kind is not MessageKind.OPENING:
                 self._messages.append(f"{slot.task.name}: {message.text}")
                 if message.kind is MessageKind.ERROR:
                     self._last_error = rebuilt(message)
@@ -198,8 +207,30 @@ class WorkerPool:
         slot.process.close()
         slot.process = None
         if slot.outcome is None:
+            self._blame(slot, how)
             death = _Death(how, out_of_memory, ordered=self._killed)
             self._release_trial(slot, death, last=last)
+
+    def _blame(self, slot: _Slot, how: str) -> None:
+        """Leave a study out, here and in all workers, whose opening kills one after the other."""
+        name, slot.opening = slot.opening, None
+        if name is None or name in self._opened or self._killed:
+            return
+        self._deaths_at_opening[name] += 1
+        if self._deaths_at_opening[name] != DEATHS_AT_OPENING:
+            return
+        self._left_out[name] = (
+            f"{name}: left out, since the workers that open it die (the last {how}); look at its "
+            "pictures and its model"
+        )
+        for other in self._slots:
+            other.task = replace(other.task, left_out=(*other.task.left_out, name))
+            if other.process is not None:
+                other.process.leave_out(name)
+        if self._task.study is None:
+            self._messages.append(self._left_out[name])
+        else:
+            self._ask_to_stop()
 
     def _release_trial(self, slot: _Slot, death: _Death, *, last: bool) -> None:
         """Requeue a dead worker's trial, or end it if it took all memory; start another worker.
@@ -303,12 +334,18 @@ class WorkerPool:
         """Say whether anything came of it.
 
         Raises:
-            NothingCompletedError: no trial completed though the study is over, or too many failed.
+            NothingCompletedError: no trial completed though the study is over, too many failed, or
+                opening the only studies there are kills whoever does.
             NotFoundError: the study was deleted.
             DataError: none of the store's studies can be worked on here.
             OptunaStudyError: every worker died of it.
         """
         task, outcomes = self._task, {slot.outcome for slot in self._slots}
+        if self._left_out and not self._opened:
+            if task.study is not None:
+                raise NothingCompletedError(*self._left_out.values())
+            names = ", ".join(self._left_out)
+            raise NothingCompletedError(f"{task.store.address}: no study beside {names} to run")
         if self._stopping:
             return
         if outcomes == {None}:

@@ -40,7 +40,7 @@ from optuna_study.worker.upkeep import bring_up_to_date
 from optuna_study.worker.versions import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     import torch
@@ -71,12 +71,14 @@ class TrialSource:
         device: torch.device,
         task: WorkerTask,
         say: Callable[[Message], None],
+        left_out: Collection[str],
     ) -> None:
         self.store = store
         self._storage = storage
         self._device = device
         self._task = task
         self._say = say
+        self._left_out = left_out
         self._only = None if task.study is None else require_study(store, task.study)
         self._open: OrderedDict[str, OpenStudy] = OrderedDict()  # by UUID, last used at the end
         self._noted: dict[str, float] = {}  # when a study's note was last brought up to date
@@ -117,6 +119,8 @@ class TrialSource:
         scheduling.reap_all(self.store)  # a claim looks at its own study alone
         refusals = set()
         for study in scheduling.active_studies(self.store):
+            if study.name in self._left_out:
+                continue
             claimed = self._claim_if_usable(study, lease, stop)
             if isinstance(claimed, TrialJob):
                 return claimed
@@ -188,7 +192,9 @@ class TrialSource:
         if study.uuid not in self._open:
             while len(self._open) >= MOST_OPEN:
                 self._open.popitem(last=False)
+            self._say(Message(MessageKind.OPENING, study.name))
             opened = open_study(self.store, self._storage, study, self._device, self._task)
+            self._say(Message(MessageKind.OPENED, study.name))
             self._open[study.uuid] = opened
             self._noted[study.uuid] = time.monotonic()
             self._log.turn_to(opened)
@@ -240,7 +246,9 @@ class _StudyLog:
         self._path = self._handler = None
 
 
-def open_trial_source(task: WorkerTask, say: Callable[[Message], None]) -> TrialSource:
+def open_trial_source(
+    task: WorkerTask, say: Callable[[Message], None], left_out: Collection[str] = ()
+) -> TrialSource:
     """Open the store and the device of a task; `say` gets sentences for people.
 
     Raises:
@@ -252,7 +260,7 @@ def open_trial_source(task: WorkerTask, say: Callable[[Message], None]) -> Trial
     device = pick_device(task.device)
     store = open_store(task.address)
     try:
-        return TrialSource(store, optuna_storage(store), device, task, say)
+        return TrialSource(store, optuna_storage(store), device, task, say, left_out)
     except BaseException:
         store.close()
         raise

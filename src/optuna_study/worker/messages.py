@@ -31,6 +31,7 @@ class WorkerTask:
     folder: Path | None = None  # pictures to look at first
     forever: bool = False  # wait for more when none are left
     tensorboard: Path | None = None  # folder of event files, where they are wanted
+    left_out: tuple[str, ...] = ()  # studies that are not to be opened
 
 
 def numbered(task: WorkerTask, number: int) -> WorkerTask:
@@ -43,6 +44,9 @@ class MessageKind(StrEnum):
     """What a message on the pipe between a launch and a worker means."""
 
     STOP = "stop"  # to the worker: requeue the trial and leave
+    LEAVE_OUT = "leave out"  # to it, the name of a study that it is not to open
+    OPENING = "opening"  # from it, the name of a study whose pictures and model it now reads
+    OPENED = "opened"  # from it, the same: it has outlived that
     SAID = "said"  # from it, a sentence for people about this worker
     NOTE = "note"  # from it, a sentence for people that others may say, too
     DONE = "done"  # from it, with the reason: nothing left to do

@@ -23,7 +23,7 @@ from optuna_study.text import in_one_line
 from optuna_study.worker.messages import Message, MessageKind, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
 
@@ -70,12 +70,12 @@ def enter_worker(control: Connection[Message, Message], task: WorkerTask) -> Non
         except OSError:
             log.warning("its command is gone, nobody hears: %s", message)
 
-    stop = StopSignal()
+    stop, left_out = StopSignal(), set(task.left_out)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stop_on_sigterm(stop)
-    threading.Thread(target=_listen_to, args=(control, stop), daemon=True).start()
-    last = work(task, stop, say)
+    threading.Thread(target=_listen_to, args=(control, stop, left_out), daemon=True).start()
+    last = work(task, stop, say, left_out)
     say(last)
     if last.kind is MessageKind.ERROR:
         sys.exit(1)
@@ -85,18 +85,20 @@ def work(
     task: WorkerTask,
     stop: StopSignal,
     say: Callable[[Message], None],
+    left_out: Collection[str] = (),
     *,
     lease: float = queue.LEASE_SECONDS,
 ) -> Message:
     """Work on a task's trials until there is none to be had; the message on how that went.
 
-    `say` gets sentences for people, such as that a study's pictures are not here.
+    `say` gets sentences for people, such as that a study's pictures are not here. Studies
+    `left_out`, a collection that may grow, are not opened.
     """
     from optuna_study.worker.assignment import open_trial_source
 
     source: TrialSource | None = None
     try:
-        source = open_trial_source(task, say)
+        source = open_trial_source(task, say, left_out)
         while not stop.leaving:
             outcome = run_trial(partial(source.claim, lease, stop), stop)
             if isinstance(outcome, Left):
@@ -136,11 +138,13 @@ def stop_on_sigterm(stop: StopSignal) -> None:
     threading.Thread(target=listen, daemon=True).start()
 
 
-def _listen_to(control: Connection[Message, Message], stop: StopSignal) -> None:
+def _listen_to(
+    control: Connection[Message, Message], stop: StopSignal, left_out: set[str]
+) -> None:
     """Wait for the stop message; a pipe that closes is a command that died."""
     try:
-        while control.recv().kind is not MessageKind.STOP:
-            pass
+        while (message := control.recv()).kind is not MessageKind.STOP:
+            left_out.add(message.text)
     except (EOFError, OSError):
         stop.set(StopReason.LEAVING, "its command ended")
     else:

@@ -74,6 +74,9 @@ class ActorProcess:
         else:
             self._handle.stop.remote("the launch was stopped")
 
+    def leave_out(self, study: str) -> None:
+        """Nothing: a launch's workers have one study, and are stopped where none can open it."""
+
     def kill(self) -> None:
         """Let Ray end its process, or no longer look for room for it."""
         self._ray.kill(self._handle)
