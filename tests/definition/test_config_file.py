@@ -154,3 +154,10 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
     except StudyFileError as error:
         assert error.problems  # noqa: PT017 - an empty TOML file is a configuration
         assert all(each.isprintable() for each in error.problems)  # noqa: PT017
+
+
+def test_an_environment_may_count_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "best.toml"
+    counted = {"threads": 2, "class_counts": [26, 25], "side_counts": {"train": 51, "test": 9}}
+    path.write_text(config_text(CONFIG, {"environment": counted}, {}))
+    assert read_config_file(path)[1].environment == {"threads": 2}

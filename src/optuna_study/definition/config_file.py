@@ -87,13 +87,15 @@ def read_config_file(path: Path) -> tuple[TrainConfig, Origin]:
 
 
 def _environment(node: Node) -> dict[str, Scalar]:
-    """Versions, device and the like, by name."""
+    """Versions, device and the like, by name; how many pictures there were is left out."""
     values: dict[str, Scalar] = {}
     for name, entry in node.table().items():
-        if isinstance(entry.raw, bool | int | float | str):
-            values[name] = entry.raw
-        else:
-            entry.expect("text or a number")
+        raw = entry.raw
+        counts = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else None
+        if isinstance(raw, bool | int | float | str):
+            values[name] = raw
+        elif counts is None or not all(isinstance(each, int) for each in counts):
+            entry.expect("text, a number or counts of pictures")
     return values
 
 
