@@ -137,7 +137,7 @@ DOUBLING = "a0: &a0 {x: 1}\n" + "".join(
         (
             "a.yaml",
             "provenance: &p {environment: *p}",
-            "provenance.environment.environment: must be text, a number or counts of pictures, not ",
+            "provenance.environment.environment: must be text, a number or counts of pictures, ",
         ),
         ("a.json", '{"provenance": {"trial": "7"}}', "provenance.trial: must be a whole number"),
         ("a.json", '{"provenance": {"tria": 7}}', "provenance.tria: unknown key, did you mean"),
