@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.cli.guard import COOKIE
 from optuna_study.cli.serving import is_loopback, listening
 from optuna_study.errors import UsageError
 from optuna_study.paths import Workspace
@@ -47,6 +49,16 @@ class Dashboard:
 
     address: str
     process: subprocess.Popen[str]
+
+    def ask(self, method: str, path: str, **headers: str) -> tuple[int, str]:
+        """The status of a request, and what it says."""
+        url = self.address.partition("?")[0].rstrip("/") + path
+        request = urllib.request.Request(url, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def get(self, path: str) -> str:
         """The body of a page."""
@@ -114,6 +126,30 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
     assert dashboard.process.returncode == 130
     assert "Traceback" not in err
     assert err.strip() == "Interrupted."
+
+
+@pytest.mark.slow
+def test_it_only_shows_and_answers_to_its_own_name(shown: Any, tmp_path: Path) -> None:
+    with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
+        code, said = dashboard.ask("DELETE", "/api/studies/1")
+        assert code == 403
+        assert "start it with --allow-write" in said
+        code, said = dashboard.ask("GET", "/api/studies", Host="evil.example")
+        assert code == 403
+        assert "'evil.example' is not a name of this dashboard" in said
+        code, _ = dashboard.ask("GET", "/api/studies", Origin="http://evil.example")
+        assert code == 403
+        assert '"study_name": "small"' in dashboard.get("/api/studies")
+
+
+@pytest.mark.slow
+def test_the_printed_token_lets_its_owner_change_studies(shown: Any, tmp_path: Path) -> None:
+    environment = {"OPTUNA_STORAGE": shown.url}
+    with running("--allow-write", folder=tmp_path, environment=environment) as dashboard:
+        token = dashboard.address.partition("?token=")[2]
+        assert dashboard.ask("DELETE", "/api/studies/1")[0] == 403
+        assert dashboard.ask("DELETE", "/api/studies/1", Cookie=f"{COOKIE}={token}")[0] == 204
+        assert '"study_name": "small"' not in dashboard.ask("GET", "/api/studies")[1]
 
 
 @pytest.mark.slow

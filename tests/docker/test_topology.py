@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.reads import reads
@@ -98,7 +99,8 @@ class Topology:
     def store(self) -> Iterator[Store]:
         """The store, opened with the password in the URL, as no process of the service does."""
         where = f"{self.server.host}:{self.server.port}"
-        opened = open_store(f"postgresql://optuna:{self.postgres_password}@{where}/optuna")
+        url = f"postgresql://optuna:{self.postgres_password}@{where}/optuna"
+        opened = open_store(StoreAddress.parse(url))
         yield opened
         opened.close()
 
@@ -268,7 +270,7 @@ def test_the_proxy_lets_nobody_in_without_the_password(topology: Topology) -> No
     assert topology.ask("GET", studies, DASHBOARD_PASSWORD) == 200
 
 
-def test_only_the_password_deletes_a_study(topology: Topology) -> None:
+def test_nobody_deletes_a_study_through_the_proxy(topology: Topology) -> None:
     import optuna
 
     with topology.store() as store:
@@ -286,8 +288,12 @@ def test_only_the_password_deletes_a_study(topology: Topology) -> None:
         assert topology.ask("DELETE", path, DASHBOARD_PASSWORD, **foreign) == 403
         assert "victim" in names()
         own = {"Sec-Fetch-Site": "same-origin"}
-        assert topology.ask("DELETE", path, DASHBOARD_PASSWORD, **own) == 204
-        assert "victim" not in names()
+        assert topology.ask("DELETE", path, DASHBOARD_PASSWORD, **own) == 403, "it only shows"
+        assert "victim" in names()
+        for origin in ("http://evil.example", "null", f"{topology.address}0"):
+            assert topology.ask("GET", "/", DASHBOARD_PASSWORD, Origin=origin) == 403
+        assert topology.ask("GET", "/", DASHBOARD_PASSWORD, Origin=topology.address) == 200
+        storage.delete_study(storage.get_study_id_from_name("victim"))
 
 
 def test_health_checks_pass_where_all_is_well(

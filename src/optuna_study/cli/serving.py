@@ -14,12 +14,20 @@ from optuna_study.errors import UsageError
 from optuna_study.launch.signals import ending_signals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna_study.cli.guard import Guard
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
 
 
-def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServer:
-    """A server that listens; the caller tells its address and calls `serve_forever`.
+SOCKET_SECONDS = 60.0  # that a client may take for its next bytes
+
+
+def serve(
+    store: Store, workspace: Workspace, host: str, port: int, *, guard: Callable[..., Guard]
+) -> WSGIServer:
+    """A server that listens, behind a guard; the caller tells its address and serves.
 
     Raises:
         UsageError: nothing can listen there.
@@ -31,7 +39,7 @@ def serve(store: Store, workspace: Workspace, host: str, port: int) -> WSGIServe
 
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
     app = wsgi(optuna_storage(store), artifact_store=artifacts)
-    return listening(app, host, port)
+    return listening(guard(app), host, port)
 
 
 def serve_until_told(server: WSGIServer) -> None:
@@ -94,7 +102,9 @@ class _IPv6Server(_Server):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """A handler that does not write a line for every request."""
+    """A handler that does not write a line for every request, and waits for no silent client."""
+
+    timeout = SOCKET_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
         """Leave the request out of the log."""
