@@ -44,8 +44,6 @@ class OptunaStudyError(Exception):
     """The base of every known error: what is wrong and where, and what to do next where known."""
 
     exit_code = 1
-    what: str = ""
-    step: str = ""  # of an error that came from another process, part of its message
 
     def __init__(self, what: str, step: str = "") -> None:
         self.what = what

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
+from optuna_study.errors import StoreError
+from optuna_study.text import Advice
 from optuna_study.worker import machine
-from optuna_study.worker.messages import Message, MessageKind, rebuilt
+from optuna_study.worker.messages import Message, MessageKind, error_message, rebuilt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,12 @@ def test_an_error_keeps_its_class_over_the_pipe() -> None:
         "DataError",
         "data/: has one class",
         2,
+    )
+    advised = StoreError("a.db: no such file", Advice("make it with ", ["launch"]))
+    error = rebuilt(pickle.loads(pickle.dumps(error_message(advised))))
+    assert str(error) == str(advised)
+    assert error.at(" --storage URL") == (
+        "a.db: no such file; make it with `optuna-study launch --storage URL`"
     )
     for name in ("StudyFileError", "InterruptedBySignalError", "Nonsense", "os"):
         error = rebuilt(Message(MessageKind.ERROR, "said; do", name))

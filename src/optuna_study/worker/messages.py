@@ -60,11 +60,14 @@ class Message:
     kind: MessageKind
     text: str = ""
     error_class: str = ""
+    what: str = ""  # of an error: its message without the next step
+    step: str = ""
 
 
 def error_message(error: OptunaStudyError) -> Message:
     """The message that carries an error to the launch."""
-    return Message(MessageKind.ERROR, str(error), type(error).__name__)
+    name = type(error).__name__
+    return Message(MessageKind.ERROR, str(error), name, error.what, error.step)
 
 
 def rebuilt(message: Message) -> OptunaStudyError:
@@ -74,6 +77,7 @@ def rebuilt(message: Message) -> OptunaStudyError:
         kind = OptunaStudyError
     error = kind.__new__(kind)  # some classes are made from other arguments than their message
     error.args = (message.text,)
+    error.what, error.step = message.what, message.step
     return error
 
 
