@@ -16,6 +16,7 @@ from launching import work_here
 from PIL import Image
 
 from optuna_study.artifacts import decision_boundary
+from optuna_study.cli.guard import Guard
 from optuna_study.cli.serving import address, serve
 from optuna_study.config.settings import DataSettings, TrainConfig, with_settings
 from optuna_study.launch.prepare import LaunchRequest, prepare
@@ -198,7 +199,7 @@ def test_the_dashboard_lists_them_where_the_data_are_points(
 
 def _listed(store: Store, study_id: int, workspace: Workspace) -> dict[int | str, list[str]]:
     """The names of all artifacts, as our dashboard's server tells them."""
-    with serve(store, workspace, "127.0.0.1", 0) as server:
+    with serve(store, workspace, "127.0.0.1", 0, guard=Guard) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         with urllib.request.urlopen(f"{address(server)}api/studies/{study_id}") as response:
             answer = json.load(response)
