@@ -17,7 +17,6 @@ from optuna_study.training import device_data
 from optuna_study.training.augment import augment
 from optuna_study.training.device_data import (
     DeviceData,
-    colour_statistics,
     load_data,
     to_model_input,
     view,
@@ -100,14 +99,6 @@ def test_statistics_are_those_of_the_training_pictures(rendered: DeviceData) -> 
     torch.testing.assert_close(
         directions @ torch.diag(eigenvalues) @ directions.T, covariance, rtol=0, atol=1e-6
     )
-
-
-def test_a_constant_picture_does_not_divide_by_zero() -> None:
-    images = np.full((4, 8, 8, 1), 200, dtype=np.uint8)
-    mean, deviation, components = colour_statistics(images, np.arange(4))
-    assert mean == pytest.approx([200 / 255])
-    assert deviation[0] > 0
-    assert np.isfinite(components).all()
 
 
 def test_input_is_the_centre_normalised(rendered: DeviceData) -> None:

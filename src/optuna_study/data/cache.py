@@ -23,6 +23,7 @@ from filelock import FileLock
 from optuna_study.data.folder.walk import LeftOut
 from optuna_study.data.pictures import Pictures
 from optuna_study.data.split import split
+from optuna_study.data.statistics import picture_moments
 from optuna_study.paths import Workspace, untouched_by_bad_data, writing
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 CACHE_VERSION = 2
 """Part of every key; a change to decoding, grouping or splitting raises it."""
 
-ARRAYS = ("images.npy", "labels.npy", "groups.npy")
+ARRAYS = ("images.npy", "labels.npy", "groups.npy", "moments.npy")
 ABOUT = "about.json"
 CHUNK = 1 << 22
 
@@ -125,6 +126,7 @@ def _write_entry(folder: Path, pictures: Pictures) -> None:
     images.flush()
     np.save(folder / "labels.npy", pictures.labels[order])
     np.save(folder / "groups.npy", pictures.groups[order])
+    np.save(folder / "moments.npy", picture_moments(images))
     about: dict[str, Any] = {
         "classes": pictures.classes,
         "fingerprint": pictures.fingerprint,
@@ -148,8 +150,8 @@ def _read_entry(folder: Path) -> Pictures:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_bytes())
         if about.pop("checksum") != _checksum_of(about):
             raise DamagedEntryError(f"{ABOUT} differs from what was written")
-        for name, checksum in about["checksums"].items():
-            if _checksum(folder / name) != checksum:
+        for name in ARRAYS:
+            if _checksum(folder / name) != about["checksums"][name]:
                 raise DamagedEntryError(f"{name} differs from what was written")
     except OSError as error:
         raise DamagedEntryError(f"{Path(error.filename or folder).name} cannot be read") from error
@@ -161,6 +163,7 @@ def _read_entry(folder: Path) -> Pictures:
         images=np.load(folder / "images.npy", mmap_mode="c"),
         labels=np.load(folder / "labels.npy"),
         groups=np.load(folder / "groups.npy"),
+        moments=np.load(folder / "moments.npy"),
         classes=tuple(about["classes"]),
         fingerprint=about["fingerprint"],
         notes=tuple(about["notes"]),

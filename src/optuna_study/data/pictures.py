@@ -39,7 +39,8 @@ class Pictures:
     test where they lie in that order. `parts`, where a data set has its own split, is of shape
     (N,): 0 for training, 1 for validation, 2 for test; of a part that is missing a fifth of the
     training ones is made. `grey_ranges` are those that deep grey pictures were scaled by.
-    `left_out` are files that turned out to hold no picture, each with the reason.
+    `moments` are those of `statistics.picture_moments`, where they have been kept. `left_out` are
+    files that turned out to hold no picture, each with the reason.
     """
 
     images: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class Pictures:
     sides: tuple[int, int, int] | None = None
     parts: NDArray[np.int8] | None = None
     grey_ranges: GreyRanges = field(default_factory=dict)
+    moments: NDArray[np.int64] | None = None
     left_out: tuple[LeftOut, ...] = ()
 
 

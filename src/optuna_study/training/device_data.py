@@ -17,6 +17,7 @@ import torch
 
 from optuna_study.data.load import open_pictures
 from optuna_study.data.split import split, used_pictures
+from optuna_study.data.statistics import colour_statistics, picture_moments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,8 @@ class DeviceData:
     `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
     principal components of the training pictures' colours, each multiplied by its eigenvalue.
     `permutation`, where there is one, holds for each pixel that a model sees its index in the
-    picture. `grey_ranges` are those that deep grey pictures were scaled by. `source` is the whole
+    picture. `grey_ranges` are those that deep grey pictures were scaled by,
+    `moments` those of the training pictures (`data.statistics`). `source` is the whole
     data that became these by `view_settings`.
     """
 
@@ -61,6 +63,7 @@ class DeviceData:
     memory_format: torch.memory_format
     notes: tuple[str, ...] = ()
     grey_ranges: GreyRanges = field(default_factory=dict)
+    moments: NDArray[np.int64] | None = None
     permutation: torch.Tensor | None = None
     view_settings: tuple[float, int, str, str] | None = None
     source: DeviceData | None = None
@@ -121,16 +124,15 @@ def load_data(
     """
     pictures = open_pictures(settings, folder, workspace)
     parts = split(pictures)
-    training, (mean, std, principal) = parts.train, colour_statistics(pictures.images, parts.train)
+    training, moments = parts.train, pictures.moments
+    moments = picture_moments(pictures.images[training]) if moments is None else moments[training]
+    mean, std, principal = _colours(moments, pictures.images.shape[1], device)
 
     def images(indices: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(_select(pictures.images, indices)).to(device).permute(0, 3, 1, 2)
 
     def labels(indices: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(pictures.labels[indices]).to(device)
-
-    def small(values: NDArray[np.float64]) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(device)
 
     whole = DeviceData(
         train_images=images(training),
@@ -139,9 +141,9 @@ def load_data(
         validation_labels=labels(parts.validation),
         test_images=images(parts.test),
         test_labels=labels(parts.test),
-        mean=small(mean),
-        std=small(std),
-        principal=small(principal),
+        mean=mean,
+        std=std,
+        principal=principal,
         classes=pictures.classes,
         image_size=settings.image_size,
         cache_size=pictures.images.shape[1],
@@ -149,6 +151,7 @@ def load_data(
         memory_format=_FORMATS[memory_format],
         notes=pictures.notes,
         grey_ranges=pictures.grey_ranges,
+        moments=moments,
     )
     return view(whole, settings)
 
@@ -192,18 +195,28 @@ def _take_first(whole: DeviceData, subset: float, limit: int) -> dict[str, torch
     """The first of the training pictures, whose every prefix is stratified, and their colours."""
     present = int(torch.bincount(whole.train_labels).count_nonzero())
     used = used_pictures(len(whole.train_labels), present, subset, limit)
-    images = whole.train_images[:used]
-    pixels = images.permute(0, 2, 3, 1).cpu().numpy()
-    names = ("mean", "std", "principal")
-    colours = zip(names, colour_statistics(pixels, np.arange(used)), strict=True)
+    images, moments = whole.train_images[:used], whole.moments
+    if moments is None:
+        moments = picture_moments(images.permute(0, 2, 3, 1).cpu().numpy())
+    mean, std, principal = _colours(moments[:used], whole.cache_size, whole.device)
     return {
         "train_images": images,
         "train_labels": whole.train_labels[:used],
-        **{
-            name: torch.from_numpy(values.astype(np.float32)).to(whole.device)
-            for name, values in colours
-        },
+        "mean": mean,
+        "std": std,
+        "principal": principal,
     }
+
+
+def _colours(
+    moments: NDArray[np.int64], side: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean, deviation and components of square pictures, in single precision."""
+    mean, std, principal = (
+        torch.from_numpy(values.astype(np.float32)).to(device)
+        for values in colour_statistics(moments, side * side)
+    )
+    return mean, std, principal
 
 
 def to_model_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
@@ -248,33 +261,6 @@ def normalise_(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
     shape = (1, -1, 1, 1)
     normalised = images.sub_(data.mean.view(shape)).div_(data.std.view(shape))
     return normalised.contiguous(memory_format=data.memory_format)
-
-
-def colour_statistics(
-    images: NDArray[np.uint8], indices: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean, deviation and principal components of the colours of some pictures, in [0, 1].
-
-    The components are columns, times their eigenvalues. Sums of products of bytes are whole
-    numbers below 2**53, hence exact in whatever order they are added: every machine finds the same
-    values.
-    """
-    channels = images.shape[-1]
-    total, products, pixels = np.zeros(channels), np.zeros((channels, channels)), 0
-    for start in range(0, len(indices), 64):
-        chunk = images[indices[start : start + 64]].reshape(-1, channels).astype(np.float64)
-        total += chunk.sum(axis=0)
-        products += chunk.T @ chunk
-        pixels += len(chunk)
-    mean = total / pixels / 255
-    covariance = products / pixels / 255**2 - np.outer(mean, mean)
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    # An eigenvector's sign is arbitrary; the largest entry is made positive.
-    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(channels)]
-    components = vectors * np.sign(largest) * np.clip(eigenvalues, 0, None)
-    # A constant channel would divide by zero.
-    deviation = np.sqrt(np.clip(np.diag(covariance), 1e-6, None))
-    return mean, deviation, components
 
 
 def _select(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
