@@ -332,6 +332,31 @@ def test_a_table_that_is_none_is_one_line(
     assert len(result.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("text", ["name,label\ncat,0\ndog,1\n", "number,meaning\n0,cat\n"])
+def test_a_table_of_something_else_leaves_class_folders_as_they_are(
+    cli: Cli, tmp_path: Path, text: str
+) -> None:
+    folders.classes(tmp_path / "given", "cat", "dog")
+    folders.write(tmp_path / "given" / "labels.csv", text)
+    result = cli("data", "check", "given", "-f", "json")
+    assert result.code == 0
+    report = json.loads(result.out)
+    assert report["classes"] == CAT_DOG
+    assert "the table 'labels.csv' lists no pictures: not used" in report["remarks"]
+    assert report["left_out"] == [{"file": "labels.csv", "reason": "not a picture"}]
+
+
+def test_too_few_groups_are_called_groups(cli: Cli, tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for group in range(2):
+            name = tmp_path / "given" / label / f"{label}{group}"
+            folders.fill(name, folders.numbered(4), 10 * group + len(label) + (label == "dog"))
+    (tmp_path / "pets.toml").write_text(STUDY.format(folder=tmp_path / "given"))
+    result = train(cli, tmp_path / "given", tmp_path, ", group = 'folder'")
+    assert result.code == 2
+    assert "class 'cat' has 2 groups; each class needs at least 3" in result.err
+
+
 @pytest.mark.parametrize("group", ["folder", r"/(patient\d+)/"])
 def test_a_group_lies_in_one_part(cli: Cli, tmp_path: Path, group: str) -> None:
     folders.patients(tmp_path / "given")

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from optuna_study.errors import DataError
+from optuna_study.text import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,11 +101,12 @@ def require_learnable(
     classes: tuple[str, ...],
     where: object,
     fewest: int = FEWEST_PER_CLASS,
+    groups_are: str = "picture",
 ) -> None:
     """Refuse pictures that no classifier can be trained and judged on.
 
     `fewest` is how many different training pictures each class needs: one for each part that is
-    made of them.
+    made of them; `groups_are` is what shares a number in `groups`.
 
     Raises:
         DataError: too few classes, or a class with too few different pictures.
@@ -115,7 +117,9 @@ def require_learnable(
     for label, name in enumerate(classes):
         different = len(np.unique(groups[labels == label]))
         if different < fewest:
-            amount = "1 picture" if different == 1 else f"{different} different pictures"
+            amount = count(different, groups_are)
+            if different != 1 and groups_are == "picture":
+                amount = f"{different} different pictures"
             needs = f"at least {fewest}, for training, validation and test"
             if fewest < FEWEST_PER_CLASS:
                 needs = f"at least {fewest} for training and what is split off"

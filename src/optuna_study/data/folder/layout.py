@@ -63,7 +63,11 @@ def list_folder(folder: Path, group: str = NO_GROUP, index: Path | None = None) 
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     contents = walk(folder)
     listing = _by_table(root, table, contents, folder, group) if table is not None else None
-    listing = listing or _by_folders(root, contents, folder, group)
+    if listing is None:
+        listing = _by_folders(root, contents, folder, group)
+        if table is not None:
+            unused = f"the table '{printable_name(table.name)}' lists no pictures: not used"
+            listing = replace(listing, remarks=(*listing.remarks, unused))
     require_groups(listing, group)
     files = [
         replace(file, digest=digest)
@@ -217,6 +221,8 @@ def _by_table(
         if (place := _below(root, folder, file)) is not None and file.path.name != table.name
     }
     matched = match_rows(rows, list(found), table.name)
+    if not matched.rows and len(visible_folders(root)) > 1:
+        return None
     folders = {place.rpartition("/")[0] for place in matched.rows}
     files = []
     for place, row in matched.rows.items():

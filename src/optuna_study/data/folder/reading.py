@@ -16,7 +16,7 @@ from optuna_study.data.folder.inspection import (
     join_groups,
     measure_greys,
 )
-from optuna_study.data.folder.listing import PARTS
+from optuna_study.data.folder.listing import NO_GROUP, PARTS
 from optuna_study.data.pictures import require_learnable
 from optuna_study.data.split import assign_parts
 
@@ -74,6 +74,7 @@ class Reading:
             self.classes,
             self.listing.folder,
             self.listing.fewest,
+            "picture" if self.listing.grouping == NO_GROUP else "group",
         )
         return assign_parts(self.labels, self.groups, self.fingerprint, given)
 
