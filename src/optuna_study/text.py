@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+# Control characters of either set, marks that turn the reading order, and halves of characters,
+# such as bytes of a file's name that are no UTF-8; not the emphasis of our tables and errors.
+_OBEYED = re.compile(
+    r"(?!\x1b\[(?:0|1|31)m)"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def in_one_line(error: BaseException) -> str:
@@ -83,6 +91,15 @@ def printable(text: str) -> str:
     a\nb\x1b[2J ✓
     """
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def spell_out(text: str) -> str:
+    r"""The text with what a terminal would obey in the letters of JSON and TOML.
+
+    >>> print(spell_out("a\x1b[2Jb\x9bc\u202ed"))
+    a\u001b[2Jb\u009bc\u202ed
+    """
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def duration(seconds: float | None) -> str:

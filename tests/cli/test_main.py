@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from optuna_study.store.engine.address import StoreAddress
+
 COMMANDS = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / "src/optuna_study/cli/commands").glob("*/[!_]*.py")
@@ -219,8 +221,8 @@ def test_storage_before_the_command_wins_over_the_environment(
 
     @click.command()
     @storage_option
-    def probe(storage: str | None) -> None:
-        seen.append(storage)
+    def probe(storage: StoreAddress | None) -> None:
+        seen.append(None if storage is None else str(storage))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(group), "get_command", lambda *_: probe)

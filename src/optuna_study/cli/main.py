@@ -7,7 +7,6 @@ nothing else lists it. Only the file of the command that is used gets imported.
 from __future__ import annotations
 
 import errno
-import io
 import sys
 import traceback
 from importlib import import_module
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import Invocation, common_options, example, storage_option
+from optuna_study.cli.output import safe_output
 from optuna_study.errors import OptunaStudyError, StudyFileError, UsageError
-from optuna_study.text import did_you_mean, printable
+from optuna_study.text import did_you_mean, printable, spell_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +83,14 @@ def group(current: Invocation | None, storage: None) -> None:
 
 def main() -> None:
     """Run the program on the command line's arguments and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except Exception:
+        if sys.stderr is None:
+            raise
+        sys.stderr.write(spell_out(traceback.format_exc()))  # a bug, as the interpreter shows it
+        code = 1
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -92,8 +99,11 @@ def run(arguments: Sequence[str]) -> int:
     Known errors become one line on stderr. An unknown exception is a bug: it passes through with
     its traceback.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a path that is no UTF-8 stays the same
+    with safe_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     current = Invocation(secrets=_secrets(arguments))
     try:
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from optuna_study.text import pasteable
+from optuna_study.text import pasteable, spell_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # click.echo would write past the live table, which then wipes the line out.
-        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.write(f"{spell_out(self.format(record))}\n")
         sys.stderr.flush()
 
 

@@ -10,13 +10,14 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from optuna_study.cli.guard import Guard
 from optuna_study.errors import UsageError
 from optuna_study.launch.signals import ending_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from wsgiref.types import WSGIApplication
 
-    from optuna_study.cli.guard import Guard
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
 
@@ -25,7 +26,12 @@ SOCKET_SECONDS = 60.0  # that a client may take for its next bytes
 
 
 def serve(
-    store: Store, workspace: Workspace, host: str, port: int, *, guard: Callable[..., Guard]
+    store: Store,
+    workspace: Workspace,
+    host: str,
+    port: int,
+    *,
+    guard: Callable[..., WSGIApplication] = Guard,
 ) -> WSGIServer:
     """A server that listens, behind a guard; the caller tells its address and serves.
 

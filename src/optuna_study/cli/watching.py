@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import invocation, place_options
+from optuna_study.cli.output import cursor_stream
 from optuna_study.errors import CheckFailedError, NothingCompletedError, UnreachableError
 from optuna_study.report import live, pages, values
 from optuna_study.report.comparison.page import is_comparison
@@ -147,7 +148,7 @@ def _draw(follower: Follower, ticks: Iterable[Tick]) -> None:
     from rich.live import Live
 
     recent: deque[TrialRecord] = deque(maxlen=RECENT)
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as screen:
+    with Live(console=Console(file=cursor_stream()), auto_refresh=False, transient=True) as screen:
 
         def draw() -> None:
             look = follower.look()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from optuna_study.report.tables import without_controls
+from optuna_study.text import spell_out
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,8 +31,8 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Strict JSON: no NaN, no Infinity."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    """Strict JSON: no NaN, no Infinity, and nothing in it that a terminal would obey."""
+    return spell_out(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def to_yaml(value: Any) -> str:
@@ -72,7 +72,7 @@ def render(form: str, value: Mapping[str, Any] | Rows, table: str) -> str:
         return to_yaml(value)
     if form == "csv":
         return to_csv([value] if isinstance(value, Mapping) else value)
-    return without_controls(table)
+    return table
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

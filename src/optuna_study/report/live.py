@@ -11,7 +11,7 @@ from rich.text import Text
 from optuna_study.report import values as words
 from optuna_study.report.summary import ending, held_up, why
 from optuna_study.store.records import EndKind
-from optuna_study.text import duration, pasteable
+from optuna_study.text import duration, pasteable, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,14 +79,14 @@ def progress_line(summary: Summary, place: str = "") -> str:
 
 def label(trial: TrialRecord) -> str:
     """A trial's baseline, or its main settings."""
-    return trial.baseline or words.headline(trial.parameters) or "not drawn yet"
+    return printable(trial.baseline or words.headline(trial.parameters) or "not drawn yet")
 
 
 def _progress(summary: Summary) -> Text:
     counts, budget = summary.counts, summary.study.budget
     filled = min(BAR, BAR * counts.ended // max(budget, 1))
     text = Text.assemble(
-        (summary.study.name, "bold"),
+        (printable(summary.study.name), "bold"),
         "  ",
         ("━" * filled, "green"),
         ("━" * (BAR - filled), "bright_black"),
@@ -141,7 +141,7 @@ def _recent(summary: Summary, trial: TrialRecord) -> Text:
     text.append(f"{ending(trial):<10} ", COLOURS[kind] if kind else "dim")
     text.append(f"{words.metric(summary.study.metric, trial.value):>7}  ")
     text.append(label(trial), "bold" if trial.baseline else "")
-    return text.append(f"  {why(trial)}", "dim")
+    return text.append(f"  {printable(why(trial))}", "dim")
 
 
 def _standing(summary: Summary) -> Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BOLD, RESET = "\033[1m", "\033[0m"  # click removes them where the output is no terminal
-# Control characters, marks that turn the reading order, halves of characters; not our emphasis.
-_CONTROLS = re.compile(
-    r"(?!\x1b\[[01]m)[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 GAP = "  "
 WIDTH = 120  # where the output is no terminal
 NOTHING = "-"  # the cell of a value that there is not
@@ -121,14 +116,6 @@ def terminal_width() -> int:
 def plain(text: str) -> str:
     """Text without its emphasis."""
     return text.replace(BOLD, "").replace(RESET, "")
-
-
-def without_controls(page: str) -> str:
-    """A page with the characters spelled out that a terminal would obey, emphasis aside.
-
-    What a store holds may have been written by anybody.
-    """
-    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], page)
 
 
 def pairs(values: Mapping[str, Any], *, indent: int = 0) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optuna_study.cli.options import artifacts_option, example, format_option, invocation
+from optuna_study.cli.output import cursor_stream
 
 if TYPE_CHECKING:
     from optuna_study.data.fetch import Source
@@ -136,6 +137,7 @@ def _bar(origin: Source) -> Any:
     from tqdm import tqdm
 
     return tqdm(
+        file=cursor_stream(),
         total=origin.size,
         desc=origin.name,
         unit="B",
