@@ -61,3 +61,11 @@ def test_claims_are_tables(problems: Callable[[str], list[str]], small: str) -> 
     ]
     assert len(problems(f"{small}[[claims]]\n")) == 3, "nothing of it is there"
     assert problems(f"claims = ['a']\n{small}") == ["claims[0]: must be a table, not 'a'"]
+
+
+@pytest.mark.parametrize("group", ["", "rows (a to c", "first\\nsecond"])
+def test_a_baselines_group_is_any_text(
+    problems: Callable[[str], list[str]], small: str, group: str
+) -> None:
+    """It is no data.group, whose words are columns and whose parentheses are a pattern's."""
+    assert problems(f'{small}[[baselines]]\nname = "more"\ngroup = "{group}"\n') == []

@@ -248,7 +248,7 @@ def _legal_text(node: Node, field: Field, value: str) -> str | None:
     choices = field.metadata["choices"]
     if choices == "AUGMENTATIONS":
         return _augmentation(node, value)
-    if field.name == "group":
+    if field is SETTINGS["group"]:
         return _group(node, value)
     names = catalogue.known_names(choices)
     if "\0" in value:
