@@ -170,7 +170,10 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ),
         ("search = {trials = 0}", "search.trials: must be between 1 and 1,000,000, not 0"),
         ("search = {timeout = 0}", "search.timeout: must be between 1 and 1,000,000,000, not 0"),
-        ("search = {sampler = 'gp'}", "search.sampler: unknown name 'gp', known: random, tpe"),
+        (
+            "search = {sampler = 'grid'}",
+            "search.sampler: unknown name 'grid', known: cmaes, gp, nsgaii, qmc, random, tpe",
+        ),
         ("search = {trails = 5}", "search.trails: unknown key, did you mean 'trials'?"),
         ("baselines = 3", "baselines: must be written as [[baselines]] tables, not 3"),
         ("baselines = [3]", "baselines[0]: must be a table, not 3"),
@@ -504,6 +507,17 @@ def test_a_relative_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert read_study_file(path).folder == str(tmp_path / "pictures")
     path.write_text(f"data = {{folder = '/pictures'}}\n{SPACE}")
     assert read_study_file(path).folder == "/pictures"
+
+
+def test_a_sampler_whose_package_is_missing_is_named(
+    problems: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"search = {{sampler = 'cmaes'}}\n{SPACE}"
+    assert problems(text) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert problems(text) == [
+        "search.sampler: needs the package cmaes: `pip install 'optuna-study[cmaes]'`"
+    ]
 
 
 def test_home_and_blanks_behind_a_folders_name(

@@ -89,6 +89,36 @@ def test_every_sampler_of_the_study_file_proposes(name: str) -> None:
     assert set(study.trials[0].params) == set(NAMES)
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_depends_on_history_and_number_alone(name: str) -> None:
+    """Conditional, stepped, whole and logarithmic parameters, with a new sampler a trial."""
+
+    def objective(trial: optuna.Trial) -> float:
+        value = trial.suggest_float("lr", 1e-4, 0.1, log=True)
+        value += trial.suggest_float("dropout", 0.0, 0.7, step=0.1)
+        value += trial.suggest_int("batch_size", 8, 64, step=8)
+        if trial.suggest_categorical("optimizer", ["sgd", "momentum"]) == "momentum":
+            value += trial.suggest_float("momentum", 0.5, 0.99)
+        return value
+
+    names = ["lr", "dropout", "batch_size", "optimizer", "momentum"]
+    make = import_reference(SAMPLERS[name])
+
+    def drawn() -> list[dict[str, object]]:
+        study = optuna.create_study()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for number in range(12):
+                study.sampler = make(5, number, baselines=0, startup=4, names=names)
+                study.optimize(objective, 1)
+        return [trial.params for trial in study.trials]
+
+    first = drawn()
+    assert first == drawn()
+    assert all(params["dropout"] in {n / 10 for n in range(8)} for params in first)
+    assert len({str(params) for params in first}) == 12, "no proposal comes twice"
+
+
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_coordinate_is_a_value_of_the_distribution(coordinate: float) -> None:
     distributions: list[BaseDistribution] = [
@@ -115,7 +145,7 @@ def test_sampler_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 5, 30])
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_steps_are_drawn_as_the_decimal_numbers_they_stand_for(name: str, number: int) -> None:
     """Three steps of 0.1 are 0.30000000000000004 in Optuna's own samplers."""
     make = import_reference(SAMPLERS[name])

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 SAMPLERS: Mapping[str, str] = {
     "tpe": "optuna_study.search.samplers:tpe",
     "random": "optuna_study.search.samplers:random",
+    "gp": "optuna_study.search.samplers:gp",
+    "cmaes": "optuna_study.search.samplers:cmaes",
+    "qmc": "optuna_study.search.samplers:qmc",
+    "nsgaii": "optuna_study.search.samplers:nsgaii",
 }
 """The names `search.sampler` may have, each with the function that makes a trial's sampler."""
+
+MISSING_CMAES = "needs the package cmaes: `pip install 'optuna-study[cmaes]'`"
 
 PRUNERS: Mapping[str, str] = {
     "rungs": "optuna_study.search.pruner:decide",
@@ -87,7 +93,8 @@ class SearchSettings:
     )
     sampler: str = setting(
         "tpe",
-        "What proposes trials: tpe (Optuna's, multivariate and grouped) or random.",
+        "What proposes trials, by the names that Optuna's samplers have: tpe (multivariate and "
+        "grouped), random, gp, cmaes (with the package of that name), qmc or nsgaii.",
         choices=tuple(SAMPLERS),
     )
     pruner: str = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.catalogue import variants
@@ -14,7 +15,7 @@ from optuna_study.config.settings import (
     get_setting,
     with_settings,
 )
-from optuna_study.definition.model import PROFILES, Baseline, Definition, Profile
+from optuna_study.definition.model import MISSING_CMAES, PROFILES, Baseline, Definition, Profile
 from optuna_study.definition.names import require_name, variant_name
 from optuna_study.definition.scale import scale_dimension, scale_settings
 from optuna_study.errors import OutsideSpaceError, StudyFileError
@@ -89,7 +90,10 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     config = _config(file, overrides)
     before, after = file.config.train.epochs, config.train.epochs
     dimensions = _dimensions(file, overrides, after)
+    search = dataclasses.replace(file.search, **overrides.search)
     check_config(config, problems)
+    if search.sampler == "cmaes" and importlib.util.find_spec("cmaes") is None:
+        problems.add("search.sampler", MISSING_CMAES)
     _check_dimensions(dimensions, config, problems)
     usable = _usable(dimensions, problems)
     baselines = tuple(
@@ -105,7 +109,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
         folder=file.folder,
         stand_in=file.stand_in,
         config=config,
-        search=dataclasses.replace(file.search, **overrides.search),
+        search=search,
         space=Space.of(usable, config),
         baselines=baselines,
         statements=file.statements,

@@ -14,8 +14,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 
+from optuna_study.definition.model import MISSING_CMAES
+from optuna_study.errors import UsageError
 from optuna_study.seeds import lattice_seed, lattice_shift, sampler_seed
 
 if TYPE_CHECKING:
@@ -55,6 +65,58 @@ def random(
 ) -> BaseSampler:
     """Every parameter drawn independently, whatever came before."""
     return OnStep(RandomSampler(seed=sampler_seed(study_seed, number)))
+
+
+def gp(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> BaseSampler:
+    """Trials spread evenly at first, then Optuna's Gaussian process."""
+    if number < baselines + startup:
+        return spread(study_seed, number, baselines, startup, names)
+    seed, first = sampler_seed(study_seed, number), baselines + startup
+    return OnStep(GPSampler(seed=seed, n_startup_trials=first, warn_independent_sampling=False))
+
+
+def cmaes(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> BaseSampler:
+    """Trials spread evenly at first, then Optuna's CMA-ES; choices are drawn independently.
+
+    Raises:
+        UsageError: the package cmaes is not installed.
+    """
+    if number < baselines + startup:
+        return spread(study_seed, number, baselines, startup, names)
+    seed, first = sampler_seed(study_seed, number), baselines + startup
+    try:
+        chosen = CmaEsSampler(seed=seed, n_startup_trials=first, warn_independent_sampling=False)
+    except ImportError as error:
+        raise UsageError(f"search.sampler = 'cmaes': {MISSING_CMAES}") from error
+    return OnStep(chosen)
+
+
+def qmc(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> BaseSampler:
+    """Optuna's quasi-Monte Carlo: one scrambled Sobol sequence, shared by all workers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "QMCSampler is experimental")
+        return OnStep(
+            QMCSampler(
+                scramble=True,
+                seed=sampler_seed(study_seed, 0),  # the sequence's, which all trials share
+                independent_sampler=RandomSampler(seed=sampler_seed(study_seed, number)),
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            )
+        )
+
+
+def nsgaii(
+    study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
+) -> BaseSampler:
+    """Optuna's genetic algorithm, whose first generation of fifty is drawn independently."""
+    return OnStep(NSGAIISampler(seed=sampler_seed(study_seed, number)))
 
 
 def spread(
