@@ -29,6 +29,7 @@ class Prepared:
     study: Any
     resumed: bool = False
     notes: tuple[str, ...] = ("No pictures here.",)
+    workers: tuple[()] = ()
 
 
 @dataclass

@@ -54,7 +54,7 @@ def store(
 def test_the_others_are_served(
     store: Callable[[bool], list[str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["worker", "--workers", "1", *store(True)]) == 0
+    assert run(["worker", "--allow", "deadly_model", "--workers", "1", *store(True)]) == 0
     said = capfd.readouterr().err
     assert said.count("deadly@cpu: left out, since the workers that open it die") == 1
     assert said.count("was killed by SIGSEGV; log:") == 2
@@ -65,7 +65,7 @@ def test_the_others_are_served(
 def test_where_nothing_else_is_there_the_command_fails(
     store: Callable[[bool], list[str]], capfd: pytest.CaptureFixture[str], study: list[str]
 ) -> None:
-    assert run(["worker", *study, "--workers", "2", *store(False)]) == 3
+    assert run(["worker", *study, "--allow", "deadly_model", "--workers", "2", *store(False)]) == 3
     said = capfd.readouterr().err
     assert said.count("deadly@cpu: left out, since the workers that open it die") == 1
     assert re.search(r"look at its\s+pictures and its model", said)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from hypothesis import given, settings, strategies
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.paths import Workspace
@@ -115,6 +116,82 @@ def test_a_checkpoint_with_code_in_it_means_beginning_anew(
     assert find_point(path, CLAIM, before, HERE) is None
     assert "begins anew" in caplog.text
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("epoch", [10**9, -1, 0, 3, True, 2.0, "2", None])
+def test_an_epoch_that_cannot_be_means_beginning_anew(
+    data: DeviceData, tmp_path: Path, epoch: object
+) -> None:
+    path = tmp_path / "trial.pt"
+    _, before = train(data, path, until=2)
+    stored = checkpoint.load(path)
+    for state in (stored["run"], {**stored["run"], "epoch": epoch}):
+        checkpoint.save(path, {**stored, "epoch": epoch, "run": state})
+        assert find_point(path, CLAIM, before, HERE) is None
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trial.pt")
+    assert find_point(tmp_path / "trial.pt", CLAIM, [], HERE) is None
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "watch"])
+def test_a_state_that_does_not_fit_means_beginning_anew(
+    data: DeviceData, tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trial.pt"
+    _, before = train(data, path, until=2)
+    stored = checkpoint.load(path)
+    checkpoint.save(path, {**stored, "run": {**stored["run"], part: {"other": torch.zeros(3)}}})
+    point = find_point(path, CLAIM, before, HERE)
+    assert point is not None
+    stop = threading.Event()
+    run = CheckpointedRun.resumed(CONFIG, data, CPU, path, HERE, stop, point)
+    assert (run.before, run.run.epoch) == ((), 0)
+    assert "begins anew" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def saved(
+    data: DeviceData, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bytes, list[EpochRecord], Point]:
+    """A checkpoint's bytes, the epochs that were reported, and what is resumed from it."""
+    path = tmp_path_factory.mktemp("saved") / "trial.pt"
+    _, before = train(data, path, until=2)
+    point = find_point(path, CLAIM, before, HERE)
+    assert point is not None
+    return path.read_bytes(), before, point
+
+
+@settings(max_examples=60, deadline=None)
+@given(share=strategies.floats(0, 1, exclude_max=True), bit=strategies.integers(0, 7))
+def test_no_flipped_bit_is_trained_from(
+    saved: tuple[bytes, list[EpochRecord], Point],
+    tmp_path_factory: pytest.TempPathFactory,
+    share: float,
+    bit: int,
+) -> None:
+    whole, before, point = saved
+    damaged = bytearray(whole)
+    damaged[int(share * len(damaged))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("flipped") / "trial.pt"
+    path.write_bytes(damaged)
+    found = find_point(path, CLAIM, before, HERE)
+    if found is not None:  # a bit that says nothing, such as one of a file's date
+        assert (found.epoch, found.before) == (point.epoch, point.before)
+        assert same(found.state, point.state)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.equal(other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
 
 
 @pytest.mark.parametrize("place", ["epoch", "run", "environment"])

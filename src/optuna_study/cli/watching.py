@@ -66,7 +66,9 @@ def register(task: StudyTask, place: str, *, quiet: bool) -> None:
     click.echo(task.study.name)
     if not quiet:
         name = shlex.quote(task.study.name)
-        click.echo(f"optuna-study worker {name}{place}", err=True)
+        named = [module for worker in task.workers[:1] for module in worker.allowed]
+        allow = "".join(f" --allow {module}" for module in named)
+        click.echo(f"optuna-study worker {name}{allow}{place}", err=True)
 
 
 def follow(task: AnyTask, ticks: Iterable[Tick], *, quiet: bool) -> None:

@@ -43,6 +43,7 @@ from optuna_study.store.studies.studies import (
     set_state,
 )
 from optuna_study.worker import machine
+from optuna_study.worker.allowed import named_modules, require_allowed
 from optuna_study.worker.messages import WorkerTask
 from optuna_study.worker.process import warm
 from optuna_study.worker.versions import pinned_definition, require_same_version, versions
@@ -139,6 +140,7 @@ def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask
         study=study.name,
         folder=folder,
         tensorboard=board,
+        allowed=tuple(named_modules(definition)),  # they stand in a file of one's own
     )
     return Task(
         store,
@@ -159,6 +161,7 @@ def join(
     workers: str | int = "auto",
     timeout: float | None = None,
     forever: bool = False,
+    allowed: tuple[str, ...] = (),
     storage: StoreAddress | None = None,
     workspace: Workspace | None = None,
 ) -> AnyTask:
@@ -166,7 +169,8 @@ def join(
 
     Without a name it serves every active study. A server's store that is still empty is made, so
     that workers may come first; a file is not, since its name may be mistyped. `data` are pictures
-    to look at first, `timeout` the seconds of this command.
+    to look at first, `timeout` the seconds of this command, `allowed` the modules whose functions
+    studies may name.
 
     Raises:
         UsageError: options that cannot be used.
@@ -194,6 +198,7 @@ def join(
         count = worker_count(workers, max(threads, default=1), facts, machine.cores())
     else:
         definition = pinned_definition(study)
+        require_allowed(study.name, named_modules(definition), allowed)
         folder = ask.locate(study, definition, folder, workspace)
         count = ThisMachine().count_workers(workers, definition, folder, workspace, facts)
     worker = WorkerTask(
@@ -203,6 +208,7 @@ def join(
         study=study_name if study is None else study.name,
         folder=folder,
         forever=forever,
+        allowed=allowed,
     )
     return Task(store, study, workspace, assign_devices(worker, facts, count), timeout)
 

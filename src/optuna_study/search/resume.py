@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna_study.config.reproducibility import differing
 from optuna_study.errors import DataError, NotFoundError
+from optuna_study.search.training_errors import is_out_of_memory
+from optuna_study.text import in_one_line
 from optuna_study.training import checkpoint, evaluation, loop
 
 if TYPE_CHECKING:
@@ -54,11 +57,12 @@ def find_point(
         epoch, environment_then, state = _parts(path, stored)
     except NotFoundError:
         return None
-    except DataError as error:
+    except (DataError, OSError, MemoryError) as error:
         log.warning("begins anew: %s", error)
         return None
     before = tuple(record for record in reported if record.epoch <= epoch)
-    if [record.epoch for record in before] != list(range(1, epoch + 1)):
+    numbers = [record.epoch for record in before]
+    if len(before) != epoch or numbers != list(range(1, len(before) + 1)):
         log.warning("begins anew: %s stands for epochs that were never reported", path)
         return None
     elsewhere = differing(environment_then, environment)
@@ -72,9 +76,11 @@ def _parts(path: Path, stored: Mapping[str, Any]) -> tuple[int, dict[str, Any], 
         DataError: it is none of a trial.
     """
     epoch, then, state = (stored.get(name) for name in ("epoch", "environment", "run"))
-    if isinstance(epoch, int) and isinstance(then, dict) and isinstance(state, dict):
-        return epoch, then, cast("RunState", state)
-    raise DataError(f"{path}: not the checkpoint of a trial")
+    if not (type(epoch) is int and isinstance(then, dict) and isinstance(state, dict)):
+        raise DataError(f"{path}: not the checkpoint of a trial")
+    if epoch < 1 or state.get("epoch") != epoch or state.get("ended") is not False:
+        raise DataError(f"{path}: no trial is resumed after epoch {epoch} of this state")
+    return epoch, then, cast("RunState", state)
 
 
 class CheckpointedRun:
@@ -96,6 +102,27 @@ class CheckpointedRun:
         self.planned_epochs = config.train.epochs
         self._path = path
         self._environment = dict(environment)
+
+    @classmethod
+    def resumed(
+        cls,
+        config: TrainConfig,
+        data: DeviceData,
+        device: torch.device,
+        path: Path,
+        environment: Mapping[str, Any],
+        stop: threading.Event,
+        point: Point | None,
+    ) -> CheckpointedRun:
+        """The run from a point, or from the start where the state there does not fit it."""
+        run = partial(cls, config, data, device, path, environment, stop)
+        try:
+            return run(point)
+        except Exception as error:  # what torch raises of a state that it cannot load is not said
+            if point is None or is_out_of_memory(error):
+                raise
+            log.warning("begins anew: %s: %s", path, in_one_line(error))
+        return run()
 
     def epochs(self) -> Iterator[EpochResult]:
         """One result an epoch, until done, diverged or stopped."""

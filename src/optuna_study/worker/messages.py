@@ -31,6 +31,7 @@ class WorkerTask:
     folder: Path | None = None  # pictures to look at first
     forever: bool = False  # wait for more when none are left
     tensorboard: Path | None = None  # folder of event files, where they are wanted
+    allowed: tuple[str, ...] = ()  # modules whose functions studies may name
     left_out: tuple[str, ...] = ()  # studies that are not to be opened
 
 

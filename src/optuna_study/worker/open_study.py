@@ -12,6 +12,7 @@ from optuna_study.store.engine.retry import Outage, retry_until_done
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
+from optuna_study.worker.allowed import named_modules, require_allowed
 from optuna_study.worker.preflight import find_pictures
 from optuna_study.worker.versions import PACKAGE, pinned_definition, require_same_version, versions
 
@@ -43,6 +44,7 @@ class OpenStudy:
     device: torch.device
     environment: Mapping[str, Any]
     tensorboard: Path | None = None  # folder of event files, where they are wanted
+    allowed: tuple[str, ...] = ()  # modules whose functions may be run
     artifact_outage: Outage = field(
         default_factory=lambda: Outage("the folder of artifacts", reached=True)
     )
@@ -70,10 +72,11 @@ def open_study(
         NotFoundError: it was deleted.
         OtherVersionError: another version of this package has made the study.
         DataError: its pictures are not here.
-        UsageError: its model is not.
+        UsageError: its model is not, or it names functions that may not be run.
     """
     require_same_version(study)
     definition = pinned_definition(study)
+    require_allowed(study.name, named_modules(definition), task.allowed)
     workspace = Workspace(task.workspace)
     settings = definition.config
     folder = find_pictures(study, definition, task.folder, workspace)
@@ -100,4 +103,5 @@ def open_study(
             PACKAGE: versions()[PACKAGE],
         },
         tensorboard=task.tensorboard,
+        allowed=task.allowed,
     )

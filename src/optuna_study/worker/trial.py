@@ -25,6 +25,7 @@ from optuna_study.store.records import EndKind
 from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
 from optuna_study.training.model_file import save_model
+from optuna_study.worker.allowed import modules_of, require_allowed
 from optuna_study.worker.heartbeat import keep_lease
 from optuna_study.worker.upkeep import clean_up, enough_without_improvement
 
@@ -85,23 +86,26 @@ class TrialJob:
         config = self._config = self._retry(
             lambda: propose(study.store, study.storage, study.record, study.definition, claim)
         )
+        require_allowed(study.record.name, modules_of(config), study.allowed)
         path = study.workspace.checkpoint(claim.study_uuid, claim.number, claim.ordinal)
-        point, after = None, 0
+        point = None
         if claim.resumed:
             reported = self._retry(lambda: reads.epochs(study.store, study.record, claim.number))
             retention.take_over(study.workspace, claim)
             point = find_point(path, claim, reported, study.environment)
-            after = point.epoch if point else 0
+        run = CheckpointedRun.resumed(
+            config, study.data, study.device, path, study.environment, self._stop.event, point
+        )
+        after = len(run.before)
+        if claim.resumed:
             self._retry(lambda: queue.rewind(study.store, claim, after))
-        if point is not None and point.elsewhere:
+        if point is not None and after and point.elsewhere:
             text = "; ".join(point.elsewhere)
             log.warning("resumes elsewhere: %s", text)
             noted = {"resumed_elsewhere": text}
             self._retry(lambda: queue.annotate(study.store, claim, noted, resumed_elsewhere=True))
         log.info("begins after epoch %d", after)
-        return CheckpointedRun(
-            config, study.data, study.device, path, study.environment, self._stop.event, point
-        )
+        return run
 
     def publish(
         self, training: Training, end: End, epochs: Sequence[EpochRecord]

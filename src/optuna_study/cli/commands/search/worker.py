@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 )
 @click.argument("study", required=False)
 @click.option("--forever", is_flag=True, help="Wait for more when nothing is left to do.")
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="MODULE",
+    help="A module, or package, whose functions studies may name. [default: none]",
+)
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this command.")
 @crew_options
 @storage_option
@@ -42,6 +49,7 @@ def command(
     device: str,
     timeout: float | None,
     forever: bool,
+    allowed: tuple[str, ...],
     storage: StoreAddress | None,
     workspace: Workspace,
 ) -> None:
@@ -49,7 +57,8 @@ def command(
 
     Studies with a higher priority come first, equals share the workers. A study's pictures are
     found by their fingerprint: in --data, where the study was launched, or as a data set of that
-    name. Ctrl-C gives running trials back.
+    name. Functions of one's own that a study names are run only where --allow names their module.
+    Ctrl-C gives running trials back.
     """
     from optuna_study.cli.watching import see_through
     from optuna_study.launch.local import ThisMachine
@@ -63,6 +72,7 @@ def command(
         workers=workers,
         timeout=timeout,
         forever=forever,
+        allowed=allowed,
         storage=storage,
         workspace=workspace,
     )
