@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import sys
@@ -14,14 +15,16 @@ from launching import work_here
 from PIL import Image
 
 from optuna_study.artifacts.decision_boundary import data_picture
-from optuna_study.artifacts.tensorboard import run_folder, samples, write_trial
-from optuna_study.config.settings import DataSettings, TrainConfig, with_settings
+from optuna_study.artifacts.tensorboard import StepEvents, run_folder, samples, write_trial
+from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, with_settings
 from optuna_study.errors import FolderError, UsageError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
 from optuna_study.store.reads import reads
 from optuna_study.store.records import End, EndKind, EpochRecord
 from optuna_study.training.device_data import load_data
+from optuna_study.training.loop import epochs
+from optuna_study.training.run import prepare as prepare_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +97,89 @@ def test_scalars_come_back_as_they_were_recorded(tmp_path: Path, digits: DeviceD
     assert scalars(tmp_path / "validation", "accuracy") == [(1, 0.4), (2, 0.65)]
     first, second = events(tmp_path / "train").Scalars("loss")
     assert second.wall_time - first.wall_time == pytest.approx(12.0, abs=0.1)
+
+
+def trained(data: DeviceData, folder: Path | None) -> list[Any]:
+    """The curve of a small net with dropout, looked at while it trains or not."""
+    changes: dict[str, Any] = {"epochs": 3, "batch_size": 8, "lr": 0.05, "threads": 1}
+    model = ModelSettings(name="mlp", variant="50")
+    base = TrainConfig(data=DataSettings(name="digits", image_size=16), model=model)
+    settings = with_settings(base, changes)
+    run = prepare_run(settings, data, torch.device("cpu"))
+    events = None if folder is None else StepEvents(folder, run)
+    run.observer = events
+    curve = [replace(result, seconds=0.0) for result in epochs(run)]
+    if events is not None:
+        events.close()
+    return curve
+
+
+def test_figures_are_written_by_step_while_it_trains(tmp_path: Path, digits: DeviceData) -> None:
+    """Every hundred steps or a few more, with the graph, and the curve is what it is without."""
+    assert trained(digits, tmp_path / "run") == trained(digits, None)
+    train, fixed = (tmp_path / "run/steps" / side for side in ("train", "validation"))
+    per_epoch = len(digits.train_labels) // 8
+    steps = [step for step, _ in scalars(train, "loss")]
+    assert len(steps) == 3 * per_epoch // 100
+    assert all(0 <= step - 100 * (1 + index) < 32 for index, step in enumerate(steps))
+    for tag in ("gradient_norm", "learning_rate"):
+        assert [step for step, _ in scalars(train, tag)] == steps
+    accuracies = scalars(fixed, "accuracy")
+    assert [step for step, _ in accuracies] == steps
+    assert all(round(20 * value, 3) % 1 == 0 for _, value in accuracies), "of twenty pictures"
+    names = {node.name.rpartition("/")[2] for node in events_of_graph(train)}
+    assert "weight" in names
+
+
+def events_of_graph(folder: Path) -> Any:
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+    return GraphDef.FromString(events(folder).Graph().SerializeToString()).node
+
+
+def test_a_resumed_run_hides_what_it_does_again(tmp_path: Path, digits: DeviceData) -> None:
+    base = TrainConfig(
+        data=DataSettings(name="digits", image_size=16),
+        model=ModelSettings(name="mlp", variant="50"),
+    )
+    settings = with_settings(base, {"epochs": 3, "batch_size": 8, "threads": 1})
+    run = prepare_run(settings, digits, torch.device("cpu"))
+    first = run.observer = StepEvents(tmp_path, run)
+    results = epochs(run)
+    next(results)
+    state = copy.deepcopy(run.state_dict())
+    next(results)  # written, and lost with the worker
+    first.close()
+    again = prepare_run(settings, digits, torch.device("cpu"), state=state)
+    second = again.observer = StepEvents(tmp_path, again)
+    assert len(list(epochs(again))) == 2
+    second.close()
+    steps = [step for step, _ in scalars(tmp_path / "steps/train", "loss")]
+    assert steps == sorted(set(steps))
+    assert len(steps) == 3 * (len(digits.train_labels) // 8) // 100
+
+
+def test_a_full_disk_costs_the_figures_alone(
+    tmp_path: Path, digits: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    assert trained(digits, tmp_path) == trained(digits, None)
+
+
+def test_what_is_written_at_the_end_leaves_the_steps_alone(
+    tmp_path: Path, digits: DeviceData
+) -> None:
+    trained(digits, tmp_path)
+    before = scalars(tmp_path / "steps/train", "loss")
+    write(tmp_path, digits)
+    write(tmp_path, digits)
+    assert scalars(tmp_path / "steps/train", "loss") == before
+    assert scalars(tmp_path / "train", "loss") == [(1, 1.5), (2, 0.9)]
 
 
 def test_hyperparameters_stand_beside_what_they_reached(

@@ -109,6 +109,9 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
             steps.losses += losses
             steps.norms += norms
             steps.correct += sum(correct)
+            if run.observer is not None:
+                with random_stream(run.device, 0):  # whatever it draws, the run's numbers stay
+                    run.observer.observe(run, first + len(steps.losses), lr, losses, norms)
             if steps.divergence is not None:
                 break
     return steps

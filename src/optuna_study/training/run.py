@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import torch
 from torch import nn
@@ -45,6 +45,15 @@ class RunState(TypedDict):
     watch: dict[str, Any]
 
 
+class StepObserver(Protocol):
+    """Looks on while a run trains, and changes nothing of it."""
+
+    def observe(
+        self, run: Run, step: int, lr: float, losses: Sequence[float], norms: Sequence[float]
+    ) -> None:
+        """The figures of the steps up to `step` of the run that have just been read."""
+
+
 @dataclass
 class Run:
     """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step.
@@ -71,6 +80,7 @@ class Run:
     interrupted: bool = False
     validation: Evaluation | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    observer: StepObserver | None = None
 
     @property
     def steps_per_epoch(self) -> int:

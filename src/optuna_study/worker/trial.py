@@ -105,6 +105,8 @@ class TrialJob:
             noted = {"resumed_elsewhere": text}
             self._retry(lambda: queue.annotate(study.store, claim, noted, resumed_elsewhere=True))
         log.info("begins after epoch %d", after)
+        if study.tensorboard is not None:
+            self._watch_steps(study.tensorboard, run)
         return run
 
     def publish(
@@ -203,11 +205,21 @@ class TrialJob:
         except (DiskFullError, FolderError) as error:
             log.warning("model not kept: %s", error)
 
+    def _watch_steps(self, folder: Path, training: CheckpointedRun) -> None:
+        study, baseline = self.study, self._claim.baseline
+        try:
+            events = tensorboard.run_folder(folder, study.record.name, self.number, baseline)
+            training.run.observer = tensorboard.StepEvents(events, training.run)
+        except (DiskFullError, UsageError, ImportError) as error:
+            log.warning("nothing written for TensorBoard while it trains: %s", error)
+
     def _write_events(
         self, folder: Path, training: CheckpointedRun, end: End, epochs: Sequence[EpochRecord]
     ) -> None:
         study, baseline = self.study, self._claim.baseline
         searched = (dimension.setting for dimension in study.definition.space.dimensions)
+        if isinstance(training.run.observer, tensorboard.StepEvents):
+            training.run.observer.close()
         try:
             tensorboard.write_trial(
                 tensorboard.run_folder(folder, study.record.name, self.number, baseline),
