@@ -22,9 +22,11 @@ import pytest
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
+from optuna_study.config.settings import DataSettings
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.definition.serialise import definition_hash, from_json, to_json
+from optuna_study.paths import Workspace
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStudy
@@ -187,8 +189,43 @@ class StoredStudy:
                 )
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store with its tables and no study, for tests to copy."""
+    path = tmp_path_factory.mktemp("template") / "studies.db"
+    open_store(f"sqlite:///{path}", create=True).close()
+    return path
+
+
+def _pictures_of_the_run(factory: pytest.TempPathFactory, name: str, *sizes: int) -> Workspace:
+    """A workspace with a data set decoded at these sizes, one for all processes of pytest-xdist.
+
+    The cache's own lock lets one of them decode while the others wait.
+    """
+    from optuna_study.data.load import open_pictures
+
+    base = factory.getbasetemp()
+    of_run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    workspace = Workspace(of_run / f"decoded-{name}")
+    for size in sizes:
+        open_pictures(DataSettings(name=name, image_size=size), None, workspace)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def digits_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace to read: nothing but the digits decoded at 16 pixels."""
+    return _pictures_of_the_run(tmp_path_factory, "digits", 16)
+
+
+@pytest.fixture(scope="session")
+def rendered_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace to read: nothing but the rendered pictures decoded at 16 and 32 pixels."""
+    return _pictures_of_the_run(tmp_path_factory, "rendered", 16, 32)
+
+
 @pytest.fixture
-def store_file(tmp_path: Path) -> Iterator[Callable[..., StoredStudy]]:
+def store_file(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., StoredStudy]]:
     """Make a study file's study in a store of its own; nothing has run."""
     from optuna_study.launch.prepare import planned_trials
 
@@ -201,6 +238,8 @@ def store_file(tmp_path: Path) -> Iterator[Callable[..., StoredStudy]]:
         path.parent.mkdir()
         path.write_text(text, encoding="utf-8")
         definition = resolve(read_study_file(path), "full", threads=1, only=only)
+        if url is None:
+            shutil.copy(sqlite_template, tmp_path / "small.db")
         stores.append(open_store(url or f"sqlite:///{tmp_path / 'small.db'}", create=True))
         planned = planned_trials(definition) * runs
         new = NewStudy(

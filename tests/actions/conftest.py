@@ -1,1 +1,10 @@
-from launching import curves, definition, launch, run_here, study_text, workspace  # noqa: F401 - fixtures
+from launching import (  # noqa: F401 - fixtures
+    curves,
+    definition,
+    launch,
+    run_here,
+    study_text,
+    warm,
+    warm_workspace,
+    workspace,
+)

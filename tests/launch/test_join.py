@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> StudyTask:
+def launched(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> StudyTask:
     (tmp_path / "tiny.toml").write_text(study_text)
-    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
     return prepare(replace(request, detach=True))
 
 

@@ -32,9 +32,9 @@ from optuna_study.store.studies.studies import set_state
 
 
 @pytest.fixture
-def request_of(tmp_path: Path, study_text: str, workspace: Workspace) -> LaunchRequest:
+def request_of(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> LaunchRequest:
     (tmp_path / "tiny.toml").write_text(study_text)
-    return LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+    return LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] =
         {},
         ('name = "alexnet"', f'name = "alexnet"\npretrained = "{Path(__file__).as_posix()}"'),
         DataError,
-        r"test_launch\.py: damaged, or more than weights",
+        r"test_prepare\.py: damaged, or more than weights",
     ),
     "searched weights": (
         {},
@@ -268,6 +268,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
     request_of: LaunchRequest, study_text: str, tmp_path: Path, what: str
 ) -> None:
     changes, (old, new), error, said = WRONG[what]
+    request_of.workspace.database.unlink()
     (tmp_path / "tiny.toml").write_text(study_text.replace(old, new) if old else study_text)
     with pytest.raises(error, match=said):
         prepare(replace(request_of, **changes))
@@ -277,6 +278,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
 
 
 def test_a_folder_that_is_not_there_is_no_data(request_of: LaunchRequest, tmp_path: Path) -> None:
+    request_of.workspace.database.unlink()
     with pytest.raises(DataError, match="nowhere"):
         prepare(replace(request_of, data=tmp_path / "nowhere"))
     assert not (tmp_path / "storage" / "studies.db").exists()

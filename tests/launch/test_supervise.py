@@ -105,10 +105,10 @@ class FakeBackend:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, study_text: str, workspace: Workspace) -> Iterator[StudyTask]:
+def prepared(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> Iterator[StudyTask]:
     (tmp_path / "tiny.toml").write_text(study_text)
     request = LaunchRequest(
-        str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace, workers=2
+        str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace, workers=2
     )
     ready = prepare(request)
     yield ready

@@ -50,13 +50,6 @@ class MakeStudy(Protocol):
     def __call__(self, store: Store, **changes: Any) -> StudyRecord: ...
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "studies.db"
-    open_store(f"sqlite:///{path}", create=True).close()
-    return path
-
-
 @pytest.fixture
 def unused_port() -> int:
     with socket.socket() as probe:

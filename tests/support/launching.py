@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -153,7 +154,32 @@ class Launched:
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
+def warm(digits_workspace: Workspace, sqlite_template: Path) -> Callable[[Path], Workspace]:
+    """Make a folder, where there is none, the workspace of a machine that launched before.
+
+    It holds the decoded digits and an empty store. Without the pictures each launch forks a
+    process that imports scikit-learn, which takes seconds.
+    """
+
+    def make(root: Path) -> Workspace:
+        workspace = Workspace(root)
+        if not root.exists():
+            pictures = digits_workspace.cache("x").parent
+            shutil.copytree(pictures, workspace.cache("x").parent)
+            shutil.copy(sqlite_template, workspace.database)
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def warm_workspace(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Workspace:
+    """The workspace of a machine that launched before."""
+    return warm(tmp_path / "storage")
+
+
+@pytest.fixture
+def launch(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Iterator[Callable[..., Launched]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(
@@ -165,6 +191,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     ) -> Launched:
         study = tmp_path / "tiny.toml"
         study.write_text(text)
+        warm(root)
         process = subprocess.Popen(
             [*under, sys.executable, "-c", RUNNER, str(study), str(root), str(workers), timeout],
             stdout=subprocess.PIPE,
@@ -192,8 +219,11 @@ class Said:
 
 
 @pytest.fixture
-def run_here(tmp_path: Path) -> Callable[..., Said]:
-    """Launch in this process, whose fork server all tests share: each start takes a moment."""
+def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[..., Said]:
+    """Launch in this process, whose fork server all tests share: each start takes a moment.
+
+    The workspace holds pictures and an empty store unless `cold`.
+    """
 
     def run(
         root: Path,
@@ -201,6 +231,7 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         workers: int = 2,
         timeout: float | None = None,
         watch: Callable[[StudyTask, Tick], None] = lambda task, tick: None,
+        cold: bool = False,
         **options: Any,
     ) -> Said:
         file = tmp_path / "tiny.toml"
@@ -208,7 +239,7 @@ def run_here(tmp_path: Path) -> Callable[..., Said]:
         request = LaunchRequest(
             str(file),
             profile="cpu",
-            workspace=Workspace(root),
+            workspace=Workspace(root) if cold else warm(root),
             workers=workers,
             timeout=timeout,
             **options,

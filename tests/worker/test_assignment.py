@@ -36,7 +36,9 @@ def _own_warnings() -> Iterator[None]:
 
 
 @pytest.fixture
-def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., StudyTask]:
+def launched(
+    tmp_path: Path, study_text: str, warm_workspace: Workspace
+) -> Callable[..., StudyTask]:
     """Studies of one store, registered and left to whoever comes."""
 
     def make(name: str, n_trials: int = 3, **changes: Any) -> StudyTask:
@@ -45,7 +47,7 @@ def launched(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[
         request = LaunchRequest(
             str(tmp_path / "tiny.toml"), profile="cpu", name=name, n_trials=n_trials, workers=1
         )
-        return prepare(replace(request, workspace=workspace, **changes))
+        return prepare(replace(request, workspace=warm_workspace, **changes))
 
     return make
 

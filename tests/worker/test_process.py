@@ -42,7 +42,9 @@ def _own_warnings() -> Iterator[None]:
 
 
 @pytest.fixture
-def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callable[..., StudyTask]:
+def ready_study(
+    tmp_path: Path, study_text: str, warm_workspace: Workspace
+) -> Callable[..., StudyTask]:
     def make(n_trials: int = 5, *changes: tuple[str, str]) -> StudyTask:
         text = study_text.replace("epochs = 10", "epochs = 2")
         for old, new in changes:
@@ -50,7 +52,7 @@ def ready_study(tmp_path: Path, study_text: str, workspace: Workspace) -> Callab
             text = text.replace(old, new)
         (tmp_path / "tiny.toml").write_text(text)
         request = LaunchRequest(str(tmp_path / "tiny.toml"), n_trials=n_trials, profile="cpu")
-        return prepare(replace(request, workspace=workspace))
+        return prepare(replace(request, workspace=warm_workspace))
 
     return make
 
