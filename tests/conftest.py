@@ -50,6 +50,19 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("many", max_examples=5000, deadline=None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With `-n`, processes take the next test or `xdist_group` whenever they are free."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, slow tests go first, so that no process works on one while the others idle."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPTUNA_STORAGE", "OPTUNA_STUDY_ARTIFACTS", "FORCE_COLOR", "NO_COLOR", "COLUMNS"):
@@ -66,22 +79,21 @@ def _plain_logging() -> Iterator[None]:
     logger.setLevel(logging.NOTSET)
 
 
-@pytest.fixture
-def figures() -> Callable[..., dict[str, Any]]:
-    """Runs a script of tests/benchmarks; the last line that it prints, which is JSON."""
+@pytest.fixture(scope="session")
+def figures() -> Callable[..., list[dict[str, Any]]]:
+    """Runs a script of tests/benchmarks; the lines that it prints, which are JSON."""
 
-    def run(script: str, *arguments: str, **environment: str) -> dict[str, Any]:
+    def run(script: str, *arguments: str, **environment: str) -> list[dict[str, Any]]:
         done = subprocess.run(
             [sys.executable, Path(__file__).parent / "benchmarks" / script, *arguments],
             check=False,
             capture_output=True,
             text=True,
             env=os.environ | environment,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run
 
@@ -197,31 +209,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _pictures_of_the_run(factory: pytest.TempPathFactory, name: str, *sizes: int) -> Workspace:
-    """A workspace with a data set decoded at these sizes, one for all processes of pytest-xdist.
-
-    The cache's own lock lets one of them decode while the others wait.
-    """
-    from optuna_study.data.load import open_pictures
-
+def _folder_of_the_run(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder that all processes of pytest-xdist share."""
     base = factory.getbasetemp()
-    of_run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    workspace = Workspace(of_run / f"decoded-{name}")
-    for size in sizes:
-        open_pictures(DataSettings(name=name, image_size=size), None, workspace)
-    return workspace
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+
+
+@pytest.fixture(scope="session")
+def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace that keeps the pictures any test has decoded, for tests that leave nothing else.
+
+    The cache's own lock lets one process decode while others wait.
+    """
+    return Workspace(_folder_of_the_run(tmp_path_factory, "shared"))
 
 
 @pytest.fixture(scope="session")
 def digits_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace to read: nothing but the digits decoded at 16 pixels."""
-    return _pictures_of_the_run(tmp_path_factory, "digits", 16)
+    """A workspace with nothing but the digits decoded at 16 pixels, for tests to copy."""
+    from optuna_study.data.load import open_pictures
 
-
-@pytest.fixture(scope="session")
-def rendered_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace to read: nothing but the rendered pictures decoded at 16 and 32 pixels."""
-    return _pictures_of_the_run(tmp_path_factory, "rendered", 16, 32)
+    workspace = Workspace(_folder_of_the_run(tmp_path_factory, "digits"))
+    open_pictures(DataSettings(name="digits", image_size=16), None, workspace)
+    return workspace
 
 
 @pytest.fixture

@@ -45,6 +45,11 @@ def test_the_top_level_is_what_the_readme_draws() -> None:
         assert f"{name}/" in tree
 
 
+def test_the_gate_runs_the_test_command_of_the_readme() -> None:
+    (command,) = re.findall(r"^pip install .*pytest.*$", (ROOT / "README.md").read_text(), re.M)
+    assert command in (ROOT / ".ci/run").read_text().splitlines()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_scripts_and_tests_that_pages_name_are_there(page: Path) -> None:
     for path, word in COMMAND.findall(page.read_text()):

@@ -11,10 +11,11 @@ from PIL import Image
 
 from optuna_study.actions.check_wiring import check_wiring
 from optuna_study.cli.main import run
-from optuna_study.paths import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from optuna_study.paths import Workspace
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
@@ -40,7 +41,7 @@ def seeing(settings, *, channels, image_size, classes):
 class Changed(nn.Module):
     def __init__(self, flat, classes, *, seen=lambda module, values: values, frozen=()):
         super().__init__()
-        self.first, self.last = nn.Linear(flat, 32), nn.Linear(32, classes)
+        self.first, self.last = nn.Linear(flat, 256), nn.Linear(256, classes)
         self.seen = seen
         for name in frozen:
             getattr(self, name).requires_grad_(False)
@@ -92,8 +93,13 @@ def _threads_put_back() -> Iterator[None]:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A study file of digits whose base model is one of ours or one of MODELS; its path."""
+def study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_workspace: Workspace
+) -> Callable[..., str]:
+    """A study file of digits whose base model is one of ours or one of MODELS; its path.
+
+    The decoded digits are in `workspace`, where the commands look for them, too.
+    """
     (tmp_path / "wired.py").write_text(MODELS)
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -303,21 +309,15 @@ def test_the_profile_asked_for_is_the_one_checked(
         assert capfd.readouterr().out.splitlines()[-1].startswith(f"{name}: the wiring is sound")
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace whose decoded pictures serve every study of the package."""
-    return Workspace(tmp_path_factory.mktemp("storage"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_of_the_package_is_sound(path: Path, shared: Workspace) -> None:
-    found = check_wiring(str(path), shared, device="cpu")
+def test_every_study_of_the_package_is_sound(path: Path, shared_workspace: Workspace) -> None:
+    found = check_wiring(str(path), shared_workspace, device="cpu")
     assert found.sound, found.sentence
 
 
 @pytest.mark.slow
-def test_pictures_that_are_absent_are_stood_in_for(workspace: Workspace) -> None:
-    found = check_wiring("alexnet_pokemon", workspace, device="cpu", steps=1)
+def test_pictures_that_are_absent_are_stood_in_for(shared_workspace: Workspace) -> None:
+    found = check_wiring("alexnet_pokemon", shared_workspace, device="cpu", steps=1)
     assert found.sentence.startswith("alexnet_pokemon@cpu-rendered: 10 pictures")
     assert "stand in" in found.notes[0]

@@ -47,10 +47,9 @@ name = "plain"
 
 
 @pytest.fixture(scope="module")
-def spiral(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
+def spiral(shared_workspace: Workspace) -> DeviceData:
     settings = DataSettings(name="spiral", image_size=1)
-    workspace = Workspace(tmp_path_factory.mktemp("storage"))
-    return load_data(settings, None, workspace, torch.device("cpu"))
+    return load_data(settings, None, shared_workspace, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -71,10 +71,9 @@ def hyperparameters(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
+def digits(shared_workspace: Workspace) -> DeviceData:
     settings = DataSettings(name="digits", image_size=16)
-    workspace = Workspace(tmp_path_factory.mktemp("storage"))
-    return load_data(settings, None, workspace, torch.device("cpu"))
+    return load_data(settings, None, shared_workspace, torch.device("cpu"))
 
 
 def write(run: Path, data: DeviceData, **settings: Any) -> None:
@@ -270,7 +269,7 @@ def test_a_trial_that_is_written_twice_leaves_one_set_of_files(
 
 
 @pytest.mark.slow
-def test_a_worker_writes_every_trial(tmp_path: Path) -> None:
+def test_a_worker_writes_every_trial(tmp_path: Path, warm_workspace: Workspace) -> None:
     (tmp_path / "tiny.toml").write_text(STUDY)
     board = tmp_path / "board"
     request = LaunchRequest(
@@ -278,7 +277,7 @@ def test_a_worker_writes_every_trial(tmp_path: Path) -> None:
         profile="full",
         device="cpu",
         workers=1,
-        workspace=Workspace(tmp_path / "storage"),
+        workspace=warm_workspace,
         tensorboard=board,
     )
     prepared = prepare(request)

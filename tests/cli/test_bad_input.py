@@ -42,6 +42,8 @@ name = "plain"
 settings = {activation = "relu", lr = 0.01}
 """
 
+QUICK = GOOD.replace('"rendered"\nimage_size = 32', '"digits"\nimage_size = 16')  # to decode
+
 
 @dataclass(frozen=True)
 class Case:
@@ -297,7 +299,7 @@ def _mounted(folder: Path, *options: str) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_read_only_storage_folder(cli: Callable[..., Any], tmp_path: Path) -> None:
-    _study_file(tmp_path, GOOD)
+    _study_file(tmp_path, QUICK)
     with _mounted(tmp_path / "locked", "-o", "ro,size=1m"):
         for arguments in (
             ["launch", "small", "--artifacts", "locked/storage"],
@@ -344,7 +346,7 @@ def test_an_export_on_a_full_disk(
 @pytest.mark.slow
 def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path) -> None:
     """Their file is written through memory, where a full disk would be a deadly signal."""
-    _study_file(tmp_path, GOOD)
+    _study_file(tmp_path, QUICK)
     with _mounted(tmp_path / "tiny", "-o", "size=64k"):
         result = cli("launch", "small", "--artifacts", "tiny")
         assert (result.code, result.out) == (1, "")
@@ -355,7 +357,7 @@ def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path
 @pytest.mark.slow
 def test_a_disk_full_during_checkpoints_lets_trials_go_on(tmp_path: Path) -> None:
     """Checkpoints and models do not fit; the store, elsewhere, stays whole."""
-    small = GOOD.replace('"rendered"\nimage_size = 32', '"digits"\nimage_size = 16\nsubset = 0.1')
+    small = QUICK.replace("image_size = 16", "image_size = 16\nsubset = 0.1")
     small = small.replace("width = 0.1", "width = 0.5").replace("epochs = 2", "epochs = 4")
     _study_file(tmp_path, small.replace("batch_size = 16", "batch_size = 16\nthreads = 1"))
     store = f"sqlite:///{tmp_path}/s.db"

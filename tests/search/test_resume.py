@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings, strategies
 
 from optuna_study.config.settings import TrainConfig, with_settings
-from optuna_study.paths import Workspace
 from optuna_study.search.objective import to_record
 from optuna_study.search.resume import CheckpointedRun, Point, find_point
 from optuna_study.store.records import Claim, EpochRecord
@@ -21,6 +20,7 @@ from optuna_study.training.device_data import load_data
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna_study.paths import Workspace
     from optuna_study.training.device_data import DeviceData
 
 CPU = torch.device("cpu")
@@ -43,9 +43,9 @@ CLAIM = Claim("u", 1, 8, 7, "t", None, {}, 5, checkpoint_epoch=2, ordinal=2)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DeviceData:
+def data(shared_workspace: Workspace) -> DeviceData:
     settings = dataclasses.replace(CONFIG.data, name="digits")
-    return load_data(settings, None, Workspace(tmp_path_factory.mktemp("storage")), CPU)
+    return load_data(settings, None, shared_workspace, CPU)
 
 
 def train(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from optuna_study.config.settings import DataSettings
 from optuna_study.data.load import cache_size, open_pictures
 from optuna_study.data.pictures import Pictures, Request, computed
 from optuna_study.errors import DataError, UsageError
-from optuna_study.paths import Workspace
 from optuna_study.training import device_data
 from optuna_study.training.augment import augment
 from optuna_study.training.device_data import (
@@ -21,6 +20,9 @@ from optuna_study.training.device_data import (
     to_model_input,
     view,
 )
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
 
 CPU = torch.device("cpu")
 
@@ -37,8 +39,8 @@ def no_pictures(request: Request) -> int:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("storage"))
+def workspace(shared_workspace: Workspace) -> Workspace:
+    return shared_workspace
 
 
 @pytest.fixture(scope="module")

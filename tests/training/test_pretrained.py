@@ -16,6 +16,8 @@ from optuna_study.training.pretrained import FILES, weights_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.xdist_group("pretrained")
+
 
 def settings(pretrained: str, **changes: Any) -> ModelSettings:
     values = {"name": "alexnet", "variant": "torchvision", **changes}
@@ -41,6 +43,14 @@ def reference() -> nn.Module:
     return model
 
 
+@pytest.fixture(scope="module")
+def weights(reference: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the reference's weights, 228 MB that tests only read."""
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(reference.state_dict(), path)
+    return path
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -50,8 +60,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_weights_of_the_cache_make_torchvisions_model(reference: nn.Module, cache: Path) -> None:
-    torch.save(reference.state_dict(), cache / "alexnet-owt-7be5be79.pth")
+def test_weights_of_the_cache_make_torchvisions_model(
+    reference: nn.Module, weights: Path, cache: Path
+) -> None:
+    (cache / "alexnet-owt-7be5be79.pth").symlink_to(weights)
     model = made("imagenet", classes=7).eval()
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -60,10 +72,9 @@ def test_weights_of_the_cache_make_torchvisions_model(reference: nn.Module, cach
 
 @pytest.mark.slow
 def test_dense_layers_that_do_not_fit_keep_their_drawn_weights(
-    reference: nn.Module, tmp_path: Path
+    reference: nn.Module, weights: Path
 ) -> None:
-    torch.save(reference.state_dict(), tmp_path / "weights.pth")
-    tuned, drawn = made(str(tmp_path / "weights.pth"), size=128), made("none", size=128)
+    tuned, drawn = made(str(weights), size=128), made("none", size=128)
     triples = list(zip(layers(tuned), layers(drawn), layers(reference), strict=True))
     for place, (got, before, theirs) in enumerate(triples):
         expected = before if place in (5, 7) else theirs  # smaller maps, other classes
@@ -77,13 +88,9 @@ def test_dense_layers_that_do_not_fit_keep_their_drawn_weights(
 @pytest.mark.parametrize(
     ("changes", "size"), [({"width": 0.5}, 224), ({"activation": "maxout"}, 224), ({}, 64)]
 )
-def test_convolutions_must_fit(
-    reference: nn.Module, tmp_path: Path, changes: dict[str, Any], size: int
-) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save(reference.state_dict(), path)
+def test_convolutions_must_fit(weights: Path, changes: dict[str, Any], size: int) -> None:
     with pytest.raises(UsageError, match=r"weights\.pth: 0\.weight has the shape .* take width 1"):
-        made(str(path), size=size, **changes)
+        made(str(weights), size=size, **changes)
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
@@ -126,16 +133,13 @@ def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: P
         assert ours.weight.equal(theirs.weight)
 
 
-def test_weights_are_read_and_compared_before_any_trial(
-    reference: nn.Module, tmp_path: Path
-) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save(reference.state_dict(), path)
+def test_weights_are_read_and_compared_before_any_trial(weights: Path, tmp_path: Path) -> None:
     sizes = {"channels": 3, "image_size": 128, "classes": 5}
-    counted = check_model(settings(str(path)), **sizes)
+    counted = check_model(settings(str(weights)), **sizes)
     assert counted == check_model(settings("none"), **sizes)
     with pytest.raises(UsageError, match=r"weights\.pth: 0\.weight has the shape"):
-        check_model(settings(str(path), width=0.5), **sizes)
+        check_model(settings(str(weights), width=0.5), **sizes)
+    path = tmp_path / "weights.pth"
     path.write_bytes(b"junk")
     with pytest.raises(DataError, match=r"weights\.pth: damaged"):
         check_model(settings(str(path)), **sizes)

@@ -111,11 +111,11 @@ def test_a_relative_folder_of_the_study_file_is_looked_for_here(
 
 
 @pytest.mark.slow
-def test_a_data_set_is_found_by_its_name(stored_study: Any, workspace: Workspace) -> None:
+def test_a_data_set_is_found_by_its_name(stored_study: Any, shared_workspace: Workspace) -> None:
     definition = from_json(stored_study.study.definition)
-    fingerprint = open_pictures(definition.config.data, None, workspace).fingerprint
+    fingerprint = open_pictures(definition.config.data, None, shared_workspace).fingerprint
     study = replace(stored_study.study, fingerprint=fingerprint, data_source="/far/away")
-    assert find_pictures(study, definition, None, workspace) is None
+    assert find_pictures(study, definition, None, shared_workspace) is None
 
 
 def test_what_can_be_fetched_is_named(

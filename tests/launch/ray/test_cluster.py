@@ -23,7 +23,6 @@ from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.cluster import Cluster, Need, require_one_machine, room_on
 from optuna_study.launch.worker_count import Measured
-from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.launch.task import StudyTask, Tick
+    from optuna_study.paths import Workspace
     from optuna_study.store.records import TrialRecord
+
+pytestmark = pytest.mark.xdist_group("ray")
 
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 
@@ -80,7 +82,7 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def launch_on(
-    study_text: str, tmp_path: Path
+    study_text: str, tmp_path: Path, warm: Callable[[Path], Workspace]
 ) -> Iterator[Callable[..., tuple[int, list[str], StudyTask]]]:
     """Launch on a cluster; the exit code, what was said, and the launch."""
     launched: list[StudyTask] = []
@@ -89,7 +91,7 @@ def launch_on(
         on: str, watch: Callable[[StudyTask, Tick], None] = lambda *_: None, **options: Any
     ) -> tuple[int, list[str], StudyTask]:
         (tmp_path / "tiny.toml").write_text(study_text)
-        workspace = Workspace(tmp_path / "root")
+        workspace = warm(tmp_path / "root")
         said: list[str] = []
         with find_backend(on) as backend:
             request = LaunchRequest(

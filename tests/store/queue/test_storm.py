@@ -16,13 +16,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_workers_killed_at_and_at_lose_nothing_and_run_nothing_twice(
-    kind: str, figures: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+    kind: str, figures: Callable[..., list[dict[str, Any]]], request: pytest.FixtureRequest
 ) -> None:
     environment = {}
     sizes = (*SIZES, "--prune") if kind == "sqlite" else SIZES
     if kind == "postgres":
         environment["OPTUNA_STUDY_TEST_POSTGRES"] = request.getfixturevalue("postgres_server")
-    found = figures("storm.py", "--store", kind, *sizes, **environment)
+    *_, found = figures("storm.py", "--store", kind, *sizes, **environment)
     assert found["kills"] >= 1
     assert found["resumed"] >= 1
     assert found["failed_workers"] == 0
@@ -60,9 +60,9 @@ def test_workers_that_come_back_after_their_leases_change_nothing(
 
 
 def test_forty_eight_processes_on_one_file_lose_nothing(
-    figures: Callable[..., dict[str, Any]],
+    figures: Callable[..., list[dict[str, Any]]],
 ) -> None:
-    found = figures("crowd.py", "--side=ours", "--each=1", "--epochs=6")
+    *_, found = figures("crowd.py", "--side=ours", "--each=1", "--epochs=6")
     assert found["states"] == {"COMPLETE": 48}
     assert found["with_all_epochs"] == 48
     assert found["failed_processes"] == 0
