@@ -118,6 +118,7 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
 ) -> None:
     with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
         assert dashboard.address.startswith("http://127.0.0.1:")
+        the_store_url_stands_in_no_argument(shown.url, dashboard.process.pid)
         assert '"study_name": "small"' in dashboard.get("/api/studies")
         assert "What this study found" in dashboard.get("/api/studies/1")
         dashboard.process.send_signal(signal.SIGINT)
@@ -126,6 +127,15 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
     assert dashboard.process.returncode == 130
     assert "Traceback" not in err
     assert err.strip() == "Interrupted."
+
+
+def the_store_url_stands_in_no_argument(url: str, pid: int) -> None:
+    processes = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    own = [line for line in processes.splitlines() if str(pid) in line.split()[:2]]
+    assert own
+    assert not any(url in line for line in own)
 
 
 @pytest.mark.slow
@@ -173,22 +183,6 @@ def test_it_warns_when_other_machines_can_reach_it(shown: Any, tmp_path: Path) -
         dashboard.process.send_signal(signal.SIGINT)
         _, err = dashboard.process.communicate(timeout=30)
     assert err.startswith("Warning: 0.0.0.0 is open to other machines, and the dashboard asks ")
-
-
-@pytest.mark.slow
-def test_the_store_url_stands_in_no_argument(shown: Any, tmp_path: Path) -> None:
-    environment = {"OPTUNA_STORAGE": shown.url}
-    with running(folder=tmp_path, environment=environment) as dashboard:
-        children = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-        ).stdout
-        own = [
-            line
-            for line in children.splitlines()
-            if str(dashboard.process.pid) in line.split()[:2]
-        ]
-    assert own
-    assert not any(shown.url in line for line in own)
 
 
 def test_a_port_in_use_is_one_line() -> None:
