@@ -147,7 +147,7 @@ METHODS = {
 }
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_name_is_one_file_of_its_folder_or_refused(
@@ -170,7 +170,6 @@ def test_a_name_is_one_file_of_its_folder_or_refused(
     path.unlink()
 
 
-@settings(deadline=None)
 @given(uuid=NAMES, worker=NAMES)
 def test_the_files_of_a_study_are_in_its_folder(uuid: str, worker: str) -> None:
     workspace = Workspace(Path("/w"))

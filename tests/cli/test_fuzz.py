@@ -155,7 +155,6 @@ def fresh(
 
 @pytest.mark.slow
 @settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(words=lines())

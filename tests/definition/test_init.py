@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -121,7 +121,6 @@ def test_a_file_where_the_folder_should_be(pictures: Callable[..., Path], tmp_pa
         write_study_file("pets", pictures(cats=5, dogs=4), tmp_path / "studies")
 
 
-@settings(deadline=None)
 @given(
     folder=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
     classes=st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=8),

@@ -78,7 +78,7 @@ def _copied(value: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(data=st.data())
 def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     raw = _copied(RAW)
@@ -96,7 +96,7 @@ def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     _checked(tomlkit.dumps(raw))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     start=st.integers(0, len(TEXT)),
     length=st.integers(0, 40),
@@ -107,7 +107,7 @@ def test_characters_cut_and_put_in(start: int, length: int, put: str) -> None:
     _checked(TEXT[:start] + put + TEXT[start + length :])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
     lines = TEXT.splitlines()
@@ -131,13 +131,12 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=st.text() | st.lists(WORDS | st.text(max_size=3), max_size=30).map(" ".join))
 def test_arbitrary_text(text: str) -> None:
     _checked(text)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary() | st.text().map(lambda text: text.encode("utf-16")))
 def test_arbitrary_bytes(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "some.toml"
@@ -148,7 +147,6 @@ def test_arbitrary_bytes(content: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     tables=st.dictionaries(
         st.sampled_from(sorted(RAW)) | st.text(max_size=5),

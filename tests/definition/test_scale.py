@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.definition.scale import (
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import Setting
 
 
-@settings(deadline=None)
 @given(
     epochs=st.lists(st.integers(1, 299), min_size=1, max_size=6, unique=True).map(sorted),
     after=st.integers(1, 400),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.config.settings import Setting, TrainConfig, with_settings
@@ -87,7 +87,6 @@ def _definitions(draw: st.DrawFn) -> Definition:
     )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(definition=_definitions())
 def test_json_gives_back_the_same_definition(definition: Definition) -> None:
     stored = json.loads(json.dumps(to_json(definition), allow_nan=False))
@@ -96,7 +95,6 @@ def test_json_gives_back_the_same_definition(definition: Definition) -> None:
     assert diff(stored, definition) == []
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(one=_definitions(), other=_definitions())
 def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
     one: Definition, other: Definition

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.config.settings import TrainConfig, with_settings
@@ -42,7 +42,6 @@ def test_a_change_at_the_end_or_later_does_not_happen() -> None:
     assert BREAKPOINTS.value(parameters, CONFIG) == ((100, 0.005),)
 
 
-@settings(deadline=None)
 @given(
     lr=st.floats(1e-8, 100.0),
     pairs=st.lists(st.tuples(st.integers(1, 40), st.decimals("0.01", "1", places=6)), max_size=3),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.config.settings import TrainConfig, get_setting, with_settings
@@ -25,7 +25,6 @@ MOMENTUM = FloatRange("momentum", 0.5, 0.99, when={"optimizer": ("momentum",)})
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_parameters_come_back_from_the_configuration_they_made(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int
@@ -41,7 +40,6 @@ def test_parameters_come_back_from_the_configuration_they_made(
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_breakpoints_are_ordered_within_the_run_and_exact(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int
@@ -55,7 +53,6 @@ def test_breakpoints_are_ordered_within_the_run_and_exact(
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_only_parameters_that_apply_are_drawn_and_all_of_them_are_leaves(
     spaces: Spaces, drawing: Drawing, data: st.DataObject, seed: int

@@ -122,7 +122,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_the_bytes_it_is_read_or_refused(
     parts: dict[str, bytes], tmp_path: Path, data: st.DataObject

@@ -141,7 +141,6 @@ def test_pipes_and_packed_archives_are_refused(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

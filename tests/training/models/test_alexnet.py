@@ -227,7 +227,7 @@ def test_every_variant_takes_every_normalisation(variant: str, normalisation: st
     width=st.floats(0.01, 1.5),
     variant=st.sampled_from(alexnet.VARIANTS),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_size_and_width_work(size: int, channels: int, width: float, variant: str) -> None:
     model = on_meta(size, channels=channels, width=width, variant=variant)
     assert model(torch.empty(2, channels, size, size, device="meta")).shape == (2, 5)

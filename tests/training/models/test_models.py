@@ -78,7 +78,6 @@ def test_every_activation_on_either_side_of_every_normalisation(
 )
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_size_and_width_work_or_are_refused(
