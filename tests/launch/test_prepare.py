@@ -268,7 +268,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
     request_of: LaunchRequest, study_text: str, tmp_path: Path, what: str
 ) -> None:
     changes, (old, new), error, said = WRONG[what]
-    request_of.workspace.database.unlink()
+    (tmp_path / "storage" / "studies.db").unlink()
     (tmp_path / "tiny.toml").write_text(study_text.replace(old, new) if old else study_text)
     with pytest.raises(error, match=said):
         prepare(replace(request_of, **changes))
@@ -278,7 +278,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
 
 
 def test_a_folder_that_is_not_there_is_no_data(request_of: LaunchRequest, tmp_path: Path) -> None:
-    request_of.workspace.database.unlink()
+    (tmp_path / "storage" / "studies.db").unlink()
     with pytest.raises(DataError, match="nowhere"):
         prepare(replace(request_of, data=tmp_path / "nowhere"))
     assert not (tmp_path / "storage" / "studies.db").exists()
