@@ -7,11 +7,12 @@ nothing else lists it. Only the file of the command that is used gets imported.
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -82,7 +83,14 @@ def group(current: Invocation | None, storage: None) -> None:
 
 
 def main() -> None:
-    """Run the program on the command line's arguments and leave with its exit code."""
+    """Run the program on the command line's arguments and leave with its exit code.
+
+    SIGTERM and SIGHUP end it as the end of the program does: stores are closed. Commands that run
+    workers hear them themselves.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
     try:
         code = run(sys.argv[1:])
     except Exception:
@@ -91,6 +99,10 @@ def main() -> None:
         sys.stderr.write(spell_out(traceback.format_exc()))  # a bug, as the interpreter shows it
         code = 1
     sys.exit(code)
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from optuna_study.paths import Workspace
 from optuna_study.store.engine.connection import check_versions, connect
 from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.sqlite_file import refuse_unfit
 from optuna_study.store.studies.studies import load_study
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ def check_store(address: StoreAddress, workspace: Workspace, option: str = "--st
     `option` is what the address was given with.
 
     Raises:
+        StorageUrlError: a SQLite file that cannot be used where it lies.
         FolderError: a SQLite file in a folder that is not there; the name may be mistyped.
         StoreError: it cannot be reached, or is of another version.
     """
+    if address.path is not None:
+        refuse_unfit(address.path)
     if address.path is not None and not address.path.exists():
         _require_folder(address.path, workspace, option)
         return  # it will be made

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, T
 from optuna_study.errors import InTheWayError, StoreError, StoreFullError, UnreachableError
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.failures import translate
+from optuna_study.store.engine.sqlstate import SORTED, Kind, sort_state
 
 URL = "postgresql://ann:s3cret@db/x"
 ADDRESS = StoreAddress.parse(URL)
@@ -160,6 +161,31 @@ def test_what_sqlite_says(said: str, kind: type[StoreError]) -> None:
 def test_what_will_not_pass_is_not_tried_again() -> None:
     missing = psycopg_errors.UndefinedTable("no such relation")
     assert type(translate(ADDRESS, DBAPIError("SELECT", {}, missing))) is StoreError
+
+
+def test_a_server_that_takes_no_writes_for_now_is_tried_again() -> None:
+    said = "cannot execute UPDATE in a read-only transaction"
+    error = translate(ADDRESS, DBAPIError("", {}, psycopg_errors.ReadOnlySqlTransaction(said)))
+    assert type(error) is UnreachableError
+    assert "target_session_attrs=read-write" in str(error)
+
+
+def test_every_class_of_sqlstate_is_sorted() -> None:
+    """All that psycopg knows; which of them are tried again, by the name of the state."""
+    known = {
+        error.sqlstate: error
+        for error in vars(psycopg_errors).values()
+        if isinstance(error, type) and issubclass(error, psycopg_errors.Error) and error.sqlstate
+    }
+    assert len(known) > 200
+    assert {state[:2] for state in known} <= set(SORTED)
+    tried = {state for state in known if sort_state(state) not in (Kind.FOR_GOOD, Kind.OURS)}
+    assert {state for state in tried if state[:2] not in ("08", "40", "53", "57", "72")} == {
+        *("25006", "25P03", "25P04", "55006", "55P03", "58030")
+    }
+    for state, error in known.items():
+        found = translate(ADDRESS, DBAPIError("", {}, error("said")))
+        assert isinstance(found, UnreachableError) == (state in tried), state
 
 
 def test_a_full_disk_of_a_server_is_a_full_store() -> None:

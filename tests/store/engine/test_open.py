@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -181,6 +182,48 @@ def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, kind: str) -
     open_store(beside, create=True, mounts=mounts).close()
 
 
+def test_a_file_that_is_mounted_by_itself_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\n/dev/sda {file_of(sqlite_url)} ext4 rw 0 0\n")
+    with pytest.raises(StorageUrlError, match=r"mounted by itself.*mount its folder"):
+        open_store(sqlite_url, mounts=mounts)
+
+
+@pytest.mark.parametrize("act", ["claim", "end", "report"])
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "linked"])
+def test_a_file_that_is_another_takes_no_writes(
+    sqlite_url: str,
+    make_study: Any,
+    epoch: Callable[..., EpochRecord],
+    tmp_path: Path,
+    act: str,
+    how: str,
+) -> None:
+    store = open_store(sqlite_url)
+    study = make_study(store)
+    claim = queue.claim(store, study, "w1")
+    assert isinstance(claim, Claim)
+    path, other = tmp_path / "studies.db", tmp_path / "other.db"
+    if how == "removed":
+        path.unlink()
+    elif how == "moved":
+        path.rename(other)
+    elif how == "linked":
+        os.link(path, other)
+    else:
+        shutil.copy(path, other)
+        other.replace(path)
+    acts: dict[str, Callable[[], object]] = {
+        "claim": lambda: queue.claim(store, study, "w1"),
+        "end": lambda: queue.end(store, claim, End(EndKind.COMPLETED, "done", 0.5)),
+        "report": lambda: queue.report(store, claim, [epoch(1, 0.5)]),
+    }
+    with pytest.raises(StoreError, match="while this command ran") as caught:
+        acts[act]()
+    assert caught.type is StoreError  # nothing that is tried again
+    store.close()
+
+
 def test_a_local_mount_over_a_network_one_counts(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"server:/x {tmp_path} nfs rw 0 0\n/dev/sdb {tmp_path} ext4 rw 0 0\n")
@@ -253,6 +296,26 @@ class TestMounted:
         read.close()
         with pytest.raises(FolderError, match="cannot be written"):
             open_store(url, create=True)
+
+    def test_a_log_on_a_read_only_mount_is_not_passed_over(
+        self, mounted: Callable[[str], Path], make_study: Any
+    ) -> None:
+        path = mounted("rw") / "studies.db"
+        url = f"sqlite:///{path}"
+        store = open_store(url, create=True)
+        make_study(store)
+        log = path.with_name("studies.db-wal")
+        kept = {each: each.read_bytes() for each in (path, log)}
+        assert kept[log]
+        store.close()
+        assert not log.exists()
+        for each, content in kept.items():
+            each.write_bytes(content)
+        mounted("ro")
+        with pytest.raises(
+            StoreError, match=r"its log studies\.db-wal holds what the file does not"
+        ):
+            open_store(url)
 
     def test_a_disk_that_fills_up_stops_writes_and_no_reads(
         self, mounted: Callable[[str], Path], make_study: Any, epoch: Callable[..., EpochRecord]
@@ -451,7 +514,7 @@ def test_a_lock_by_another_process_is_said(
 ) -> None:
     study = make_study(sqlite_store)
     sqlite_store.close()
-    monkeypatch.setattr("optuna_study.store.engine.connection.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("optuna_study.store.engine.sqlite_file.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(file_of(sqlite_store.address.url), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="held by another process for too long") as caught:

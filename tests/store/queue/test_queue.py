@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
 from optuna_study.config.reasons import (
     AllEpochs,
@@ -18,6 +20,7 @@ from optuna_study.config.reasons import (
     WorkersLost,
 )
 from optuna_study.errors import NotFoundError, StaleClaimError, UnreachableError
+from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
 from optuna_study.store.queue.budget import SETTLE_AFTER
 from optuna_study.store.reads import reads
@@ -198,6 +201,32 @@ class TestContract:
         assert take(store, study, "w2").number == lost.number
 
     @pytest.mark.slow
+    @pytest.mark.postgres
+    def test_a_read_only_server_is_waited_for(self, postgres_url: str, make_study: Any) -> None:
+        """As a standby is before its promotion, or a server while another takes its place."""
+        name = make_url(postgres_url).database
+
+        def set_read_only(value: str) -> None:
+            engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET default_transaction_read_only = off")
+                statement = f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
+                connection.exec_driver_sql(statement)
+            engine.dispose()
+
+        with closing(open_store(postgres_url)) as store:
+            study = make_study(store)
+            set_read_only("on")
+            try:
+                store.close()  # what is connected already goes on writing
+                said = r"takes no writes for now.*target_session_attrs=read-write"
+                with pytest.raises(UnreachableError, match=said):
+                    queue.claim(store, study, "w1")
+            finally:
+                set_read_only("off")
+            store.close()
+            assert isinstance(queue.claim(store, study, "w1"), Claim)
+
     @pytest.mark.parametrize("how", ["reaped", "reclaimed", "given back", "ended", "told", "gone"])
     def test_a_zombie_writes_nothing(
         self,

@@ -19,11 +19,6 @@ _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 _PASSWORD = re.compile(r"^((?:[\w+.-]*:/+|(?![\w+.-]*:/))[^:]*):(.*)@", re.DOTALL)
 # Optuna's proxy has no URLs of its own; these are the spellings that people try.
 _GRPC = re.compile(r"grpcs?([+:]|$)", re.IGNORECASE)
-_NETWORK_FILE_SYSTEMS = """
-    9p.vmware afs beegfs ceph cifs coda davfs fuse.ceph fuse.cephfs fuse.davfs2 fuse.gcsfuse
-    fuse.glusterfs fuse.goofys fuse.juicefs fuse.mfs fuse.rclone fuse.s3fs fuse.sshfs gfs2
-    glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs
-"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,29 +139,3 @@ def find_secrets(url: str) -> tuple[str, ...]:
             found.add(value)
     decoded = {unquote(secret) for secret in found} | {unquote_plus(secret) for secret in found}
     return tuple(sorted((found | decoded) - {""}, key=len, reverse=True))
-
-
-def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
-    """Refuse a SQLite file where its locks and shared memory do not work.
-
-    Raises:
-        StorageUrlError: the file's folder lies on a network file system.
-    """
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return  # no such table on this system: nothing to go by
-    folder = str(path.resolve().parent) + "/"
-    longest, kind = "", ""
-    for line in lines:
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[1]).rstrip("/") + "/"
-        if folder.startswith(point) and len(point) >= len(longest):  # a later mount covers
-            longest, kind = point, fields[2]
-    if kind in _NETWORK_FILE_SYSTEMS.split():
-        raise StorageUrlError(
-            f"{path}: SQLite does not work on a network file system ({kind}); use a local folder, "
-            "or PostgreSQL for several machines"
-        )

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from weakref import finalize
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
-from sqlalchemy.pool import QueuePool
 
-from optuna_study.errors import FolderError, StoreError
+from optuna_study.errors import StoreError
 from optuna_study.store.engine.clock import LeaseClock, Times, server_times
 from optuna_study.store.engine.failures import createdb, translate_failures
 from optuna_study.store.engine.retry import Outage
+from optuna_study.store.engine.sqlite_file import (
+    FileIdentity,
+    empty_log,
+    open_reader,
+    open_writer,
+    sqlite_engine,
+)
 from optuna_study.store.schema import (
     OLDER_REVISIONS,
     OPTUNA_REVISION,
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 
     from optuna_study.store.engine.address import StoreAddress
 
-BUSY_SECONDS = 120  # 48 processes on one SQLite file wait for each other well below this
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 20  # after which a server that acknowledges nothing is lost; TCP's own is 15 min
 STATEMENT_SECONDS = 60
@@ -49,7 +52,7 @@ _LIMIT = """
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
     """An open store; threads may share it, forked processes may not.
 
@@ -63,6 +66,8 @@ class Store:
     clock: Callable[[], float] | None = field(default=None, repr=False)
     outage: Outage = field(default_factory=lambda: Outage("the store"), repr=False)
     lease_clock: LeaseClock = field(default_factory=LeaseClock, repr=False)
+    identity: FileIdentity | None = field(default=None, repr=False)
+    wrote: Event = field(default_factory=Event, repr=False)
     _ours: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
@@ -115,6 +120,10 @@ class Store:
 
     @contextmanager
     def _watch(self, *, writing: bool) -> Iterator[None]:
+        if self.identity is not None:
+            self.identity.check()
+        if writing:
+            self.wrote.set()
         with self.outage.watch(writing=writing), translate_failures(self.address):
             yield
 
@@ -147,22 +156,35 @@ class Store:
         return self._ours.is_set()
 
     def close(self) -> None:
-        """Close every connection, the writing one last: it moves SQLite's log into the file."""
-        self.reader.dispose()
-        self.engine.dispose()
+        """Close every connection; a SQLite file that was written is then whole without its log."""
+        path = self.address.path
+        _leave(self.reader, self.engine, path.resolve() if path else None, self.wrote)
 
 
 def connect(address: StoreAddress, clock: Callable[[], float] | None = None) -> Store:
     """A store's engines, before anything is known of what is behind them."""
     if isinstance(address.location, Path):
         path = address.location
-        writer = _sqlite_engine(path, open_writer)
-        return Store(address, writer, _sqlite_engine(path, _open_reader), clock)
+        real = path.resolve()
+        writer, reader = sqlite_engine(real, open_writer), sqlite_engine(real, open_reader)
+        store = Store(address, writer, reader, clock, identity=FileIdentity(path))
+        finalize(store, _leave, reader, writer, real, store.wrote)
+        return store
     engine = create_engine(address.location, **postgresql_options(address))
     store = Store(address, engine, engine, clock)
-    event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, store))
-    event.listen(engine, "invalidate", lambda *_: store.outage.record_cut())
+    outage = store.outage  # what listens holds no store, which is closed once nobody does
+    event.listen(engine, "connect", lambda made, _: _prepare_postgresql(made, address))
+    event.listen(engine, "invalidate", lambda *_: outage.record_cut())
+    finalize(store, _leave, engine, engine, None, store.wrote)
     return store
+
+
+def _leave(reader: Engine, engine: Engine, path: Path | None, wrote: Event) -> None:
+    """What closing a store does, and the end of a process that did not."""
+    reader.dispose()
+    engine.dispose()
+    if path is not None and wrote.is_set():
+        empty_log(path)
 
 
 def require(store: Store, *, older: bool = False) -> None:
@@ -247,7 +269,7 @@ def postgresql_options(address: StoreAddress) -> dict[str, Any]:
     }
 
 
-def _prepare_postgresql(connection: Any, store: Store) -> None:
+def _prepare_postgresql(connection: Any, address: StoreAddress) -> None:
     """Refuse a database that cannot hold every text, and limit what statements may take.
 
     Raises:
@@ -256,54 +278,11 @@ def _prepare_postgresql(connection: Any, store: Store) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in _ENCODINGS:
         connection.close()
-        command = createdb(store.address, "-E", "UTF8", "-T", "template0", "NAME")
+        command = createdb(address, "-E", "UTF8", "-T", "template0", "NAME")
         raise StoreError(
-            f"{store.address}: its encoding is {encoding}, which does not hold every text",
+            f"{address}: its encoding is {encoding}, which does not hold every text",
             f"make a database with `{command}`, and give that instead",
         )
     with connection.cursor() as cursor:
         cursor.execute(_LIMIT, (str(STATEMENT_SECONDS * 1000),))
     connection.commit()
-
-
-def _sqlite_engine(path: Path, opener: Callable[[Path], sqlite3.Connection]) -> Engine:
-    # The URL only picks the dialect: a path may hold characters that a URL would read as its own.
-    return create_engine("sqlite://", creator=lambda: opener(path), poolclass=QueuePool)
-
-
-def open_writer(path: Path) -> sqlite3.Connection:
-    """A connection that writes the file; it never makes one."""
-    connection = _open_sqlite(path, "mode=rw")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
-
-
-def _open_reader(path: Path) -> sqlite3.Connection:
-    try:
-        connection = _open_sqlite(path, "mode=ro")
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-    except sqlite3.OperationalError:
-        if os.access(path.parent, os.W_OK) or not path.is_file():
-            raise
-        # A WAL database on a read-only mount opens in no other way, and nobody can be writing it.
-        return _open_sqlite(path, "mode=ro&immutable=1")
-    return connection
-
-
-def _open_sqlite(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?{mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        check_same_thread=False,
-    )
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Refuse a SQLite file that can only be read.
-
-    Raises:
-        FolderError: it, or its folder, cannot be written.
-    """
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        raise FolderError(f"{path}: cannot be written", "choose another --storage")

@@ -20,13 +20,12 @@ from sqlalchemy.schema import CreateColumn
 from optuna_study.errors import StoreError
 from optuna_study.paths import writing
 from optuna_study.store.engine.connection import (
-    BUSY_SECONDS,
     check_versions,
     connect,
-    refuse_unwritable,
     versions,
 )
 from optuna_study.store.engine.failures import translate_failures
+from optuna_study.store.engine.sqlite_file import BUSY_SECONDS, refuse_unwritable
 from optuna_study.store.schema import (
     ADDED,
     OWN_VERSION,

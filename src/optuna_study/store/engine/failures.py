@@ -20,6 +20,7 @@ from optuna_study.errors import (
     StoreFullError,
     UnreachableError,
 )
+from optuna_study.store.engine.sqlstate import Kind, sort_state
 from optuna_study.text import Advice
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ _SQLITE: Mapping[str, tuple[type[StoreError], str, Sequence[str | Sequence[str]]
     "database disk image is malformed": (StoreError, "is damaged", ["restore a copy"]),
     "no such table": (StoreError, "lacks a table", ["open it once with ", ["launch"]]),
 }
-# Lost connections, a server that starts or stops, that has no connection or no memory to give.
-_UNREACHABLE_STATES = ("08", "57P", "53200", "53300", "25P03")
-_NO_RIGHT = "42501"
 # What a server, or PgBouncer before it, says when it does not let us in, with no SQLSTATE.
 # The first that fits: libpq tries with and without encryption, and tells of both.
 _ADVICE = {
@@ -72,8 +70,11 @@ _ADVICE = {
     r"no pg_hba\.conf entry": "it needs a line in the server's pg_hba.conf",
     r"FATAL": "see what the server says",
 }
-# A serialization failure, a deadlock, a lock not to be had: another transaction was in the way.
-_IN_THE_WAY_STATES = ("40001", "40P01", "55P03")
+_REPORT = "its tables were changed by others, or this is a fault of optuna-study to be reported"
+_STANDBY = (
+    "try again, or name a server that takes writes: target_session_attrs=read-write in a URL with "
+    "several hosts"
+)
 
 
 @contextmanager
@@ -104,22 +105,36 @@ def translate(address: StoreAddress, error: BaseException) -> OptunaStudyError:
     if isinstance(cause, sqlite3.Error):
         return _translate_sqlite(address, text)
     state = getattr(cause, "sqlstate", None) or ""
-    if state == "53100":
-        return StoreFullError(f"{address}: no space left on the server", "free some")
+    if state:
+        return _translate_state(address, state, text)
     if isinstance(error, PoolTimeoutError):
         return UnreachableError(f"{address}: the connection was in use for too long", "try again")
-    if state == "57014":
-        return UnreachableError(f"{address}: a statement took too long ({text})", "try again")
-    if state in _IN_THE_WAY_STATES:
+    if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
+        return UnreachableError(f"{address}: the connection was lost", "try again")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or type(cause).__name__ == "OperationalError":
+        return UnreachableError(f"{address}: cannot be reached ({text})", _advice(address, text))
+    return StoreError(f"{address}: {text}")
+
+
+def _translate_state(address: StoreAddress, state: str, text: str) -> OptunaStudyError:
+    kind = sort_state(state)
+    if kind is Kind.FULL:
+        return StoreFullError(f"{address}: no space left on the server", "free some")
+    if kind is Kind.IN_THE_WAY:
         return InTheWayError(
             f"{address}: another transaction was in the way ({text})", "try again"
         )
-    if isinstance(error, PendingRollbackError):  # Optuna goes on with what a lost connection left
-        return UnreachableError(f"{address}: the connection was lost", "try again")
-    if isinstance(error, DBAPIError) and _unreachable(error, cause, state):
+    if state == "57014":
+        return UnreachableError(f"{address}: a statement took too long ({text})", "try again")
+    if state == "25006":
+        return UnreachableError(f"{address}: takes no writes for now ({text})", _STANDBY)
+    if kind is Kind.PASSING:
         return UnreachableError(f"{address}: cannot be reached ({text})", _advice(address, text))
-    if state == _NO_RIGHT:
+    if state == "42501":
         return StoreError(f"{address}: {text}", _right(address, text))
+    if kind is Kind.OURS:
+        return StoreError(f"{address}: {text} (SQLSTATE {state})", _REPORT)
     return StoreError(f"{address}: {text}")
 
 
@@ -173,12 +188,6 @@ def _schema(server: URL) -> str:
         return "public"
     only = re.search(r"search_path=(\w+)(?!\S)", options)
     return only[1] if only else "its schema"
-
-
-def _unreachable(error: DBAPIError, cause: BaseException, state: str) -> bool:
-    if error.connection_invalidated or state.startswith(_UNREACHABLE_STATES):
-        return True
-    return type(cause).__name__ == "OperationalError" and not state
 
 
 def _translate_sqlite(address: StoreAddress, text: str) -> OptunaStudyError:

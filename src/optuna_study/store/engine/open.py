@@ -11,8 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.store.engine.address import StoreAddress, refuse_network_file_system
+from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.connection import Store, connect, require
+from optuna_study.store.engine.sqlite_file import refuse_unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +33,14 @@ def open_store(
     a store of plain Optuna as it is.
 
     Raises:
-        StorageUrlError: no URL of a store, or SQLite on a network file system.
+        StorageUrlError: no URL of a store, or a SQLite file that cannot be one where it lies.
         FolderError: a SQLite store to be made where nothing can be written.
         StoreError: no such store, unreachable, not Optuna's, or of another version.
     """
     if isinstance(address, str):
         address = StoreAddress.parse(address)
     if address.path is not None:
-        refuse_network_file_system(address.path, mounts)
+        refuse_unfit(address.path, mounts)
     store = connect(address, clock)
     try:
         if not create:

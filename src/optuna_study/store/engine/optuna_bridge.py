@@ -17,8 +17,9 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from optuna_study.errors import NotFoundError, UnreachableError
-from optuna_study.store.engine.connection import open_writer, postgresql_options
+from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
+from optuna_study.store.engine.sqlite_file import open_writer
 from optuna_study.store.records import StoredParameter
 
 if TYPE_CHECKING:
@@ -159,7 +160,10 @@ def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
     location = store.address.location
     if isinstance(location, Path):
         url = "sqlite://"
-        options: dict[str, Any] = {"poolclass": NullPool, "creator": lambda: open_writer(location)}
+        options: dict[str, Any] = {
+            "poolclass": NullPool,
+            "creator": lambda: open_writer(location.resolve()),
+        }
     else:
         # RDBStorage reads `{...}` in a URL as a template of its own.
         url = location.render_as_string(hide_password=False)
