@@ -61,13 +61,13 @@ def run_crew(
         sentinels = [process.sentinel for process in crew.values()]
         connection.wait(sentinels, timeout=None if left == math.inf else left)
         failed += _dismiss_ended(crew)
-        if crew and kill.is_due():
+        if kill.is_due() and len(crew) == count:  # who has left saw that all is done
             place = draw.choice(sorted(crew))
             crew[place].kill()
             crew[place].join()
             crew[place] = _start(work, place)
             kills += 1
-        if crew and freeze.is_due():
+        if freeze.is_due() and len(crew) == count:
             _signal(crew[draw.choice(sorted(crew))], signal.SIGSTOP)
         if frozen_for:
             freezes += _thaw(crew, frozen, frozen_for)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,8 @@ def state_of_copy(path: Path, name: str) -> str:
     alone = path.parent / "alone" / "copy.db"
     alone.parent.mkdir(exist_ok=True)
     shutil.copy(path, alone)
-    with sqlite3.connect(alone) as connection:
+    with closing(sqlite3.connect(alone)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
     study = find_study(open_store(f"sqlite:///{alone}"), name)
     assert study is not None
     return study.state
@@ -149,7 +149,7 @@ def _has_epochs(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return bool(
                 connection.execute("SELECT count(*) FROM optuna_study_epochs").fetchone()[0]
             )
