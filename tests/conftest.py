@@ -13,6 +13,7 @@ import sys
 import tempfile
 import uuid
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -37,6 +38,7 @@ POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Engine
 
@@ -378,6 +380,30 @@ def postgres_database(postgres_server: str) -> Iterator[str]:
     open_store(url, create=True).close()
     yield url
     on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def read_only_server(postgres_url: str) -> AbstractContextManager[None]:
+    """While it is entered, new connections to the store cannot write, as to a standby."""
+    name = make_url(postgres_url).database
+
+    def set_read_only(value: str) -> None:
+        engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET default_transaction_read_only = off")
+            statement = f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        set_read_only("on")
+        try:
+            yield
+        finally:
+            set_read_only("off")
+
+    return entered()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from optuna_study.store.studies.studies import find_study, set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -178,3 +179,21 @@ def test_on_a_terminal_it_asks(stored_study: Any, tmp_path: Path, answer: str, c
     assert err.startswith(f"Remove small in {url} with 2 trials, 1 of them running and all files?")
     assert (find_study(stored_study.store, "small") is None) == (answer == "y")
     assert out == ("" if answer == "n" else f"small is removed from {url}: 2 trials, 0 files\n")
+
+
+@pytest.mark.postgres
+def test_a_read_only_server_is_said_and_later_obeys(
+    store_file: Callable[..., Any],
+    cli: Callable[..., Any],
+    postgres_url: str,
+    read_only_server: AbstractContextManager[None],
+) -> None:
+    store_file(url=postgres_url)
+    with read_only_server:
+        assert cli("list", "--storage", postgres_url).code == 0
+        refused = cli("pause", "small", "--storage", postgres_url)
+    assert (refused.code, refused.out) == (5, "")
+    [said] = refused.err.splitlines()
+    assert "takes no writes for now (cannot execute UPDATE in a read-only transaction)" in said
+    assert said.endswith("target_session_attrs=read-write in a URL with several hosts")
+    assert cli("pause", "small", "--storage", postgres_url).code == 0

@@ -8,8 +8,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.engine import make_url
 
 from optuna_study.config.reasons import (
     AllEpochs,
@@ -38,6 +36,7 @@ from optuna_study.store.studies.deletion import delete_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection
 
@@ -202,28 +201,16 @@ class TestContract:
 
     @pytest.mark.slow
     @pytest.mark.postgres
-    def test_a_read_only_server_is_waited_for(self, postgres_url: str, make_study: Any) -> None:
+    def test_a_read_only_server_is_waited_for(
+        self, postgres_url: str, make_study: Any, read_only_server: AbstractContextManager[None]
+    ) -> None:
         """As a standby is before its promotion, or a server while another takes its place."""
-        name = make_url(postgres_url).database
-
-        def set_read_only(value: str) -> None:
-            engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.exec_driver_sql("SET default_transaction_read_only = off")
-                statement = f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
-                connection.exec_driver_sql(statement)
-            engine.dispose()
-
         with closing(open_store(postgres_url)) as store:
             study = make_study(store)
-            set_read_only("on")
-            try:
-                store.close()  # what is connected already goes on writing
-                said = r"takes no writes for now.*target_session_attrs=read-write"
-                with pytest.raises(UnreachableError, match=said):
-                    queue.claim(store, study, "w1")
-            finally:
-                set_read_only("off")
+            store.close()  # what is connected already goes on writing
+            said = r"takes no writes for now.*target_session_attrs=read-write"
+            with read_only_server, pytest.raises(UnreachableError, match=said):
+                queue.claim(store, study, "w1")
             store.close()
             assert isinstance(queue.claim(store, study, "w1"), Claim)
 
