@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from optuna_study.store.engine.clock import RESTART_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +44,17 @@ def test_workers_killed_at_and_at_lose_nothing_and_run_nothing_twice(
     assert found["epochs"] <= found["epochs_trained"] < 2 * 12 * 20
 
 
+def await_grace(server: str) -> None:
+    """No lease runs out in a server's first seconds, so nothing would be lost by then."""
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        up = connection.exec_driver_sql(
+            "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
+        ).scalar_one()
+    engine.dispose()
+    time.sleep(max(0.0, RESTART_GRACE + 1 - float(up)))
+
+
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_workers_that_come_back_after_their_leases_change_nothing(
     kind: str, figures: Callable[..., list[dict[str, Any]]], request: pytest.FixtureRequest
@@ -46,7 +62,10 @@ def test_workers_that_come_back_after_their_leases_change_nothing(
     """In a fifth of all draws, and every now and then, a worker stands still past its lease."""
     environment = {}
     if kind == "postgres":
-        environment["OPTUNA_STUDY_TEST_POSTGRES"] = request.getfixturevalue("postgres_server")
+        server = environment["OPTUNA_STUDY_TEST_POSTGRES"] = request.getfixturevalue(
+            "postgres_server"
+        )
+        await_grace(server)
     freezes = ("--freeze-every=1.5", "--freeze-draws=0.2", "--frozen-for=3", "--kill-every=0")
     *_, found = figures("storm.py", "--store", kind, *SIZES, *freezes, **environment)
     assert found["freezes"] >= 4
