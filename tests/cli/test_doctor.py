@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sqlite3
 import subprocess
@@ -331,6 +332,39 @@ def test_a_divergence_that_an_earlier_version_stored_has_the_rate_of_its_curve(
     result = cli("doctor", "small", "--storage", stored_study.url)
     assert f"!   curves   diverging: trial 0 (plain): {MESSAGE}\n" in result.out
     assert "             next: Lower the learning rate from 0.01 to 0.001 or less;" in result.out
+
+
+def test_left_over_files_are_a_finding_that_fix_removes(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Of a killed save, and of a launch from another folder whose trials ended elsewhere."""
+    stored_study.run([0.3, 0.5])
+    claim = queue.claim(stored_study.store, stored_study.study, "elsewhere")
+    assert isinstance(claim, Claim)
+    workspace = Workspace(tmp_path / "storage")
+    uuid = stored_study.study.uuid
+    needed = workspace.checkpoint(uuid, claim.number, claim.ordinal)
+    killed = needed.with_name(f".{needed.name}-{'0' * 32}")
+    at_work = needed.with_name(f".{needed.name}-{'1' * 32}")
+    ended, unknown = (workspace.checkpoint(uuid, number, 1) for number in (0, 99))
+    for path in (needed, killed, at_work, ended, unknown):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    os.utime(killed, (1.6e9, 1.6e9))
+    for arguments in (["doctor"], ["doctor", "small"]):
+        result = cli(*arguments, "--storage", stored_study.url, "-f", "json")
+        assert result.code == 1
+        found = [line for line in json.loads(result.out)["lines"] if line["check"] == "files"]
+        assert [(line["what"], line["ok"]) for line in found] == [
+            (f"small: 2 files that no trial needs, first {ended}", False),
+            (f"1 file that killed processes left half written, first {killed}", False),
+        ]
+        assert found[0]["step"] == "`optuna-study doctor small --fix` removes what is left over."
+    fixed = cli("doctor", "--fix", "--storage", stored_study.url)
+    assert fixed.code == 0
+    assert fixed.out.count("; removed") == 2
+    assert sorted(needed.parent.iterdir()) == [at_work, needed]
+    assert cli("doctor", "--storage", stored_study.url).code == 0
 
 
 def test_a_damaged_cache_is_a_finding_that_fix_removes(

@@ -124,7 +124,7 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: StudyTask) -> None
     store, study = prepared.store, prepared.study
     folder = prepared.workspace.study(study.uuid)
     assert list((folder / "checkpoints").iterdir()) == []
-    kept = sorted(int(path.stem.removeprefix("trial-")) for path in (folder / "models").iterdir())
+    kept = sorted(int(path.stem.split("-")[1]) for path in (folder / "models").iterdir())
     assert kept == sorted(reads.best_few(store, study, 3))
     assert {path.stem for path in (folder / "logs").iterdir()} == {
         order.name for order in prepared.workers

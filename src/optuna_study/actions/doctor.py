@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna_study.artifacts.retention import find_superseded, find_unfinished
 from optuna_study.config.catalogue import dataset_names
 from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
@@ -66,6 +67,7 @@ def examine(
         NotFoundError: no such study.
     """
     lines = [
+        *_unfinished(request),
         *_cache(request.workspace, fix=request.fix),
         *_machine(request.workspace, driver, look),
     ]
@@ -92,11 +94,13 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
             if study is not None:
                 found += _lost(store, study, fix=request.fix)
                 found += _halted(study, row.ended)
+                found += _superseded(store, study, request)
         return Checkup(str(store.address), (*found, *lines))
     study = load_study(store, request.study)
     trials = reads.trials(store, study, with_parameters=False)
     found += _lost(store, study, fix=request.fix)
     found += _halted(study, reads.counts(store, study).ended)
+    found += _superseded(store, study, request)
     found += _trials(study, trials, request.workspace)
     found += _data(study, request.workspace)
     readings = read_study(store, study)
@@ -163,6 +167,29 @@ def _lost(store: Store, study: StudyRecord, *, fix: bool) -> Iterator[Line]:
         held = count(counts.running - counts.plain_running, "trial")
         yield Line("workers", f"{study.name}: {held} running, none lost")
     yield from plain_lines(plain_running(store, study), study.name)
+
+
+def _superseded(store: Store, study: StudyRecord, request: Request) -> Iterator[Line]:
+    """Files of trials that nobody needs, such as those of a launch from another folder."""
+    paths = find_superseded(store, study, request.workspace)
+    if paths:
+        what = f"{study.name}: {count(len(paths), 'file')} that no trial needs, first {paths[0]}"
+        yield _left_over(what, paths, ["doctor", study.name, "--fix"], fix=request.fix)
+
+
+def _unfinished(request: Request) -> Iterator[Line]:
+    paths = find_unfinished(request.workspace)
+    if paths:
+        what = f"{count(len(paths), 'file')} that killed processes left half written, first "
+        yield _left_over(f"{what}{paths[0]}", paths, ["doctor", "--fix"], fix=request.fix)
+
+
+def _left_over(what: str, paths: list[Path], command: list[str], *, fix: bool) -> Line:
+    if not fix:
+        return Line("files", what, Advice(command, " removes what is left over."))
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return Line("files", f"{what}; removed")
 
 
 def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import NotFoundError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT_MODELS = 3
+WRITTEN_WITHIN = 3600.0  # seconds, however large a file and slow a disk
+_UNFINISHED = re.compile(r"\..+-[0-9a-f]{32}")  # as `written_beside` names them
 _NAME = re.compile(r"trial-(\d+)(?:-(\d+))?\.pt")
 
 
@@ -36,17 +39,23 @@ def is_among_best(store: Store, study: StudyRecord, value: float) -> bool:
 
 
 def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> None:
-    """Remove checkpoints that nobody resumes from, and models not, or no longer, among the best.
+    """Remove what `find_superseded` finds."""
+    for path in find_superseded(store, study, workspace):
+        path.unlink(missing_ok=True)
+
+
+def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> list[Path]:
+    """Checkpoints that nobody resumes from, and models not, or no longer, among the best.
 
     A trial that is about to end has its model here already, so its owner's files stay, and so does
-    the checkpoint that stands.
+    the checkpoint that stands. Workers remove them in their own folder when a trial ends; those of
+    a launch from another folder stay there.
     """
-    best = set(reads.best_few(store, study, KEPT_MODELS))
-    checkpoints = workspace.checkpoint(study.uuid, 0, None).parent
-    for path, number, claim in _numbered(checkpoints):
+    best, found = set(reads.best_few(store, study, KEPT_MODELS)), []
+    for path, number, claim in _numbered(workspace.checkpoint(study.uuid, 0, None).parent):
         trial = _find_trial(store, study, number)
         if trial is None or trial.end or claim not in (trial.checkpoint_claim, trial.claims):
-            path.unlink(missing_ok=True)
+            found.append(path)
     for path, number, claim in _numbered(workspace.kept_model(study.uuid, 0, None).parent):
         trial = _find_trial(store, study, number)
         if (
@@ -54,7 +63,18 @@ def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) ->
             or claim not in (None, trial.claims)
             or (trial.end and number not in best)
         ):
-            path.unlink(missing_ok=True)
+            found.append(path)
+    return found
+
+
+def find_unfinished(workspace: Workspace) -> list[Path]:
+    """Files that killed processes left half written; those of living ones are younger."""
+    before = time.time() - WRITTEN_WITHIN
+    return [
+        path
+        for path in sorted(workspace.root.rglob(".*"))
+        if _UNFINISHED.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before
+    ]
 
 
 def take_over(workspace: Workspace, claim: Claim) -> None:

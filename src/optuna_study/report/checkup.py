@@ -24,7 +24,7 @@ NAMED_TRIALS = 8  # a line names no more, JSON names all
 class Line:
     """One thing that was looked at; `step` is what to do next, None where nothing is wrong."""
 
-    check: str  # store, workers, trials, data, machine or curves
+    check: str  # store, workers, trials, files, data, machine or curves
     what: str  # what and where
     step: str | None = None
 

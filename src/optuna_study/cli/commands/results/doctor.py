@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("study", required=False)
-@click.option("--fix", is_flag=True, help="Give back the trials of lost workers.")
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Give back lost workers' trials, remove left-over files and damaged caches.",
+)
 @format_option("table", "json")
 @store_target
 def command(target: Target, study: str | None, form: str, *, fix: bool) -> None:
