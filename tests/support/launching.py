@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna_study.launch.task import AnyTask, StudyTask, Tick
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
-    from optuna_study.worker.messages import WorkerTask
+    from optuna_study.worker.messages import Message, WorkerTask
 
 STUDY = """
 title = "Digits, small enough for a test"
@@ -108,12 +108,17 @@ def work_here(
     stop: StopSignal | None = None,
     say: Callable[[str], None] = print,
 ) -> str:
-    """Be a worker in this process; why it left.
+    """Be a worker in this process; why it left. `say` gets its sentences for people.
 
     Raises:
         OptunaStudyError: what it says that it ran into.
     """
-    last = work(task, stop or StopSignal(), lambda message: say(message.text))
+
+    def hear(message: Message) -> None:
+        if message.kind is MessageKind.NOTE:
+            say(message.text)
+
+    last = work(task, stop or StopSignal(), hear)
     if last.kind is MessageKind.ERROR:
         raise rebuilt(last)
     return last.text

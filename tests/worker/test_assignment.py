@@ -19,6 +19,7 @@ from optuna_study.store.records import Claim, NoTrialReason, StudyState, TrialSt
 from optuna_study.store.studies.deletion import delete_study
 from optuna_study.store.studies.studies import find_study, set_state
 from optuna_study.worker.assignment import open_trial_source
+from optuna_study.worker.messages import MessageKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from optuna_study.launch.task import StudyTask
     from optuna_study.paths import Workspace
     from optuna_study.worker.assignment import TrialSource
+    from optuna_study.worker.messages import Message
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,12 @@ def launched(
 
 def source_of(prepared: StudyTask, heard: list[str]) -> TrialSource:
     task = replace(prepared.workers[0], study=None, folder=None)
-    return open_trial_source(task, lambda message: heard.append(message.text))
+
+    def hear(message: Message) -> None:
+        if message.kind is MessageKind.NOTE:
+            heard.append(message.text)
+
+    return open_trial_source(task, hear)
 
 
 def claim(source: TrialSource) -> tuple[str, int] | NoTrialReason:

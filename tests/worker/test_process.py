@@ -235,7 +235,8 @@ def test_a_failing_configuration_fails_and_the_worker_lives_on(
     study = opened(prepared)
     model = replace(study.definition.config.model, name="moody:build", dropout=0.4)
     config = replace(study.definition.config, model=model)
-    study = replace(study, definition=replace(study.definition, config=config))
+    definition = replace(study.definition, config=config)
+    study = replace(study, definition=definition, allowed=("moody",))
     stop = StopSignal()
     for _ in range(2):
         claim = queue.claim(study.store, study.record, "me")
