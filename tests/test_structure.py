@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PACKAGE = "optuna_study"
 LONGEST_MODULE = 400  # lines
+WIDEST_FOLDER = 16  # modules
 
 
 def modules() -> dict[str, Path]:
@@ -67,6 +69,11 @@ def test_a_circle_would_be_found() -> None:
 def test_a_module_can_be_read_at_once(name: str) -> None:
     lines = modules()[name].read_text(encoding="utf-8").count("\n")
     assert lines <= LONGEST_MODULE, f"{name}: {lines} lines; which second thing does it do?"
+
+
+def test_a_folder_can_be_overlooked() -> None:
+    wide = Counter(path.parent for path in modules().values() if path.stem != "__init__")
+    assert {folder.name: n for folder, n in wide.items() if n > WIDEST_FOLDER} == {}
 
 
 def test_the_changelogs_newest_release_is_the_version() -> None:

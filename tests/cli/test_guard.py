@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-TOKEN = new_token()
+TOKEN = "a-token-that-is-the-same-in-every-process-of-a-test-run"
 WRITES = ("POST", "PUT", "DELETE", "PATCH")
 
 

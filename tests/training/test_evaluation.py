@@ -13,8 +13,7 @@ from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
 from optuna_study.training.device_data import to_model_input
 from optuna_study.training.evaluation import average_logits, predict_proba, ten_crops
-from optuna_study.training.model_file import save_model
-from optuna_study.training.predict import predict
+from optuna_study.training.model_file import predict, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -103,7 +103,11 @@ def parse_yaml(text: str, where: str) -> object:
 
     with_exponents(Loader)
     try:
-        return yaml.load(text, Loader)
+        loader = Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ValueError) as error:
         sentence = printable(" ".join(str(error).split()))
         raise StudyFileError(where, [f"no valid YAML: {sentence}"]) from error

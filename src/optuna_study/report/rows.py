@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRow, TrialRecord
-    from optuna_study.training.predict import Prediction
+    from optuna_study.training.model_file import Prediction
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:

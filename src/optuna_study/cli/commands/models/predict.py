@@ -25,7 +25,7 @@ def command(checkpoint: Path, images: tuple[Path, ...], device: str, form: str) 
     from optuna_study.report.pages import predictions_table
     from optuna_study.report.rows import prediction_row
     from optuna_study.training.device import pick_device
-    from optuna_study.training.predict import predict
+    from optuna_study.training.model_file import predict
 
     predictions = predict(checkpoint, images, pick_device(device))
     for each in predictions:

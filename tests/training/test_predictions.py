@@ -9,8 +9,7 @@ from PIL import Image
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint, loop
 from optuna_study.training.device_data import to_model_input
-from optuna_study.training.model_file import save_model
-from optuna_study.training.predict import predict
+from optuna_study.training.model_file import predict, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
