@@ -39,7 +39,8 @@ class Workspace:
     @classmethod
     def locate(cls, folder: str | Path | None = None) -> Workspace:
         """The workspace a command works in: the option, else the environment, else `./storage`."""
-        return cls(Path(folder or os.environ.get(ARTIFACTS_VARIABLE) or "storage").absolute())
+        named = folder or os.environ.get(ARTIFACTS_VARIABLE) or "storage"
+        return cls((given_path(named) if isinstance(named, str) else named).absolute())
 
     @property
     def database(self) -> Path:

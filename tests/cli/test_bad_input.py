@@ -8,13 +8,13 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 GOOD = """
 title = "Shapes"
@@ -382,3 +382,59 @@ def test_a_disk_full_during_checkpoints_lets_trials_go_on(tmp_path: Path) -> Non
     assert len(states) == 3
     assert set(states) <= {"COMPLETE", "PRUNED"}
     connection.close()
+
+
+def test_the_current_folder_is_gone(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    code = "import os; os.rmdir(os.getcwd()); from optuna_study.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "list"], cwd=here, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: the current folder is no longer there; change to another with `cd`\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_stdout_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "optuna_study", "data", "list"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: stdout: no space left, so what was printed is not whole\n"
+
+
+def test_a_closed_stdout_is_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m optuna_study data list >&-', sys.executable],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_line_ends_of_windows_behind_values_of_the_environment(
+    stored_study: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTUNA_STORAGE", f"{stored_study.url}\r")
+    assert "small" in cli("list").out
+
+
+def test_a_password_on_the_command_line_is_warned_of_and_hidden_in_its_place(
+    cli: Callable[..., Any],
+) -> None:
+    result = cli("list", "--storage", "postgresql://postgres:postgres@127.0.0.1:1/postgres")
+    warning, error = result.err.splitlines()[:2]
+    assert warning.startswith("Warning: whoever lists this machine's processes sees the password")
+    assert "postgresql://postgres:***@127.0.0.1:1/postgres" in error
+    assert "postgres:postgres" not in result.err

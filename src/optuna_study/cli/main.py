@@ -18,7 +18,13 @@ import click
 
 from optuna_study.cli.options import Invocation, common_options, example, storage_option
 from optuna_study.cli.output import safe_output
-from optuna_study.errors import OptunaStudyError, StudyFileError, UsageError
+from optuna_study.errors import (
+    DiskFullError,
+    FolderError,
+    OptunaStudyError,
+    StudyFileError,
+    UsageError,
+)
 from optuna_study.text import did_you_mean, printable, spell_out
 
 if TYPE_CHECKING:
@@ -116,8 +122,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    current = Invocation(secrets=_secrets(arguments))
+    current = Invocation(urls=tuple(each for each in arguments if "://" in each))
     try:
+        _require_current_folder()
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)
         sys.stdout.flush()
     except OptunaStudyError as error:
@@ -137,6 +144,11 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 1
     except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            sys.stdout = None  # as above
+            full = DiskFullError("stdout: no space left, so what was printed is not whole")
+            _tell(full, [str(full)], current)
+            return full.exit_code
         # Any path or name that is typed may be it; every other refusal is known where it arises.
         if error.errno != errno.ENAMETOOLONG:
             raise
@@ -161,14 +173,13 @@ def _said(line: str, current: Invocation) -> str:
     return printable(current.without_secrets(line))
 
 
-def _secrets(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The secrets of URLs among the arguments, also of one that was typed in the wrong place."""
-    urls = [each for each in arguments if "://" in each]
-    if not urls:
-        return ()
-    from optuna_study.store.engine.address import find_secrets
-
-    return tuple(secret for url in urls for secret in find_secrets(url))
+def _require_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise FolderError(
+            "the current folder is no longer there; change to another with `cd`"
+        ) from error
 
 
 def _lines(error: OptunaStudyError, place: str) -> list[str]:

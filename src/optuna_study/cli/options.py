@@ -46,13 +46,16 @@ class Invocation:
     debug: bool = False
     verbosity: int = 0
     storage: str | None = None
-    secrets: tuple[str, ...] = ()  # of URLs on the command line, never to be shown
+    urls: tuple[str, ...] = ()  # on the command line; their secrets are never to be shown
     place: dict[str, str] = field(default_factory=dict)  # --storage, --artifacts as typed, masked
 
     def without_secrets(self, text: str) -> str:
         """The text with the secrets replaced by `***`."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
+        if self.urls:
+            from optuna_study.store.engine.address import hide_secrets
+
+            for url in self.urls:
+                text = hide_secrets(text, url)
         return text
 
     @property
@@ -234,10 +237,17 @@ def _storage(context: click.Context, _: click.Parameter, value: str | None) -> S
     current = context.ensure_object(Invocation)
     # A URL before the command's name wins over the environment, not over one after the name.
     given_here = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
+    value = value and value.strip()  # of a file with Windows' line ends, say
     if given_here and value:
         from optuna_study.store.engine.address import mask
 
         current.place["--storage"] = mask(value)
+        if mask(value) != value:
+            click.echo(
+                "Warning: whoever lists this machine's processes sees the password in --storage; "
+                f"{STORAGE_VARIABLE}, PGPASSWORD or ~/.pgpass keep it to yourself.",
+                err=True,
+            )
     if context.parent is None:
         current.storage = value
         return None  # for the command, if it has a store at all

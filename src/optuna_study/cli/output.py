@@ -45,7 +45,9 @@ def safe_output() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is no UTF-8 stays the same
     before = sys.stdout, sys.stderr
-    stdout, stderr = (cast("TextIO", SafeStream(stream)) for stream in before)
+    stdout, stderr = (
+        cast("TextIO", SafeStream(stream)) if stream is not None else None for stream in before
+    )  # None: the stream was closed before the program began
     sys.stdout, sys.stderr = stdout, stderr
     try:
         yield

@@ -64,9 +64,7 @@ class StoreAddress:
 
     def without_secrets(self, text: str) -> str:
         """`text` without this URL's secrets, on one line."""
-        for secret in find_secrets(self.url):
-            text = text.replace(secret, "***")
-        return " ".join(text.split())
+        return " ".join(hide_secrets(text, self.url).split())
 
 
 def _locate(url: str) -> Path | URL:
@@ -125,6 +123,24 @@ def mask(url: str) -> str:
         secret = equals and _SECRET.search(unquote_plus(name))
         shown.append(f"{name}=***" if secret else pair)
     return address + question + "&".join(shown)
+
+
+def hide_secrets(text: str, url: str) -> str:
+    """The text with the URL's secrets replaced by `***`, wherever it holds them.
+
+    A password that is also the name of a user, host or database is one in its place alone.
+
+    >>> hide_secrets("postgres: no postgres:postgres@db", "postgresql://postgres:postgres@db/x")
+    'postgres: no postgres:***@db'
+    """
+    shown = mask(url)
+    text = text.replace(url, shown)
+    names = re.split(r"[:/@?&=]+", shown)
+    for secret in find_secrets(url):
+        written = re.escape(secret)
+        in_place = rf"(?<=[:=]){written}(?=[@&\s]|$)"
+        text = re.sub(in_place if secret in names else written, "***", text)
+    return text
 
 
 def find_secrets(url: str) -> tuple[str, ...]:
