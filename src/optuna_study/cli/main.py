@@ -126,7 +126,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         _require_current_folder()
         code = group.main(list(arguments), PROGRAM, standalone_mode=False, obj=current)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the program began
+            sys.stdout.flush()
     except OptunaStudyError as error:
         _tell(error, _lines(error, current.place_options), current)
         return error.exit_code

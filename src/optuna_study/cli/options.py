@@ -242,21 +242,22 @@ def _storage(context: click.Context, _: click.Parameter, value: str | None) -> S
         from optuna_study.store.engine.address import mask
 
         current.place["--storage"] = mask(value)
-        if mask(value) != value:
-            click.echo(
-                "Warning: whoever lists this machine's processes sees the password in --storage; "
-                f"{STORAGE_VARIABLE}, PGPASSWORD or ~/.pgpass keep it to yourself.",
-                err=True,
-            )
     if context.parent is None:
         current.storage = value
         return None  # for the command, if it has a store at all
     url = value if given_here else current.storage or value
     if not url:
         return None
-    from optuna_study.store.engine.address import StoreAddress  # loads SQLAlchemy
+    from optuna_study.store.engine.address import StoreAddress, mask  # loads SQLAlchemy
 
-    return StoreAddress.parse(url)
+    address = StoreAddress.parse(url)
+    if "--storage" in current.place and mask(url) != url:
+        click.echo(
+            "Warning: whoever lists this machine's processes sees the password in --storage; "
+            f"{STORAGE_VARIABLE}, PGPASSWORD or ~/.pgpass keep it to yourself.",
+            err=True,
+        )
+    return address
 
 
 def _workspace(context: click.Context, _: click.Parameter, value: str | None) -> Workspace:

@@ -113,7 +113,7 @@ def test_a_class_of_broken_files_counts_none(folder: Path) -> None:
 def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
     report = check_folder(tmp_path)
     assert report.problems == ("no class; a classifier needs at least two",)
-    assert "0 pictures" in to_text(report)
+    assert "0 pictures" in " ".join(to_text(report).split())  # where a line ends, the path decides
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
