@@ -115,7 +115,9 @@ def test_a_worker_in_another_network_as_another_user_runs_the_study(
 ) -> None:
     with ExitStack() as stack:
         cable = stack.enter_context(network())
-        probe = cable.enter(sys.executable, "-c", "import optuna_study", user=NOBODY)
+        again = "[sys.executable, '-c', 'import optuna_study']"
+        again = f"import subprocess, sys; subprocess.check_call({again})"
+        probe = cable.enter(sys.executable, "-c", again, user=NOBODY)
         if subprocess.run(probe, check=False, capture_output=True).returncode != 0:
             pytest.skip("another user cannot read this Python or this package")
         far = Path(tempfile.mkdtemp(prefix="far-"))  # pytest's own is for its user alone

@@ -110,7 +110,7 @@ def test_a_worker_joins_from_elsewhere_with_nothing_but_the_url(
     assert reads.counts(store, study).ended == 5
     assert ended(watcher)[:2] == (0, out)  # the same page, elsewhere
     workspace = Workspace(there.folder / "storage")
-    assert len(list((workspace.study(study.uuid) / "logs").iterdir())) == 2
+    assert len(list((workspace.study(study.uuid) / "logs").glob("*.log"))) == 2
     assert not (here.folder / "storage" / "studies").exists()
     store.close()
 

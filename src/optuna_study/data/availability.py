@@ -77,7 +77,7 @@ def find_raw_set(folder: Path, name: str) -> tuple[str, Path] | None:
     """
     for each in sorted(RAW_SETS, key=lambda other: other != name):
         parts = PurePath(RAW_SETS[each].folder).parts
-        for above in range(len(parts) + 1):
+        for above in range(min(len(parts), len(folder.parents)) + 1):
             root = folder.parents[above - 1] if above else folder
             if folder == root.joinpath(*parts[:above]) and root.joinpath(*parts).is_dir():
                 return each, root

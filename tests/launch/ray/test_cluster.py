@@ -23,6 +23,7 @@ from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.cluster import Cluster, Need, require_one_machine, room_on
 from optuna_study.launch.worker_count import Measured
+from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from optuna_study.definition.model import Definition
     from optuna_study.launch.task import StudyTask, Tick
-    from optuna_study.paths import Workspace
     from optuna_study.store.records import TrialRecord
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -88,10 +88,14 @@ def launch_on(
     launched: list[StudyTask] = []
 
     def run(
-        on: str, watch: Callable[[StudyTask, Tick], None] = lambda *_: None, **options: Any
+        on: str,
+        watch: Callable[[StudyTask, Tick], None] = lambda *_: None,
+        *,
+        cold: bool = False,
+        **options: Any,
     ) -> tuple[int, list[str], StudyTask]:
         (tmp_path / "tiny.toml").write_text(study_text)
-        workspace = warm(tmp_path / "root")
+        workspace = Workspace(tmp_path / "root") if cold else warm(tmp_path / "root")
         said: list[str] = []
         with find_backend(on) as backend:
             request = LaunchRequest(
@@ -216,13 +220,15 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
             os.kill(os.getpid(), signal.SIGTERM)
 
     on = f"ray://127.0.0.1:{nodes.port}"
-    code, said, prepared = launch_on(on, watch, workers=2, storage=url, n_trials=2)
+    code, said, prepared = launch_on(
+        on, watch, workers=2, storage=StoreAddress.parse(url), n_trials=2
+    )
     assert code == 143, said
     returned = [trial for trial in trials_of(prepared) if trial.checkpoint_epoch]
     assert returned
     assert all(trial.state is TrialState.WAITING and not trial.strikes for trial in returned)
 
-    code, said, prepared = launch_on(on, workers=2, storage=url, n_trials=2)
+    code, said, prepared = launch_on(on, workers=2, storage=storage, n_trials=2)
     assert code == 0, said
     assert [trial.number for trial in trials_of(prepared) if trial.end is not None] == [0, 1]
     written = [path for path in nodes.logs.rglob("*") if path.is_file()]
@@ -237,11 +243,11 @@ def test_what_the_cluster_cannot_give_is_said(
     nodes: Nodes, launch_on: Callable[..., tuple[int, list[str], StudyTask]], tmp_path: Path
 ) -> None:
     with pytest.raises(DeviceError, match="no node of the Ray cluster has a GPU"):
-        launch_on("ray", device="cuda")
+        launch_on("ray", cold=True, device="cuda")
     with pytest.raises(DeviceError, match="Ray hands out the GPUs"):
-        launch_on("ray", device="cuda:0")
+        launch_on("ray", cold=True, device="cuda:0")
     with pytest.raises(UsageError, match="nowhere"):
-        launch_on("ray", data=tmp_path / "nowhere")  # found out on a node
+        launch_on("ray", cold=True, data=tmp_path / "nowhere")  # found out on a node
     assert not (tmp_path / "root" / "studies.db").exists()
 
 
