@@ -219,10 +219,8 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
             sent.append(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    on = f"ray://127.0.0.1:{nodes.port}"
-    code, said, prepared = launch_on(
-        on, watch, workers=2, storage=StoreAddress.parse(url), n_trials=2
-    )
+    on, storage = f"ray://127.0.0.1:{nodes.port}", StoreAddress.parse(url)
+    code, said, prepared = launch_on(on, watch, workers=2, storage=storage, n_trials=2)
     assert code == 143, said
     returned = [trial for trial in trials_of(prepared) if trial.checkpoint_epoch]
     assert returned
