@@ -331,7 +331,7 @@ def test_the_real_odd_pictures_are_survived(tmp_path: Path, workspace: Workspace
         label = "b" if "squirtle" in path.name else "a"
         shutil.copy(path, tmp_path / "odd" / label / path.name)
     notes = read(tmp_path / "odd", 72, workspace).notes
-    assert notes[0].startswith("16 used, 3 left out: 2 unreadable, 1 not a picture")
+    assert notes[0].startswith("18 used, 3 left out: 2 unreadable, 1 not a picture")
     assert notes[1:] == (
         "a/LICENSE.Pillow.txt: skipped, not a picture (1457 bytes)",
         "a/broken_80_bytes.png: skipped, not a picture (80 bytes)",
