@@ -6,9 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.settings import get_setting
 from optuna_study.report import values as words
-from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
 from optuna_study.report.tables import heading, pairs, table
 from optuna_study.text import Advice, count, duration, pasteable, percent
@@ -99,6 +97,8 @@ def closing_page(
 def _results(summary: Summary, configuration: str = "") -> list[str]:
     """What was found: of a search its best beside the baselines, of a comparison its tables."""
     if summary.comparison is not None:
+        from optuna_study.report.comparison.page import comparison_blocks  # 25 ms that few need
+
         return comparison_blocks(summary.study, summary.comparison)
     blocks = [best_block(summary), configuration]
     return [*blocks, baselines_block(summary)] if summary.baselines else blocks
@@ -143,6 +143,8 @@ def configuration_block(
     best: TrainConfig, baseline: TrainConfig | None, names: Sequence[str]
 ) -> str:
     """Some settings of the best configuration, the best baseline's beside them."""
+    from optuna_study.config.settings import get_setting  # 15 ms that a list does not need
+
     if baseline is None or baseline == best:
         return pairs({name: words.setting(get_setting(best, name)) for name in names})
     rows = []

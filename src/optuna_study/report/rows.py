@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
-from optuna_study.report.comparison.page import claim_rows, group_rows
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
 
@@ -67,6 +66,8 @@ def prediction_row(prediction: Prediction) -> dict[str, Any]:
 
 def summary_row(summary: Summary) -> dict[str, Any]:
     """Everything `show` says of a study."""
+    from optuna_study.report.comparison.page import claim_rows, group_rows
+
     study, counts = summary.study, summary.counts
     return {
         "name": study.name,
