@@ -1,4 +1,4 @@
-"""The README's section about adding one's own, run as it stands, and what one may get wrong."""
+"""The page about adding one's own, run as it stands, and what one may get wrong."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ MODULES = [f"mine/{name}.py" for name in ("activations", "models", "data", "obje
 
 
 def blocks() -> dict[str, str]:
-    """The files that the section holds, by the path in their first line."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = section.partition("\n## Adding one's own\n")[2].partition("\n## ")[0]
-    return dict(BLOCK.findall(section))
+    """The files that the page holds, by the path in their first line."""
+    return dict(BLOCK.findall((ROOT / "docs/extending.md").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the README's package and study file."""
+    """A folder with the page's package and study file."""
     for name, text in blocks().items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -47,7 +45,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_section_holds_one_function_and_one_test_each() -> None:
+def test_the_page_holds_one_function_and_one_test_each() -> None:
     found = blocks()
     assert list(found) == [*MODULES, "mine.toml"]
     for name in MODULES:

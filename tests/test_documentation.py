@@ -39,8 +39,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
-def test_the_top_level_is_what_the_readme_draws() -> None:
-    tree = (ROOT / "README.md").read_text()
+def test_the_top_level_is_what_contributing_draws() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text()
     for name in ("studies", "src", "tests", "docker", "storage", "docs", ".ci"):
         assert f"{name}/" in tree
 

@@ -32,7 +32,7 @@ COMMANDS = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / "src/optuna_study/cli/commands").glob("*/[!_]*.py")
 )
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_every_command_has_help_with_an_example(command: str, cli: Callable[...,
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_stands_in_the_readme(command: str) -> None:
-    assert f"optuna-study {command}" in README.read_text(encoding="utf-8")
+def test_every_command_stands_on_the_page_of_commands(command: str) -> None:
+    assert f"optuna-study {command}" in PAGE.read_text(encoding="utf-8")
 
 
 def test_unknown_command_names_the_nearest(cli: Callable[..., Any]) -> None:
