@@ -242,23 +242,28 @@ def digits_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-@pytest.fixture
-def store_file(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., StoredStudy]]:
-    """Make a study file's study in a store of its own; nothing has run."""
+@pytest.fixture(scope="session")
+def store_study(sqlite_template: Path) -> Iterator[Callable[..., StoredStudy]]:
+    """Make a study file's study in a store of its own in a folder; nothing has run."""
     from optuna_study.launch.prepare import planned_trials
 
     stores = []
 
     def make(
-        text: str = STUDY_FILE, *, only: str | None = None, runs: int = 1, url: str | None = None
+        folder: Path,
+        text: str = STUDY_FILE,
+        *,
+        only: str | None = None,
+        runs: int = 1,
+        url: str | None = None,
     ) -> StoredStudy:
-        path = tmp_path / "files" / "small.toml"
-        path.parent.mkdir()
+        path = folder / "files" / "small.toml"
+        path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
         definition = resolve(read_study_file(path), "full", threads=1, only=only)
         if url is None:
-            shutil.copy(sqlite_template, tmp_path / "small.db")
-        stores.append(open_store(url or f"sqlite:///{tmp_path / 'small.db'}", create=True))
+            shutil.copy(sqlite_template, folder / "small.db")
+        stores.append(open_store(url or f"sqlite:///{folder / 'small.db'}", create=True))
         planned = planned_trials(definition) * runs
         new = NewStudy(
             name=definition.name,
@@ -278,6 +283,22 @@ def store_file(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., 
     yield make
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def store_file(
+    tmp_path: Path, store_study: Callable[..., StoredStudy]
+) -> Iterator[Callable[..., StoredStudy]]:
+    """Make a study file's study in a store of the test's own; nothing has run."""
+    made: list[StoredStudy] = []
+
+    def make(*arguments: Any, **options: Any) -> StoredStudy:
+        made.append(store_study(tmp_path, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
 
 
 @pytest.fixture

@@ -1,1 +1,69 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
 from records import result, trial  # noqa: F401 - fixtures
+
+from optuna_study.paths import Workspace
+from optuna_study.report.figures.predictions import (
+    FILE,
+    Mistakes,
+    Plane,
+    Predictions,
+    to_bytes,
+)
+from optuna_study.store.queue import queue
+from optuna_study.store.records import Artifact, End, EndKind
+from optuna_study.store.studies.studies import save_importances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
+
+
+def make_predictions(classes: tuple[str, ...] = ("a", "<b>")) -> Predictions:
+    """Answers on ten pictures of two classes, three of them wrong, and on a plane."""
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    truths, answers = np.array([0, 1]), np.array([1, 0])
+    plane = np.zeros((256, 256), np.uint8)
+    plane[:, 128:] = 1
+    return Predictions(
+        classes=classes,
+        confusion=np.array([[4, 1], [2, 3]]),
+        mistakes=Mistakes(images, truths, answers, np.array([0.9, 0.75])),
+        plane=Plane(plane, np.full((256, 256), 255, np.uint8)),
+    )
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    return make_predictions()
+
+
+@pytest.fixture(scope="session")
+def finished_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("finished") / "storage")
+
+
+@pytest.fixture(scope="session")
+def finished_study(store_study: Callable[..., Any], finished_workspace: Workspace) -> Any:
+    """The study `small` at its end, for tests that read: six trials, the last one the best."""
+    workspace = finished_workspace
+    stored_study = store_study(workspace.root.parent)
+    stored_study.run([0.25, 0.5, 0.6])
+    stored_study.run([0.2], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    for accuracies, rate in (([0.3, 0.4, 0.55], 0.01), ([0.2, 0.6, 0.7], 0.002)):
+        stored_study.run(accuracies, parameters={"activation": "relu", "lr": rate, "dropout": 0.1})
+    stored_study.run([0.1], EndKind.PRUNED, reason="below the median", parameters=BEST)
+    claim = stored_study.start([0.5, 0.7, 0.8], BEST)
+    workspace.artifacts.mkdir(parents=True)
+    workspace.artifact("answers").write_bytes(to_bytes(make_predictions()))
+    named = (Artifact("answers", FILE, "application/octet-stream"),)
+    end = End(EndKind.COMPLETED, "all 3 epochs", 0.8, artifacts=named)
+    queue.end(stored_study.store, claim, end)
+    shares = {"lr": 0.7, "activation": 0.2, "dropout": 0.1}
+    save_importances(stored_study.store, stored_study.study, shares, 4)
+    return stored_study

@@ -1,0 +1,55 @@
+"""`optuna-study report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optuna_study.cli.options import example
+from optuna_study.cli.target import study_target
+
+if TYPE_CHECKING:
+    from optuna_study.cli.target import Target
+
+
+@click.command(
+    epilog=example(
+        "optuna-study report alexnet_pokemon -o report.html",
+        "optuna-study report alexnet_pokemon -f md -o -",
+    )
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="`-` is stdout.  [default: report.html or report.md]",
+)
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["html", "md"]),
+    help="[default: what FILE ends in, else html]",
+)
+@study_target
+def command(target: Target, output: Path | None, form: str | None) -> None:
+    """Write a study's report: one page with its result, figures, tables and commands.
+
+    The page needs no network and can be sent to anyone. Markdown has the tables alone.
+    """
+    from optuna_study.report.document.write import form_of, report_text
+    from optuna_study.report.export import write
+    from optuna_study.report.figures.study_data import load_study_data
+
+    form = form or form_of(output)
+    output = output or Path(f"report.{form}")
+    store, study = target.open_study()
+    text = report_text(load_study_data(store, study, target.workspace), form)
+    if str(output) == "-":
+        click.echo(text, nl=False)
+    else:
+        write(output, text)
+        click.echo(output)
