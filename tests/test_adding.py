@@ -79,7 +79,9 @@ def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_aga
     arguments = ("export", "mine", "--trial", str(own["number"]), "-o", "own.toml")
     assert run(folder, "optuna_study", *arguments).returncode == 0
     assert 'objective = "mine.objectives:smoothed"' in (folder / "own.toml").read_text("utf-8")
-    done = run(folder, "optuna_study", "train", "own.toml", "-o", "again", "--verify")
+    done = run(
+        folder, "optuna_study", "train", "own.toml", "-o", "again", "--verify", "--allow", "mine"
+    )
     assert done.returncode == 0, done.stderr
     assert "agree to the last bit" in done.stdout
 

@@ -403,6 +403,42 @@ def test_what_stands_at_the_sides_is_seen_as_the_fit_says(cli: Cli, tmp_path: Pa
     assert min(accuracies["pad"], accuracies["stretch"]) > 0.9
 
 
+def test_forty_damaged_files_are_each_named_and_the_rest_is_used(cli: Cli, tmp_path: Path) -> None:
+    folders.classes(tmp_path / "given", "cat", "dog")
+    names = folders.damaged(tmp_path / "given" / "dog")
+    assert len(names) == 40
+    folders.write(tmp_path / "given" / "dog" / "notes.txt")
+    checked = cli("data", "check", "given", "-f", "json")
+    report = json.loads(checked.out)
+    assert (checked.code, report["classes"]) == (1, CAT_DOG)
+    assert report["problems"] == ["unreadable as pictures: 40"]
+    reasons = {each["file"]: each["reason"] for each in report["left_out"]}
+    assert set(reasons) == {f"dog/{name}" for name in (*names, "notes.txt")}
+    assert all(reasons[f"dog/{name}"].startswith("unreadable: ") for name in names)
+    assert in_one_line(checked)
+
+    trained = train(cli, tmp_path / "given", tmp_path)
+    assert trained.code == 0, trained.err
+    assert "20 used, 41 left out: 40 unreadable, 1 not a picture" in trained.err
+
+    predicted = cli("predict", "trained/model.pt", "given/dog", "-f", "json")
+    assert predicted.code == 1
+    counted, *said, last = predicted.err.splitlines()
+    assert counted == "10 used, 1 left out: 1 not a picture"
+    assert last == "Error: 40 of 50 pictures cannot be read"
+    problems = {
+        row["image"]: row["problem"] for row in json.loads(predicted.out) if not row["class"]
+    }
+    assert set(problems) == {f"given/dog/{name}" for name in names}
+    assert said == list(problems.values())
+    alone = cli("predict", "trained/model.pt", "given/dog/000.png", "given/dog/001.png")
+    assert (alone.code, alone.err) == (0, "")
+    table = cli("predict", "trained/model.pt", "given/dog").out
+    rows = [line.split() for line in table.splitlines()]
+    assert all(line.split() in rows for line in alone.out.splitlines())
+    assert table.count("unreadable") == 40
+
+
 def test_deep_pictures_are_predicted_alone_as_in_a_batch(cli: Cli, tmp_path: Path) -> None:
     folders.deep(tmp_path / "given", 1023)
     assert train(cli, tmp_path / "given", tmp_path).code == 0

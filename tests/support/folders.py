@@ -81,6 +81,25 @@ def badly_listed(root: Path) -> None:
         file.write("gone.png,cat\nbroken.png,dog\nblank.png,\n")
 
 
+def damaged(folder: Path) -> list[str]:
+    """Forty files that are no pictures, each by its name meant to be one; their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(40):
+        suffix = ("png", "gif", "bmp", "tif", "webp", "png", "jpg", "ppm")[number % 8]
+        path = folder / f"damaged-{number:02}.{suffix}"
+        Image.fromarray(colours(500 + number)).save(path)
+        whole = path.read_bytes()
+        cut = len(whole) * (number // 8) // 8  # nothing at all, or a beginning
+        changes = (
+            *(whole[:cut], whole[:cut], whole[:cut], whole[:cut], whole[:cut]),
+            whole[:41] + bytes(40) + whole[81:],  # its pixels do not unpack
+            b"\xff\xd8\xff" + bytes(number),
+            b"P6 " + b"9" * number + b" 32 255 ",
+        )
+        path.write_bytes(changes[number % 8])
+    return sorted(path.name for path in folder.glob("damaged-*"))
+
+
 def machine_made(root: Path) -> None:
     """What file servers, desktops and notebooks leave in two classes."""
     classes(root, "cat", "dog")

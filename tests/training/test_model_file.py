@@ -119,7 +119,22 @@ def test_a_module_that_is_not_here_is_named(written: tuple[Path, TrainConfig]) -
     stored["config"]["model"]["name"] = "not_installed_here.nets:make"
     checkpoint.save(written[0], stored)
     with pytest.raises(UsageError, match=r"module 'not_installed_here\.nets' cannot be imported"):
-        load_network(read_model(written[0]), CPU)
+        load_network(read_model(written[0]), CPU, ["not_installed_here"])
+
+
+def test_a_function_that_a_file_names_is_not_run_unless_allowed(
+    written: tuple[Path, TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs.py").write_text("import pathlib; pathlib.Path('imported').touch()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for section, name in (("model", "name"), ("model", "activation"), ("data", "name")):
+        stored = checkpoint.load(written[0])
+        stored["config"][section][name] = "theirs:function"
+        checkpoint.save(tmp_path / "named.pt", stored)
+        with pytest.raises(UsageError, match=r"functions of theirs, .* give --allow theirs"):
+            load_network(read_model(tmp_path / "named.pt"), CPU)
+    assert not (tmp_path / "imported").exists()
 
 
 def test_pipes_and_packed_archives_are_refused(

@@ -80,9 +80,19 @@ def test_a_mended_picture_has_a_note(trained: tuple[Path, Run], tmp_path: Path) 
     assert "clear.png" in prediction.note
 
 
-def test_a_missing_picture(trained: tuple[Path, Run], tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"cat\.jpg: no such picture"):
-        predict(trained[0], [tmp_path / "cat.jpg"], CPU)
+def test_pictures_that_cannot_be_read_take_nothing_from_the_others(
+    trained: tuple[Path, Run], pictures: list[Path], tmp_path: Path
+) -> None:
+    gone, broken = tmp_path / "gone.jpg", tmp_path / "broken.png"
+    broken.write_bytes(pictures[0].read_bytes()[:60])
+    found = predict(trained[0], [gone, pictures[0], broken, pictures[1]], CPU)
+    assert [each for each in found if each.problem is None] == predict(
+        trained[0], pictures[:2], CPU
+    )
+    assert found[0].problem == f"{gone}: no such picture"
+    assert str(found[2].problem).startswith(f"{broken}: damaged beyond reading")
+    assert found[2].label is None
+    assert [each.problem for each in predict(trained[0], [gone], CPU)] == [found[0].problem]
 
 
 def test_a_resumable_state_is_no_model(

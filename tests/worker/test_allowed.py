@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import replace
+from sys import modules
 from typing import TYPE_CHECKING
 
 import pytest
 from launching import work_here
+from PIL import Image
 
 from optuna_study.cli.main import run
+from optuna_study.config.allowed import require_allowed
+from optuna_study.definition.allowed import named_modules
 from optuna_study.errors import UsageError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.space.dimensions import Choice
 from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind, NoTrialReason
-from optuna_study.worker.allowed import named_modules, require_allowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +86,28 @@ def test_a_worker_runs_what_it_was_allowed_to(stored: StudyTask, mark: Path) -> 
 def test_a_launch_of_ones_own_file_runs_what_it_names(stored: StudyTask) -> None:
     assert stored.workers[0].allowed == ("stranger",)
     assert work_here(stored.workers[0]) == NoTrialReason.BUDGET_MET
+
+
+def test_a_configuration_and_a_model_run_nothing_that_was_not_allowed(
+    mark: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config, picture, out = tmp_path / "config.toml", tmp_path / "grey.png", tmp_path / "out"
+    config.write_text(
+        "data = {name = 'digits', image_size = 8, subset = 0.2}\n"
+        "model = {name = 'stranger:build'}\ntrain = {epochs = 1, threads = 1}\n"
+    )
+    Image.new("L", (20, 20), 128).save(picture)
+    for command in (
+        ["train", str(config), "-o", str(out), "--device", "cpu"],
+        ["predict", str(out / "model.pt"), str(picture), "--device", "cpu"],
+    ):
+        modules.pop("stranger", None)
+        assert run(command) == 2
+        said = capfd.readouterr().err
+        assert f"{command[1]}: names functions of stranger, which may not be run here" in said
+        assert not mark.exists()
+        assert run([*command, "--allow", "stranger"]) == 0, capfd.readouterr().err
+        mark.unlink()
 
 
 def test_a_trial_that_a_stranger_has_changed_fails_and_runs_nothing(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import writing, written_beside
@@ -39,7 +40,10 @@ MODEL, CURVE, RESULT = "model.pt", "curve.csv", "result.json"
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """The options of `train`, as given; without `folder` the recorded pictures are taken."""
+    """The options of `train`, as given; without `folder` the recorded pictures are taken.
+
+    `allowed` are the modules whose functions the configuration may name.
+    """
 
     config: Path
     output: Path
@@ -47,6 +51,7 @@ class TrainRequest:
     folder: Path | None = None
     device: str = "auto"
     verify: bool = False
+    allowed: tuple[str, ...] = ()
 
 
 def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> TrainResult:
@@ -55,12 +60,14 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
     Raises:
         NotFoundError: no such configuration.
         StudyFileError: the configuration has problems.
-        UsageError: nothing was recorded that could be verified.
+        UsageError: nothing was recorded that could be verified, or functions are named that may
+            not be run.
         DataError: unusable pictures, or others than the recorded ones when verifying.
         DeviceError: no such device.
         FolderError: the output cannot be written.
     """
     config, origin = read_config_file(request.config)
+    require_allowed(request.config, modules_of(config), request.allowed)
     if request.verify and not (
         origin.recorded and origin.recorded.metric and origin.recorded.curve
     ):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.address import StoreAddress
 
 STORAGE_VARIABLE = "OPTUNA_STORAGE"
+ALLOW_VARIABLE = "OPTUNA_STUDY_ALLOW"
 FORMATS = ("table", "json", "yaml", "csv")
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
@@ -194,6 +195,19 @@ def crew_options(command: Decorated) -> Decorated:
         help="Trials at once, a process each; auto is what cores, memory and GPUs allow.",
     )
     return data_option(workers(device_option(command)))
+
+
+def allow_option(command: Decorated) -> Decorated:
+    """`--allow MODULE`: handed over as `allowed`, the modules whose functions may be run."""
+    return click.option(
+        "--allow",
+        "allowed",
+        multiple=True,
+        envvar=ALLOW_VARIABLE,
+        show_envvar=True,
+        metavar="MODULE",
+        help="A module, or package, whose functions may be named there. [default: none]",
+    )(command)
 
 
 def format_option(*formats: str) -> Callable[[Decorated], Decorated]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from optuna_study.config.allowed import require_allowed
+from optuna_study.definition.allowed import named_modules
 from optuna_study.definition.model import section_fields
 from optuna_study.definition.names import require_name
 from optuna_study.definition.read import read_study_file
@@ -43,7 +45,6 @@ from optuna_study.store.studies.studies import (
     set_state,
 )
 from optuna_study.worker import machine
-from optuna_study.worker.allowed import named_modules, require_allowed
 from optuna_study.worker.messages import WorkerTask
 from optuna_study.worker.process import warm
 from optuna_study.worker.versions import pinned_definition, require_same_version, versions

@@ -114,6 +114,9 @@ def predictions_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Pictures with their class and its probability, and the runner-up."""
     lines = []
     for row in rows:
+        if row["class"] is None:
+            lines.append([row["image"], "unreadable", "", ""])
+            continue
         ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])
         second = f"{ranked[1][0]} {percent(ranked[1][1])}" if len(ranked) > 1 else ""
         lines.append([row["image"], row["class"], percent(ranked[0][1]), second])

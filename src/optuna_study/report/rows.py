@@ -56,11 +56,12 @@ def study_row(study: StudyRow) -> dict[str, Any]:
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    """A picture's class and the probability of every class."""
+    """A picture's class and the probability of every class, or why it has none."""
     return {
         "image": str(prediction.image),
         "class": prediction.label,
         "probabilities": dict(prediction.probabilities),
+        "problem": prediction.problem,
     }
 
 

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import NOT_PRETRAINED, is_reference
 from optuna_study.config.reader import Node, Problems, read_config, read_fields
 from optuna_study.config.settings import config_to_dict, setting
 from optuna_study.data.decode import Framing, decode
-from optuna_study.errors import DataError
+from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint
 from optuna_study.training.build_model import build_model
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import nn
 
     from optuna_study.config.reader import Readers
@@ -115,15 +117,18 @@ def read_model(path: Path) -> ModelFile:
     raise DataError(f"{path}: holds no model that can be used: {problems.sentences()[0]}")
 
 
-def load_network(model: ModelFile, device: torch.device) -> nn.Module:
-    """The model itself, ready to be asked.
+def load_network(
+    model: ModelFile, device: torch.device, allowed: Collection[str] = ()
+) -> nn.Module:
+    """The model itself, ready to be asked; `allowed` are modules whose functions it may name.
 
     Raises:
         DataError: weights that are not the model's.
-        UsageError: the model is somebody's own and its module is not installed here.
+        UsageError: the model is somebody's own, and its module is not allowed, or not here.
     """
+    require_allowed("the model", modules_of(model.config), allowed)
     # Whatever it started from, its own weights follow.
-    settings = dataclasses.replace(model.config.model, pretrained=NOT_PRETRAINED)
+    settings = replace(model.config.model, pretrained=NOT_PRETRAINED)
     sizes: dict[str, Any] = {
         "channels": model.channels,
         "image_size": model.config.data.image_size,
@@ -210,40 +215,71 @@ BATCH = 64
 class Prediction:
     """What a model says of one picture: each class with its probability, the likeliest first.
 
-    `note` is a sentence where the picture's file had to be mended to be read.
+    `note` is a sentence where the picture's file had to be mended to be read; `problem` says why
+    it cannot be, and then there is no class.
     """
 
     image: Path
-    label: str
-    probabilities: tuple[tuple[str, float], ...]
+    label: str | None = None
+    probabilities: tuple[tuple[str, float], ...] = ()
     note: str | None = None
+    problem: str | None = None
 
 
-def predict(path: Path, images: Sequence[Path], device: torch.device) -> list[Prediction]:
+def predict(
+    path: Path, images: Sequence[Path], device: torch.device, allowed: Collection[str] = ()
+) -> list[Prediction]:
     """Classify pictures with the model of a file, in the order given.
 
+    `allowed` are modules whose functions the model may name.
+
     Raises:
-        NotFoundError: no such model file or picture.
-        DataError: the file holds no model, or a picture cannot be read.
-        UsageError: the model is somebody's own and its module is not installed here.
+        NotFoundError: no such model file.
+        DataError: the file holds no model.
+        UsageError: the model is somebody's own, and its module is not allowed, or not here.
     """
     stored = read_model(path)
+    require_allowed(path, modules_of(stored.config), allowed)
     config, data = stored.config, _without_pictures(stored, device)
+    framing = Framing(config.data.fit, config.data.image_size)
     try:
-        model = load_network(stored, device)
+        model = load_network(stored, device, allowed)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     predictions = []
-    for batch, notes, paths in _batches(
-        images, data, Framing(config.data.fit, config.data.image_size)
-    ):
-        chances = predict_proba(model, config, data, batch.to(device)).tolist()
-        for image, note, answer in zip(paths, notes, chances, strict=True):
-            ranked = sorted(
-                zip(data.classes, answer, strict=True), key=lambda pair: pair[1], reverse=True
-            )
-            predictions.append(Prediction(image, ranked[0][0], tuple(ranked), note))
+    for start in range(0, len(images), BATCH):
+        read = [_read(image, data, framing) for image in images[start : start + BATCH]]
+        pixels = [picture for _, picture in read if picture is not None]
+        answers = iter(_ranked(model, config, data, pixels))
+        for unclassified, picture in read:
+            ranked = () if picture is None else next(answers)
+            label = ranked[0][0] if ranked else None
+            predictions.append(replace(unclassified, label=label, probabilities=ranked))
     return predictions
+
+
+def _read(
+    image: Path, data: DeviceData, framing: Framing
+) -> tuple[Prediction, NDArray[np.uint8] | None]:
+    """What is said of a picture's file, and the picture as uint8 (side, side, channels)."""
+    try:
+        pixels, note = decode(image, data.cache_size, data.channels, framing, data.grey_ranges)
+    except (DataError, NotFoundError) as error:
+        return Prediction(image, problem=str(error)), None
+    return Prediction(image, note=note), pixels
+
+
+def _ranked(
+    model: nn.Module, config: TrainConfig, data: DeviceData, pixels: list[NDArray[np.uint8]]
+) -> list[tuple[tuple[str, float], ...]]:
+    """The classes of each picture with their probabilities, the likeliest first."""
+    if not pixels:
+        return []
+    batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(data.mean.device)
+    return [
+        tuple(sorted(zip(data.classes, row, strict=True), key=lambda pair: pair[1], reverse=True))
+        for row in predict_proba(model, config, data, batch).tolist()
+    ]
 
 
 def _without_pictures(model: ModelFile, device: torch.device) -> DeviceData:
@@ -269,17 +305,3 @@ def _without_pictures(model: ModelFile, device: torch.device) -> DeviceData:
         memory_format=torch.contiguous_format,
         permutation=None if order is None else order.to(device),
     )
-
-
-def _batches(
-    images: Sequence[Path], data: DeviceData, framing: Framing
-) -> Iterator[tuple[torch.Tensor, list[str | None], Sequence[Path]]]:
-    """Decoded pictures as uint8 (B, channels, side, side), what was mended, and their paths."""
-    for start in range(0, len(images), BATCH):
-        paths = images[start : start + BATCH]
-        decoded = [
-            decode(path, data.cache_size, data.channels, framing, data.grey_ranges)
-            for path in paths
-        ]
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in decoded]))
-        yield pixels.permute(0, 3, 1, 2), [note for _, note in decoded], paths

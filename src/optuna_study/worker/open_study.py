@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from optuna_study.config.allowed import require_allowed
+from optuna_study.definition.allowed import named_modules
 from optuna_study.errors import DataError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine import optuna_bridge
@@ -12,7 +14,6 @@ from optuna_study.store.engine.retry import Outage, retry_until_done
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
-from optuna_study.worker.allowed import named_modules, require_allowed
 from optuna_study.worker.preflight import find_pictures
 from optuna_study.worker.versions import PACKAGE, pinned_definition, require_same_version, versions
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from optuna_study.artifacts import decision_boundary, figures, retention, tensorboard, upload
+from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
@@ -25,7 +26,6 @@ from optuna_study.store.records import EndKind
 from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
 from optuna_study.training.model_file import save_model
-from optuna_study.worker.allowed import modules_of, require_allowed
 from optuna_study.worker.heartbeat import keep_lease
 from optuna_study.worker.upkeep import clean_up, enough_without_improvement
 

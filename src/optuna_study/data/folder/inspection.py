@@ -22,7 +22,13 @@ from optuna_study.data.decode import (
 )
 from optuna_study.data.duplicates import connect, group
 from optuna_study.data.folder.digests import THREADS
-from optuna_study.data.folder.walk import NO_PICTURE, UNREADABLE_PICTURE, LeftOut, is_picture_name
+from optuna_study.data.folder.walk import (
+    NO_PICTURE,
+    UNREADABLE_PICTURE,
+    LeftOut,
+    is_picture_name,
+    walk,
+)
 from optuna_study.data.grey import few_levels, find_ranges, kind_of, sample
 from optuna_study.errors import DataError
 
@@ -173,6 +179,32 @@ def copies_among(
         for each in members.values()
         if len(each) > 1
     ]
+
+
+def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """Picture files given one by one or as folders of them, and what of the folders is none.
+
+    A file of a folder whose name does not say that it is a picture is one if it holds one.
+
+    Raises:
+        DataError: a folder that cannot be read, or in which there is no picture.
+    """
+    found: list[Path] = []
+    left_out: list[LeftOut] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        contents, before = walk(path), len(found)
+        left_out += contents.left_out
+        for each in contents.files:
+            if is_picture_name(each.path.name) or shorter_side(each.path) is not None:
+                found.append(each.path)
+            else:
+                left_out.append(LeftOut(each.name, NO_PICTURE))
+        if len(found) == before:
+            raise DataError(f"{path}: holds no pictures")
+    return found, left_out
 
 
 def shorter_side(path: Path) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import artifacts_option, device_option, example
+from optuna_study.cli.options import allow_option, artifacts_option, device_option, example
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", required=True)
 @device_option
 @click.option("--verify", is_flag=True, help="Compare with what the search recorded.")
+@allow_option
 @artifacts_option
 def command(
     config: Path,
@@ -33,17 +34,19 @@ def command(
     output: Path,
     device: str,
     verify: bool,
+    allowed: tuple[str, ...],
     workspace: Workspace,
 ) -> None:
     """Train an exported configuration; print its validation and held-out test accuracy.
 
-    Leaves the model, its curve, the figures and the configuration in the folder of -o.
+    Leaves the model, its curve, the figures and the configuration in the folder of -o. Functions
+    of one's own that it names are run only where --allow names their module.
     """
     from optuna_study.actions.train import TrainRequest, train
     from optuna_study.cli.watching import epoch_line, require_match
     from optuna_study.report.training import training_page
 
-    request = TrainRequest(config, output, workspace, folder, device, verify)
+    request = TrainRequest(config, output, workspace, folder, device, verify, allowed)
     result = train(request, epoch_line)
     click.echo(training_page(result))
     require_match(result.verdict)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import (
+    allow_option,
     artifacts_option,
     crew_options,
     example,
@@ -30,13 +31,7 @@ if TYPE_CHECKING:
 )
 @click.argument("study", required=False)
 @click.option("--forever", is_flag=True, help="Wait for more when nothing is left to do.")
-@click.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="MODULE",
-    help="A module, or package, whose functions studies may name. [default: none]",
-)
+@allow_option
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this command.")
 @crew_options
 @storage_option
