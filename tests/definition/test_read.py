@@ -560,3 +560,21 @@ def test_the_packages_own_studies_are_found_from_anywhere(
     monkeypatch.chdir(tmp_path)
     assert find_study_file("alexnet_pokemon").is_file()
     assert study_folders()[0] == Path("studies")
+
+
+@pytest.mark.parametrize(
+    ("metric", "recorded", "direction"),
+    [
+        ("accuracy", "validation_accuracy", "maximize"),
+        ("macro_f1", "macro_f1", "maximize"),
+        ("log_loss", "log_loss", "minimize"),
+    ],
+)
+def test_a_metric_has_the_name_that_curves_have(
+    metric: str, recorded: str, direction: str
+) -> None:
+    text = f'search = {{metric = "{metric}"}}\nspace = {{dropout = [0.0, 0.5]}}\n'
+    search = parse_study_file(text, "cats").search
+    assert (search.metric, search.direction) == (recorded, direction)
+    text += f'[profile.cpu]\nsearch = {{metric = "{metric}"}}\n'
+    assert parse_study_file(text, "cats").profiles["cpu"].search == {"metric": recorded}

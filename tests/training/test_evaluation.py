@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
 from optuna_study.training.device_data import to_model_input
-from optuna_study.training.evaluation import average_logits, predict_proba, ten_crops
+from optuna_study.training.evaluation import average_logits, evaluate, predict_proba, ten_crops
 from optuna_study.training.model_file import predict, save_model
 
 if TYPE_CHECKING:
@@ -150,3 +151,59 @@ def test_prediction_evaluates_as_the_training_did(
     chances = dict(prediction.probabilities)
     got = torch.tensor([chances[name] for name in roomy.classes])
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "answers"),
+    [
+        ({"loss": "cross_entropy"}, lambda raw: np.exp(raw)),
+        ({"loss": "bce"}, lambda raw: 1 / (1 + np.exp(-raw))),
+        ({"loss": "mse"}, lambda raw: 1 / (1 + np.exp(-raw))),
+        ({"loss": "mse", "mse_of": "activation", "activation": "relu"}, None),
+    ],
+)
+def test_figures_are_those_of_scikit_learn(
+    settings: dict[str, Any], answers: Any, tiny_data: DeviceData
+) -> None:
+    """On unbalanced classes, one of which is never answered, over batches of several sizes."""
+    changes = settings | {"name": "mlp", "evaluation_batch_size": 7, "width": 0.1}
+    name = changes.pop("name")
+    config = with_settings(TrainConfig(), changes)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=name))
+    logits = torch.randn(40, 4, generator=torch.Generator().manual_seed(8)) * 3
+    logits[:, 3] = -9
+    labels = torch.tensor([0] * 25 + [1] * 9 + [2] * 4 + [3] * 2)
+    data = dataclasses.replace(tiny_data, classes=("a", "b", "c", "d"))
+
+    class Recorded(torch.nn.Module):
+        """Gives the rows in order, whatever it sees."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.given = 0
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.given += len(images)
+            return logits[self.given - len(images) : self.given]
+
+    reads: list[int] = []
+
+    def read(values: torch.Tensor) -> list[float]:
+        reads.append(len(values))
+        numbers: list[float] = values.tolist()
+        return numbers
+
+    images = tiny_data.train_images[:40]
+    found = evaluate(Recorded(), config, data, images, labels, read=read)
+    assert len(reads) == 1
+    right, answered = labels.numpy(), logits.argmax(dim=1).numpy()
+    assert found.accuracy == accuracy_score(right, answered)
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(right, answered))
+    assert found.macro_f1 == pytest.approx(f1_score(right, answered, average="macro"))
+    if answers is None:  # single precision's epsilon is the least, as in scikit-learn
+        chances = losses.probabilities(config, logits).numpy()
+        assert (chances[np.arange(40), right] == 0).any()
+    else:
+        chances = answers(logits.double().numpy())
+        chances /= chances.sum(axis=1, keepdims=True)
+    assert found.log_loss == pytest.approx(log_loss(right, chances), rel=1e-5)

@@ -188,15 +188,15 @@ class TestReads:
         run = loop.prepare(config(batch_size=1, epochs=2), tiny_data, CPU, read=reads)
         reads.sizes.clear()
         list(loop.epochs(run))
-        # 90 steps an epoch: 32 + 32 + 26 of three numbers each, then loss and confusion matrix.
-        assert reads.sizes == [96, 96, 78, 10] * 2
+        # 90 steps an epoch: 32 + 32 + 26 of three numbers each, then losses and confusion matrix.
+        assert reads.sizes == [96, 96, 78, 11] * 2
 
     def test_one_per_epoch_when_it_is_short(self, tiny_data: DeviceData, config: Config) -> None:
         reads = CountingReads()
         run = loop.prepare(config(epochs=1), tiny_data, CPU, read=reads)
         reads.sizes.clear()
         list(loop.epochs(run))
-        assert reads.sizes == [27, 10]
+        assert reads.sizes == [27, 11]
 
 
 class TestDivergence:

@@ -8,6 +8,7 @@ of `lr` or `dropout` alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -327,6 +328,9 @@ class EpochResult:
     Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's
     last step, `gradient_norm` the mean L2 norm over the epoch's steps, `seconds` the epoch's
     duration.
+    Of the validation pictures, `balanced_accuracy` is the mean recall of the classes, `macro_f1`
+    the mean over the classes of precision's and recall's harmonic mean, `log_loss` the mean
+    negative logarithm of the true class's probability (`training.losses.log_likelihood`).
     After a divergence within the epoch the validation figures are NaN.
     """
 
@@ -338,4 +342,7 @@ class EpochResult:
     lr: float
     gradient_norm: float
     seconds: float
+    balanced_accuracy: float = math.nan
+    macro_f1: float = math.nan
+    log_loss: float = math.nan
     divergence: Divergence | None = None

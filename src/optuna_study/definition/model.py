@@ -40,10 +40,17 @@ PRUNERS: Mapping[str, str] = {
 """The names `search.pruner` may have, each with the function that decides."""
 
 DIRECTIONS: Mapping[str, str] = {
+    "accuracy": "maximize",
+    "balanced_accuracy": "maximize",
+    "macro_f1": "maximize",
+    "log_loss": "minimize",
     "validation_accuracy": "maximize",
     "validation_loss": "minimize",
 }
 """The metrics a study may have, each with the direction that is better."""
+
+RECORDED_AS: Mapping[str, str] = {"accuracy": "validation_accuracy"}
+"""Metrics that curves have under another name, which a study then has, too."""
 
 PROFILES = ("full", "cpu")
 
@@ -82,7 +89,11 @@ class SearchSettings:
 
     metric: str = setting(
         "validation_accuracy",
-        "Figure that trials are compared by, taken at a trial's last epoch.",
+        "Figure of the validation pictures that trials are compared by, taken at a trial's last "
+        "epoch: accuracy (also validation_accuracy); balanced_accuracy, the classes' mean recall; "
+        "macro_f1, their mean F1 score; log_loss, the mean negative logarithm of the true class's "
+        "probability, which compares trials of different losses; or validation_loss, the loss "
+        "they train by.",
         choices=tuple(DIRECTIONS),
     )
     trials: int = setting(

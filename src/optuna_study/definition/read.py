@@ -13,6 +13,7 @@ from optuna_study.definition.baselines import read_baselines, read_statements
 from optuna_study.definition.model import (
     DATA_KEYS,
     PROFILES,
+    RECORDED_AS,
     TOP_LEVEL_KEYS,
     Profile,
     SearchSettings,
@@ -28,7 +29,9 @@ from optuna_study.paths import given_path
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from optuna_study.config.settings import Field
 
 PROFILE_KEYS = (*SECTIONS, "search", "space")
 
@@ -98,7 +101,7 @@ def _read_study(
     node.table(TOP_LEVEL_KEYS)
     config = read_config(node, also=DATA_KEYS)
     data = node.get("data", {})
-    search = read_fields(node.get("search", {}), dataclasses.fields(SearchSettings))
+    search = _read_search(node.get("search", {}), dataclasses.fields(SearchSettings))
     space = read_space(node.get("space", {}))
     if not space and not problems.at("space"):
         problems.add("space", "is empty: name at least one setting to search")
@@ -118,6 +121,14 @@ def _read_study(
         statements=read_statements(node.get("claims", []), names),
         profiles=_read_profiles(node.get("profile", {})),
     )
+
+
+def _read_search(node: Node, fields: Iterable[Field]) -> dict[str, Any]:
+    """What `[search]` holds, its metric by the name that curves have for it."""
+    values = read_fields(node, fields)
+    if "metric" in values:
+        values["metric"] = RECORDED_AS.get(values["metric"], values["metric"])
+    return values
 
 
 def _read_folder(node: Node, path: Path | None) -> str | None:
@@ -146,10 +157,11 @@ def _read_profiles(node: Node) -> dict[str, Profile]:
         given = part.table(PROFILE_KEYS)
         values = {
             section: read_fields(given[section], section_fields(section).values())
-            for section in (*SECTIONS, "search")
+            for section in SECTIONS
             if section in given
         }
-        search = values.pop("search", {})
+        searched = section_fields("search").values()
+        search = _read_search(given["search"], searched) if "search" in given else {}
         profiles[name] = Profile(values, search, read_space(part.get("space", {})))
     return profiles
 

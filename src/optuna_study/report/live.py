@@ -128,7 +128,7 @@ def _running(each: Running, metric: str, now: float) -> Text:
 
 
 def _curve(values: Sequence[float], metric: str) -> str:
-    if metric == words.ACCURACY:  # one scale for all, so that trials compare
+    if metric in words.SHARES:  # one scale for all, so that trials compare
         return words.sparkline(values, width=CURVE, low=0, high=1)
     finite = [value for value in values if math.isfinite(value)] or [0.0]
     return words.sparkline(values, width=CURVE, low=min(finite), high=max(finite))

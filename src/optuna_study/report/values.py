@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ACCURACY = "validation_accuracy"
+SHARES = (ACCURACY, "balanced_accuracy")
+"""Metrics that people read in per cent."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -37,7 +39,7 @@ def metric(name: str, value: float | None) -> str:
     """
     if value is None:
         return "-"
-    if name == ACCURACY and math.isfinite(value):
+    if name in SHARES and math.isfinite(value):
         return percent(value)
     return f"{value:.4f}"
 
@@ -53,7 +55,7 @@ def difference(name: str, ours: float, theirs: float, direction: str) -> str:
     gain = ours - theirs if direction == "maximize" else theirs - ours
     if gain == 0:
         return "the same"
-    size = f"{100 * abs(gain):.1f} points" if name == ACCURACY else f"{abs(gain):.4f}"
+    size = f"{100 * abs(gain):.1f} points" if name in SHARES else f"{abs(gain):.4f}"
     return f"{size} {'better' if gain > 0 else 'worse'}"
 
 

@@ -347,4 +347,7 @@ def to_record(result: EpochResult, metric: str) -> EpochRecord:
         lr=result.lr,
         gradient_norm=result.gradient_norm,
         seconds=result.seconds,
+        balanced_accuracy=result.balanced_accuracy,
+        macro_f1=result.macro_f1,
+        log_loss=result.log_loss,
     )

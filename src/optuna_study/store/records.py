@@ -6,6 +6,7 @@ from 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,8 @@ class StudyRecord:
 class EpochRecord:
     """One epoch of a trial as stored.
 
-    `value` is the study's metric, what Optuna calls the intermediate value.
+    `value` is the study's metric, what Optuna calls the intermediate value; the last three are of
+    the validation pictures, NaN in curves of earlier versions.
     """
 
     epoch: int
@@ -141,6 +143,9 @@ class EpochRecord:
     lr: float
     gradient_norm: float
     seconds: float
+    balanced_accuracy: float = math.nan
+    macro_f1: float = math.nan
+    log_loss: float = math.nan
 
 
 @dataclass(frozen=True)

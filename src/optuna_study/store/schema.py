@@ -49,7 +49,7 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 5  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 6  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
@@ -235,6 +235,9 @@ own_epochs = Table(
     Column("lr", Double),
     Column("gradient_norm", Double),
     Column("seconds", Double),
+    Column("balanced_accuracy", Double),
+    Column("macro_f1", Double),
+    Column("log_loss", Double),
 )
 
 # What each version of our tables added to the one before it.
@@ -243,6 +246,7 @@ ADDED = {
     3: (own_schema.c.boot, own_schema.c.origin),
     4: (own_studies.c.going_since,),
     5: (own_trials.c.end_details, own_trials.c.checkpoint_claim),
+    6: (own_epochs.c.balanced_accuracy, own_epochs.c.macro_f1, own_epochs.c.log_loss),
 }
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

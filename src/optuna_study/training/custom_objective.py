@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from optuna_study.training.run import Run
 
 REQUIRED = ("train_loss", "train_accuracy")
-VALIDATION = ("validation_loss", "validation_accuracy")
+VALIDATION = (
+    *("validation_loss", "validation_accuracy"),
+    *("balanced_accuracy", "macro_f1", "log_loss"),
+)
 FIGURES = (*REQUIRED, *VALIDATION, "lr", "gradient_norm")
 
 _ASKED = f"it is called as function(run, epoch) and gives a dictionary with {', '.join(REQUIRED)}"

@@ -33,13 +33,29 @@ if TYPE_CHECKING:
 class Evaluation:
     """What a model makes of some pictures.
 
-    `loss` is the mean over pictures, `confusion` counts them by class (rows) and answer (columns)
-    in int64 on the CPU.
+    `loss` and `log_loss`, the negative log likelihood of the true class (`losses.log_likelihood`),
+    are means over pictures, `confusion` counts them by class (rows) and answer (columns) in int64
+    on the CPU.
     """
 
     loss: float
     accuracy: float
     confusion: torch.Tensor
+    log_loss: float
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have pictures."""
+        present = self.confusion.sum(dim=1)
+        recalls = self.confusion.diagonal()[present > 0].double() / present[present > 0]
+        return recalls.mean().item()
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 score of the classes that have pictures or answers."""
+        counted = self.confusion.sum(dim=0) + self.confusion.sum(dim=1)
+        scores = 2 * self.confusion.diagonal()[counted > 0].double() / counted[counted > 0]
+        return scores.mean().item()
 
 
 def evaluate(
@@ -60,23 +76,26 @@ def evaluate(
         raise DataError("evaluation: there are no pictures to evaluate on")
     size, classes = config.train.evaluation_batch_size, len(data.classes)
     loss_function = losses.get_loss(config)
-    batch_losses, batch_pairs = [], []
+    batch_losses, batch_likelihoods, batch_pairs = [], [], []
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
             logits = evaluation_logits(model, config, data, batch)
             batch_losses.append(loss_function(logits, truth) * len(truth))
+            batch_likelihoods.append(losses.log_likelihood(config, logits, truth).sum())
             batch_pairs.append(truth * classes + logits.argmax(dim=1))
         counts = torch.bincount(torch.cat(batch_pairs), minlength=classes * classes)
-        numbers = read(torch.cat((torch.stack(batch_losses).double(), counts.double())))
+        sums = torch.stack((*batch_losses, *batch_likelihoods)).double()
+        numbers = read(torch.cat((sums, counts.double())))
     model.train(was_training)
     count = len(batch_losses)
-    confusion = torch.tensor(numbers[count:], dtype=torch.int64).view(classes, classes)
+    confusion = torch.tensor(numbers[2 * count :], dtype=torch.int64).view(classes, classes)
     return Evaluation(
         loss=sum(numbers[:count]) / len(labels),
         accuracy=int(confusion.trace()) / len(labels),
         confusion=confusion,
+        log_loss=-sum(numbers[count : 2 * count]) / len(labels),
     )
 
 

@@ -28,7 +28,7 @@ from optuna_study.training.optimizers import set_lr
 from optuna_study.training.run import Run, Steps, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -55,9 +55,13 @@ def epochs(run: Run) -> Iterator[EpochResult]:
             sum(steps.losses) / len(steps.losses), steps.correct / pictures, pictures
         )
         validation = divergence.Figures(math.nan, math.nan, held_out)
+        figures: Mapping[str, float] = dict.fromkeys(custom_objective.VALIDATION, math.nan)
         diverged = steps.divergence
         if diverged is None:
-            validation = divergence.Figures(*_validate(run, steps), held_out)
+            figures = _validate(run, steps)
+            validation = divergence.Figures(
+                figures["validation_loss"], figures["validation_accuracy"], held_out
+            )
             last = epoch * run.steps_per_epoch
             diverged = run.watch.epoch(epoch, last, training, validation)
         run.epoch, run.ended = epoch, diverged is not None
@@ -65,12 +69,11 @@ def epochs(run: Run) -> Iterator[EpochResult]:
             epoch=epoch,
             train_loss=training.loss,
             train_accuracy=training.accuracy,
-            validation_loss=validation.loss,
-            validation_accuracy=validation.accuracy,
             lr=steps.lr,
             gradient_norm=sum(steps.norms) / len(steps.norms),
             seconds=time.perf_counter() - began,
             divergence=diverged,
+            **figures,
         )
 
 
@@ -155,10 +158,16 @@ def _read(run: Run, figures: list[Figures]) -> list[list[float]]:
     return [numbers[start : start + count] for start in range(0, 3 * count, count)]
 
 
-def _validate(run: Run, steps: Steps) -> tuple[float, float]:
-    """Loss and accuracy on the validation pictures, but for what an own objective gives itself."""
-    given = steps.validation
-    if len(given) < len(custom_objective.VALIDATION):
-        ours = run.validate()
-        given = {"validation_loss": ours.loss, "validation_accuracy": ours.accuracy, **given}
-    return given["validation_loss"], given["validation_accuracy"]
+def _validate(run: Run, steps: Steps) -> Mapping[str, float]:
+    """Figures of the validation pictures, but for what an own objective gives itself."""
+    if len(steps.validation) == len(custom_objective.VALIDATION):
+        return steps.validation
+    ours = run.validate()
+    return {
+        "validation_loss": ours.loss,
+        "validation_accuracy": ours.accuracy,
+        "balanced_accuracy": ours.balanced_accuracy,
+        "macro_f1": ours.macro_f1,
+        "log_loss": ours.log_loss,
+        **steps.validation,
+    }

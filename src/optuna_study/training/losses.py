@@ -73,6 +73,24 @@ def probabilities(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     return functional.logsigmoid(logits).softmax(dim=1)
 
 
+def log_likelihood(
+    config: TrainConfig, logits: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The logarithm (N,) of each picture's true class's probability, as `probabilities` has them.
+
+    Where these can be zero they count as single precision's epsilon at the least, as in
+    scikit-learn's `log_loss`.
+    """
+    if config.train.loss == "cross_entropy":
+        logarithms = logits.log_softmax(dim=1)
+    elif takes_activation(config):
+        least = torch.finfo(torch.float32).eps
+        logarithms = probabilities(config, logits).clamp(min=least).log()
+    else:
+        logarithms = functional.logsigmoid(logits).log_softmax(dim=1)
+    return logarithms.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
 def _nearest_probabilities(values: torch.Tensor) -> torch.Tensor:
     """The non-negative rows that sum to one and are nearest to (N, classes) values.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pytest
 from sqlalchemy import inspect
 
 from optuna_study.errors import StoreError
+from optuna_study.report.formats import to_json
+from optuna_study.report.rows import epoch_rows
 from optuna_study.store.engine.connection import versions
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import queue
@@ -74,6 +77,7 @@ VERSION_1 = (
         NULL, 1800000000.0, NULL, NULL, NULL, FALSE
     )
     """,
+    "INSERT INTO optuna_study_epochs VALUES ('u-1', 0, 1, 0.5, 1, 0.5, 1, 0.5, 0.1, NULL, 2)",
     "INSERT INTO studies (study_id, study_name) VALUES (1, 'cats')",
     "INSERT INTO study_directions (direction, study_id, objective) VALUES ('MAXIMIZE', 1, 0)",
     """
@@ -130,7 +134,7 @@ def indexes(url: str) -> dict[str, list[str | None]]:
 def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(old_url)
-    assert "made by an older optuna-study (version 1 of its tables, this one needs 5)" in str(
+    assert "made by an older optuna-study (version 1 of its tables, this one needs 6)" in str(
         caught.value
     )
     assert "`optuna-study doctor --fix --storage " in str(caught.value)
@@ -140,11 +144,15 @@ def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
 @pytest.mark.parametrize("how", ["create", "upgrade"])
 def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: Path) -> None:
     store = open_store(old_url, create=how == "create", upgrade=how == "upgrade")
-    assert versions(store)[1] == 5
+    assert versions(store)[1] == 6
     study = studies.load_study(store, "cats")
     assert (study.uuid, study.budget, study.priority) == ("u-1", 4, 0)
     [listed] = reads.list_studies(store)
     assert (listed.waiting, listed.priority) == (1, 0)
+    [epoch] = reads.epochs(store, study, 0)
+    assert (epoch.value, epoch.seconds) == (0.5, 2)
+    [row] = json.loads(to_json(epoch_rows([epoch])))
+    assert (row["log_loss"], row["macro_f1"], row["balanced_accuracy"]) == (None, None, None)
     claim = queue.claim(store, study, "w1")
     assert isinstance(claim, Claim)
     assert (claim.number, claim.baseline) == (0, "relu")

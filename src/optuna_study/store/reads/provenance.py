@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 CURVE = tuple(
     entry.name for entry in fields(EpochRecord) if entry.name not in ("value", "seconds")
 )
+
+LATE = ("balanced_accuracy", "macro_f1", "log_loss")
 
 
 def provenance(study: StudyRecord, number: int, baseline: str | None) -> dict[str, Any]:
@@ -41,4 +44,7 @@ def recorded(
     if not curve:
         return {}
     figures = {name: [getattr(epoch, name) for epoch in curve] for name in CURVE}
+    for name in LATE:  # epochs of earlier versions have none, and a list has to be whole
+        if any(math.isnan(value) for value in figures[name]):
+            del figures[name]
     return {"metric": study.metric, "value": value, "curve": figures}
