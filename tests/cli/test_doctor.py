@@ -367,6 +367,28 @@ def test_left_over_files_are_a_finding_that_fix_removes(
     assert cli("doctor", "--storage", stored_study.url).code == 0
 
 
+def test_folders_of_studies_that_the_store_does_not_hold_are_named_and_stay(
+    stored_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Of a study that was deleted with Optuna, or of another store in the same workspace."""
+    workspace = Workspace(tmp_path / "storage")
+    model = workspace.kept_model("0-deleted", 0, 1)
+    for path in (model, workspace.log(stored_study.study.uuid, "a")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(2_600_000))
+    for arguments, what in (
+        (["--fix", "--storage", stored_study.url], "1 folder of studies {}, 3 MB, first {}:"),
+        ([], "2 folders of studies {}, 5 MB, first {}:"),  # where no store is
+    ):
+        result = cli("doctor", *arguments, "-f", "json")
+        assert result.code == 0
+        found = [line for line in json.loads(result.out)["lines"] if line["check"] == "files"]
+        assert [line["what"].partition(" of another")[0] for line in found] == [
+            what.format("that this store does not hold", workspace.study("0-deleted"))
+        ]
+    assert model.is_file()
+
+
 def test_a_damaged_cache_is_a_finding_that_fix_removes(
     cli: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -7,11 +7,12 @@ process forked for it, only where the system shows an NVIDIA driver.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.artifacts.retention import find_superseded, find_unfinished
+from optuna_study.artifacts.retention import find_superseded, find_unfinished, study_folders
 from optuna_study.config.catalogue import dataset_names
 from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.errors import DeviceError, OptunaStudyError, StoreError
@@ -75,7 +76,8 @@ def examine(
     absent = path is not None and not path.exists()
     if absent and not request.address_given and request.study is None:
         none = Line("store", Advice("none yet; ", ["launch"], " makes it"))
-        return Checkup("this machine", (none, *lines))
+        strays = _of_no_study(study_folders(request.workspace))
+        return Checkup("this machine", (none, *strays, *lines))
     try:
         store = open_store(request.address, upgrade=request.fix)
     except StoreError as error:
@@ -89,12 +91,15 @@ def examine(
 def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
     found = list(_store(store))
     if request.study is None:
+        folders, known = study_folders(request.workspace), set()
         for row in reads.list_studies(store):
             study = find_study(store, row.name)
             if study is not None:
+                known.add(study.uuid)
                 found += _lost(store, study, fix=request.fix)
                 found += _halted(study, row.ended)
                 found += _superseded(store, study, request)
+        found += _of_no_study([folder for folder in folders if folder.name not in known])
         return Checkup(str(store.address), (*found, *lines))
     study = load_study(store, request.study)
     trials = reads.trials(store, study, with_parameters=False)
@@ -175,6 +180,20 @@ def _superseded(store: Store, study: StudyRecord, request: Request) -> Iterator[
     if paths:
         what = f"{study.name}: {count(len(paths), 'file')} that no trial needs, first {paths[0]}"
         yield _left_over(what, paths, ["doctor", study.name, "--fix"], fix=request.fix)
+
+
+def _of_no_study(folders: list[Path]) -> Iterator[Line]:
+    """Folders of studies that this store does not hold; another may, so none is removed."""
+    if folders:
+        size = 0
+        for path in (path for folder in folders for path in folder.rglob("*")):
+            with suppress(FileNotFoundError):  # another store's workers may be at work there
+                size += path.lstat().st_size
+        what = f"{count(len(folders), 'folder')} of studies that this store does not hold"
+        yield Line(
+            "files",
+            f"{what}, {size / 1e6:,.0f} MB, first {folders[0]}: of another store, or left over",
+        )
 
 
 def _unfinished(request: Request) -> Iterator[Line]:

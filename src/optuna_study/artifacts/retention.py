@@ -77,6 +77,12 @@ def find_unfinished(workspace: Workspace) -> list[Path]:
     ]
 
 
+def study_folders(workspace: Workspace) -> list[Path]:
+    """The folders of studies, each named by its UUID, whether a store holds them or not."""
+    folder = workspace.study("x").parent
+    return [each for each in sorted(folder.iterdir()) if each.is_dir()] if folder.is_dir() else []
+
+
 def take_over(workspace: Workspace, claim: Claim) -> None:
     """Give the checkpoint that stands to the trial's new owner: the former may yet write its own.
 
