@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -50,6 +51,9 @@ class Server:
     url: str = ""
     cut_after: int | None = None
     ranges: bool = True
+    lengths: bool = True
+    silent: threading.Event | None = None
+    sent: int = 0
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -74,12 +78,18 @@ def server() -> Iterator[Server]:
                 self.send_response(206)
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
+            if served.lengths:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if served.cut_after is None:
-                self.wfile.write(data)
-            else:
-                self.wfile.write(data[: served.cut_after])
+            served.sent = 0
+            with contextlib.suppress(ConnectionError):
+                for start in range(0, len(data[: served.cut_after]), CHUNK):
+                    served.sent += self.wfile.write(
+                        data[: served.cut_after][start : start + CHUNK]
+                    )
+            if served.silent is not None:
+                served.silent.wait(30)
+            if served.cut_after is not None or not served.lengths:
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
@@ -125,7 +135,8 @@ def one_archive(server: Server, content: dict[str, bytes] | None = None) -> Sour
     # Bytes that do not compress, so that the archive is worth interrupting.
     inside["pets/unlisted.bin"] = os.urandom(300_000)
     server.files = {"pets.tgz": packed(inside if content is None else content)}
-    return Source("pets", server.url, 1000, "free", "nothing", "pets.tgz", "pets")
+    size = len(server.files["pets.tgz"])
+    return Source("pets", server.url, size, "free", "nothing", "pets.tgz", "pets")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -232,6 +243,34 @@ def test_a_corrupted_file_is_named_and_not_kept(server: Server, workspace: Works
     assert contents(fetch(single_files(server), listed(), workspace)) == CONTENT
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_server_that_sends_too_much_is_cut_short(
+    server: Server, workspace: Workspace, told: bool
+) -> None:
+    server.files["cat/2.jpg"] = bytes(50_000_000)
+    server.lengths = told
+    with pytest.raises(DataError, match=r"cat/2\.jpg: sends more than the 10 bytes"):
+        fetch(single_files(server), listed(), workspace)
+    assert server.sent < 20_000_000  # of the sockets' buffers, and the file before
+    assert not workspace.pictures("pets").exists()
+    kept = [path.name for path in workspace.root.rglob("*") if path.is_file()]
+    assert sorted(name for name in kept if not name.endswith(".lock")) == ["1.jpg"]
+
+
+def test_a_server_that_falls_silent_is_left_and_what_came_is_kept(
+    server: Server, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optuna_study.data.fetch.TIMEOUT", (0.2, 0.2))
+    server.cut_after, server.silent = 100_000, threading.Event()
+    with pytest.raises(DataError, match=r"dog/1\.jpg: cannot be downloaded \(timed out\)"):
+        fetch(single_files(server), listed(), workspace, retries=0)
+    server.silent.set()
+    server.cut_after = server.silent = None
+    server.requests.clear()
+    assert contents(fetch(single_files(server), listed(), workspace)) == CONTENT
+    assert server.requests == [("dog/1.jpg", f"bytes={CHUNK}-")]
+
+
 def test_a_file_that_is_gone_is_an_error(server: Server, workspace: Workspace) -> None:
     del server.files["cat/1.jpg"]
     with pytest.raises(DataError, match=r"cat/1\.jpg: cannot be downloaded \(404"):
@@ -307,6 +346,15 @@ def test_a_corrupted_file_in_an_archive_is_named(server: Server, workspace: Work
     assert not list(workspace.root.rglob("*.tgz"))
 
 
+def test_an_archive_that_unpacks_without_end_is_refused(
+    server: Server, workspace: Workspace
+) -> None:
+    origin = one_archive(server, {"pets/zeros": bytes(20_000_000), "pets/cat/1.jpg": b"x"})
+    with pytest.raises(DataError, match=r"pets\.tgz: holds more than [0-9,]+ bytes, far more"):
+        fetch(origin, listed(), workspace)
+    assert not list(workspace.root.rglob("*.tgz"))
+
+
 @pytest.mark.parametrize("damage", ["cut", "noise"])
 def test_a_damaged_archive_is_removed(server: Server, workspace: Workspace, damage: str) -> None:
     origin = one_archive(server)
@@ -345,10 +393,38 @@ def test_the_manifests_are_small() -> None:
 
 
 def test_a_manifest_is_a_table(tmp_path: Path) -> None:
-    text = "path\tbytes\tsha256\ncat/1.png\t5\tab12\n"
+    text = f"path\tbytes\tsha256\ncat/1.png\t5\t{'ab12' * 16}\n"
     (tmp_path / "own.tsv").write_text(text)
-    assert parse_manifest(text) == (Listed("cat/1.png", 5, "ab12"),)
+    assert parse_manifest(text) == (Listed("cat/1.png", 5, "ab12" * 16),)
     assert manifest("pokemon", tmp_path / "own.tsv") == parse_manifest(text)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("../cat.png\t5\tDIGEST", "'..'"),
+        ("/etc/cat.png\t5\tDIGEST", "''"),
+        ("cat/../../dog.png\t5\tDIGEST", "'..'"),
+        ("cat/./dog.png\t5\tDIGEST", "'.'"),
+        ("cat\\..\\dog.png\t5\tDIGEST", r"'cat\\..\\dog.png'"),
+        ("cat/\x1b[2J.png\t5\tDIGEST", "x1b"),
+        (f"cat/{'x' * 300}\t5\tDIGEST", "xxx"),
+        ("a.png\t5\tDIGEST", "has 'a.png' for a second time"),
+        ("b.png\t-5\tDIGEST", "is not a path, bytes and a sha256"),
+        ("b.png\t" + "9" * 5000 + "\tDIGEST", "is not a path, bytes and a sha256"),
+        ("b.png\t5\tab12", "is not a path, bytes and a sha256"),
+        ("b.png", "is not a path, bytes and a sha256"),
+        ("", "is not a path, bytes and a sha256"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused(tmp_path: Path, row: str, reason: str) -> None:
+    text = f"path\tbytes\tsha256\na.png\t5\tDIGEST\n{row}\n".replace("DIGEST", "0" * 64)
+    (tmp_path / "own.tsv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        manifest("pokemon", tmp_path / "own.tsv")
+    assert str(caught.value).startswith(f"{tmp_path / 'own.tsv'}: line 3: ")
+    assert reason in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_an_unknown_source_has_a_hint() -> None:

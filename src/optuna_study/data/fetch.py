@@ -2,7 +2,8 @@
 
 What has come lies in a folder beside the target and is renamed into place when it is complete, so
 a data set is there as a whole or not at all. Manifests (`manifests/NAME.tsv.gz`: path, bytes,
-sha256) say which files belong to it; nothing else is taken out of an archive.
+sha256) say which files belong to it; nothing else is taken out of an archive. No path leads out of
+the folder, and whoever sends more bytes than are listed is not listened to.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+import re
 import shutil
 import tarfile
 import zlib
@@ -19,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from optuna_study.errors import DataError
-from optuna_study.paths import Workspace, writing, written_beside
+from optuna_study.errors import DataError, UsageError
+from optuna_study.paths import Workspace, file_name, writing, written_beside
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 
 RETRIES = 2
+_ROW = re.compile(r"(?P<path>[^\t]+)\t(?P<size>[0-9]{1,15})\t(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -113,17 +116,37 @@ def require_fetched(name: str, workspace: Workspace) -> Path:
 
 
 def manifest(name: str, table: Path | None = None) -> tuple[Listed, ...]:
-    """The files of a data set that can be fetched, by the table that is shipped or by another."""
+    """The files of a data set that can be fetched, by the table that is shipped or by another.
+
+    Raises:
+        DataError: the table cannot be one.
+    """
     if table is not None:
-        return parse_manifest(table.read_text(encoding="utf-8"))
+        return parse_manifest(table.read_text(encoding="utf-8", errors="replace"), str(table))
     packed = resources.files("optuna_study.data") / "manifests" / f"{name}.tsv.gz"
     return parse_manifest(gzip.decompress(packed.read_bytes()).decode())
 
 
-def parse_manifest(text: str) -> tuple[Listed, ...]:
-    """The files that a table lists: tab-separated path, bytes and sha256 below a header."""
-    rows = (line.split("\t") for line in text.splitlines()[1:])
-    return tuple(Listed(path, int(size), digest) for path, size, digest in rows)
+def parse_manifest(text: str, where: str = "manifest") -> tuple[Listed, ...]:
+    """The files that a table lists: tab-separated path, bytes and sha256 below a header.
+
+    Raises:
+        DataError: a row that is none, or a path that is there twice or leads out of the folder.
+    """
+    files: dict[str, Listed] = {}
+    for number, line in enumerate(text.splitlines()[1:], 2):
+        row = _ROW.fullmatch(line)
+        try:
+            if row is None:
+                raise DataError("is not a path, bytes and a sha256 with tabs between them")
+            for part in row["path"].split("/"):
+                file_name(part)
+            if row["path"] in files:
+                raise DataError(f"has {row['path']!r} for a second time")
+        except UsageError as error:
+            raise DataError(f"{where}: line {number}: {error}") from error
+        files[row["path"]] = Listed(row["path"], int(row["size"]), row["digest"])
+    return tuple(files.values())
 
 
 def fetch(
@@ -168,6 +191,7 @@ def _one_by_one(
     pond = _pond(origin, folder, registry, retries)
     for file in files:
         before = download.told
+        download.most = file.size
         _get(pond, file.path, download, origin)
         # A file that came earlier is not downloaded again.
         download.tell(file.size - (download.told - before))
@@ -178,6 +202,7 @@ def _from_archive(
 ) -> None:
     name = str(origin.archive)
     archive = folder.parent / name
+    download.most = 2 * origin.size  # its sum is not known, and a mirror may have packed it anew
     _get(_pond(origin, folder.parent, {name: None}, retries), name, download, origin)
     try:
         found = _unpack(archive, origin.inside, {file.path: file for file in files}, folder)
@@ -202,13 +227,19 @@ def _from_archive(
 def _unpack(archive: Path, inside: str, listed: dict[str, Listed], folder: Path) -> set[str]:
     """Write the listed files of an archive; its own paths are only compared, never followed."""
     found = set()
+    most = 2 * (archive.stat().st_size + sum(file.size for file in listed.values()))
     with tarfile.open(archive, "r:gz") as packed:
         for member in packed:
+            if member.offset_data + member.size > most:
+                raise DataError(
+                    f"{archive.name}: holds more than {most:,} bytes, far more than its pictures",
+                    "the archive was removed, and its source may have changed",
+                )
             file = listed.get(member.name.removeprefix("./").removeprefix(f"{inside}/"))
             if file is None or not member.isfile():
                 continue
             stream = packed.extractfile(member)
-            data = stream.read() if stream else b""
+            data = stream.read() if stream and member.size == file.size else b""
             if hashlib.sha256(data).hexdigest() != file.digest:
                 raise DataError(
                     f"{file.path}: its checksum differs from the pinned one",
@@ -255,7 +286,10 @@ def _reason(error: Exception) -> str:
 
 
 class _Download:
-    """A downloader for pooch that goes on where an earlier one was interrupted."""
+    """A downloader for pooch that goes on where an earlier one was interrupted.
+
+    `most` is how many bytes the file to come may have.
+    """
 
     def __init__(self, parts: Path, advance: Callable[[int], object]) -> None:
         import requests
@@ -263,6 +297,7 @@ class _Download:
         self.parts = parts
         self.advance = advance
         self.told = 0
+        self.most = 0
         self.session = requests.Session()
 
     def tell(self, count: int) -> None:
@@ -296,9 +331,22 @@ class _Download:
                 return False
             response.raise_for_status()
             goes_on = response.status_code == 206
+            have = have if goes_on else 0
+            announced = response.headers.get("Content-Length", "")
+            self._require(url, part, have + int(announced) if announced.isdecimal() else have)
             with part.open("ab" if goes_on else "wb") as file:
-                self.tell(have if goes_on else 0)
+                self.tell(have)
                 for chunk in response.iter_content(CHUNK):
+                    have += len(chunk)
+                    self._require(url, part, have)
                     file.write(chunk)
                     self.tell(len(chunk))
         return True
+
+    def _require(self, url: str, part: Path, size: int) -> None:
+        if size > self.most:
+            part.unlink(missing_ok=True)
+            raise DataError(
+                f"{url}: sends more than the {self.most:,} bytes that it may have",
+                "nothing of it was kept, and the source may have changed",
+            )
