@@ -163,3 +163,18 @@ def test_every_optimizer_works_on_cuda(name: str) -> None:
     torch.autograd.backward(model(torch.randn(4, 3, 5, 5, device="cuda")).sum())
     optimizer.step()
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_hooks_on_a_step_run() -> None:
+    optimizer = build_optimizer(settings("adam"), small_model())
+    called: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    optimizer.step()
+    assert called == ["before", "after"]
+
+
+def test_an_optimizer_calls_itself_by_torchs_name() -> None:
+    optimizer = build_optimizer(settings("adam"), small_model())
+    assert repr(optimizer).startswith("Adam (")
+    assert isinstance(optimizer, torch.optim.Adam)

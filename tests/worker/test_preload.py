@@ -5,8 +5,48 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+from optuna_study.store.engine.open import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNUSED = [
+    "alembic",
+    "pandas",
+    "plotly",
+    "psycopg",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "torchvision",
+    "torch._dynamo",
+]
+BEGIN = """
+import sys
+
+import optuna_study.worker.preload
+from torch import nn, ones
+
+from optuna_study.config.catalogue import OPTIMIZERS
+from optuna_study.config.settings import TrainSettings
+from optuna_study.store.engine.open import open_store
+from optuna_study.store.engine.optuna_bridge import optuna_storage
+from optuna_study.training.optimizers import build_optimizer, restore
+
+optuna_storage(open_store(sys.argv[1])).get_all_studies()
+for name in OPTIMIZERS:
+    layer = nn.Linear(2, 1)
+    optimizer = build_optimizer(TrainSettings(optimizer=name, lr=0.1), layer)
+    layer(ones(3, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    restore(optimizer, optimizer.state_dict())
+print([name for name in sys.argv[2:] if name in sys.modules])
+"""
 
 
 def test_collecting_doctests_leaves_the_tests_open_to_sigterm() -> None:
@@ -25,3 +65,14 @@ def test_the_server_outlives_a_closed_terminal_and_the_end_of_its_group() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_begins_without_what_it_does_not_use(tmp_path: Path) -> None:
+    """Each of these takes from a fifth of a second to two and a half to import."""
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    open_store(url, create=True).close()
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN, url, *UNUSED], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -6,8 +6,9 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.errors import OptunaStudyError
+from optuna_study.worker.forking import context
 from optuna_study.worker.messages import Facts, Message, Probed, Proven, rebuilt
-from optuna_study.worker.process import context, enter_check, enter_probe
+from optuna_study.worker.process import enter_check, enter_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 from optuna_study.launch import ask
 from optuna_study.launch.worker_count import choose_sharing, measure, worker_count
 from optuna_study.worker import machine
+from optuna_study.worker.forking import warm
 from optuna_study.worker.machine import KernelKills
 from optuna_study.worker.messages import Message, MessageKind
-from optuna_study.worker.process import enter_worker, warm
+from optuna_study.worker.process import enter_worker
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -45,8 +45,8 @@ from optuna_study.store.studies.studies import (
     set_state,
 )
 from optuna_study.worker import machine
+from optuna_study.worker.forking import warm
 from optuna_study.worker.messages import WorkerTask
-from optuna_study.worker.process import warm
 from optuna_study.worker.versions import pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import signal
 
-# Every optimizer imports torch's compiler when it is made; here the seconds are spent once.
-import torch._dynamo  # noqa: F401 - the import is the point
-
 import optuna_study.worker.assignment
 import optuna_study.worker.preflight
 import optuna_study.worker.process  # noqa: F401 - as above

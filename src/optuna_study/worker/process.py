@@ -6,7 +6,6 @@ Free of torch until it has begun, since the launch that starts it imports this m
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import sys
 import threading
@@ -25,35 +24,13 @@ from optuna_study.worker.messages import Message, MessageKind, error_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerContext
 
     from optuna_study.worker.assignment import TrialSource
     from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 
-PRELOADED = "optuna_study.worker.preload"
 WAIT = 1.0  # seconds between two looks for a trial when there was none
-
-
-def context() -> ForkServerContext:
-    """Processes forked from a server that has imported torch and never computed.
-
-    A worker then takes its first step after a fraction of a second instead of after several, and
-    shares the pages of the imported modules. Forking a process that has computed would hang: the
-    child has none of its OpenMP threads.
-    """
-    servers = multiprocessing.get_context("forkserver")
-    servers.set_forkserver_preload([PRELOADED])
-    return servers
-
-
-def warm() -> None:
-    """Start the server now, so that it imports torch while the launch reads its study file."""
-    context()
-    from multiprocessing import forkserver
-
-    forkserver.ensure_running()
 
 
 def enter_worker(control: Connection[Message, Message], task: WorkerTask) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb import storage as rdb_storage
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
@@ -173,13 +174,30 @@ def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
             "connect_args": postgresql_options(store.address)["connect_args"],
         }
     store.engine.dispose()  # idle connections: never two at once, not even while this one opens
-    storage = RDBStorage(
-        url,
-        engine_kwargs=options,
-        skip_table_creation=not create,
-        skip_compatibility_check=not create,
-    )
+    with nullcontext() if create else _without_migrations():
+        storage = RDBStorage(
+            url,
+            engine_kwargs=options,
+            skip_table_creation=not create,
+            skip_compatibility_check=not create,
+        )
     storage.engine.dispose()
     storage.engine = store.engine
     storage.scoped_session = scoped_session(sessionmaker(bind=store.engine))
     return storage
+
+
+@contextmanager
+def _without_migrations() -> Iterator[None]:
+    """Within the block a storage of Optuna's does not look which migrations its tables have had.
+
+    They have all, `open_store` saw to it, and to look imports alembic: 0.4 of the 0.8 CPU seconds
+    from a worker's start to its first claim.
+    """
+    names = vars(rdb_storage)
+    manager = names["_VersionManager"]
+    names["_VersionManager"] = lambda *_: None
+    try:
+        yield
+    finally:
+        names["_VersionManager"] = manager

@@ -94,6 +94,11 @@ def command(
     Ends with the best configuration, the baselines beside it, and what to type next. Ctrl-C gives
     running trials back; the same command goes on from their checkpoints.
     """
+    from optuna_study.worker.forking import warm
+
+    if on == "local":
+        warm()  # it takes seconds: before anything else is even imported
+
     from optuna_study.cli.watching import register, see_through
     from optuna_study.launch.backend import find_backend
     from optuna_study.launch.prepare import LaunchRequest, prepare
