@@ -14,7 +14,7 @@ from optuna_study.search.objective import to_record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.store.records import EpochRecord
 
 

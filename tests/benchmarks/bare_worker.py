@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.config.epoch import EpochResult
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.search.objective import Training
     from optuna_study.search.pruner import Decide
     from optuna_study.store.records import Artifact, End, EpochRecord, StudyRecord
@@ -64,9 +65,16 @@ class Begun:
     training: Epochs
     planned_epochs: int
     before: Sequence[EpochRecord]
+    kept_epoch: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.kept_epoch >= self.planned_epochs
 
     def epochs(self) -> Iterator[EpochResult]:
-        return self.training.epochs()
+        for result in self.training.epochs():
+            self.kept_epoch = result.epoch
+            yield result
 
     def save(self) -> None:
         self.training.save()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from optuna_study.config.settings import EpochResult
+from optuna_study.config.epoch import EpochResult
 
 if TYPE_CHECKING:
     import threading

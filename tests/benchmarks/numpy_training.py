@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.config.settings import EpochResult
+from optuna_study.config.epoch import EpochResult
 from optuna_study.paths import writing, written_beside
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from bare_worker import Epochs
 
-    from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.config.epoch import EpochResult
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import Claim, EpochRecord, StudyRecord, TrialRecord
 
 STUDY = """

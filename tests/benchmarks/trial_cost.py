@@ -39,7 +39,7 @@ from optuna_study.worker.trial import TrialJob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.training.run import Run
 
 ROOT = Path(__file__).parents[2]

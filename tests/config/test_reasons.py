@@ -10,6 +10,7 @@ import pytest
 from optuna_study.config import reasons
 from optuna_study.config.reasons import (
     AllEpochs,
+    BestEpoch,
     Dead,
     DivergenceKind,
     EarlierDivergence,
@@ -53,6 +54,10 @@ SENTENCES = {
         "epochs without passing its best of 0.9; it ended epoch 8 at 0.92."
     ),
     AllEpochs(4, "validation_accuracy", 0.4): "all 4 epochs: validation_accuracy 0.4",
+    BestEpoch(4, 4, "log_loss", 0.25, 3): "all 4 epochs: log_loss 0.25 in epoch 3",
+    BestEpoch(9, 20, "log_loss", 0.25, 6): (
+        "9 of 20 epochs, the last 3 no better: log_loss 0.25 in epoch 6"
+    ),
     Pruned("rungs", "validation_accuracy", "maximize", 2, 0.45, 0.5, 9): (
         "rungs: validation_accuracy 0.45 at epoch 2, below 0.5, where the better half of 9 begins"
     ),

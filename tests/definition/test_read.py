@@ -183,8 +183,8 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
             "profile.cpu.trian: unknown key, did you mean 'train'?",
         ),
         (
-            "profile = {cpu = {train = {epoch = 3}}}",
-            "profile.cpu.train.epoch: unknown key, did you mean 'epochs'?",
+            "profile = {cpu = {train = {epohcs = 3}}}",
+            "profile.cpu.train.epohcs: unknown key, did you mean 'epochs'?",
         ),
         (
             "profile = {cpu = {data = {folder = 'x'}}}",

@@ -54,7 +54,7 @@ def test_pinned_settings_exist() -> None:
 
 def test_the_problems_shown_are_those_the_reader_tells() -> None:
     text = (
-        "[train]\nepoch = 3\n[space]\nlr = {low = 0.1, high = 0.001}\n"
+        "[train]\nepohcs = 3\n[space]\nlr = {low = 0.1, high = 0.001}\n"
         "[[baselines]]\nname = 'plain'\nsettings = {activation = 'rleu'}\n"
     )
     with pytest.raises(StudyFileError) as caught:

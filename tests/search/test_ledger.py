@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fake_trials import FakeJob
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
 
     Result = Callable[..., EpochResult]
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fake_trials import FakeJob
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
 
     Result = Callable[..., EpochResult]
 
@@ -52,6 +52,20 @@ def test_a_trial_reports_checkpoints_and_completes_with_its_last_value(
     assert str(job.end.reason) == "all 4 epochs: validation_accuracy 0.4"
     assert sorted(job.store.epochs) == [1, 2, 3, 4]
     assert job.published == [job.end]
+
+
+def test_a_trial_that_keeps_its_best_epoch_ends_with_its_value(
+    job: FakeJob, result: Result
+) -> None:
+    job.epochs = 9
+    training = job.training(*(result(epoch, value) for epoch, value in enumerate((3, 5, 4, 2), 1)))
+    training.keep, training.patience = max, 2
+    job.run(training)
+    assert (job.end.kind, job.end.value) == (EndKind.COMPLETED, 5)
+    assert str(job.end.reason) == (
+        "4 of 9 epochs, the last 2 no better: validation_accuracy 5 in epoch 2"
+    )
+    assert sorted(job.store.epochs) == [1, 2, 3, 4]
 
 
 def test_reports_come_before_the_checkpoint_that_stands_for_them(

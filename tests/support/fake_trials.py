@@ -14,9 +14,9 @@ from optuna_study.search.objective import Left, Rules, run_trial
 from optuna_study.search.stop_signal import StopReason, StopSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.search.objective import Training
     from optuna_study.store.records import Artifact, End, EpochRecord
 
@@ -45,7 +45,22 @@ class FakeTraining:
     save_error: Exception | None = None
     saved: list[int] = field(default_factory=list)
     epoch: int = 0
+    keep: Callable[[Sequence[float]], float] | None = None
+    patience: int = 0
     _stop_in: tuple[int, StopReason, str] | None = None
+
+    @property
+    def finished(self) -> bool:
+        waited = self.epoch - self.kept_epoch
+        return self.epoch >= self.planned_epochs or 0 < self.patience <= waited
+
+    @property
+    def kept_epoch(self) -> int:
+        if self.keep is None:
+            return self.epoch
+        done = [each for each in self.results[: self.epoch] if not isinstance(each, BaseException)]
+        values = [each.validation_accuracy for each in done]
+        return values.index(self.keep(values)) + 1
 
     def stop_in_epoch(self, epoch: int, reason: StopReason, text: str) -> None:
         """Be stopped from outside in the middle of an epoch."""

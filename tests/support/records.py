@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from optuna_study.config.settings import EpochResult
+from optuna_study.config.epoch import EpochResult
 from optuna_study.store.records import EndKind, TrialRecord, TrialState
 
 if TYPE_CHECKING:

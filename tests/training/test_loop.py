@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from optuna_study.config.reasons import DivergenceKind
-from optuna_study.config.settings import EpochResult, TrainConfig, config_to_dict
+from optuna_study.config.settings import TrainConfig, config_to_dict
 from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import checkpoint, evaluation, loop
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.training.device_data import DeviceData
 
     Config = Callable[..., TrainConfig]

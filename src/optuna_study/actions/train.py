@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.allowed import modules_of, require_allowed
+from optuna_study.config.epoch import DIRECTIONS
 from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import writing, written_beside
@@ -21,13 +22,15 @@ from optuna_study.training import loop
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
+from optuna_study.training.recipe import best_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
-    from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.config.epoch import EpochResult
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.definition.config_file import Origin
     from optuna_study.paths import Workspace
     from optuna_study.training.device_data import DeviceData
@@ -85,7 +88,9 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
     notes = _other_pictures(request, data, origin)
     for note in (*notes, *data.notes[:NOTES_SHOWN]):
         log.info("%s", note)
-    run = loop.prepare(config, data, device)
+    metric = origin.metric or best_epoch.METRIC
+    metric = metric if metric in DIRECTIONS else best_epoch.METRIC
+    run = loop.prepare(config, data, device, metric=metric)
     results: list[EpochResult] = []
     for result in loop.epochs(run):
         results.append(result)
@@ -118,20 +123,21 @@ def _finish(
     origin: Origin,
     notes: tuple[str, ...],
 ) -> TrainResult:
-    config, last, test = run.config, results[-1], run.test()
+    run.use_kept_weights()
+    config, kept, test = run.config, results[run.kept_epoch - 1], run.test()
     here = environment(run.device, config.train.threads)
     verdict = None
     if request.verify:
         pictures = len(run.data.validation_labels)
-        verdict = _verdict(results, origin, here, pictures)
+        verdict = _verdict(results, kept, origin, here, pictures)
     folder = request.output
     result = TrainResult(
         epochs=len(results),
-        validation_accuracy=last.validation_accuracy,
-        validation_loss=last.validation_loss,
+        validation_accuracy=kept.validation_accuracy,
+        validation_loss=kept.validation_loss,
         test_accuracy=test.accuracy,
         test_loss=test.loss,
-        divergence=last.divergence.message if last.divergence else None,
+        divergence=results[-1].divergence.message if results[-1].divergence else None,
         environment=here,
         notes=notes,
         files=tuple(folder / name for name in (MODEL, CURVE, RESULT, _copy_name(request.config))),
@@ -147,6 +153,7 @@ def _finish(
 
 def _verdict(
     results: Sequence[EpochResult],
+    kept: EpochResult,
     origin: Origin,
     here: Mapping[str, Any],
     pictures: int,
@@ -164,7 +171,7 @@ def _verdict(
         if name != "epoch"
     }
     epochs = tuple(float(each.epoch) for each in results)
-    value = getattr(results[-1], recorded.metric)
+    value = getattr(kept, recorded.metric)
     return compare(
         Outcome(recorded.value, theirs),
         Outcome(value if math.isfinite(value) else None, ours | {"epoch": epochs}),

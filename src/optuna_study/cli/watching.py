@@ -27,7 +27,7 @@ from optuna_study.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.launch.task import AnyTask, StudyTask, Tick
     from optuna_study.report.verify import Verdict
     from optuna_study.store.engine.connection import Store

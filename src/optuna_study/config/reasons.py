@@ -181,6 +181,26 @@ class AllEpochs(Reason):
 
 
 @dataclass(frozen=True)
+class BestEpoch(Reason):
+    """A trial that ended with its best epoch: after all of them, or when no better one came."""
+
+    kind = "best_epoch"
+
+    epochs: int
+    planned: int
+    metric: str
+    value: float
+    best: int  # the best epoch's number
+
+    def __str__(self) -> str:
+        what = f"{self.metric} {self.value:.4g} in epoch {self.best}"
+        if self.epochs == self.planned:
+            return f"all {self.epochs} epochs: {what}"
+        without = self.epochs - self.best
+        return f"{self.epochs} of {self.planned} epochs, the last {without} no better: {what}"
+
+
+@dataclass(frozen=True)
 class Pruned(Reason):
     """A trial given up by a rule: its value, and the one that it had to reach."""
 
@@ -282,6 +302,7 @@ STORED = (
     Dead,
     Oscillating,
     AllEpochs,
+    BestEpoch,
     Pruned,
     TimedOut,
     OutOfMemory,

@@ -1,4 +1,4 @@
-"""What a training run is given and what it yields; free of torch, so that everyone may read it.
+"""What a training run is given; free of torch, so that everyone may read it.
 
 Vocabulary: a *setting* is one named value of a configuration; setting names are unique over the
 three sections (`data`, `model`, `train`), so a search space, a baseline and an exported file speak
@@ -8,41 +8,18 @@ of `lr` or `dropout` alone.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.config.setting import Field as Field
+from optuna_study.config.setting import Pairs as Pairs
+from optuna_study.config.setting import Scalar as Scalar
+from optuna_study.config.setting import Setting as Setting
+from optuna_study.config.setting import setting as setting
+from optuna_study.config.train_settings import TrainSettings as TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from optuna_study.config.reasons import Divergence
-
-Scalar: TypeAlias = bool | int | float | str
-Pairs: TypeAlias = tuple[tuple[int, float], ...]
-Setting: TypeAlias = Scalar | Pairs
-Field: TypeAlias = "dataclasses.Field[Any]"
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    choices: str | tuple[str, ...] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    legal: str = "",
-    late: str | None = None,
-) -> Any:
-    """Declare a setting: its default, the sentence that documents it, and its legal values.
-
-    `choices` is a tuple of names, or the name of a table of the catalogue; `low` and `high` are
-    inclusive, and `legal` says in words what lies between them. `late` is the version
-    that brought one when studies had been made without it: its default is what they did, and does
-    not set later ones apart from them.
-    """
-    bounds = {"low": low, "high": high, "legal": legal}
-    metadata = {"doc": doc, "choices": choices, **bounds, "late": late}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -174,102 +151,6 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """How the weights are found."""
-
-    objective: str = setting(
-        "default",
-        "What trains an epoch: `default` is the loop here, with the settings below; or a function "
-        "of one's own as package.module:function.",
-        choices=("default",),
-        late="0.1.0",
-    )
-    epochs: int = setting(10, "Passes over the training pictures.", low=1, high=100_000)
-    batch_size: int = setting(
-        32,
-        "Pictures per step; of gd, whose step takes all pictures, those worked on at once.",
-        low=1,
-        high=65_536,
-    )
-    loss: str = setting(
-        "cross_entropy",
-        "Loss; mse and bce are taken on one-hot targets.",
-        choices=("cross_entropy", "mse", "bce"),
-    )
-    mse_of: str = setting(
-        "sigmoid",
-        "What mse compares with the targets: the outputs' sigmoid, or their activation, the "
-        "model's own; only mse reads it.",
-        choices=("sigmoid", "activation"),
-        late="0.1.0",
-    )
-    optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
-    lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
-    breakpoints: Pairs = setting(
-        (),
-        "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; "
-        "ordered by epoch.",
-    )
-    schedule: str = setting(
-        "breakpoints",
-        "Learning rate over time: piecewise constant by breakpoints, or cosine down to zero.",
-        choices=("breakpoints", "cosine"),
-    )
-    warmup_epochs: float = setting(
-        0.0,
-        "Epochs over which the learning rate first rises linearly from zero.",
-        low=0.0,
-        high=1000.0,
-    )
-    momentum: float = setting(
-        0.9,
-        "Momentum of momentum, nesterov and rmsprop; only they read it. RMSProp as it was "
-        "published, and torch's own default, has none: that is momentum 0.",
-        low=0.0,
-        high=0.9999,
-    )
-    beta1: float = setting(
-        0.9, "First-moment decay of adam and adamw; only they read it.", low=0.0, high=0.9999
-    )
-    beta2: float = setting(
-        0.999, "Second-moment decay of adam and adamw; only they read it.", low=0.0, high=0.999999
-    )
-    smoothing: float = setting(
-        0.99, "Decay of rmsprop's squared gradients; only it reads it.", low=0.0, high=0.999999
-    )
-    weight_decay: float = setting(
-        0.0, "L2 penalty on weights, not on biases and normalisation.", low=0.0, high=1.0
-    )
-    seed: int = setting(
-        0,
-        "Seed of weights, order, augmentation and dropout; a search derives one per trial.",
-        low=0,
-        high=2**63 - 1,
-    )
-    shuffle: str = setting(
-        "every_epoch",
-        "When training pictures are shuffled: before every epoch, or once, so that all epochs "
-        "take them in one order and never those that whole batches leave over at its end.",
-        choices=("every_epoch", "once"),
-        late="0.1.0",
-    )
-    threads: int = setting(
-        0,
-        "CPU threads of one run; 0 means all cores, pinned when a study is made.",
-        low=0,
-        high=1024,
-    )
-    memory_format: str = setting(
-        "contiguous",
-        "Memory layout of pictures and convolutions.",
-        choices=("contiguous", "channels_last"),
-    )
-    evaluation_batch_size: int = setting(
-        256, "Pictures per evaluation step; pinned, since sums depend on it.", low=1, high=65_536
-    )
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """One complete, reproducible training run."""
 
@@ -319,30 +200,3 @@ def config_to_dict(config: TrainConfig) -> dict[str, dict[str, Any]]:
     plain = dataclasses.asdict(config)
     plain["train"]["breakpoints"] = [list(pair) for pair in config.train.breakpoints]
     return plain
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What one epoch gave.
-
-    Losses are means over pictures, accuracies fractions in [0, 1], `lr` the rate at the epoch's
-    last step, `gradient_norm` the mean L2 norm over the epoch's steps, `seconds` the epoch's
-    duration.
-    Of the validation pictures, `balanced_accuracy` is the mean recall of the classes, `macro_f1`
-    the mean over the classes of precision's and recall's harmonic mean, `log_loss` the mean
-    negative logarithm of the true class's probability (`training.losses.log_likelihood`).
-    After a divergence within the epoch the validation figures are NaN.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    lr: float
-    gradient_norm: float
-    seconds: float
-    balanced_accuracy: float = math.nan
-    macro_f1: float = math.nan
-    log_loss: float = math.nan
-    divergence: Divergence | None = None

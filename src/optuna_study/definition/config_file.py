@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from optuna_study.config.epoch import EpochResult
 from optuna_study.config.reader import Node, Problems, read_config, read_fields
-from optuna_study.config.settings import SECTIONS, EpochResult, setting
+from optuna_study.config.settings import SECTIONS, setting
 from optuna_study.definition.model import DIRECTIONS
 from optuna_study.definition.resolve import check_config
 from optuna_study.definition.syntax import PARSERS, read_text

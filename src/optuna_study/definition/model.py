@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.epoch import DIRECTIONS as FIGURE_DIRECTIONS
 from optuna_study.config.settings import SECTIONS, setting
 
 if TYPE_CHECKING:
@@ -39,14 +40,7 @@ PRUNERS: Mapping[str, str] = {
 }
 """The names `search.pruner` may have, each with the function that decides."""
 
-DIRECTIONS: Mapping[str, str] = {
-    "accuracy": "maximize",
-    "balanced_accuracy": "maximize",
-    "macro_f1": "maximize",
-    "log_loss": "minimize",
-    "validation_accuracy": "maximize",
-    "validation_loss": "minimize",
-}
+DIRECTIONS: Mapping[str, str] = {"accuracy": "maximize", **FIGURE_DIRECTIONS}
 """The metrics a study may have, each with the direction that is better."""
 
 RECORDED_AS: Mapping[str, str] = {"accuracy": "validation_accuracy"}
@@ -75,7 +69,10 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
 """What a study file may hold, each with the sentence that documents it."""
 
 PINNED = frozenset(
-    {"image_size", "fit", "group", "seed", "threads", "memory_format", "evaluation_batch_size"}
+    {
+        *("image_size", "fit", "group", "seed", "threads", "memory_format"),
+        *("evaluation_batch_size", "epoch"),
+    }
 )
 """Settings that are the same for every trial of a study: trials share data and device."""
 
@@ -89,11 +86,11 @@ class SearchSettings:
 
     metric: str = setting(
         "validation_accuracy",
-        "Figure of the validation pictures that trials are compared by, taken at a trial's last "
-        "epoch: accuracy (also validation_accuracy); balanced_accuracy, the classes' mean recall; "
-        "macro_f1, their mean F1 score; log_loss, the mean negative logarithm of the true class's "
-        "probability, which compares trials of different losses; or validation_loss, the loss "
-        "they train by.",
+        "Figure of the validation pictures that trials are compared by, taken at the epoch whose "
+        "weights are kept (`epoch`): accuracy (also validation_accuracy); balanced_accuracy, the "
+        "classes' mean recall; macro_f1, their mean F1 score; log_loss, the mean negative "
+        "logarithm of the true class's probability, which compares trials of different losses; or "
+        "validation_loss, the loss they train by.",
         choices=tuple(DIRECTIONS),
     )
     trials: int = setting(

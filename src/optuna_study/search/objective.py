@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from optuna_study.config.reasons import AllEpochs, Failed, OutOfMemory, Pruned, TimedOut
+from optuna_study.config.reasons import AllEpochs, BestEpoch, Failed, OutOfMemory, Pruned, TimedOut
 from optuna_study.errors import (
     DeviceLostError,
     DiskFullError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from optuna_study.config.settings import EpochResult
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.search.pruner import Decide
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,14 @@ class Training(Protocol):
     @property
     def planned_epochs(self) -> int:
         """Epochs of a whole run."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has trained as long as it should."""
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights it ends with if it ends now, counted from 1."""
 
     @property
     def before(self) -> Sequence[EpochRecord]:
@@ -209,8 +217,17 @@ class _Trial:
         return self.epochs[-1].epoch if self.epochs else 0
 
     @property
+    def kept(self) -> EpochRecord | None:
+        """The epoch that the trial ends with if it ends now; a broken one is none."""
+        if not self.epochs:
+            return None
+        last = len(self.epochs)
+        kept = last if self.training is None else min(self.training.kept_epoch, last)
+        return self.epochs[kept - 1]
+
+    @property
     def value(self) -> float | None:
-        return self.epochs[-1].value if self.epochs else None
+        return None if self.kept is None else self.kept.value
 
     def record(self, result: EpochResult) -> None:
         """Append an epoch to the curve; a broken one without figures is none."""
@@ -226,10 +243,13 @@ class _Trial:
 
     def completed(self) -> End | None:
         assert self.training is not None
-        planned, value = self.training.planned_epochs, self.value
-        if value is None or self.epoch < planned:
+        planned, kept, metric = self.training.planned_epochs, self.kept, self.job.rules.metric
+        if kept is None or not self.training.finished:
             return None
-        return End(EndKind.COMPLETED, AllEpochs(planned, self.job.rules.metric, value), value)
+        reason: AllEpochs | BestEpoch = AllEpochs(planned, metric, kept.value)
+        if kept.epoch < planned:
+            reason = BestEpoch(self.epoch, planned, metric, kept.value, kept.epoch)
+        return End(EndKind.COMPLETED, reason, kept.value)
 
     def prune(self) -> End | None:
         """Compare with the other trials, where there is a rung."""
@@ -254,7 +274,7 @@ class _Trial:
             against=cut.against,
             compared=cut.compared,
         )
-        return End(EndKind.PRUNED, reason, last.value)
+        return End(EndKind.PRUNED, reason, self.value)
 
     def checkpoint(self) -> None:
         """Write the reports, then the checkpoint that stands for them; a full disk costs only it.

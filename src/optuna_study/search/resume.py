@@ -12,6 +12,7 @@ from optuna_study.errors import DataError, NotFoundError
 from optuna_study.search.training_errors import is_out_of_memory
 from optuna_study.text import in_one_line
 from optuna_study.training import checkpoint, evaluation, loop
+from optuna_study.training.recipe import best_epoch
 
 if TYPE_CHECKING:
     import threading
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from optuna_study.config.settings import EpochResult, TrainConfig
+    from optuna_study.config.epoch import EpochResult
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import Claim, EpochRecord
     from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import RunState
@@ -95,8 +97,10 @@ class CheckpointedRun:
         environment: Mapping[str, Any],
         stop: threading.Event,
         point: Point | None = None,
+        metric: str = best_epoch.METRIC,
     ) -> None:
-        self.run = loop.prepare(config, data, device, state=point.state if point else None)
+        state = point.state if point else None
+        self.run = loop.prepare(config, data, device, state=state, metric=metric)
         self.run.stop = stop
         self.before = point.before if point else ()
         self.planned_epochs = config.train.epochs
@@ -113,16 +117,27 @@ class CheckpointedRun:
         environment: Mapping[str, Any],
         stop: threading.Event,
         point: Point | None,
+        metric: str = best_epoch.METRIC,
     ) -> CheckpointedRun:
         """The run from a point, or from the start where the state there does not fit it."""
-        run = partial(cls, config, data, device, path, environment, stop)
+        run = partial(cls, config, data, device, path, environment, stop, metric=metric)
         try:
-            return run(point)
+            return run(point=point)
         except Exception as error:  # what torch raises of a state that it cannot load is not said
             if point is None or is_out_of_memory(error):
                 raise
             log.warning("begins anew: %s: %s", path, in_one_line(error))
         return run()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has trained as long as it should."""
+        return self.run.finished
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights it ends with if it ends now, counted from 1."""
+        return self.run.kept_epoch
 
     def epochs(self) -> Iterator[EpochResult]:
         """One result an epoch, until done, diverged or stopped."""

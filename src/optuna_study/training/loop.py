@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from optuna_study.config.catalogue import is_reference
+from optuna_study.config.epoch import EpochResult
 from optuna_study.config.schedule import lr_at
-from optuna_study.config.settings import EpochResult
 from optuna_study.seeds import stream_seed
 from optuna_study.training import custom_objective, divergence
 from optuna_study.training.device import random_stream
@@ -36,14 +36,14 @@ __all__ = ["Run", "epochs", "prepare"]
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
-    """Train and yield one result per epoch, to the last one, a divergence or a stop.
+    """Train and yield one result per epoch, to the last one, the end of patience or a stop.
 
     A divergence is carried by the last result. A run that is stopped returns at once, without the
     broken epoch.
     """
     settings, held_out = run.config.train, len(run.data.validation_labels)
     train = custom_objective.train_epoch if is_reference(settings.objective) else train_epoch
-    while not run.ended and run.epoch < settings.epochs:
+    while not (run.ended or run.finished):
         began, epoch = time.perf_counter(), run.epoch + 1
         run.validation = None
         steps = train(run, epoch)
@@ -65,6 +65,7 @@ def epochs(run: Run) -> Iterator[EpochResult]:
             last = epoch * run.steps_per_epoch
             diverged = run.watch.epoch(epoch, last, training, validation)
         run.epoch, run.ended = epoch, diverged is not None
+        run.note_epoch(figures[run.metric])
         yield EpochResult(
             epoch=epoch,
             train_loss=training.loss,

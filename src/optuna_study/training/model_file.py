@@ -83,7 +83,7 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
         "permutation": None if data.permutation is None else data.permutation.cpu(),
         "fingerprint": data.fingerprint,
         "grey_ranges": {kind: list(ends) for kind, ends in data.grey_ranges.items()},
-        "epoch": run.epoch,
+        "epoch": run.kept_epoch,
         "weights": run.model.state_dict(),
     }
     checkpoint.save(path, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from optuna_study.training.device_data import DeviceData, Inputs, view
 from optuna_study.training.evaluation import Evaluation, evaluate
 from optuna_study.training.losses import get_loss
 from optuna_study.training.optimizers import build_optimizer, restore
+from optuna_study.training.recipe.best_epoch import METRIC, BestEpoch, BestState, better_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,7 @@ class RunState(TypedDict):
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     watch: dict[str, Any]
+    best: NotRequired[BestState | None]  # states of earlier versions have none
 
 
 class StepObserver(Protocol):
@@ -58,6 +60,7 @@ class StepObserver(Protocol):
 class Run:
     """A model in training; `epoch` counts the epochs done, `stop` ends it before the next step.
 
+    `metric` is the figure by which epochs are compared.
     `loss`, `augmentations`, `inputs`, `parameters` and `batch_size`, the pictures worked on at
     once, follow from configuration and data and are the same at every step.
     """
@@ -75,10 +78,12 @@ class Run:
     parameters: tuple[nn.Parameter, ...]
     batch_size: int
     pictures_per_step: int
+    metric: str = METRIC
     epoch: int = 0
     ended: bool = False
     interrupted: bool = False
     validation: Evaluation | None = None
+    best: BestEpoch | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     observer: StepObserver | None = None
 
@@ -89,6 +94,32 @@ class Run:
         The pictures left over by whole batches change from epoch to epoch.
         """
         return len(self.data.train_labels) // self.pictures_per_step
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has trained as long as it should: all epochs, or to the end of patience."""
+        settings = self.config.train
+        waited = 0 if self.best is None else self.epoch - self.best.epoch
+        return self.epoch >= settings.epochs or 0 < settings.patience <= waited
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights it ends with if it ends now."""
+        if self.config.train.epoch == "last" or self.best is None:
+            return self.epoch
+        return self.best.epoch
+
+    def note_epoch(self, value: float) -> None:
+        """Compare the epoch just done, whose value by the run's metric is given, with the best."""
+        model = self.model if self.config.train.epoch == "best" else None
+        self.best = better_of(self.best, self.epoch, self.metric, value, model)
+
+    def use_kept_weights(self) -> None:
+        """Give the model the weights it ends with; training cannot go on from there."""
+        moved_on = self.interrupted or self.kept_epoch != self.epoch
+        if moved_on and self.best is not None and self.best.weights is not None:
+            self.model.load_state_dict(self.best.weights)
+            self.validation = None
 
     def split(self, pictures: torch.Tensor) -> Sequence[torch.Tensor]:
         """The indices of a step's pictures, as many at a time as are worked on at once."""
@@ -138,6 +169,7 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "watch": self.watch.state(),
+            "best": None if self.best is None else self.best.state(),
         }
 
 
@@ -162,14 +194,16 @@ def prepare(
     device: torch.device,
     *,
     state: RunState | None = None,
+    metric: str = METRIC,
     read: Read = devices.read_numbers,
 ) -> Run:
     """A run at its start, or where `state` left it; sets torch's CPU threads.
 
     The data is seen as the configuration's own settings want it.
 
-    `read` is the one way in which numbers leave the device: once for every 32 steps begun, once
-    per evaluation.
+    `metric`, a figure of `EpochResult`, is what epochs are compared by where the settings keep
+    the best or have patience. `read` is the one way in which numbers leave the device: once for
+    every 32 steps begun, once per evaluation.
 
     Raises:
         UsageError: a setting that nothing here has, or batch norm with single pictures.
@@ -209,18 +243,30 @@ def prepare(
         parameters=tuple(model.parameters()),
         batch_size=batch_size,
         pictures_per_step=per_step,
+        metric=metric,
     )
     if state is not None:
-        if state.get("version") != STATE_VERSION or state["fingerprint"] != data.fingerprint:
-            raise DataError(
-                "checkpoint: it belongs to other pictures or another version; delete it to start "
-                "anew"
-            )
-        run.model.load_state_dict(state["model"])
-        restore(run.optimizer, state["optimizer"])
-        run.watch = run.watch.restore(state["watch"])
-        run.epoch, run.ended = state["epoch"], state["ended"]
+        _resume(run, state)
     return run
+
+
+def _resume(run: Run, state: RunState) -> None:
+    """Put a run at its start where `state` left another one."""
+    if state.get("version") != STATE_VERSION or state["fingerprint"] != run.data.fingerprint:
+        raise DataError(
+            "checkpoint: it belongs to other pictures or another version; delete it to start anew"
+        )
+    best = state.get("best")
+    if best is not None:
+        weights = best["weights"]
+        if weights is not None:
+            run.model.load_state_dict(weights)  # what does not fit is found now, not at the end
+            weights = {name: each.to(run.device) for name, each in weights.items()}
+        run.best = BestEpoch(best["epoch"], best["value"], weights)
+    run.model.load_state_dict(state["model"])
+    restore(run.optimizer, state["optimizer"])
+    run.watch = run.watch.restore(state["watch"])
+    run.epoch, run.ended = state["epoch"], state["ended"]
 
 
 def _limits(

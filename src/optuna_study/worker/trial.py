@@ -94,7 +94,14 @@ class TrialJob:
             retention.take_over(study.workspace, claim)
             point = find_point(path, claim, reported, study.environment)
         run = CheckpointedRun.resumed(
-            config, study.data, study.device, path, study.environment, self._stop.event, point
+            config,
+            study.data,
+            study.device,
+            path,
+            study.environment,
+            self._stop.event,
+            point,
+            self.rules.metric,
         )
         after = len(run.before)
         if claim.resumed:
@@ -114,6 +121,7 @@ class TrialJob:
     ) -> Sequence[Artifact]:
         """Write the trial's files; of a completed one among the best few the model, too."""
         assert isinstance(training, CheckpointedRun)
+        training.run.use_kept_weights()
         study, claim, config = self.study, self._claim, training.run.config
         about = f"{study.record.name} · trial {claim.number}"
         about += f" · {claim.baseline}" if claim.baseline else ""
