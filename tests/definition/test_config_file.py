@@ -156,6 +156,28 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
         assert all(each.isprintable() for each in error.problems)  # noqa: PT017
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+def test_an_exported_file_with_changed_bytes_is_read_or_refused(
+    tmp_path: Path, form: Literal["toml", "yaml", "json"], data: st.DataObject
+) -> None:
+    recorded = {"metric": "validation_accuracy", "value": 0.5, "curve": {"train_loss": [1.0, 2.0]}}
+    whole = config_text(CONFIG, {"study": "cats", "environment": {"torch": "2"}}, recorded, form)
+    damaged = bytearray(whole.encode())
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
+        damaged[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path / f"best.{form}"
+    path.write_bytes(damaged)
+    try:
+        config, _ = read_config_file(path)
+    except StudyFileError as error:
+        assert all(each.isprintable() for each in error.problems)  # noqa: PT017 - a comment's
+        return
+    path.write_text(config_text(config, {}, {}, form))
+    assert read_config_file(path)[0] == config
+
+
 def test_an_environment_may_count_pictures(tmp_path: Path) -> None:
     path = tmp_path / "best.toml"
     counted = {"threads": 2, "class_counts": [26, 25], "side_counts": {"train": 51, "test": 9}}
