@@ -14,7 +14,7 @@ import torch
 from launching import work_here
 from PIL import Image
 
-from optuna_study.artifacts.decision_boundary import data_picture
+from optuna_study.artifacts.answers import plane_picture
 from optuna_study.artifacts.tensorboard import StepEvents, run_folder, samples, write_trial
 from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, with_settings
 from optuna_study.errors import FolderError, UsageError
@@ -232,8 +232,7 @@ def test_points_of_a_plane_are_shown_in_one_picture(tmp_path: Path) -> None:
     assert found.Tags()["images"] == ["pictures/data"]
     (stored,) = found.Images("pictures/data")
     drawn = Image.open(io.BytesIO(stored.encoded_image_string)).convert("RGB")
-    expected = Image.open(io.BytesIO(data_picture("data", points))).convert("RGB")
-    assert drawn.tobytes() == expected.tobytes()
+    assert drawn.tobytes() == plane_picture(points).tobytes()
 
 
 def test_channels_that_are_no_colours_are_not_shown(digits: DeviceData) -> None:

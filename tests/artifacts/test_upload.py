@@ -28,10 +28,8 @@ def test_files_are_those_of_the_owner_that_ended_the_trial(
     assert isinstance(after, Claim)
     written = {}
     for claim, text in ((after, b"right"), (before, b"wrong")):
-        written[claim.ordinal] = [
-            *write_files(workspace, claim, {"config.toml": text, "curve.png": text}),
-            *write_files(workspace, claim, {"data.png": text}, of_study=True),
-        ]
+        files = {"config.toml": text, "answers.png": text}
+        written[claim.ordinal] = write_files(workspace, claim, files)
 
     def end(claim: Claim) -> None:
         artifacts = tuple(written[claim.ordinal])
@@ -46,13 +44,11 @@ def test_files_are_those_of_the_owner_that_ended_the_trial(
     loaded = optuna.load_study(study_name="small", storage=storage)
     seen = {
         meta.filename: (meta.mimetype, workspace.artifact(meta.artifact_id).read_bytes())
-        for owner in (loaded, loaded.trials[after.number])
-        for meta in get_all_artifact_meta(owner, storage=storage)
+        for meta in get_all_artifact_meta(loaded.trials[after.number], storage=storage)
     }
     assert seen == {
-        "data.png": ("image/png", b"right"),
         "config.toml": ("text/plain", b"right"),
-        "curve.png": ("image/png", b"right"),
+        "answers.png": ("image/png", b"right"),
     }
     storage.remove_session()
     storage.engine.dispose()

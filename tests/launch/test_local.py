@@ -135,8 +135,7 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: StudyTask) -> None
     for trial in loaded.trials:
         names = {meta.filename for meta in get_all_artifact_meta(trial, storage=storage)}
         assert "config.toml" in names
-        assert ("curve.png" in names) == bool(trial.intermediate_values)
-        assert ("confusion.png" in names) == (trial.user_attrs["end"] == "completed")
+        assert ("predictions.npz" in names) == (trial.user_attrs["end"] == "completed")
         note = get_note_from_system_attrs(attributes, trial._trial_id)["body"]
         assert trial.user_attrs["reason"] in note
     assert "| plain | lr |" in get_note_from_system_attrs(attributes, None)["body"]

@@ -34,7 +34,11 @@ def make_predictions(classes: tuple[str, ...] = ("a", "<b>")) -> Predictions:
         classes=classes,
         confusion=np.array([[4, 1], [2, 3]]),
         mistakes=Mistakes(images, truths, answers, np.array([0.9, 0.75])),
-        plane=Plane(plane, np.full((256, 256), 255, np.uint8)),
+        plane=Plane(
+            plane,
+            np.full((256, 256), 255, np.uint8),
+            np.array([[10, 20, 0], [200, 20, 1]], np.uint8),
+        ),
     )
 
 

@@ -19,11 +19,9 @@ from contextlib import redirect_stdout, suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from PIL import Image
 
-from optuna_study.artifacts import decision_boundary
+from optuna_study.artifacts import answers
 from optuna_study.config.catalogue import augmentation_names
 from optuna_study.config.schedule import breakpoints_text
 from optuna_study.config.settings import get_setting
@@ -191,9 +189,9 @@ def samples(config: TrainConfig, data: DeviceData) -> dict[str, torch.Tensor]:
     Of points of a plane, one picture of all of them; of data with other channels than grey or
     colour, none.
     """
-    if decision_boundary.is_plane(data):
-        drawn = Image.open(io.BytesIO(decision_boundary.data_picture("data", data))).convert("RGB")
-        return {"pictures/data": torch.tensor(np.array(drawn)).permute(2, 0, 1)[None]}
+    if answers.is_plane(data):
+        drawn = torch.tensor(answers.plane_picture(data))
+        return {"pictures/data": drawn.permute(2, 0, 1)[None]}
     if data.channels not in SHOWN_CHANNELS:
         return {}
     chosen = data.train_images[:SAMPLES]

@@ -1,4 +1,4 @@
-"""What a trial or a study leaves for the dashboard: pictures, configurations.
+"""What a trial leaves to look at: configurations, answers as numbers.
 
 Files are written before the trial's end, which names them in its own transaction: those of an
 owner that has lost the trial belong to nothing.
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.store.records import Claim
 
-CURVE, CONFUSION, CONFIG = "curve.png", "confusion.png", "config.toml"
-BOUNDARY, DATA = "boundary.png", "data.png"  # of data that are points of a plane
+CONFIG = "config.toml"
 
 
-def write_files(
-    workspace: Workspace, claim: Claim, files: Mapping[str, bytes], *, of_study: bool = False
-) -> list[Artifact]:
+def write_files(workspace: Workspace, claim: Claim, files: Mapping[str, bytes]) -> list[Artifact]:
     """Put files into Optuna's artifact store, for the end of the claimed trial to name.
 
     Their ids are the claim's own: tried again it writes the same files, and no other owner's.
@@ -47,5 +44,5 @@ def write_files(
             # The dashboard shows text that it is told is text.
             guessed = "text/plain" if name.endswith(".toml") else mimetypes.guess_type(name)[0]
             kind = guessed or "application/octet-stream"
-            written.append(Artifact(artifact_id, name, kind, of_study=of_study))
+            written.append(Artifact(artifact_id, name, kind))
     return written

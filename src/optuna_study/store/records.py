@@ -214,7 +214,6 @@ class Artifact:
     filename: str
     mimetype: str
     encoding: str | None = None
-    of_study: bool = False  # else of the trial
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from optuna_study.store.records import EndKind, EpochRecord
 from optuna_study.store.schema import (
     ARTIFACT_KEY,
     own_epochs,
-    study_system_attributes,
     trial_intermediate_values,
     trial_system_attributes,
     trial_user_attributes,
@@ -232,19 +231,12 @@ def write_value(connection: Connection, trial_id: int, value: float) -> None:
 
 
 def write_artifacts(connection: Connection, claim: Claim, artifacts: Sequence[Artifact]) -> None:
-    """Name files in Optuna's artifact store as a trial's or its study's, as it does itself."""
-    of_trial, of_study = {}, []
-    for artifact in artifacts:
-        meta = asdict(artifact)
-        belongs_to_study = meta.pop("of_study")
-        key, text = f"{ARTIFACT_KEY}{artifact.artifact_id}", json.dumps(meta)
-        if belongs_to_study:
-            row = {"study_id": claim.study_id, "key": key, "value_json": json.dumps(text)}
-            of_study.append(row)
-        else:
-            of_trial[key] = text
-    write_attributes(connection, claim.trial_id, of_trial, system=True)
-    upsert(connection, study_system_attributes, ("study_id", "key"), of_study)
+    """Name files in Optuna's artifact store as a trial's, as it does itself."""
+    named = {
+        f"{ARTIFACT_KEY}{artifact.artifact_id}": json.dumps(asdict(artifact))
+        for artifact in artifacts
+    }
+    write_attributes(connection, claim.trial_id, named, system=True)
 
 
 def write_attributes(

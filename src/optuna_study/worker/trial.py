@@ -7,13 +7,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from optuna_study.artifacts import decision_boundary, figures, retention, tensorboard, upload
+from optuna_study.artifacts import retention, tensorboard, upload
+from optuna_study.artifacts.answers import answers
 from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import DiskFullError, FolderError, UnreachableError, UsageError
 from optuna_study.report import notes
+from optuna_study.report.figures import predictions
 from optuna_study.search.ledger import RetryingLedger, StoreLedger
 from optuna_study.search.objective import Rules
 from optuna_study.search.propose import propose
@@ -123,8 +125,6 @@ class TrialJob:
         assert isinstance(training, CheckpointedRun)
         training.run.use_kept_weights()
         study, claim, config = self.study, self._claim, training.run.config
-        about = f"{study.record.name} · trial {claim.number}"
-        about += f" · {claim.baseline}" if claim.baseline else ""
         origin = provenance(study.record, claim.number, claim.baseline) | {
             "end": end.kind.value,
             "reason": str(end.reason),
@@ -133,18 +133,16 @@ class TrialJob:
         }
         text = config_text(config, origin, recorded(study.record, end.value, epochs))
         files = {upload.CONFIG: text.encode()}
-        if epochs:
-            files[upload.CURVE] = figures.curve_picture(f"{about} · {end.kind}", epochs)
+        kept = self._is_among_best(end)
         if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
-            files |= _predictions(about, training)
+            confusion, ask = training.confusion(), training.predict_proba
+            found = answers(training.run.data, confusion, ask, in_detail=kept)
+            files[predictions.FILE] = predictions.to_bytes(found)
         artifacts = self._write_artifacts(files)
-        if claim.number == 0 and decision_boundary.is_plane(study.data):  # one trial's alone
-            picture = decision_boundary.data_picture(f"{study.record.name} · data", study.data)
-            artifacts += self._write_artifacts({upload.DATA: picture}, of_study=True)
-        if end.kind is EndKind.COMPLETED:
-            if study.definition.only is not None:
-                self._test(training)
-            self._keep_model(training, end)
+        if end.kind is EndKind.COMPLETED and study.definition.only is not None:
+            self._test(training)
+        if kept:
+            self._keep_model(training)
         if study.tensorboard is not None:
             self._write_events(study.tensorboard, training, end, epochs)
         return artifacts
@@ -174,9 +172,7 @@ class TrialJob:
         measured = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
         self._retry(lambda: queue.annotate(self.study.store, self._claim, measured))
 
-    def _write_artifacts(
-        self, files: Mapping[str, bytes], *, of_study: bool = False
-    ) -> list[Artifact]:
+    def _write_artifacts(self, files: Mapping[str, bytes]) -> list[Artifact]:
         """Write artifacts, and wait for a full disk to be cleared, once for all trials.
 
         When nobody has cleared it in time, trials end without artifacts.
@@ -185,9 +181,7 @@ class TrialJob:
 
         def write() -> list[Artifact]:
             try:
-                written = upload.write_files(
-                    study.workspace, self._claim, files, of_study=of_study
-                )
+                written = upload.write_files(study.workspace, self._claim, files)
             except DiskFullError as error:
                 outage.record_failure(error)
                 raise
@@ -201,12 +195,14 @@ class TrialJob:
             max_wait=MAX_WAIT - outage.seconds,
         )
 
-    def _keep_model(self, training: CheckpointedRun, end: End) -> None:
+    def _is_among_best(self, end: End) -> bool:
         study, value = self.study, end.value
-        if value is None or not self._retry(
-            lambda: retention.is_among_best(study.store, study.record, value)
-        ):
-            return
+        if end.kind is not EndKind.COMPLETED or value is None:
+            return False
+        return self._retry(lambda: retention.is_among_best(study.store, study.record, value))
+
+    def _keep_model(self, training: CheckpointedRun) -> None:
+        study = self.study
         path = study.workspace.kept_model(self._claim.study_uuid, self.number, self._claim.ordinal)
         try:
             save_model(path, training.run, training.run.config, study.data)
@@ -240,16 +236,3 @@ class TrialJob:
             )
         except (DiskFullError, UsageError, ImportError) as error:
             log.warning("nothing written for TensorBoard: %s", error)
-
-
-def _predictions(about: str, training: CheckpointedRun) -> dict[str, bytes]:
-    """Pictures of what a trained model makes of the validation pictures, and of a plane."""
-    data = training.run.data
-    confusion = figures.confusion_picture(
-        f"{about} · validation", training.confusion(), data.classes
-    )
-    files = {upload.CONFUSION: confusion}
-    if decision_boundary.is_plane(data):
-        chances = training.predict_proba(decision_boundary.plane_points(data.device))
-        files[upload.BOUNDARY] = decision_boundary.boundary_picture(about, data, chances)
-    return files

@@ -125,10 +125,15 @@ def boundary(data: StudyData) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [None],
-                "y": [None],
+                "x": found.plane.points[found.plane.points[:, 2] == index, 0].tolist(),
+                "y": found.plane.points[found.plane.points[:, 2] == index, 1].tolist(),
                 "name": name,
-                "marker": {"color": _colour(index), "size": 10, "symbol": "square"},
+                "hoverinfo": "name",
+                "marker": {
+                    "color": _colour(index),
+                    "size": 5,
+                    "line": {"color": "#ffffff", "width": 0.5},
+                },
             }
             for index, name in enumerate(found.classes[:WRITTEN_COUNTS])
         ),

@@ -4,7 +4,8 @@ A file of NumPy arrays without pickled objects: `confusion` counts validation pi
 (rows) and answer (columns); `classes` are the names. Of the best few trials also `mistakes`, small
 uint8 pictures (N, height, width, channels) with `mistakes_true`, `mistakes_answer` (class numbers)
 and `mistakes_chance` (the probability of the wrong answer); of data that are points of a plane
-`plane` (256, 256) the likeliest class, row after row, and `plane_chance` its probability in 1/255.
+`plane` (256, 256) the likeliest class, row after row, `plane_chance` its probability in 1/255, and
+`points` (N, 3): x, y and class of those seen.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FILE = "predictions.npz"
 MOST_MISTAKES = 12
+MOST_POINTS = 2000  # of a plane
 LARGEST = 96  # pixels of a side; larger pictures are drawn smaller
 
 
@@ -49,6 +51,7 @@ class Plane:
 
     answers: NDArray[np.uint8]
     chances: NDArray[np.uint8]  # in 1/255
+    points: NDArray[np.uint8]  # (N, 3): x, y and class of the training and validation points
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ def to_bytes(predictions: Predictions) -> bytes:
             "mistakes_chance": worst.chances,
         }
     if predictions.plane is not None:
-        arrays |= {"plane": predictions.plane.answers, "plane_chance": predictions.plane.chances}
+        arrays |= {
+            "plane": predictions.plane.answers,
+            "plane_chance": predictions.plane.chances,
+            "points": predictions.plane.points,
+        }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -103,10 +110,13 @@ def from_bytes(content: bytes) -> Predictions:
 def _predictions(arrays: Mapping[str, NDArray[np.generic]]) -> Predictions:
     mistakes = plane = None
     if "mistakes" in arrays:
-        names = ("mistakes", "mistakes_true", "mistakes_answer", "mistakes_chance")
+        names: tuple[str, ...] = (
+            *("mistakes", "mistakes_true", "mistakes_answer", "mistakes_chance"),
+        )
         mistakes = Mistakes(*(arrays[name] for name in names))  # type: ignore[arg-type]
     if "plane" in arrays:
-        plane = Plane(arrays["plane"], arrays["plane_chance"])  # type: ignore[arg-type]
+        names = ("plane", "plane_chance", "points")
+        plane = Plane(*(arrays[name] for name in names))  # type: ignore[arg-type]
     return Predictions(
         classes=[str(name) for name in arrays["classes"]],
         confusion=arrays["confusion"].astype("int64"),
