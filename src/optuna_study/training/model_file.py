@@ -240,17 +240,24 @@ def predict(
     """
     stored = read_model(path)
     require_allowed(path, modules_of(stored.config), allowed)
-    config, data = stored.config, _without_pictures(stored, device)
-    framing = Framing(config.data.fit, config.data.image_size)
     try:
-        model = load_network(stored, device, allowed)
+        network = load_network(stored, device, allowed)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    return classify(network, stored, images, device)
+
+
+def classify(
+    network: nn.Module, model: ModelFile, images: Sequence[Path], device: torch.device
+) -> list[Prediction]:
+    """Classify pictures with the loaded network of a model, in the order given."""
+    config, data = model.config, without_pictures(model, device)
+    framing = Framing(config.data.fit, config.data.image_size)
     predictions = []
     for start in range(0, len(images), BATCH):
         read = [_read(image, data, framing) for image in images[start : start + BATCH]]
         pixels = [picture for _, picture in read if picture is not None]
-        answers = iter(_ranked(model, config, data, pixels))
+        answers = iter(_ranked(network, config, data, pixels))
         for unclassified, picture in read:
             ranked = () if picture is None else next(answers)
             label = ranked[0][0] if ranked else None
@@ -282,7 +289,7 @@ def _ranked(
     ]
 
 
-def _without_pictures(model: ModelFile, device: torch.device) -> DeviceData:
+def without_pictures(model: ModelFile, device: torch.device) -> DeviceData:
     """The data a model was trained on, as far as its file tells: scales and sizes, no pictures."""
     side, channels, order = model.cache_size, model.channels, model.permutation
     images = torch.empty((0, channels, side, side), dtype=torch.uint8, device=device)
