@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 PARAMETER = "params_"  # before a parameter's name, as Optuna's own table has it
 SHOWN = {  # of a trial's last epoch, by the column that it stands in
     "accuracy": "validation_accuracy",
-    "log_loss": "validation_loss",
+    "balanced_accuracy": "balanced_accuracy",
+    "macro_f1": "macro_f1",
+    "loss": "validation_loss",
+    "log_loss": "log_loss",
     "train_accuracy": "train_accuracy",
     "train_loss": "train_loss",
 }

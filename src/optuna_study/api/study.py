@@ -129,8 +129,8 @@ def load(name: str, storage: str | None = None, *, artifacts: str | Path | None 
     """A study by its name, from the storage that `--storage` would name.
 
     Raises:
-        NotFoundError: no such store or study.
-        StoreError: the store cannot be reached.
+        NotFoundError: no such study.
+        StoreError: there is no such store, or it cannot be reached.
     """
     workspace = Workspace.locate(artifacts)
     store = open_store(find_address(storage, workspace))

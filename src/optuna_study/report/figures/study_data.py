@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from optuna_study.definition.serialise import from_json
+from optuna_study.report import values
 from optuna_study.report.figures.predictions import find_predictions
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class StudyData:
     @property
     def is_accuracy(self) -> bool:
         """Whether the metric is a fraction that people read in per cent."""
-        return "accuracy" in self.study.metric or self.study.metric.endswith("f1")
+        return self.study.metric in values.SHARES
 
     @property
     def label(self) -> str:
@@ -56,9 +56,7 @@ class StudyData:
 
     def shown(self, value: float | None) -> str:
         """A value of the metric for people."""
-        if value is None:
-            return "-"
-        return percent(value) if self.is_accuracy else f"{value:.4f}"
+        return values.metric(self.study.metric, value)
 
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
