@@ -134,8 +134,7 @@ def load(name: str, storage: str | None = None, *, artifacts: str | Path | None 
     """
     workspace = Workspace.locate(artifacts)
     store = open_store(find_address(storage, workspace))
-    load_study(store, name)
-    return Study(store, name, workspace)
+    return Study(store, load_study(store, name).name, workspace)
 
 
 def find_address(storage: str | None, workspace: Workspace) -> StoreAddress:
