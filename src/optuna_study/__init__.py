@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna_study.api.launching import launch
     from optuna_study.api.study import Study, load
-    from optuna_study.training.trained_model import load_model
+    from optuna_study.api.trained_model import load_model
 
     __version__: str
 
@@ -17,7 +17,7 @@ _PLACES = {
     "Study": "optuna_study.api.study",
     "launch": "optuna_study.api.launching",
     "load": "optuna_study.api.study",
-    "load_model": "optuna_study.training.trained_model",
+    "load_model": "optuna_study.api.trained_model",
 }
 
 
