@@ -313,6 +313,31 @@ def test_a_table_may_hold_parts_and_groups(cli: Cli, tmp_path: Path) -> None:
     assert report["problems"] == []
 
 
+def test_rows_that_contradict_each_other_or_say_no_part_are_named_and_left_out(
+    cli: Cli, tmp_path: Path
+) -> None:
+    folders.fill(tmp_path / "given", folders.numbered(28), 0)
+    rows = [
+        f"{name},{('cat', 'dog')[number % 2]},{'test' if number > 20 else 'Train'},p{number}"
+        for number, name in enumerate(folders.numbered(28))
+    ]
+    rows[0] = rows[0].replace("Train", "")
+    rows += [rows[1].replace("dog", "cat"), rows[2].replace("Train", "test"), f"{rows[3]}0"]
+    rows += [rows[4], rows[5].replace("Train", "training")]  # they say the same twice
+    folders.write(tmp_path / "given" / "labels.csv", "\n".join(["file,label,split,group", *rows]))
+    result = cli("data", "check", "given", "-f", "json")
+    assert result.code == 1, result.err
+    report = json.loads(result.out)
+    assert report["problems"] == [
+        "1 without a part in labels.csv: 000.png",
+        "1 listed in labels.csv with several labels: 001.png",
+        "1 listed in labels.csv with several parts: 002.png",
+        "1 listed in labels.csv with several groups: 003.png",
+    ]
+    assert [each["file"] for each in report["left_out"]] == folders.numbered(4)
+    assert (report["classes"], report["parts"]["test"]) == ({"cat": 12, "dog": 12}, 7)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

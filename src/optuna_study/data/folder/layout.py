@@ -234,14 +234,12 @@ def _by_table(
                 path=found[place].path,
                 name=name,
                 label=printable_name(row.label),
-                part=PART_NAMES.get(row.split.casefold()),
+                part=row.part,
                 group=kinds[group] if group in kinds else group_in_name(name, group),
                 sub_folder=within,
             )
         )
-    part_names = {
-        PART_NAMES[row.split.casefold()]: row.split for row in matched.rows.values() if row.split
-    }
+    part_names = {row.part: row.split for row in matched.rows.values() if row.part is not None}
     files, part_names = _drop_lone_part(files, part_names)
     return Listing(
         folder=folder,

@@ -45,6 +45,11 @@ class Row:
     split: str
     group: str
 
+    @property
+    def part(self) -> str | None:
+        """The part that it says, None where it says none."""
+        return PART_NAMES.get(self.split.casefold())
+
 
 def find_table(folder: Path) -> Path | None:
     """The table of labels in a folder, if there is one."""
@@ -121,32 +126,47 @@ def match_rows(rows: Iterable[Row], places: Sequence[str], table: str) -> Matche
     finder = FileFinder(places)
     matched: dict[str, Row] = {}
     wrong: dict[str, list[str]] = defaultdict(list)
+    clashing: set[str] = set()
     listed: set[str] = set()
+    rows = list(rows)
+    is_split = len({row.part for row in rows} - {None}) > 1
     for row in rows:
         means = finder.find(row.file)
         listed.update(means)
-        reason = _wrong_row(row, means)
+        reason = _wrong_row(row, means, is_split)
         if reason is not None:
             wrong[reason.format(table)].append(
                 means[0] if len(means) == 1 else row.file or "a row"
             )
-        elif matched.setdefault(means[0], row).label != row.label:
-            wrong[f"listed in {table} with several labels"].append(means[0])
-    for place in wrong.get(f"listed in {table} with several labels", ()):
-        matched.pop(place, None)
+        elif clash := _clash(matched.setdefault(means[0], row), row):
+            wrong[f"listed in {table} with several {clash}"].append(means[0])
+            clashing.add(means[0])
+    for place in clashing:
+        del matched[place]
     unlisted = [place for place in places if place not in listed]
     return Matched(matched, wrong, unlisted)
 
 
-def _wrong_row(row: Row, means: Sequence[str]) -> str | None:
+def _clash(first: Row, second: Row) -> str | None:
+    """What two rows of one file say differently."""
+    if first.label != second.label:
+        return "labels"
+    if first.part != second.part:
+        return "parts"
+    return "groups" if first.group != second.group else None
+
+
+def _wrong_row(row: Row, means: Sequence[str], is_split: bool) -> str | None:
     if not means:
         return "listed in {}, but not there"
     if len(means) > 1:
         return "listed in {} by a name that several files have"
     if not row.label:
         return "without a label in {}"
-    if row.split and row.split.casefold() not in PART_NAMES:
+    if row.split and row.part is None:
         return "of a part in {} that is neither train, val nor test"
+    if is_split and row.part is None:
+        return "without a part in {}"
     return None
 
 
