@@ -15,6 +15,15 @@ def trial_seed(study_seed: int, number: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+def confirmation_seed(study_seed: int, run: int) -> int:
+    """The seed of the confirmation runs number `run` of a study, in [0, 2**31).
+
+    The same for every trial that is confirmed, so that their runs are compared in pairs; no
+    searched trial's.
+    """
+    return _hash(f"confirm:{study_seed}:{run}") >> 33
+
+
 def stream_seed(seed: int, stream: str, epoch: int = 0) -> int:
     """The seed of a stream of random numbers in a training, below 2**63; epochs have their own."""
     return _hash(f"{seed}/{stream}/{epoch}") >> 1

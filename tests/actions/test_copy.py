@@ -46,7 +46,7 @@ def _own_warnings() -> Iterator[None]:
 
 @pytest.fixture
 def prepared(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> StudyTask:
-    text = study_text.replace("trials = 5", "trials = 3")
+    text = study_text.replace("trials = 3", "trials = 1")
     (tmp_path / "tiny.toml").write_text(text)
     return prepare(
         LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)

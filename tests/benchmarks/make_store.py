@@ -21,6 +21,7 @@ from optuna_study.definition.resolve import resolve
 from optuna_study.definition.serialise import to_json
 from optuna_study.seeds import trial_seed
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.importances import Importance
 from optuna_study.store.records import EndKind, NewStudy, StoredParameter
 from optuna_study.store.rows import utc
 from optuna_study.store.schema import (
@@ -205,7 +206,9 @@ def make(url: str, count: int, epochs: int, name: str = "large") -> None:
     study = create_study(store, new)
     fill(store, study, count, epochs)
     set_budget(store, study, count)
-    save_importances(store, study, {"lr": 0.7, "activation": 0.2, "dropout": 0.1}, count)
+    shares = {"lr": 0.7, "activation": 0.2, "dropout": 0.1}
+    measured = {name: Importance(count, share, share, share) for name, share in shares.items()}
+    save_importances(store, study, measured, count)
     store.close()
 
 

@@ -67,12 +67,24 @@ def without_advice(row: Any) -> Any:
     return row
 
 
+def in_the_fields_of(then: Any, now: Any) -> Any:
+    """What is said now, without the fields that have come since."""
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return [in_the_fields_of(*each) for each in zip(then, now, strict=True)]
+    if isinstance(then, dict) and isinstance(now, dict):
+        return {
+            name: in_the_fields_of(value, now[name]) for name, value in then.items() if name in now
+        }
+    return now
+
+
 def test_studies_and_trials_are_read(upgraded: Path, cli: Callable[..., Any]) -> None:
     assert len(said("list", "show", "trials")) > 30
     for then in said("list", "show", "trials"):
         now = cli(*then["arguments"])
         assert now.code == then["code"], then
-        assert without_advice(json.loads(now.out)) == without_advice(then["stdout"]), then
+        stands = in_the_fields_of(then["stdout"], json.loads(now.out))
+        assert without_advice(stands) == without_advice(then["stdout"]), then
 
 
 def test_doctor_finds_the_same(upgraded: Path, cli: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from optuna_study.report.curves.read import QUICK_TRIALS
+from optuna_study.store.importances import Importance
 from optuna_study.store.records import EndKind
 from optuna_study.store.studies.studies import save_importances
 
@@ -32,6 +33,7 @@ TRIAL_FIELDS = [
     "baseline",
     "seed",
     "epochs",
+    "confirms",
 ]
 BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
 
@@ -93,18 +95,28 @@ def test_trials_csv_and_yaml_say_the_same(worked: Any, cli: Callable[..., Any]) 
 def test_show_names_best_baselines_reasons_and_importances(
     worked: Any, cli: Callable[..., Any]
 ) -> None:
-    save_importances(worked.store, worked.study, {"lr": 0.75, "dropout": 0.25}, 3)
+    measured = {"lr": Importance(3, 0.75, 0.5, 0.9), "slope": Importance(2)}
+    save_importances(worked.store, worked.study, measured, 3)
     result = cli("show", "small", "--storage", worked.url)
     assert result.code == 0
     lines = result.out.splitlines()
     assert "Best: trial 2, validation accuracy 75.0 %" in lines
     assert "Best baseline: plain (trial 0), 50.0 %; the best is 25.0 points better." in lines
-    assert "3 of 6 trials ended: 2 completed, 1 diverged." in lines
+    assert "3 of 6 trials ended (1 searched, 2 baselines): 2 completed, 1 diverged." in lines
     table = [line.split() for line in lines]
     assert ["activation", "plain", "0", "50.0", "%", "completed", "Works."] in table
     assert "diverged   non_finite: the loss is nan at step 3" in result.out
     assert "What mattered (of 3 trials, " in result.out
-    assert "lr       75.0 %" in result.out.replace("  75.0", " 75.0")
+    assert ["lr", "75.0", "%", "50", "to", "90", "%", "3", "█" * 20] in table
+    assert "Not enough trials to tell of: slope." in lines
+    shown = _json(cli("show", "small", "--storage", worked.url, "-f", "json").out)
+    assert shown["importances"] == {"lr": 0.75}
+    assert shown["importance_intervals"]["slope"] == {
+        "trials": 2,
+        "share": None,
+        "low": None,
+        "high": None,
+    }
 
 
 def test_show_sets_a_comparison_beside_its_source(

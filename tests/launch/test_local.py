@@ -214,7 +214,7 @@ def test_no_trial_that_completes_is_no_success(
     hopeless = study_text.replace("high = 0.01", "high = 90.0").replace("low = 1e-4", "low = 80.0")
     hopeless = hopeless.replace("lr = 0.001}", "lr = 85.0}").replace('outside = ["lr"]', "")
     hopeless = hopeless.replace("lr = 0.001\n", "lr = 80.0\n")
-    hopeless = hopeless.replace('"adam"', '"sgd"').replace("trials = 5", "trials = 3")
+    hopeless = hopeless.replace('"adam"', '"sgd"').replace("trials = 3", "trials = 1")
     said = run_here(tmp_path / "root", hopeless)
     trials = reads.trials(said.task.store, said.task.study)
     assert [trial.end for trial in trials] == [EndKind.DIVERGED] * 3
@@ -266,13 +266,13 @@ def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
     )
     text = text.replace("settings = {lr = 0.001}", "settings = {lr = 0.001, dropout = 0.0}")
     text = text.replace('settings = {lr = 80.0}\noutside = ["lr"]', "settings = {lr = 0.01}")
-    text = text.replace("trials = 5", "trials = 2")
+    text = text.replace("trials = 3", "trials = 1")
     pids: set[int | None] = set()
     said = run_here(
         tmp_path / "root", text, 1, watch=lambda _, tick: pids.update(w.pid for w in tick.workers)
     )
     assert said.code == 0, said.messages
-    first, second = reads.trials(said.task.store, said.task.study)
+    first, second, _ = reads.trials(said.task.store, said.task.study)
     assert (first.end, second.end) == (EndKind.FAILED, EndKind.COMPLETED)
     assert isinstance(first.reason, Failed)
     assert "device-side assert" in first.reason.error

@@ -43,7 +43,8 @@ def test_a_new_study_has_its_baselines_waiting_and_all_that_repeats_it(
 ) -> None:
     prepared = prepare(replace(request_of, workers=3, seed=11))
     study = prepared.study
-    assert (study.name, study.budget, study.seed) == ("tiny@cpu", 5, 11)
+    assert (study.name, study.budget, study.seed) == ("tiny@cpu", 3, 11)
+    assert (study.total, study.confirm) == (5, None)
     assert (study.metric, study.direction) == ("validation_accuracy", "maximize")
     assert study.data_source == "digits"
     assert {"torch", "device", "threads", "python", "optuna"} <= set(study.environment)
@@ -67,7 +68,7 @@ def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchReq
     more = prepare(replace(request_of, n_trials=9))
     assert more.study.budget == 9
     path = first.workspace.root.parent / "tiny.toml"
-    path.write_text(path.read_text().replace("trials = 5", "trials = 7"))
+    path.write_text(path.read_text().replace("trials = 3", "trials = 7"))
     assert prepare(request_of).study.budget == 7
     set_state(first.store, first.study, StudyState.STOPPING)
     assert prepare(request_of).study.state is StudyState.ACTIVE
@@ -222,9 +223,14 @@ def test_absent_pictures_are_stood_in_for_in_one_sentence(
     prepared = prepare(request_of)
     assert prepared.study.name == "tiny@cpu-digits"
     assert prepared.study.data_source == "digits"
-    [note] = prepared.notes
+    note, few = prepared.notes
     assert "'pokemon'" in note
     assert "`optuna-study data fetch pokemon`" in note
+    assert few == (
+        "tiny@cpu-digits: of 3 searched trials the sampler's model proposes 3, fewer than 10: "
+        "hardly a search; --n-trials gives it more."
+    )
+    assert prepare(replace(request_of, n_trials=14)).notes == (note,)
 
 
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, str], type[Exception], str]] = {

@@ -14,6 +14,7 @@ from optuna_study.report.figures.predictions import (
     Predictions,
     to_bytes,
 )
+from optuna_study.store.importances import Importance
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Artifact, End, EndKind
 from optuna_study.store.studies.studies import save_importances
@@ -68,6 +69,9 @@ def finished_study(store_study: Callable[..., Any], finished_workspace: Workspac
     named = (Artifact("answers", FILE, "application/octet-stream"),)
     end = End(EndKind.COMPLETED, "all 3 epochs", 0.8, artifacts=named)
     queue.end(stored_study.store, claim, end)
-    shares = {"lr": 0.7, "activation": 0.2, "dropout": 0.1}
+    shares = {
+        name: Importance(4, share, share / 2, share)
+        for name, share in {"lr": 0.7, "activation": 0.2, "dropout": 0.1}.items()
+    }
     save_importances(stored_study.store, stored_study.study, shares, 4)
     return stored_study

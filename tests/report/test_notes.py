@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.report.notes import study_note, trial_note
 from optuna_study.report.summary import summarise
-from optuna_study.store.records import Counts, EndKind, StudyRecord, StudyState, TrialState
+from optuna_study.store.importances import Importance
+from optuna_study.store.records import (
+    Counts,
+    EndKind,
+    StudyRecord,
+    StudyState,
+    TrialState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +74,9 @@ def test_a_studys_note_puts_the_best_beside_its_baselines(trial: MakeTrial) -> N
         trial(2, baseline="longer", group="batch", value=None, end=None, state=TrialState.WAITING),
     ]
     counts = Counts(1, 0, {EndKind.COMPLETED: 2, EndKind.DIVERGED: 1}, {})
-    record = study(importances={"lr": 0.7, "dropout": 0.3})
+    record = study(
+        measured_importances={"lr": Importance(20, 0.7, 0.6, 0.8), "slope": Importance(3)}
+    )
     text = study_note(summarise(record, counts, trial(9, value=0.9), baselines, None))
     assert text.splitlines()[0] == "## AlexNet on Pokémon"
     assert "**3 of 24** trials have ended: 2 completed, 1 diverged." in text
@@ -77,7 +86,7 @@ def test_a_studys_note_puts_the_best_beside_its_baselines(trial: MakeTrial) -> N
     assert "| final | batch | 81.0 % | completed |" in text
     assert "| reverse | lr |  | diverged: exploding: loss 9 \\| at step 3 |" in text
     assert "| longer | batch |  | waiting |" in text
-    assert "| lr | 70 % |" in text
+    assert "| lr | 70.0 % | 60 to 80 % | 20 |" in text
     assert "`optuna-study export alexnet_pokemon@cpu -o best.toml`" in text
 
 

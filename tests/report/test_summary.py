@@ -86,7 +86,7 @@ def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: A
         "activation  plain         0    50.0 %  completed                               Works.",
         "lr          wild          1         -  diverged   non_finite: the loss is nan",
         "",
-        "3 of 6 trials ended: 2 completed, 1 diverged.",
+        "3 of 6 trials ended (1 searched, 2 baselines): 2 completed, 1 diverged.",
         "",
         "Next",
         "  optuna-study show small                        # the whole study",

@@ -4,10 +4,11 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
@@ -19,6 +20,7 @@ from optuna_study.paths import Workspace
 from optuna_study.search.stop_signal import StopSignal
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import reads
+from optuna_study.store.schema import own_studies
 from optuna_study.store.studies.studies import find_study
 from optuna_study.worker.messages import MessageKind, rebuilt
 from optuna_study.worker.process import work
@@ -52,8 +54,9 @@ optimizer = "adam"
 lr = 0.001
 threads = 1
 [search]
-trials = 5
+trials = 3
 startup_trials = 8
+confirm = {top = 0}
 pruner = "none"
 [space]
 activation = ["relu", "tanh"]
@@ -101,6 +104,16 @@ def run_ticks(task: AnyTask, backend: Backend, every: float = TICK) -> Generator
     """The ticks of a task's workers, which are started with the first."""
     with WorkerPool(task, backend) as pool:
         yield from pool.ticks(every)
+
+
+def with_baselines_counted(task: StudyTask) -> StudyTask:
+    """The task with a budget that counts baselines, as a study made before has it."""
+    with task.store.write() as connection:
+        its = own_studies.c.uuid == task.study.uuid
+        connection.execute(update(own_studies).where(its).values(beside=0))
+    study = find_study(task.store, task.study.name)
+    assert study is not None
+    return replace(task, study=study)
 
 
 def work_here(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from launching import work_here
+from launching import with_baselines_counted, work_here
 
 from optuna_study.errors import DataError, OtherVersionError
 from optuna_study.launch.prepare import LaunchRequest, prepare
@@ -49,7 +49,8 @@ def launched(
         request = LaunchRequest(
             str(tmp_path / "tiny.toml"), profile="cpu", name=name, n_trials=n_trials, workers=1
         )
-        return prepare(replace(request, workspace=warm_workspace, **changes))
+        task = prepare(replace(request, workspace=warm_workspace, **changes))
+        return with_baselines_counted(task)
 
     return make
 

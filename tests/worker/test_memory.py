@@ -169,7 +169,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_ends_its_trial_and_no_other(
     text = text.replace("settings = {lr = 80.0}", "settings = {lr = 0.01, dropout = 0.4}")
     text = text.replace('outside = ["lr"]', 'outside = ["dropout"]')
     text = text.replace("high = 0.5, step = 0.1", "high = 0.2, step = 0.1")
-    text = text.replace("trials = 5", "trials = 3").replace("{lr = 0.001}", "{dropout = 0.1}")
+    text = text.replace("trials = 3", "trials = 1").replace("{lr = 0.001}", "{dropout = 0.1}")
     started = launch(tmp_path / "root", text, workers=1)
     (small_group / "cgroup.procs").write_text(str(started.process.pid))
     code, said = started.wait()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from launching import work_here
+from launching import with_baselines_counted, work_here
 
 from optuna_study.config.reasons import OutOfMemory
 from optuna_study.errors import DataError, NotFoundError
@@ -52,7 +52,7 @@ def ready_study(
             text = text.replace(old, new)
         (tmp_path / "tiny.toml").write_text(text)
         request = LaunchRequest(str(tmp_path / "tiny.toml"), n_trials=n_trials, profile="cpu")
-        return prepare(replace(request, workspace=warm_workspace))
+        return with_baselines_counted(prepare(replace(request, workspace=warm_workspace)))
 
     return make
 
@@ -75,9 +75,7 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., StudyTask]) -
     assert len({str(trial.parameters) for trial in trials[2:]}) == 5
     study = find_study(prepared.store, prepared.study.name)
     assert study is not None
-    assert study.importances is not None
-    assert study.importances_trials == 6
-    assert set(study.importances) <= {"activation", "lr", "dropout"}
+    assert study.importances is None  # six completed trials tell nothing
     log = prepared.log(prepared.workers[0]).read_text()
     assert "trial 0 (plain) claimed" in log
     assert "ERROR" not in log

@@ -212,10 +212,10 @@ def _left_over(what: str, paths: list[Path], command: list[str], *, fix: bool) -
 
 
 def _halted(study: StudyRecord, ended: int) -> Iterator[Line]:
-    if study.halted and ended < study.budget:
+    if study.halted and ended < study.total:
         yield Line(
             "trials",
-            f"{study.name}: too many failed in a row, {study.budget - ended} left to run",
+            f"{study.name}: too many failed in a row, {study.total - ended} left to run",
             Advice(["resume", study.name], " lets it go on."),
         )
 

@@ -51,10 +51,10 @@ class Study:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best completed trial, the earliest of equals; None without one."""
-        from optuna_study.store.reads import reads
+        """The best completed trial: by its confirmation runs, else by the search; or None."""
+        from optuna_study.report.export import find_best
 
-        return reads.best(self._store, self.record)
+        return find_best(self._store, self.record)
 
     @property
     def optuna(self) -> optuna.Study:

@@ -29,14 +29,14 @@ def steer(target: Target, state: StudyState) -> Advice:
     store, study = target.open_study()
     set_state(store, study, state)
     counts = reads.counts(store, study)
-    if counts.ended >= study.budget:
+    if study.is_done(counts.ended):
         return Advice(
-            f"{study.name} has ended all of its {count(study.budget, 'trial')}; ",
+            f"{study.name} has ended all of its {count(study.total, 'trial')}; ",
             ["launch", "--n-trials", "N"],
             f" with more than {study.budget} gives it more.",
         )
     if state is StudyState.ACTIVE:
-        left = count(study.budget - counts.ended, "trial")
+        left = count(max(0, study.total - counts.ended), "trial")
         return Advice(
             f"{study.name} goes on, {left} to end; ", ["worker", study.name], " adds workers."
         )

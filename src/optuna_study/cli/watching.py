@@ -22,6 +22,7 @@ from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower, StoreFollower
 from optuna_study.report.load import load_summary
 from optuna_study.report.load import now as clock
+from optuna_study.store.studies.studies import find_study
 from optuna_study.text import duration
 
 if TYPE_CHECKING:
@@ -109,14 +110,16 @@ def _say_notes(task: AnyTask) -> None:
 
 def closing(store: Store, study: StudyRecord, place: str = "") -> str:
     """The page a launch ends with; `place` are its options that later commands need as well."""
+    study = find_study(store, study.name) or study  # what is to be run may have become more
     readings = read_study(store, study) if is_comparison(study) else ()
     summary = load_summary(store, study, readings)
     if summary.best is None or summary.comparison:
         return pages.closing_page(summary, None, None, [], place)
-    best = trial_config(study, summary.best)
+    winner = summary.winner or summary.best
+    best = trial_config(study, winner)
     beside = summary.best_baseline
     baseline = trial_config(study, beside) if beside is not None else None
-    names = telling_settings(study, summary.best, baseline)
+    names = telling_settings(study, winner, baseline)
     return pages.closing_page(summary, best, baseline, names, place)
 
 

@@ -76,8 +76,24 @@ PINNED = frozenset(
 )
 """Settings that are the same for every trial of a study: trials share data and device."""
 
-FREE_SEARCH_KEYS = frozenset({"trials", "timeout"})
+FREE_SEARCH_KEYS = frozenset({"trials", "timeout", "confirm"})
 """Budgets: they may change from one launch to the next."""
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """What of a search's best is trained again, so that its figures are no luck."""
+
+    top: int = setting(
+        3,
+        "How many of the best searched trials are trained again, with the best baseline, once the "
+        "budget is met; 0 for none.",
+        low=0,
+        high=100,
+    )
+    seeds: int = setting(
+        3, "Fresh seeds for each of them; one that can no longer win gets fewer.", low=1, high=100
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,11 @@ class SearchSettings:
         choices=tuple(DIRECTIONS),
     )
     trials: int = setting(
-        50, "Trials in total, baselines included, over all workers and resumes.", low=1, high=10**6
+        50,
+        "Searched trials, over all workers and resumes; baselines and confirmation runs come on "
+        "top.",
+        low=1,
+        high=10**6,
     )
     timeout: float | None = setting(
         None, "Seconds after which a launch hands out no further trial.", low=1.0, high=1e9
@@ -128,6 +148,7 @@ class SearchSettings:
     trial_timeout: float | None = setting(
         None, "Seconds of training after which a trial is ended.", low=1.0, high=1e9
     )
+    confirm: Confirm = Confirm()
 
     @property
     def direction(self) -> str:
@@ -272,6 +293,6 @@ class Definition:
 
 
 def section_fields(section: str) -> dict[str, Field]:
-    """The settings of a section by name: data, model, train or search."""
-    cls = SearchSettings if section == "search" else SECTIONS[section]
-    return {entry.name: entry for entry in dataclasses.fields(cls)}
+    """The settings of a section by name: data, model, train, search or search.confirm."""
+    cls = {"search": SearchSettings, "search.confirm": Confirm, **SECTIONS}[section]
+    return {entry.name: entry for entry in dataclasses.fields(cls) if entry.metadata}

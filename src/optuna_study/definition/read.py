@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from optuna_study.definition.baselines import read_baselines, read_statements
 from optuna_study.definition.model import (
     DATA_KEYS,
     PROFILES,
-    RECORDED_AS,
     TOP_LEVEL_KEYS,
     Profile,
     SearchSettings,
@@ -22,6 +20,7 @@ from optuna_study.definition.model import (
 )
 from optuna_study.definition.names import RULE, is_name
 from optuna_study.definition.resolve import assemble
+from optuna_study.definition.search_table import read_search
 from optuna_study.definition.space_table import read_space
 from optuna_study.definition.syntax import parse_toml, read_text
 from optuna_study.errors import NotFoundError, StudyFileError
@@ -29,9 +28,8 @@ from optuna_study.paths import given_path
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from optuna_study.config.settings import Field
 
 PROFILE_KEYS = (*SECTIONS, "search", "space")
 
@@ -101,7 +99,7 @@ def _read_study(
     node.table(TOP_LEVEL_KEYS)
     config = read_config(node, also=DATA_KEYS)
     data = node.get("data", {})
-    search = _read_search(node.get("search", {}), dataclasses.fields(SearchSettings))
+    search = read_search(node.get("search", {}))
     space = read_space(node.get("space", {}))
     if not space and not problems.at("space"):
         problems.add("space", "is empty: name at least one setting to search")
@@ -121,14 +119,6 @@ def _read_study(
         statements=read_statements(node.get("claims", []), names),
         profiles=_read_profiles(node.get("profile", {})),
     )
-
-
-def _read_search(node: Node, fields: Iterable[Field]) -> dict[str, Any]:
-    """What `[search]` holds, its metric by the name that curves have for it."""
-    values = read_fields(node, fields)
-    if "metric" in values:
-        values["metric"] = RECORDED_AS.get(values["metric"], values["metric"])
-    return values
 
 
 def _read_folder(node: Node, path: Path | None) -> str | None:
@@ -160,8 +150,7 @@ def _read_profiles(node: Node) -> dict[str, Profile]:
             for section in SECTIONS
             if section in given
         }
-        searched = section_fields("search").values()
-        search = _read_search(given["search"], searched) if "search" in given else {}
+        search = read_search(given["search"]) if "search" in given else {}
         profiles[name] = Profile(values, search, read_space(part.get("space", {})))
     return profiles
 

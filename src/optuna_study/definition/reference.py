@@ -110,6 +110,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings of train": lambda: _settings("train"),
     "optimizers": _optimizers,
     "settings of search": lambda: _settings("search"),
+    "settings of search confirm": lambda: _settings("search.confirm"),
     "settings not searched": lambda: _code(sorted(NOT_SEARCHED)),
     "keys of baselines": lambda: _fields(Baseline),
     "settings of all trials": lambda: _code(sorted(PINNED)),

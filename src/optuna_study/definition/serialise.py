@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna_study.config.reader import Node, Problems, describe, read_config, read_fields
 from optuna_study.config.settings import SECTIONS
-from optuna_study.definition import baselines, space_table
+from optuna_study.definition import baselines, search_table, space_table
 from optuna_study.definition.model import (
     FREE_SEARCH_KEYS,
     Baseline,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record", bound="DataclassInstance")
 
-_READERS = {**baselines.READERS, **space_table.READERS}
+_READERS = {**baselines.READERS, **search_table.READERS, **space_table.READERS}
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -61,6 +61,8 @@ def to_json(definition: Definition) -> dict[str, Any]:
     for baseline in plain["baselines"]:
         if baseline["in_search"]:
             del baseline["in_search"]
+    if definition.search.confirm == SearchSettings().confirm:
+        del plain["search"]["confirm"]
     claims = plain.pop("statements")
     if not definition.only:
         del plain["only"]

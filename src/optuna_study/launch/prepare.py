@@ -34,16 +34,24 @@ from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.queue import scheduling
-from optuna_study.store.records import NewStudy, PlannedTrial, StudyRecord, StudyState
+from optuna_study.store.records import (
+    Confirmation,
+    NewStudy,
+    PlannedTrial,
+    StudyRecord,
+    StudyState,
+)
 from optuna_study.store.studies.studies import (
     add_planned,
     create_study,
     find_study,
     load_study,
     set_budget,
+    set_confirmation,
     set_priority,
     set_state,
 )
+from optuna_study.text import count
 from optuna_study.worker import machine
 from optuna_study.worker.forking import warm
 from optuna_study.worker.messages import WorkerTask
@@ -60,6 +68,8 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 100  # all of a comparison's trials wait at once, and each waiting one costs claims
 MOST_TRIALS: int = section_fields("search")["trials"].metadata["high"]
+MODELS = ("tpe", "gp", "cmaes")  # samplers that learn from the trials before
+FEWEST_PROPOSALS = 10  # by such a sampler, for a search to be one
 HIGHEST_PRIORITY = 10**6  # either way of 0, within what every store's columns hold
 COMPARED_SEEDS = 3  # runs of each baseline where --seeds does not say: fewer show no spread
 
@@ -84,6 +94,7 @@ class LaunchRequest:
     seeds: int | None = None  # with it: runs of each baseline, in all
     priority: int | None = None  # among studies that share workers; higher ones come first
     detach: bool = False  # register only, others do the work
+    confirm: bool = True  # the best ones, once the budget is met
 
     @property
     def runs(self) -> int:
@@ -150,7 +161,7 @@ def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask
         assign_devices(worker, facts, count),
         timeout=request.timeout if request.timeout is not None else definition.search.timeout,
         resumed=existing is not None,
-        notes=(*notes, *proven.notes),
+        notes=(*notes, *proven.notes, *_few_proposals(study, definition)),
     )
 
 
@@ -290,7 +301,33 @@ def _new_study(
         budget=search.trials if asked is None else asked,
         planned=planned,
         priority=request.priority or 0,
+        beside=0 if request.only else len(planned),
+        searched_budget=request.only is None,
+        confirm=_confirmation(request, definition),
     )
+
+
+def _few_proposals(study: StudyRecord, definition: Definition) -> list[str]:
+    """A sentence where so few trials are searched that the sampler's model proposes hardly any."""
+    search = definition.search
+    startup = min(search.startup_trials, study.budget // 4)
+    if definition.only or not study.searched_budget or search.sampler not in MODELS:
+        return []
+    if study.budget - startup >= FEWEST_PROPOSALS:
+        return []
+    return [
+        f"{study.name}: of {count(study.budget, 'searched trial')} the sampler's model proposes "
+        f"{study.budget - startup}, fewer than {FEWEST_PROPOSALS}: hardly a search; --n-trials "
+        "gives it more."
+    ]
+
+
+def _confirmation(request: LaunchRequest, definition: Definition) -> Confirmation | None:
+    """What a launch is to confirm; nothing of a comparison, which is of several seeds anyway."""
+    wanted = definition.search.confirm
+    if not request.confirm or request.only is not None or wanted.top == 0:
+        return None
+    return Confirmation(wanted.top, wanted.seeds)
 
 
 def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
@@ -326,6 +363,8 @@ def _set_going(
         budget = definition.search.trials  # the study file was changed since
     if budget is not None:
         set_budget(store, study, budget)
+    if existing.searched_budget:  # else it was made before there was a confirmation
+        set_confirmation(store, study, _confirmation(request, definition))
     if request.priority is not None:
         set_priority(store, study, request.priority)
     if existing.halted or existing.state is not StudyState.ACTIVE:

@@ -68,12 +68,12 @@ def halted_sentences(store: Store) -> list[Advice]:
     return [
         Advice(
             f"{study.name}: too many trials failed in a row, "
-            f"{count(study.budget - study.ended, 'trial')} left to run; ",
+            f"{count(study.total - study.ended, 'trial')} left to run; ",
             ["resume", study.name],
             " lets it go on",
         )
         for study in reads.list_studies(store)
-        if study.halted and study.ended < study.budget
+        if study.halted and study.ended < study.total
     ]
 
 

@@ -55,7 +55,7 @@ def _over(store: Store, study: StudyRecord) -> NoTrialReason | None:
     now = find_study(store, study.name)
     if now is None or now.uuid != study.uuid:
         return NoTrialReason.DELETED
-    if reads.counts(store, now).ended >= now.budget:
+    if now.is_done(reads.counts(store, now).ended):
         return NoTrialReason.BUDGET_MET
     if scheduling.count_held(store, now):
         return None

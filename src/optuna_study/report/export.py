@@ -10,6 +10,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import values
+from optuna_study.report.confirmation.page import load_confirmation
 from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
@@ -82,18 +83,25 @@ def export(
 
 
 def export_trial(store: Store, study: StudyRecord, number: int | None, form: Format) -> str:
-    """The configuration of one trial of a store, the best when none is named.
+    """The configuration of one trial of a store; when none is named, of the confirmed best.
 
     Raises:
         NotFoundError: no such trial, or no trial has completed yet.
     """
-    trial = reads.best(store, study) if number is None else reads.trial(store, study, number)
+    trial = find_best(store, study) if number is None else reads.trial(store, study, number)
     if trial is None:
         raise NotFoundError(
             f"no trial of '{study.name}' has completed",
             Advice("name one with --trial N, ", ["trials", study.name], " lists them"),
         )
     return export(study, trial, reads.epochs(store, study, trial.number), form)
+
+
+def find_best(store: Store, study: StudyRecord) -> TrialRecord | None:
+    """The best trial: by its confirmation runs, without such by the search."""
+    confirmation = load_confirmation(store, study)
+    confirmed = None if confirmation is None else confirmation.winner
+    return confirmed or reads.best(store, study)
 
 
 def form_of(output: Path | None) -> Format:

@@ -50,7 +50,7 @@ class Follower:
     @property
     def unfinished(self) -> bool:
         """Whether trials were left to end at the last look."""
-        return self.ended < self.study.budget
+        return not self.study.is_done(self.ended)
 
     def look(self) -> Look:
         """What the study has come to by now.
@@ -70,7 +70,7 @@ class Follower:
         self._summary = dataclasses.replace(
             self._summary,
             counts=counts,
-            seconds_left=seconds_left(counts, self.study.budget, self._mean),
+            seconds_left=seconds_left(counts, self.study.total, self._mean),
         )
         return Look(self._summary, running, ended)
 
@@ -122,7 +122,7 @@ class StoreFollower:
             follower = self._followers.get(row.uuid)
             if follower is None:
                 study = find_study(self.store, row.name)
-                if study is not None and row.ended < row.budget:
+                if study is not None and row.ended < row.total:
                     self._followers[row.uuid] = Follower(self.store, study)
             elif row.ended != follower.ended:
                 look = follower.look()

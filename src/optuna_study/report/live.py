@@ -53,7 +53,7 @@ def view(
 def ended_line(summary: Summary, trial: TrialRecord) -> str:
     """One line for a trial that has ended, where no table can be drawn."""
     parts = [
-        f"{summary.counts.ended}/{summary.study.budget}  trial {trial.number} ({label(trial)})",
+        f"{summary.counts.ended}/{summary.study.total}  trial {trial.number} ({label(trial)})",
         ending(trial),
         words.metric(summary.study.metric, trial.value),
         duration(trial.worked),
@@ -65,7 +65,10 @@ def ended_line(summary: Summary, trial: TrialRecord) -> str:
 def progress_line(summary: Summary, place: str = "") -> str:
     """Where the study stands, in one line; `place` are options that its commands need."""
     counts, study = summary.counts, summary.study
-    parts = [f"{counts.ended} of {study.budget} trials ended", f"{counts.running} running"]
+    parts = [
+        f"{counts.ended} of {study.total} trials ended",
+        f"{counts.running} running",
+    ]
     if summary.best:
         parts.append(f"best {words.metric(study.metric, summary.best.value)}")
     if summary.best_baseline:
@@ -79,11 +82,13 @@ def progress_line(summary: Summary, place: str = "") -> str:
 
 def label(trial: TrialRecord) -> str:
     """A trial's baseline, or its main settings."""
+    if trial.confirms is not None:
+        return f"confirms trial {trial.confirms}"
     return printable(trial.baseline or words.headline(trial.parameters) or "not drawn yet")
 
 
 def _progress(summary: Summary) -> Text:
-    counts, budget = summary.counts, summary.study.budget
+    counts, budget = summary.counts, summary.study.total
     filled = min(BAR, BAR * counts.ended // max(budget, 1))
     text = Text.assemble(
         (printable(summary.study.name), "bold"),

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from optuna_study.report.comparison.page import is_comparison, load_comparison
+from optuna_study.report.confirmation.page import load_confirmation
 from optuna_study.report.summary import Summary, summarise
 from optuna_study.store.reads import aggregates, reads
 
@@ -36,6 +37,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         [] if compared else reads.baselines(store, study),
         aggregates.mean_seconds(store, study),
         load_comparison(store, study, readings) if compared else None,
+        None if compared else load_confirmation(store, study),
     )
 
 

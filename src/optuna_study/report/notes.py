@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 from optuna_study.config.settings import get_setting
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
-from optuna_study.report.pages import best_block
-from optuna_study.report.summary import ending, ends_by_reason, reason, why
+from optuna_study.report.pages import best_block, confirmed_block
+from optuna_study.report.summary import (
+    ended_by_kind,
+    ending,
+    ends_by_reason,
+    importance_columns,
+    reason,
+    untold_sentence,
+    why,
+)
 from optuna_study.report.tables import markdown_table, plain
 from optuna_study.store.records import EndKind
-from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import TrainConfig
@@ -55,15 +62,20 @@ def study_note(summary: Summary) -> str:
     if definition["source"]:
         lines += [definition["source"], ""]
     ends = ", ".join(ends_by_reason(summary.counts)) or "none yet"
-    lines += [f"**{summary.counts.ended} of {study.budget}** trials have ended: {ends}.", ""]
+    kinds = "" if summary.comparison else ended_by_kind(summary.counts)
+    lines += [f"**{summary.counts.ended} of {study.total}** trials have ended{kinds}: {ends}.", ""]
     if summary.comparison is not None:
         blocks = "\n\n".join(comparison_blocks(study, summary.comparison))
         lines += ["```text", plain(blocks), "```", ""]
     else:
-        lines += [plain(best_block(summary)), "", *_baseline_table(summary)]
-    importances = sorted((study.importances or {}).items(), key=lambda item: -item[1])
-    rows = [[name, percent(share, 0)] for name, share in importances[:MOST_SHARES]]
-    lines += markdown_table(["what mattered", "share"], rows)
+        lines += [plain(best_block(summary)), ""]
+        if confirmed := confirmed_block(summary):
+            lines += ["```text", plain(confirmed), "```", ""]
+        lines += _baseline_table(summary)
+    headers, shares = importance_columns(study, MOST_SHARES)
+    lines += markdown_table(["what mattered", *headers[1:]], shares)
+    if untold := untold_sentence(study):
+        lines += [untold, ""]
     lines += ["### Next", f"`optuna-study show {study.name}`", ""]
     lines += [f"`optuna-study export {study.name} -o best.toml`, then `optuna-study train`"]
     return "\n".join(lines)

@@ -7,8 +7,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values as words
-from optuna_study.report.summary import ending, ends_by_reason, held_up, reason, why
-from optuna_study.report.tables import heading, pairs, table
+from optuna_study.report.confirmation.page import confirmation_block, guessing
+from optuna_study.report.summary import (
+    LEAST_SHARE,
+    ended_by_kind,
+    ending,
+    ends_by_reason,
+    held_up,
+    importance_columns,
+    reason,
+    untold_sentence,
+    why,
+)
+from optuna_study.report.tables import heading, pairs, paragraph, table
 from optuna_study.text import Advice, count, duration, pasteable, percent
 
 if TYPE_CHECKING:
@@ -21,7 +32,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
 
 CURVE_ROWS = 20
-LEAST_SHARE = 0.001  # an importance below this is not shown
 
 
 def studies_table(studies: Sequence[StudyRow]) -> str:
@@ -32,10 +42,10 @@ def studies_table(studies: Sequence[StudyRow]) -> str:
             words.standing(
                 each.state,
                 running=each.running,
-                met=each.ended >= each.budget,
+                met=each.ended >= each.total,
                 halted=each.halted,
             ),
-            f"{each.ended}/{each.budget}",
+            f"{each.ended}/{each.total}",
             each.running,
             words.metric(each.metric, each.best),
             each.metric,
@@ -100,7 +110,7 @@ def _results(summary: Summary, configuration: str = "") -> list[str]:
         from optuna_study.report.comparison.page import comparison_blocks  # 25 ms that few need
 
         return comparison_blocks(summary.study, summary.comparison)
-    blocks = [best_block(summary), configuration]
+    blocks = [best_block(summary), confirmed_block(summary), configuration]
     return [*blocks, baselines_block(summary)] if summary.baselines else blocks
 
 
@@ -139,7 +149,17 @@ def best_block(summary: Summary) -> str:
         theirs = words.metric(study.metric, baseline.value)
         which = f"{baseline.baseline} (trial {baseline.number})"
         lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
+    guess = guessing(study)
+    if guess is not None:
+        lines.append(f"Guessing the largest class gives {percent(guess)}.")
     return "\n".join(lines)
+
+
+def confirmed_block(summary: Summary) -> str:
+    """What fresh seeds and held-out pictures say of the best ones, as far as it is known."""
+    if summary.confirmation is None:
+        return ""
+    return confirmation_block(summary.confirmation, summary.study.metric)
 
 
 def configuration_block(
@@ -182,7 +202,8 @@ def ends_line(summary: Summary) -> str:
     """How many trials ended, by reason."""
     counts = summary.counts
     parts = ends_by_reason(counts)
-    line = f"{counts.ended} of {count(summary.study.budget, 'trial')} ended"
+    line = f"{counts.ended} of {count(summary.study.total, 'trial')} ended"
+    line += "" if summary.comparison else ended_by_kind(counts)
     line += f": {', '.join(parts)}" if parts else ""
     open_ones = [
         f"{amount} {name}"
@@ -261,7 +282,7 @@ def trial_page(
 
 def _facts(summary: Summary, place: str) -> str:
     study, counts = summary.study, summary.counts
-    met = counts.ended >= study.budget
+    met = study.is_done(counts.ended)
     state = words.standing(study.state, running=counts.running, met=met, halted=study.halted)
     if study.halted and not met:
         resume = Advice(" in a row; ", ["resume", study.name], " lets it go on")
@@ -283,18 +304,20 @@ def _facts(summary: Summary, place: str) -> str:
 
 
 def _importances(study: StudyRecord, now: float) -> str:
-    if not study.importances:
+    headers, rows = importance_columns(study)
+    if study.measured_importances is None:
         return ""
-    largest = max(study.importances.values()) or 1.0
     age = f", {duration(now - study.importances_at)} ago" if study.importances_at else ""
     title = f"What mattered (of {count(study.importances_trials or 0, 'trial')}{age})"
-    ordered = sorted(study.importances.items(), key=lambda item: -item[1])
-    lines = {
-        name: f"{percent(share):>7}  {'█' * round(20 * share / largest)}"
-        for name, share in ordered
-        if share >= LEAST_SHARE
-    }
-    return f"{heading(title)}\n{pairs(lines)}"
+    blocks = [heading(title)]
+    if rows:
+        shares = [share for share in (study.importances or {}).values() if share >= LEAST_SHARE]
+        bars = ["█" * round(20 * share / (max(shares) or 1.0)) for share in shares]
+        with_bars = [[*row, bar] for row, bar in zip(rows, bars, strict=True)]
+        blocks.append(table([*headers, ""], with_bars))
+    if untold := untold_sentence(study):
+        blocks.append(paragraph(untold))
+    return "\n".join(blocks)
 
 
 def _curve(curve: Sequence[EpochRecord]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
+from optuna_study.report.confirmation.page import guessing, verdict_row
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
 
@@ -31,6 +32,7 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
         "baseline": trial.baseline,
         "seed": trial.seed,
         "epochs": trial.epochs,
+        "confirms": trial.confirms,
     }
 
 
@@ -43,6 +45,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "datetime_start": values.moment(study.created),
         "state": study.state,
         "budget": study.budget,
+        "total": study.total,
         "ended": study.ended,
         "running": study.running,
         "waiting": study.waiting,
@@ -80,16 +83,21 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "fingerprint": study.fingerprint,
         "seed": study.seed,
         "budget": study.budget,
+        "total": study.total,
         "priority": study.priority,
         "halted": study.halted,
         "ended": counts.ended,
+        "searched": counts.searched,
+        "confirmation_runs": counts.confirmations,
         "running": counts.running,
         "waiting": counts.waiting,
         "ends": {kind.value: counts.ends.get(kind, 0) for kind in EndKind},
         "plain": sum(counts.plain.values()),
         "datetime_start": values.moment(study.created),
         "seconds_left": summary.seconds_left,
+        "guessing": guessing(study),
         "best": trial_row(summary.best) if summary.best else None,
+        "verdict": verdict_row(summary.confirmation),
         "best_baseline": trial_row(summary.best_baseline) if summary.best_baseline else None,
         "baselines": [
             {"group": trial.group, "reported": summary.reported.get(trial.baseline or "")}
@@ -99,6 +107,10 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "comparison": group_rows(summary.comparison),
         "claims": claim_rows(summary.comparison),
         "importances": study.importances,
+        "importance_intervals": {
+            name: dataclasses.asdict(each)
+            for name, each in (study.measured_importances or {}).items()
+        },
         "importances_at": values.moment(study.importances_at),
         "importances_trials": study.importances_trials,
         "environment": dict(study.environment),

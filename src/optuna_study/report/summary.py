@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.text import Advice, count
+from optuna_study.text import Advice, count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna_study.report.comparison.compare import Comparison
+    from optuna_study.report.confirmation.page import Confirmation
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
@@ -36,6 +37,13 @@ class Summary:
     reported: Mapping[str, str]
     seconds_left: float | None
     comparison: Comparison | None = None
+    confirmation: Confirmation | None = None
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The best trial: by its confirmation runs, where it has some, else by the search."""
+        confirmed = None if self.confirmation is None else self.confirmation.winner
+        return confirmed or self.best
 
     @property
     def stand_in(self) -> str | None:
@@ -63,6 +71,7 @@ def summarise(
     baselines: Sequence[TrialRecord],
     mean_seconds: float | None,
     comparison: Comparison | None = None,
+    confirmation: Confirmation | None = None,
 ) -> Summary:
     """Put a study's records together; `mean_seconds` is what an ended trial took on average."""
     ordered = tuple(sorted(baselines, key=lambda trial: trial.number))
@@ -73,8 +82,9 @@ def summarise(
         best_baseline=best_of(ordered, study.direction),
         baselines=ordered,
         reported={each["name"]: each["reported"] for each in study.definition["baselines"]},
-        seconds_left=seconds_left(counts, study.budget, mean_seconds),
+        seconds_left=seconds_left(counts, study.total, mean_seconds),
         comparison=comparison,
+        confirmation=confirmation,
     )
 
 
@@ -89,9 +99,9 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None
     return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
 
-def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> float | None:
-    """How long the rest of the budget takes at our workers' pace so far; None when not known."""
-    remaining, ours = budget - counts.ended, counts.running - counts.plain_running
+def seconds_left(counts: Counts, total: int, mean_seconds: float | None) -> float | None:
+    """How long the rest of `total` trials takes at our workers' pace so far, None if unknown."""
+    remaining, ours = total - counts.ended, counts.running - counts.plain_running
     if remaining <= 0:
         return 0.0
     if mean_seconds is None or not ours:
@@ -103,7 +113,7 @@ def seconds_left(counts: Counts, budget: int, mean_seconds: float | None) -> flo
 
 def held_up(study: StudyRecord, counts: Counts) -> Advice | None:
     """What a study waits for that our workers cannot end: the rest of it, run by plain Optuna."""
-    taken = counts.ended < study.budget <= counts.ended + counts.running
+    taken = counts.ended < study.total <= counts.ended + counts.running
     if not taken or counts.plain_running < counts.running:
         return None
     trials = count(counts.running, "trial")
@@ -128,6 +138,45 @@ def reason(trial: TrialRecord) -> str | None:
 def why(trial: TrialRecord) -> str:
     """Why a trial ended otherwise than planned."""
     return "" if trial.end in (None, EndKind.COMPLETED) else str(trial.reason or "")
+
+
+LEAST_SHARE = 0.001  # an importance below this is not shown
+
+
+def importance_columns(
+    study: StudyRecord, most: int | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """What mattered: parameters with their shares, intervals and trials, the largest first."""
+    rows = []
+    for name, each in (study.measured_importances or {}).items():
+        if each.share is None or each.share < LEAST_SHARE:
+            continue
+        interval = "-"
+        if each.low is not None and each.high is not None:
+            interval = f"{100 * each.low:.0f} to {100 * each.high:.0f} %"
+        trials = "-" if each.trials is None else f"{each.trials}"
+        rows.append([name, percent(each.share), interval, trials])
+    return ["parameter", "share", "90 % interval", "trials"], rows[:most]
+
+
+def untold_sentence(study: StudyRecord) -> str:
+    """A sentence on parameters that too few completed trials had; empty without such."""
+    untold = study.untold_importances
+    return f"Not enough trials to tell of: {', '.join(untold)}." if untold else ""
+
+
+def ended_by_kind(counts: Counts) -> str:
+    """How many trials have ended that were searched, hand-chosen or of a confirmation, if any.
+
+    >>> from optuna_study.store.records import Counts
+    >>> ended_by_kind(Counts(0, 0, {EndKind.COMPLETED: 36}, {}, 0, 10, 2))
+    ' (24 searched, 10 baselines, 2 confirmation runs)'
+    >>> ended_by_kind(Counts(0, 0, {EndKind.COMPLETED: 36}, {}))
+    ''
+    """
+    kinds = {"baseline": counts.baselines, "confirmation run": counts.confirmations}
+    beside = [count(amount, kind) for kind, amount in kinds.items() if amount]
+    return f" ({', '.join([f'{counts.searched} searched', *beside])})" if beside else ""
 
 
 def ends_by_reason(counts: Counts) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optuna_study.errors import UnreachableError
 from optuna_study.store.engine.retry import Backoff, retry_until_done
 from optuna_study.store.queue import queue
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class StoreLedger:
 
     def others_at(self, epoch: int) -> Sequence[float]:
         """The metric of the study's other trials at an epoch."""
-        return reads.values_at(self.store, self.study, epoch, but=self.claim.number)
+        return aggregates.values_at(self.store, self.study, epoch, but=self.claim.number)
 
     def note_checkpoint(self, epoch: int) -> None:
         """Note that a checkpoint of this epoch is on disk."""

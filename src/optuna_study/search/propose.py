@@ -33,14 +33,14 @@ def propose(
 ) -> TrainConfig:
     """The configuration of a claimed trial; parameters that it lacks are drawn and stored.
 
-    A baseline, and a trial that was released, have theirs and cost no sampler. Built from what is
-    stored, whatever was drawn.
+    A baseline, a confirmation run and a trial that was released have theirs and cost no sampler.
+    Built from what is stored, whatever was drawn.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     parameters: Mapping[str, Scalar] | None = None
-    if claim.baseline is not None:
+    if not claim.searched:
         parameters = reads.trial(store, study, claim.number).parameters
     elif claim.resumed:
         parameters = _stored(store, study, definition, claim)
@@ -59,6 +59,15 @@ def _stored(
     return suggest.stored(definition.space, reads.trial(store, study, claim.number).parameters)
 
 
+def startup_trials(study: StudyRecord, definition: Definition) -> int:
+    """How many trials are spread over the space: at most a quarter of those that are searched.
+
+    As many as the file says in a study made before that was so.
+    """
+    asked = definition.search.startup_trials
+    return min(asked, study.budget // 4) if study.searched_budget else asked
+
+
 def _draw(
     store: Store,
     storage: BaseStorage,
@@ -72,7 +81,7 @@ def _draw(
         study.seed,
         claim.number,
         baselines=len(definition.planned),
-        startup=definition.search.startup_trials,
+        startup=startup_trials(study, definition),
         names=[leaf.name for leaf in definition.space.leaves()],
     )
     draft = optuna_bridge.Draft(storage, study, sampler, claim)

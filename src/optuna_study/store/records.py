@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optuna_study.config.reasons import Reason
+    from optuna_study.store.importances import Importance
 
 
 class TrialState(StrEnum):
@@ -83,6 +84,14 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """A confirmation still to come: so many of the best trials, each with so many fresh seeds."""
+
+    top: int
+    seeds: int
+
+
+@dataclass(frozen=True)
 class NewStudy:
     """Everything that is written, in one transaction, when a study is made."""
 
@@ -98,6 +107,9 @@ class NewStudy:
     budget: int
     planned: tuple[PlannedTrial, ...]
     priority: int = 0
+    beside: int = 0  # of the planned trials, those that the budget does not count
+    searched_budget: bool = False  # whether it counts searched trials alone
+    confirm: Confirmation | None = None  # what is to be confirmed once the budget is met
 
 
 @dataclass(frozen=True)
@@ -118,12 +130,38 @@ class StudyRecord:
     budget: int
     state: StudyState
     created: float
-    importances: Mapping[str, float] | None = None
+    measured_importances: Mapping[str, Importance] | None = None  # the largest first
     importances_at: float | None = None
     importances_trials: int | None = None
     priority: int = 0  # among studies that share workers; higher ones come first
     halted: bool = False  # too many trials failed in a row; being set active lets it go on
     going_since: float | None = None  # when it was last set active again
+    beside: int = 0  # trials that the budget does not count
+    searched_budget: bool = False  # False in studies made when budgets counted baselines
+    confirm: Confirmation | None = None  # what is to be confirmed once the budget is met
+
+    @property
+    def total(self) -> int:
+        """All trials that are to end, as far as they are known by now."""
+        return self.budget + self.beside
+
+    @property
+    def importances(self) -> dict[str, float] | None:
+        """The shares of the parameters that enough trials had, the largest first."""
+        if self.measured_importances is None:
+            return None
+        measured = self.measured_importances.items()
+        return {name: each.share for name, each in measured if each.share is not None}
+
+    @property
+    def untold_importances(self) -> list[str]:
+        """The parameters that too few trials had to tell how much they mattered."""
+        measured = (self.measured_importances or {}).items()
+        return [name for name, each in measured if each.share is None]
+
+    def is_done(self, ended: int) -> bool:
+        """Whether nothing is left to run once so many trials have ended."""
+        return ended >= self.total and self.confirm is None
 
 
 @dataclass(frozen=True)
@@ -179,6 +217,7 @@ class TrialRecord:
     checkpoint_epoch: int
     checkpoint_claim: int | None  # whose checkpoint stands, as `Claim.ordinal`; None: an old one
     resumed_elsewhere: bool  # continued on other hardware, so exempt from bit equality
+    confirms: int | None = None  # the number of the trial that this one trains again
 
 
 @dataclass(frozen=True)
@@ -199,6 +238,13 @@ class Claim:
     checkpoint_epoch: int
     ordinal: int = 1  # of the trial's claims; names this owner's files
     checkpoint_claim: int | None = None  # the ordinal of the owner whose checkpoint stands
+    confirms: int | None = None  # the number of the trial that it trains again
+    retried: int = 0  # times that it was begun anew after an exception
+
+    @property
+    def searched(self) -> bool:
+        """Whether a sampler proposes its parameters."""
+        return self.baseline is None and self.confirms is None
 
     @property
     def resumed(self) -> bool:
@@ -230,6 +276,22 @@ class ComparedRun:
     reason: Reason | str | None
     train_accuracy: float | None
     validation_accuracy: float | None
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class ConfirmationRun:
+    """A run of the trial number `confirms` on a fresh seed.
+
+    `end` is None before it has ended. `value` is the study's metric at its end, `test_accuracy`
+    a fraction of the held-out pictures; both are None unless it completed.
+    """
+
+    number: int
+    confirms: int
+    seed: int
+    end: EndKind | None
+    value: float | None
     test_accuracy: float | None
 
 
@@ -269,11 +331,18 @@ class Counts:
     ends: Mapping[EndKind, int]
     plain: Mapping[TrialState, int]
     plain_running: int = 0  # of those that run, the ones that no worker of ours holds
+    baselines: int = 0  # of those that ended
+    confirmations: int = 0  # of those that ended
 
     @property
     def ended(self) -> int:
-        """Trials that count against the budget for good."""
+        """Trials that have ended for good."""
         return sum(self.ends.values()) + sum(self.plain.values())
+
+    @property
+    def searched(self) -> int:
+        """Those of them that a sampler proposed, plain Optuna's among them."""
+        return self.ended - self.baselines - self.confirmations
 
 
 @dataclass(frozen=True)
@@ -296,6 +365,12 @@ class StudyRow:
     best: float | None
     priority: int = 0
     halted: bool = False
+    beside: int = 0  # trials that the budget does not count
+
+    @property
+    def total(self) -> int:
+        """All trials that are to end, as far as they are known by now."""
+        return self.budget + self.beside
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,11 @@ OLDER_REVISIONS = frozenset(
         "v3.0.0.d",
     )
 )
-OWN_VERSION = 6  # of our tables; a store with a greater one was made by a newer optuna-study
+OWN_VERSION = 7  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
-TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # attributes of a comparison's trials
+TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
+CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
@@ -191,6 +192,11 @@ own_studies = Table(
     Column("priority", Integer, nullable=False, server_default="0"),  # higher ones come first
     Column("claimed", Double),  # when one of its trials was last handed out
     Column("going_since", Double),  # when it was last told to go on; NULL before the first time
+    # Trials that the budget does not count: confirmation runs, and baselines where it is one of
+    # searched trials alone, as since version 7.
+    Column("beside", Integer, nullable=False, server_default="0"),
+    Column("searched_budget", Integer, nullable=False, server_default="0"),  # 1 or 0
+    Column("confirm", Text),  # JSON: the confirmation still to come; NULL when there is none
 )
 own_trials = Table(
     "optuna_study_trials",
@@ -220,6 +226,8 @@ own_trials = Table(
     Column("traceback", Text),
     Column("resumed_elsewhere", Boolean, nullable=False, default=False),
     Column("end_details", Text),  # why it ended, as JSON; `reason` is a sentence beside no end
+    Column("confirms", Integer),  # the number of the trial that this one trains again
+    Column("retried", Integer, nullable=False, server_default="0"),  # after an exception
 )
 own_epochs = Table(
     "optuna_study_epochs",
@@ -247,6 +255,13 @@ ADDED = {
     4: (own_studies.c.going_since,),
     5: (own_trials.c.end_details, own_trials.c.checkpoint_claim),
     6: (own_epochs.c.balanced_accuracy, own_epochs.c.macro_f1, own_epochs.c.log_loss),
+    7: (
+        own_studies.c.beside,
+        own_studies.c.searched_budget,
+        own_studies.c.confirm,
+        own_trials.c.confirms,
+        own_trials.c.retried,
+    ),
 }
 
 # A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.

@@ -82,7 +82,7 @@ class TrialSource:
         self._only = None if task.study is None else require_study(store, task.study)
         self._open: OrderedDict[str, OpenStudy] = OrderedDict()  # by UUID, last used at the end
         self._noted: dict[str, float] = {}  # when a study's note was last brought up to date
-        self._met: dict[str, int] = {}  # budgets seen to be met
+        self._met: dict[str, int] = {}  # totals of studies seen to be done
         self._unusable: dict[str, float] = {}  # when a study was found not to be workable here
         self._jumps = Jumps()
         self._log = _StudyLog(task.name)
@@ -134,7 +134,7 @@ class TrialSource:
         self, study: StudyRecord, lease: float, stop: StopSignal
     ) -> TrialJob | NoTrialReason:
         """As `_claim_of`, for one of several studies: one that cannot be worked on is left out."""
-        if self._met.get(study.uuid) == study.budget:
+        if self._met.get(study.uuid) == study.total and study.confirm is None:
             return NoTrialReason.BUDGET_MET
         if time.monotonic() - self._unusable.get(study.uuid, -math.inf) < LOOK_AGAIN:
             return NoTrialReason.NOT_HERE
@@ -156,10 +156,10 @@ class TrialSource:
         except NotFoundError:
             return NoTrialReason.DELETED
         counts = reads.counts(self.store, study)
-        if counts.ended >= study.budget:
-            self._met[study.uuid] = study.budget
+        if study.is_done(counts.ended):
+            self._met[study.uuid] = study.total
             return NoTrialReason.BUDGET_MET
-        taken = counts.ended + counts.running >= study.budget
+        taken = counts.ended < study.total <= counts.ended + counts.running
         return NoTrialReason.BUDGET_TAKEN if taken else None
 
     def _claim_of(
@@ -179,10 +179,12 @@ class TrialSource:
             self._log.begin(opened, claim.number)
             use_threads(opened.definition.config.train.threads)
             baseline = f" ({claim.baseline})" if claim.baseline else ""
+            if claim.confirms is not None:
+                baseline = f" (confirms trial {claim.confirms})"
             log.info("trial %d%s claimed", claim.number, baseline)
             return TrialJob(opened, claim, stop, lease, self._jumps)
         if claim is NoTrialReason.BUDGET_MET:
-            self._met[study.uuid] = study.budget
+            self._met[study.uuid] = study.total
         if claim in OVER and study.uuid in self._noted:
             del self._noted[study.uuid]
             bring_up_to_date(opened, stop.wait, last=True)

@@ -65,7 +65,7 @@ class TrialJob:
         self.rules = Rules(
             metric=search.metric,
             direction=search.direction,
-            decide=import_reference(PRUNERS[search.pruner]) if claim.baseline is None else None,
+            decide=import_reference(PRUNERS[search.pruner]) if claim.searched else None,
             timeout=search.trial_timeout,
         )
         ledger = StoreLedger(study.store, study.record, claim)
@@ -139,7 +139,8 @@ class TrialJob:
             found = answers(training.run.data, confusion, ask, in_detail=kept)
             files[predictions.FILE] = predictions.to_bytes(found)
         artifacts = self._write_artifacts(files)
-        if end.kind is EndKind.COMPLETED and study.definition.only is not None:
+        nothing_chosen = study.definition.only is not None or claim.confirms is not None
+        if end.kind is EndKind.COMPLETED and nothing_chosen:
             self._test(training)
         if kept:
             self._keep_model(training)
@@ -167,7 +168,7 @@ class TrialJob:
         return self.study.retry_store(call, self._stop.wait)
 
     def _test(self, training: CheckpointedRun) -> None:
-        """Look at the held-out pictures: a comparison chooses nothing that they could flatter."""
+        """Look at the held-out pictures; only runs by which nothing is searched do."""
         test = training.run.test()
         measured = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
         self._retry(lambda: queue.annotate(self.study.store, self._claim, measured))
@@ -197,7 +198,7 @@ class TrialJob:
 
     def _is_among_best(self, end: End) -> bool:
         study, value = self.study, end.value
-        if end.kind is not EndKind.COMPLETED or value is None:
+        if end.kind is not EndKind.COMPLETED or value is None or self._claim.confirms is not None:
             return False
         return self._retry(lambda: retention.is_among_best(study.store, study.record, value))
 

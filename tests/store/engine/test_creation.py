@@ -134,7 +134,7 @@ def indexes(url: str) -> dict[str, list[str | None]]:
 def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(old_url)
-    assert "made by an older optuna-study (version 1 of its tables, this one needs 6)" in str(
+    assert "made by an older optuna-study (version 1 of its tables, this one needs 7)" in str(
         caught.value
     )
     assert "`optuna-study doctor --fix --storage " in str(caught.value)
@@ -144,7 +144,7 @@ def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
 @pytest.mark.parametrize("how", ["create", "upgrade"])
 def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: Path) -> None:
     store = open_store(old_url, create=how == "create", upgrade=how == "upgrade")
-    assert versions(store)[1] == 6
+    assert versions(store)[1] == 7
     study = studies.load_study(store, "cats")
     assert (study.uuid, study.budget, study.priority) == ("u-1", 4, 0)
     [listed] = reads.list_studies(store)

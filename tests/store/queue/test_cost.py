@@ -13,7 +13,7 @@ from optuna_study.errors import NotFoundError
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates
 from optuna_study.store.records import Claim, End, EndKind
 from optuna_study.store.studies.deletion import delete_study
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord
 
-FEW, MANY = 2 * reads.MOST_VALUES, 20 * reads.MOST_VALUES
+FEW, MANY = 2 * aggregates.MOST_VALUES, 20 * aggregates.MOST_VALUES
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def of_one_trial(
     assert isinstance(claim, Claim)
     queue.report(store, claim, [epoch(1, 0.3), epoch(2, 0.5)])
     found["report"] = steps()
-    assert len(reads.values_at(store, study, 2, but=claim.number)) == reads.MOST_VALUES
+    assert len(aggregates.values_at(store, study, 2, but=claim.number)) == aggregates.MOST_VALUES
     found["prune decision"] = steps()
     queue.release(store, claim, "stopped")
     found["give back"] = steps()

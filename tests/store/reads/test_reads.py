@@ -12,7 +12,7 @@ import pytest
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store.queue import queue
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.reads.aggregates import newest_curves, plain_running
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
 from optuna_study.store.rows import external_parameter
@@ -172,21 +172,21 @@ def test_values_at_an_epoch_are_those_of_the_others(
         queue.report(store, claim, [epoch(1, 0.9), epoch(2, value)])
     queue.report(store, take(store, other), [epoch(2, 0.7)])
     queue.end(store, claims[0], End(EndKind.PRUNED, "rung 2"))
-    assert sorted(reads.values_at(store, study, 2)) == [0.1, 0.2, 0.4]
-    assert sorted(reads.values_at(store, study, 2, but=3)) == [0.1, 0.2]
-    assert reads.values_at(store, study, 3) == []
+    assert sorted(aggregates.values_at(store, study, 2)) == [0.1, 0.2, 0.4]
+    assert sorted(aggregates.values_at(store, study, 2, but=3)) == [0.1, 0.2]
+    assert aggregates.values_at(store, study, 3) == []
 
 
 def test_of_many_values_at_an_epoch_the_newest_are_read(store: Store, make_study: Any) -> None:
     study = make_study(store)
-    count = reads.MOST_VALUES + 3
+    count = aggregates.MOST_VALUES + 3
     rows = [
         {"uuid": study.uuid, "number": number, "epoch": 2, "value": float(number)}
         for number in range(count)
     ]
     with store.write() as connection:
         connection.execute(own_epochs.insert(), rows)
-    read = reads.values_at(store, study, 2, but=count - 1)
+    read = aggregates.values_at(store, study, 2, but=count - 1)
     assert read == [float(number) for number in range(count - 2, 1, -1)]
 
 

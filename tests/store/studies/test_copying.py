@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from optuna_study.definition.serialise import definition_hash, from_json
 from optuna_study.errors import NotFoundError, StaleClaimError, StoreError, UsageError
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.importances import Importance
 from optuna_study.store.queue import queue
 from optuna_study.store.queue.budget import SETTLE_AFTER
 from optuna_study.store.reads import reads
@@ -136,7 +137,7 @@ def fill(
         assert queue.reap(store, study) == [lost.number]
         held = take(store, study)
         queue.record_checkpoint(store, held, 1)
-        studies.save_importances(store, study, {"lr": 1.0}, 2)
+        studies.save_importances(store, study, {"lr": Importance(2, 1.0)}, 2)
         return studies.load_study(store, NAME)
 
     return make

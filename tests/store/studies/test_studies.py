@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from optuna_study.errors import DefinitionChangedError, NotFoundError
 from optuna_study.store.engine.open import open_store
+from optuna_study.store.importances import Importance
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState, TrialState
 from optuna_study.store.schema import own_studies
@@ -169,10 +170,12 @@ def test_only_going_on_after_a_stop_forgives_trials_without_improvement(
 def test_importances_are_kept_with_their_age(store: Store, make_study: Any, clock: Any) -> None:
     study = make_study(store)
     clock.now += 100
-    studies.save_importances(store, study, {"lr": 0.75, "dropout": 0.25}, 12)
+    measured = {"lr": Importance(12, 0.75, 0.6, 0.8), "dropout": Importance(12, 0.25, 0.2, 0.4)}
+    studies.save_importances(store, study, {**measured, "slope": Importance(3)}, 12)
     found = studies.load_study(store, study.name)
     assert found.importances == {"lr": 0.75, "dropout": 0.25}
     assert list(found.importances) == ["lr", "dropout"]
+    assert found.untold_importances == ["slope"]
     assert (found.importances_at, found.importances_trials) == (clock.now, 12)
 
 

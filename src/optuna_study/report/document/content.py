@@ -16,11 +16,12 @@ from optuna_study.report.comparison.page import (
     footnotes,
     verdict_sentence,
 )
+from optuna_study.report.confirmation.page import WHAT_THEY_ARE, confirmed_columns, sentence
 from optuna_study.report.document.blocks import Code, Document, Drawing, Section, Table, Text
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
 from optuna_study.report.pages import best_block, ends_line, stand_in_sentence
-from optuna_study.report.summary import ending, why
+from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.text import count, duration, percent
@@ -66,8 +67,13 @@ def _result(data: StudyData) -> Iterator[Block]:
     if summary.comparison is None:
         said = plain(best_block(summary)).replace("\n", ". ").rstrip(".")
         yield Text(f"{said}.", lead=True)
-        uncertain = _uncertainty(data)
-        if uncertain:
+        if summary.confirmation is not None:
+            yield Text(sentence(summary.confirmation), lead=True)
+            headers, rows = confirmed_columns(summary.confirmation, study.metric)
+            if rows:
+                yield Table(headers, rows)
+                yield Text(WHAT_THEY_ARE)
+        elif uncertain := _uncertainty(data):
             yield Text(uncertain)
     else:
         for group in summary.comparison.groups:
@@ -106,15 +112,17 @@ def _ends(data: StudyData) -> Drawing:
 def _settings(data: StudyData) -> Iterator[Block]:
     if not data.leaves:
         return
-    shares = sorted((data.study.importances or {}).items(), key=lambda item: -item[1])
-    if shares:
-        rows = [[name, percent(share)] for name, share in shares]
-        yield Drawing("importances", Table(["parameter", "share of the variance"], rows))
+    headers, rows = importance_columns(data.study)
+    if rows:
+        yield Drawing("importances", Table(headers, rows))
         trials = count(data.study.importances_trials or 0, "completed trial")
         yield Text(
-            f"Shares of the variance between {trials} (PED-ANOVA). A small share means that the "
-            "values tried made little difference, not that any value would do."
+            f"Shares of the variance between {trials} (PED-ANOVA), intervals by bootstrap. A "
+            "small share means that the values tried made little difference, not that any value "
+            "would do."
         )
+    if untold := untold_sentence(data.study):
+        yield Text(untold)
     if len(data.ranked) > 1:
         yield from (Drawing("parallel"), Drawing("slices"), Drawing("interaction"))
 

@@ -22,11 +22,13 @@ from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
 from optuna_study.store.engine.sqlite_file import open_writer
 from optuna_study.store.records import StoredParameter
+from optuna_study.store.schema import CONFIRMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, TrialState
 
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import Claim, StudyRecord
@@ -125,6 +127,16 @@ class Draft:
         """Keep what a sampler notes of the trial."""
         assert trial_id == self._trial_id
         self.attributes[key] = value
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """What samplers learn from: all trials but confirmation runs, which repeat the best."""
+        found = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        return [trial for trial in found if CONFIRMS not in trial.user_attrs]
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         """What is stored of a trial, and what is kept here."""

@@ -72,7 +72,8 @@ def find_refusal(
     connection: Connection, settings: Row[Any], counted: TrialCount
 ) -> NoTrialReason | None:
     """Why a study hands out no trial now, or None when it does."""
-    if counted.ended >= settings.budget:
+    total = settings.budget + settings.beside
+    if counted.ended >= total:
         return NoTrialReason.BUDGET_MET
     if settings.state != StudyState.ACTIVE:
         paused = settings.state == StudyState.PAUSED
@@ -82,6 +83,6 @@ def find_refusal(
     ).scalar_one()
     if failures >= settings.stop_after_failures:
         return NoTrialReason.TOO_MANY_FAILURES
-    if counted.ended + counted.running >= settings.budget:
+    if counted.ended + counted.running >= total:
         return NoTrialReason.BUDGET_TAKEN
     return None

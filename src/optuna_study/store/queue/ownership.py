@@ -146,13 +146,14 @@ def hold(
         "claims": own_trials.c.claims + 1,
         "progressed": False,
         "started": func.coalesce(own_trials.c.started, now),
-        "seed": trial_seed(study.seed, number),
+        "seed": func.coalesce(own_trials.c.seed, trial_seed(study.seed, number)),
         "touched": now,
     }
     if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
         return
     key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
-    connection.execute(own_trials.insert().values(**key, **held | {"claims": 1, "started": now}))
+    first = {"claims": 1, "started": now, "seed": trial_seed(study.seed, number)}
+    connection.execute(own_trials.insert().values(**key, **held | first))
 
 
 def read_claim(connection: Connection, study: StudyRecord, number: int) -> Claim:
@@ -172,4 +173,6 @@ def read_claim(connection: Connection, study: StudyRecord, number: int) -> Claim
         checkpoint_epoch=row.checkpoint_epoch,
         ordinal=row.claims,
         checkpoint_claim=row.checkpoint_claim,
+        confirms=row.confirms,
+        retried=row.retried,
     )

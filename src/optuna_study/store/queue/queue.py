@@ -6,9 +6,10 @@ store:
 1. A claim is one write transaction. It releases lost trials, then refuses (see `NoTrialReason`)
    or hands out one trial: the waiting one with the lowest number, else a new one with the next
    number. Numbers run from 0 without a gap.
-2. Ended and running trials together never exceed the budget. Trials that plain Optuna runs in the
-   study count; nothing here ever releases or ends them. Trials that it enqueues are claimed
-   like returned ones.
+2. Ended and running trials together never exceed the budget and what stands beside it: baselines
+   and confirmation runs, which the claim that finds the budget met plans (see `confirmation`), a
+   round at a time. Trials that plain Optuna runs in the study count; nothing here ever releases
+   or ends them. Trials that it enqueues are claimed like returned ones.
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
    write: `renew`, `write_parameters`, `rewind`, `report`, `record_checkpoint`, `annotate`,
    `release` and `end` check it in the transaction that writes and raise StaleClaimError, with
@@ -48,6 +49,7 @@ from sqlalchemy import case, func, select
 
 from optuna_study.errors import StaleClaimError
 from optuna_study.store.queue.budget import count_trials, find_refusal
+from optuna_study.store.queue.confirmation import plan_round
 from optuna_study.store.queue.ends import (
     end_lost,
     end_trial,
@@ -124,6 +126,11 @@ def claim(
         release_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
         counted = count_trials(connection, study, settings)
         refusal = find_refusal(connection, settings, counted)
+        while refusal is NoTrialReason.BUDGET_MET and settings.confirm is not None:
+            plan_round(connection, study, settings, counted.next_number, times.utc)
+            settings = lock_study(connection, study)
+            counted = count_trials(connection, study, settings)
+            refusal = find_refusal(connection, settings, counted)
         if refusal is not None:
             return refusal
         number = counted.lowest_waiting

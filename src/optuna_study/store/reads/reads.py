@@ -27,6 +27,7 @@ from optuna_study.store.records import (
 )
 from optuna_study.store.rows import external_parameter, stored_reason, utc_seconds
 from optuna_study.store.schema import (
+    CONFIRMS,
     VALUE,
     own_epochs,
     own_studies,
@@ -34,6 +35,7 @@ from optuna_study.store.schema import (
     studies,
     trial_params,
     trial_system_attributes,
+    trial_user_attributes,
     trial_values,
 )
 from optuna_study.store.schema import trials as trial_table
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 SPARKLINE = 24  # values of a running trial that the live table draws
-MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
 _EPOCH_COLUMNS = (
     own_epochs.c.number,
     *(own_epochs.c[entry.name] for entry in fields(EpochRecord)),
@@ -119,7 +120,7 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
 
 
 def best(store: Store, study: StudyRecord) -> TrialRecord | None:
-    """The best completed trial, the earliest of equals; None without one."""
+    """The best completed trial but for confirmation runs, the earliest of equals, or None."""
     attribute = trial_system_attributes
     infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
         attribute.c.trial_id == trial_table.c.trial_id,
@@ -130,6 +131,7 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
     query = (
         _select_trials(study)
         .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
+        .where(own_trials.c.confirms.is_(None))
         .order_by(order, trial_table.c.number)
         .limit(1)
     )
@@ -138,11 +140,11 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
 
 
 def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
-    """The numbers of the best completed trials of ours, best first."""
+    """The numbers of the best completed trials of ours but confirmation runs, best first."""
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
-        .where(own_trials.c.end_kind == EndKind.COMPLETED.value)
+        .where(own_trials.c.end_kind == EndKind.COMPLETED.value, own_trials.c.confirms.is_(None))
         .order_by(order, trial_table.c.number)
         .limit(count)
     )
@@ -202,6 +204,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
         checkpoint_epoch=row.checkpoint_epoch or 0,
         checkpoint_claim=row.checkpoint_claim,
         resumed_elsewhere=bool(row.resumed_elsewhere),
+        confirms=row.confirms,
     )
 
 
@@ -236,25 +239,6 @@ def _epoch(row: Row[Any]) -> EpochRecord:
     return EpochRecord(epoch, *[math.nan if figure is None else figure for figure in figures])
 
 
-def values_at(
-    store: Store, study: StudyRecord, epoch: int, *, but: int | None = None
-) -> list[float]:
-    """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
-
-    MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
-    Trials of plain Optuna have no epochs of ours and are not among them.
-    """
-    table = own_epochs
-    query = select(table.c.value).where(
-        table.c.uuid == study.uuid, table.c.epoch == epoch, table.c.value.is_not(None)
-    )
-    if but is not None:
-        query = query.where(table.c.number != but)
-    query = query.order_by(table.c.number.desc()).limit(MOST_VALUES)
-    with store.read() as connection:
-        return list(connection.execute(query).scalars())
-
-
 def counts(store: Store, study: StudyRecord) -> Counts:
     """How many trials wait, run, and have ended in which way."""
     own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
@@ -264,6 +248,8 @@ def counts(store: Store, study: StudyRecord) -> Counts:
             own_trials.c.end_kind,
             func.count(),
             func.count(own_trials.c.token),
+            func.count(own_trials.c.baseline),
+            func.count(own_trials.c.confirms),
         )
         .select_from(trial_table.outerjoin(own_trials, own))
         .where(trial_table.c.study_id == study.study_id)
@@ -272,18 +258,20 @@ def counts(store: Store, study: StudyRecord) -> Counts:
     open_ones: dict[TrialState, int] = defaultdict(int)
     ends: dict[EndKind, int] = {}
     plain: dict[TrialState, int] = {}
-    plain_running = 0
+    plain_running = baselines = confirmations = 0
     with store.read() as connection:
-        for state, end, count, held in connection.execute(query):
+        for state, end, count, held, planned, confirming in connection.execute(query):
             if end is not None:
                 ends[EndKind(end)] = ends.get(EndKind(end), 0) + count
+                baselines += planned
+                confirmations += confirming
             elif state in (TrialState.WAITING, TrialState.RUNNING):
                 open_ones[TrialState(state)] += count
                 plain_running += count - held if state == TrialState.RUNNING else 0
             else:
                 plain[TrialState(state)] = count
     waiting, running = open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING]
-    return Counts(waiting, running, ends, plain, plain_running)
+    return Counts(waiting, running, ends, plain, plain_running, baselines, confirmations)
 
 
 def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
@@ -349,6 +337,10 @@ def _count_trials() -> Select[Any]:
         trial_values.c.trial_id == trial_table.c.trial_id,
         trial_values.c.objective == 0,
         trial_table.c.state == TrialState.COMPLETE.value,
+        ~exists().where(
+            trial_user_attributes.c.trial_id == trial_table.c.trial_id,
+            trial_user_attributes.c.key == CONFIRMS,
+        ),
     )
 
     def count(state: TrialState) -> ColumnElement[int]:
@@ -390,4 +382,5 @@ def _study_row(row: Row[Any], counted: Row[Any] | None, touched: float | None) -
         best=value,
         priority=row.priority,
         halted=row.failures_in_a_row >= row.stop_after_failures,
+        beside=row.beside,
     )

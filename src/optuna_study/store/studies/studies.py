@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, insert, select, text, update
@@ -16,8 +17,15 @@ from sqlalchemy import case, func, insert, select, text, update
 from optuna_study.definition.names import bare_name
 from optuna_study.errors import DefinitionChangedError, NotFoundError, StoreError
 from optuna_study.store.engine.failures import is_clash
+from optuna_study.store.importances import importances_text, stored_importances
 from optuna_study.store.queue.ownership import lock_study
-from optuna_study.store.records import NewStudy, StudyRecord, StudyState, TrialState
+from optuna_study.store.records import (
+    Confirmation,
+    NewStudy,
+    StudyRecord,
+    StudyState,
+    TrialState,
+)
 from optuna_study.store.rows import (
     insert_trial,
     parameter_rows,
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Row
 
     from optuna_study.store.engine.connection import Store
+    from optuna_study.store.importances import Importance
     from optuna_study.store.records import PlannedTrial
 
     Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
@@ -129,6 +138,9 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
             stop_after_failures=search.get("stop_after_failures") or 5,
             created=now,
             priority=new.priority,
+            beside=new.beside,
+            searched_budget=int(new.searched_budget),
+            confirm=_confirm_text(new.confirm),
         )
     )
     for number, planned in enumerate(new.planned):
@@ -255,7 +267,6 @@ def study_names(store: Store) -> list[str]:
 def study_record(row: Row[Any]) -> StudyRecord:
     """A row of `ours()` as a record."""
     stored = row._mapping
-    importances = stored["importances"]
     return StudyRecord(
         uuid=stored["uuid"],
         study_id=stored["study_id"],
@@ -271,12 +282,17 @@ def study_record(row: Row[Any]) -> StudyRecord:
         budget=stored["budget"],
         state=StudyState(stored["state"]),
         created=stored["created"],
-        importances=None if importances is None else json.loads(importances),
+        measured_importances=stored_importances(stored["importances"]),
         importances_at=stored["importances_at"],
         importances_trials=stored["importances_trials"],
         priority=stored["priority"],
         halted=stored["failures_in_a_row"] >= stored["stop_after_failures"],
         going_since=stored["going_since"],
+        beside=stored["beside"],
+        searched_budget=bool(stored["searched_budget"]),
+        confirm=None
+        if stored["confirm"] is None
+        else Confirmation(**json.loads(stored["confirm"])),
     )
 
 
@@ -287,6 +303,19 @@ def set_budget(store: Store, study: StudyRecord, budget: int) -> None:
         NotFoundError: the study is gone.
     """
     _change(store, study, {"budget": budget})
+
+
+def set_confirmation(store: Store, study: StudyRecord, confirm: Confirmation | None) -> None:
+    """Say what is to be confirmed once the budget is met; what was confirmed before stays.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    _change(store, study, {"confirm": _confirm_text(confirm)})
+
+
+def _confirm_text(confirm: Confirmation | None) -> str | None:
+    return None if confirm is None else json.dumps(asdict(confirm))
 
 
 def set_priority(store: Store, study: StudyRecord, priority: int) -> None:
@@ -327,7 +356,7 @@ def stop_if_active(store: Store, study: StudyRecord) -> bool:
 
 
 def save_importances(
-    store: Store, study: StudyRecord, importances: Mapping[str, float], trials_used: int
+    store: Store, study: StudyRecord, importances: Mapping[str, Importance], trials_used: int
 ) -> None:
     """Keep what mattered, in this order, with the time and the number of trials it is from.
 
@@ -337,7 +366,7 @@ def save_importances(
     _change(
         store,
         study,
-        {"importances": json.dumps(dict(importances)), "importances_trials": trials_used},
+        {"importances": importances_text(importances), "importances_trials": trials_used},
         stamp="importances_at",
     )
 

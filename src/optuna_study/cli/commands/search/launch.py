@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.argument("study")
 @profile_option
 @click.option("--name", metavar="NAME", help="Make a further study of the same file.")
-@click.option("--n-trials", type=int, metavar="N", help="Trials in all, over every launch.")
+@click.option("--n-trials", type=int, metavar="N", help="Searched trials, over every launch.")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this launch.")
 @crew_options
 @click.option("--seed", type=int, metavar="N", help="Seed of a new study.")
@@ -50,6 +50,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seeds", type=int, metavar="S", help="With --only: runs of each baseline. [default: 3]"
+)
+@click.option(
+    "--no-confirm",
+    "confirm",
+    flag_value=False,
+    default=True,
+    help="Do not train the best ones again on fresh seeds once the budget is met.",
 )
 @click.option(
     "--priority",
@@ -83,16 +90,18 @@ def command(
     tensorboard: Path | None,
     only: str | None,
     seeds: int | None,
+    confirm: bool,
     priority: int | None,
     detach: bool,
     on: str,
     storage: StoreAddress | None,
     workspace: Workspace,
 ) -> None:
-    """Create or resume a study: its baselines first, then the search, until the budget is met.
+    """Create or resume a study: its baselines, the search until the budget is met, confirmation.
 
-    Ends with the best configuration, the baselines beside it, and what to type next. Ctrl-C gives
-    running trials back; the same command goes on from their checkpoints.
+    Confirmation trains the best ones and the best baseline again on fresh seeds. Ends with what
+    came of it, the best configuration, the baselines beside it, and what to type next. Ctrl-C
+    gives running trials back; the same command goes on from their checkpoints.
     """
     from optuna_study.worker.forking import warm
 
@@ -119,6 +128,7 @@ def command(
         tensorboard=tensorboard,
         only=only,
         seeds=seeds,
+        confirm=confirm,
         priority=priority,
         detach=detach,
     )

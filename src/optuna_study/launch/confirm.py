@@ -1,0 +1,67 @@
+"""From the options of `confirm` to a task: workers that train a study's best ones again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.definition.model import Confirm
+from optuna_study.definition.serialise import from_json
+from optuna_study.errors import UsageError
+from optuna_study.launch.prepare import join
+from optuna_study.launch.task import Task
+from optuna_study.store.reads import reads
+from optuna_study.store.reads.aggregates import confirmation_runs
+from optuna_study.store.records import Confirmation, StudyState
+from optuna_study.store.studies.studies import load_study, set_confirmation, set_state
+from optuna_study.text import Advice, count
+
+if TYPE_CHECKING:
+    from optuna_study.launch.task import StudyTask
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+
+def prepare_confirmation(
+    study_name: str, top: int | None = None, seeds: int | None = None, **options: Any
+) -> StudyTask:
+    """Check everything, then ask for the confirmation of a study whose search is over.
+
+    What was confirmed before counts. Without `top` and `seeds` it is what the study's file says;
+    `options` are those of `join`.
+
+    Raises:
+        UsageError: its search is not over, or it is a comparison; and what `join` raises.
+    """
+    for name, given in (("--top", top), ("--seeds", seeds)):
+        if given is not None and not 1 <= given <= MOST:
+            raise UsageError(f"{name} {given}: give a number from 1 to {MOST}")
+    task = join(study_name, **options)
+    study, store = load_study(task.store, study_name), task.store
+    _require_searched(store, study)
+    wanted = from_json(study.definition).search.confirm
+    asked = Confirmation(top or wanted.top or Confirm().top, seeds or wanted.seeds)
+    set_confirmation(store, study, asked)
+    if study.halted or study.state is not StudyState.ACTIVE:
+        set_state(store, study, StudyState.ACTIVE)
+    return Task(store, load_study(store, study.name), task.workspace, task.workers, task.timeout)
+
+
+MOST = 100  # as in a study's file
+
+
+def _require_searched(store: Store, study: StudyRecord) -> None:
+    if study.definition.get("only") is not None:
+        raise UsageError(
+            f"{study.name} compares its baselines on several seeds already; launch it with "
+            "--seeds for more"
+        )
+    counts, runs = reads.counts(store, study), confirmation_runs(store, study)
+    left = study.total - len(runs) - (counts.ended - counts.confirmations)
+    if left > 0:
+        raise UsageError(
+            f"{study.name}: {count(left, 'trial')} of its search have not ended",
+            Advice(
+                ["launch", "--n-trials", "N"],
+                " ends it after N searched ones, and then confirms the best",
+            ),
+        )

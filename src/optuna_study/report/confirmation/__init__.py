@@ -1,0 +1,1 @@
+"""What confirmation runs say of the best trials, and how that is told."""

@@ -1,0 +1,164 @@
+"""Rounds of confirmation runs: planned once, on seeds that follow from the study alone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.seeds import confirmation_seed, trial_seed
+from optuna_study.store.queue import queue
+from optuna_study.store.queue.confirmation import can_win
+from optuna_study.store.reads import aggregates, reads
+from optuna_study.store.records import (
+    Claim,
+    Confirmation,
+    End,
+    EndKind,
+    NoTrialReason,
+    StoredParameter,
+    StudyState,
+)
+from optuna_study.store.studies import studies
+
+if TYPE_CHECKING:
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+SIDES = {"side_counts": {"train": 744, "validation": 186, "test": 234}}
+RATE = '{"name": "FloatDistribution", "attributes": {"low": 0.0, "high": 1.0}}'
+
+
+def take(store: Store, study: StudyRecord, owner: str = "w1") -> Claim:
+    claim = queue.claim(store, study, owner)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def finish(store: Store, claim: Claim, value: float, kind: EndKind = EndKind.COMPLETED) -> None:
+    if claim.searched:
+        drawn = [StoredParameter("lr", claim.number / 100, RATE)]
+        queue.write_parameters(store, claim, drawn, {})
+    queue.end(store, claim, End(kind, "because", value if kind is EndKind.COMPLETED else None))
+
+
+def searched(store: Store, make_study: Any, planned: Any, **changes: Any) -> StudyRecord:
+    """A study whose five searched trials have .5 to .9 beside a baseline of .7."""
+    settings = {"budget": 5, "beside": 1, "confirm": Confirmation(2, 2), "environment": SIDES}
+    study: StudyRecord = make_study(store, planned=(planned("a"),), **(settings | changes))
+    for value in (0.7, 0.5, 0.9, 0.6, 0.8, 0.55):
+        finish(store, take(store, study), value)
+    return study
+
+
+def test_the_budget_counts_searched_trials_alone(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = make_study(store, planned=(planned("a"), planned("b")), budget=3, beside=2)
+    for _ in range(5):
+        finish(store, take(store, study), 0.5)
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+    counts = reads.counts(store, study)
+    assert (counts.ended, counts.searched, counts.baselines) == (5, 3, 2)
+
+
+def test_rounds_give_each_finalist_and_the_baseline_the_same_fresh_seeds(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned)
+    first = [take(store, study, f"w{place}") for place in range(3)]
+    assert [claim.confirms for claim in first] == [2, 4, 0]
+    assert queue.claim(store, study, "late") is NoTrialReason.BUDGET_TAKEN
+    for claim in first:
+        assert claim.seed == confirmation_seed(study.seed, 0)
+        assert not claim.searched
+        told = reads.trial(store, study, claim.number)
+        again = reads.trial(store, study, told.confirms or 0)
+        assert (told.parameters, told.fixed) == (again.parameters, again.fixed)
+    for claim in first:
+        finish(store, claim, 0.95)
+    second = [take(store, study) for _ in range(3)]
+    assert {claim.seed for claim in second} == {confirmation_seed(study.seed, 1)}
+    for claim in second:
+        finish(store, claim, 0.95)
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+    done = studies.load_study(store, study.name)
+    assert (done.confirm, done.budget, done.total) == (None, 5, 12)
+    assert done.is_done(reads.counts(store, done).ended)
+    assert reads.counts(store, done).confirmations == 6
+    # What the search found is what it was: nothing here is its best, or compared at a rung.
+    best = reads.best(store, done)
+    assert best is not None
+    assert (best.number, reads.best_few(store, done, 3)) == (2, [2, 4, 0])
+    assert [row.best for row in reads.list_studies(store)] == [0.9]
+    runs = aggregates.confirmation_runs(store, done)
+    assert [run.confirms for run in runs] == [2, 4, 0] * 2
+    assert len({trial_seed(study.seed, n) for n in range(12)} | {run.seed for run in runs}) == 14
+
+
+def test_a_lost_worker_keeps_the_run_and_its_seed(
+    store: Store, clock: Any, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned)
+    lost = take(store, study)
+    clock.now += 1000
+    again = take(store, study, "w2")
+    assert (again.number, again.seed, again.confirms) == (lost.number, lost.seed, lost.confirms)
+    assert again.resumed
+
+
+def test_a_further_confirmation_adds_to_what_is_there(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned, confirm=Confirmation(1, 1))
+    for _ in range(2):
+        finish(store, take(store, study), 0.9)
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+    studies.set_confirmation(store, study, Confirmation(2, 2))
+    studies.set_state(store, study, StudyState.ACTIVE)
+    seen = []
+    while isinstance(claim := queue.claim(store, study, "w1"), Claim):
+        seen.append((claim.confirms, claim.seed == confirmation_seed(study.seed, 0)))
+        finish(store, claim, 0.9)
+    assert sorted(seen, key=str) == sorted(
+        [(2, False), (4, True), (0, False), (4, False)], key=str
+    )
+
+
+def test_one_that_cannot_win_any_more_gets_no_further_seed(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned, confirm=Confirmation(3, 2))
+    values = {2: 0.9, 4: 0.6, 3: 0.88, 0: 0.2}
+    for _ in range(4):
+        claim = take(store, study)
+        assert claim.confirms is not None
+        finish(store, claim, values[claim.confirms])
+    assert [take(store, study).confirms for _ in range(3)] == [2, 3, 0]
+
+
+def test_nothing_is_confirmed_where_nothing_completed_or_none_is_asked(
+    store: Store, make_study: Any
+) -> None:
+    study = make_study(store, budget=1, confirm=Confirmation(3, 3))
+    finish(store, take(store, study), 0.5, EndKind.DIVERGED)
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+    assert studies.load_study(store, study.name).confirm is None
+
+
+@pytest.mark.parametrize(
+    ("values", "direction", "pictures", "left"),
+    [
+        ({1: [0.9], 2: [0.89]}, "maximize", 100, {1, 2}),
+        ({1: [0.9], 2: [0.6]}, "maximize", 100, {1}),
+        ({1: [0.3], 2: [0.9]}, "minimize", None, {1, 2}),  # single losses tell nothing
+        ({1: [0.3, 0.31], 2: [0.9, 0.91]}, "minimize", None, {1}),
+        ({1: [0.9], 2: [math.inf]}, "maximize", 100, {1}),  # one that diverged
+        ({1: [math.inf]}, "minimize", None, set()),
+    ],
+)
+def test_who_can_still_win(
+    values: dict[int, list[float]], direction: str, pictures: int | None, left: set[int]
+) -> None:
+    assert can_win(values, direction, pictures) == left
