@@ -41,11 +41,14 @@ def serve(
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
+    from optuna_study.cli.study_details import StudyDetails, read_without_trial_notes
     from optuna_study.store.engine.optuna_bridge import optuna_storage
 
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
-    app = wsgi(optuna_storage(store), artifact_store=artifacts)
-    return listening(guard(app), host, port)
+    storage = optuna_storage(store)
+    read_without_trial_notes(storage)
+    app = wsgi(storage, artifact_store=artifacts)
+    return listening(guard(StudyDetails(app, store, workspace)), host, port)
 
 
 def serve_until_told(server: WSGIServer) -> None:

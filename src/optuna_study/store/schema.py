@@ -57,6 +57,7 @@ CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the tria
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
+DASHBOARD_CONSTRAINTS_KEY = "constraints"  # a list of them, as Optuna 4 wrote and it reads
 ARTIFACT_KEY = "artifacts:"  # before an artifact's id: what `upload_artifact` writes
 # Attributes of a study that the dashboard keeps for one of its trials, whose id is the group.
 OF_A_TRIAL = re.compile(r"dashboard:(?:artifacts:)?(\d+):.*", re.DOTALL)

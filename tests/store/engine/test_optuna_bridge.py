@@ -89,7 +89,7 @@ def test_optuna_reads_every_trial(filled: StudyRecord, plain: Any) -> None:
     reports = trials[0].intermediate_values
     assert (reports[1], reports[3], reports[4]) == (0.9, math.inf, 0.6)
     assert math.isnan(reports[2])
-    assert [trial.constraints for trial in trials[2:4]] == [{}, {"infeasible": 1.0}]
+    assert [trial.constraints for trial in trials[2:4]] == [{}, {"0": 1.0, "infeasible": 1.0}]
     assert trials[0].duration is not None
     assert trials[0].duration.total_seconds() == 10
 

@@ -22,6 +22,7 @@ from optuna_study.store.rows import (
     write_value,
 )
 from optuna_study.store.schema import (
+    DASHBOARD_CONSTRAINTS_KEY,
     ENDED_BY_KEY,
     INFEASIBLE_KEY,
     own_studies,
@@ -55,7 +56,8 @@ def end_trial(
     attributes = {"end": end.kind.value, "reason": str(end.reason), **end.attributes}
     write_attributes(connection, trial_id, attributes)
     if end.kind.infeasible:
-        write_attributes(connection, trial_id, {INFEASIBLE_KEY: 1.0}, system=True)
+        violated = {INFEASIBLE_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
+        write_attributes(connection, trial_id, violated, system=True)
     connection.execute(
         update(trials)
         .where(trials.c.trial_id == trial_id)

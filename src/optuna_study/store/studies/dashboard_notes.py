@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 PART = 2045  # characters of a note in one attribute: the dashboard writes no more
+_OF_TRIAL = re.compile(r"dashboard:(\d+):note_(?:ver|str:(\d+))")
 OURS_KEY = "optuna_study:note"  # the hash of what we last wrote as a study's note
 
 
@@ -61,6 +63,39 @@ def write_note(store: Store, study: StudyRecord, text: str, trial_id: int | None
         ]
         upsert(connection, study_system_attributes, ("study_id", "key"), rows)
     return True
+
+
+def read_trial_notes(store: Store, study_id: int) -> dict[int, dict[str, Any]]:
+    """The notes of a study's trials by their ids, each its version and body; one statement.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    key, value = study_system_attributes.c.key, study_system_attributes.c.value_json
+    query = select(key, value).where(
+        study_system_attributes.c.study_id == study_id, key.like("dashboard:%:note_%")
+    )
+    versions: dict[int, int] = {}
+    parts: dict[int, dict[int, str]] = {}
+    with store.read() as connection:
+        for name, stored in connection.execute(query):
+            found = _OF_TRIAL.fullmatch(name)
+            if found and found[2] is None:
+                versions[int(found[1])] = int(json.loads(stored))
+            elif found:
+                parts.setdefault(int(found[1]), {})[int(found[2])] = json.loads(stored)
+    return {
+        trial_id: {
+            "version": version,
+            "body": "".join(text for _, text in sorted(parts.get(trial_id, {}).items())),
+        }
+        for trial_id, version in versions.items()
+    }
+
+
+def is_trial_note(key: str) -> bool:
+    """Whether a study's attribute belongs to the note of one of its trials."""
+    return _OF_TRIAL.fullmatch(key) is not None
 
 
 def adopt(connection: Connection) -> None:

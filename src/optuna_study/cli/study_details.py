@@ -1,0 +1,160 @@
+"""What our dashboard's server adds to a study's details: the metric's name, figures on demand.
+
+Figures are plotly objects as `optuna_dashboard.save_plotly_graph_object` would keep them, made
+anew when the study has changed. Nothing of it is written: reading a study changes no store.
+
+The dashboard looks through all notes of a study for the note of each trial, which takes some
+twenty seconds at 3,000 trials. So it is given none of them, and they are put in here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from optuna_study.errors import OptunaStudyError
+from optuna_study.report.figures.kinds import KINDS
+from optuna_study.report.figures.study_data import load_study_data
+from optuna_study.store.reads import reads
+from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial_notes
+from optuna_study.store.studies.studies import find_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from optuna.storages import BaseStorage
+    from optuna.study._frozen import FrozenStudy
+
+    from optuna_study.paths import Workspace
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+log = logging.getLogger(__name__)
+
+DETAILS = re.compile(r"/api/studies/(\d+)")
+SHOWN = ("ends", "curves", "schedules", "baselines", "trial", "confusion", "mistakes", "boundary")
+"""Kinds that the dashboard has nothing like."""
+
+SMALLEST = 10_000  # bytes; a smaller answer is not worth compressing
+QUICKLY = 1  # gzip's level: the rest of the answer takes longer than this
+
+
+@dataclass
+class StudyDetails:
+    """A WSGI application that answers as `app` does, with more in the details of our studies."""
+
+    app: WSGIApplication
+    store: Store
+    workspace: Workspace
+    _made: dict[str, tuple[object, list[dict[str, str]]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        asked = DETAILS.fullmatch(environ.get("PATH_INFO", ""))
+        if asked is None or environ["REQUEST_METHOD"] != "GET":
+            return self.app(environ, start_response)
+        answer, token = _Answer(), _asked_for_details.set(True)
+        try:
+            body = b"".join(self.app(environ, answer))
+        finally:
+            _asked_for_details.reset(token)
+        if answer.status.startswith("200"):
+            body = self._add(int(asked[1]), body)
+        headers = [pair for pair in answer.headers if pair[0].lower() != "content-length"]
+        if len(body) >= SMALLEST and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            body = gzip.compress(body, QUICKLY)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        headers.append(("Content-Length", str(len(body))))
+        start_response(answer.status, headers)
+        return [body]
+
+    def _add(self, study_id: int, body: bytes) -> bytes:
+        details = json.loads(body)
+        try:
+            notes = read_trial_notes(self.store, study_id)
+            for trial in (*details["trials"], *details["best_trials"]):
+                trial["note"] = notes.get(trial["trial_id"], trial["note"])
+            study = self._find(study_id)
+            if study is not None:
+                details.setdefault("objective_names", [study.metric.replace("_", " ")])
+                details["plotly_graph_objects"] += self._figures(study)
+        except OptunaStudyError:  # gone or away in between: the rest can be shown
+            log.warning("study %d: not all of its page could be read", study_id)
+        return json.dumps(details).encode()
+
+    def _find(self, study_id: int) -> StudyRecord | None:
+        """The study of an id; None of plain Optuna's."""
+        named = (row.name for row in reads.list_studies(self.store) if row.study_id == study_id)
+        name = next(named, None)
+        return None if name is None else find_study(self.store, name)
+
+    def _figures(self, study: StudyRecord) -> list[dict[str, str]]:
+        now = (reads.counts(self.store, study), study.importances_at)
+        with self._lock:  # one of several pages makes them, the others wait for it
+            before, figures = self._made.get(study.uuid, (None, []))
+            if before != now:
+                figures = self._draw(study)
+                self._made[study.uuid] = now, figures
+        return figures
+
+    def _draw(self, study: StudyRecord) -> list[dict[str, str]]:
+        data, drawn = load_study_data(self.store, study, self.workspace), []
+        for name in SHOWN:
+            made = KINDS[name].make(data)
+            if made.data:
+                made.update_layout(title={"text": KINDS[name].title}, margin={"t": 90})
+                drawn.append({"id": name, "graph_object": made.to_json()})
+        return drawn
+
+
+def read_without_trial_notes(storage: BaseStorage) -> None:
+    """Let a storage leave trials' notes out of its studies while their details are asked for.
+
+    Only then: whoever writes a note compares its version with the one that stands.
+    """
+    everything = storage.get_all_studies
+
+    def studies() -> list[FrozenStudy]:
+        found = everything()
+        if _asked_for_details.get():
+            for study in found:
+                study.system_attrs = {
+                    key: value
+                    for key, value in study.system_attrs.items()
+                    if not is_trial_note(key)
+                }
+        return found
+
+    storage.get_all_studies = studies  # type: ignore[method-assign]
+
+
+_asked_for_details: ContextVar[bool] = ContextVar("asked_for_details", default=False)
+
+
+class _Answer:
+    """What an application says its answer is, kept until the body is known."""
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+
+    def __call__(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: tuple[type[BaseException], BaseException, TracebackType]
+        | tuple[None, None, None]
+        | None = None,
+    ) -> Callable[[bytes], Any]:
+        self.status, self.headers = status, headers
+        return lambda _: None

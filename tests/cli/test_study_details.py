@@ -1,0 +1,105 @@
+"""What our dashboard's server tells of a study, beside what optuna-dashboard alone would tell."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from optuna_study.cli.serving import address, serve
+from optuna_study.paths import Workspace
+from optuna_study.store.engine.optuna_bridge import optuna_storage
+from optuna_study.store.records import EndKind
+from optuna_study.store.studies.dashboard_notes import PART, write_note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def served(stored: Any, folder: Path) -> Iterator[str]:
+    """The address of a dashboard without a guard."""
+    server = serve(stored.store, Workspace(folder), "127.0.0.1", 0, guard=lambda app: app)
+    with server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield address(server)
+        server.shutdown()
+        thread.join()
+
+
+def get(url: str, encoding: str = "") -> tuple[bytes, str | None]:
+    request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
+    with urllib.request.urlopen(request) as response:
+        return response.read(), response.headers["Content-Encoding"]
+
+
+def put(url: str, body: dict[str, Any]) -> int:
+    content = json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, content, headers, method="PUT")
+    try:
+        with urllib.request.urlopen(request) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_details_have_the_metric_figures_and_the_notes_of_trials(
+    stored_study: Any, tmp_path: Path
+) -> None:
+    stored_study.run([0.5, 0.6])
+    stored_study.run([0.2], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    long = "é" * (PART + 7)
+    write_note(stored_study.store, stored_study.study, long, trial_id=1)
+    with served(stored_study, tmp_path) as base:
+        url = f"{base}api/studies/{stored_study.study.study_id}"
+        details = json.loads(get(url)[0])
+        assert details["objective_names"] == ["validation accuracy"]
+        assert details["trials"][0]["note"] == {"version": 1, "body": long}
+        assert details["best_trials"][0]["note"]["body"] == long
+        assert details["trials"][1]["note"] == {"version": 0, "body": ""}
+        assert details["trials"][1]["constraints"] == [1.0]
+        figures = {each["id"]: each["graph_object"] for each in details["plotly_graph_objects"]}
+        assert list(figures) == ["ends", "curves", "schedules", "baselines", "trial"]
+        assert json.loads(figures["trial"])["data"][2]["y"] == [0.5, 0.6]
+        stored_study.run([0.7, 0.9])
+        again = json.loads(get(f"{url}?after=2")[0])
+        figures = {each["id"]: each["graph_object"] for each in again["plotly_graph_objects"]}
+        assert json.loads(figures["trial"])["data"][2]["y"] == [0.7, 0.9]
+        packed, encoding = get(url, "gzip, deflate")
+        assert encoding == "gzip"
+        assert json.loads(gzip.decompress(packed))["name"] == "small"
+
+
+def test_a_note_begun_on_an_earlier_version_is_still_refused(
+    stored_study: Any, tmp_path: Path
+) -> None:
+    stored_study.run([0.5])
+    write_note(stored_study.store, stored_study.study, "ours", trial_id=1)
+    with served(stored_study, tmp_path) as base:
+        url = f"{base}api/studies/{stored_study.study.study_id}"
+        get(url)
+        assert put(f"{url}/1/note", {"version": 2, "body": "theirs"}) == 204
+        assert json.loads(get(url)[0])["trials"][0]["note"] == {"version": 2, "body": "theirs"}
+        assert put(f"{url}/1/note", {"version": 2, "body": "late"}) == 409
+
+
+def test_a_study_of_plain_optuna_is_told_as_it_is(stored_study: Any, tmp_path: Path) -> None:
+    storage = optuna_storage(stored_study.store)
+    plain = optuna.create_study(study_name="plain", storage=storage)
+    plain.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with served(stored_study, tmp_path) as base:
+        details = json.loads(get(f"{base}api/studies/{plain._study_id}")[0])
+        assert "objective_names" not in details
+        assert details["plotly_graph_objects"] == []
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(f"{base}api/studies/99")
