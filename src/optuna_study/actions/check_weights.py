@@ -1,12 +1,12 @@
-"""What `validate` sees of pretrained weights: torch is imported only where a study names some."""
+"""What `validate` sees of timm's models and of pretrained weights; else torch stays away."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.config.catalogue import NOT_PRETRAINED
+from optuna_study.config.catalogue import is_timm, starts_pretrained
 from optuna_study.definition.model import PROFILES
-from optuna_study.definition.resolve import baseline_config, pretrained_configs, resolve
+from optuna_study.definition.resolve import baseline_config, resolve, searched_models
 from optuna_study.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ CLASSES = 10  # any number: the layer that answers need not fit
 
 
 def check_weights(file: StudyFile) -> None:
-    """Show that the pretrained weights which a study file names fit its models, of either profile.
+    """Show that timm has the models of a study file, and that pretrained weights fit, by profile.
 
     No picture is read: where they may be grey or coloured, either will do; a launch looks at them.
 
@@ -32,9 +32,11 @@ def check_weights(file: StudyFile) -> None:
         for config in (
             each.config,
             *(baseline_config(each, baseline) for baseline in each.baselines),
-            *pretrained_configs(each),
+            *searched_models(each),
         )
-        if config.model.pretrained != NOT_PRETRAINED
+        if is_timm(config.model.name)
+        or config.model.train_layers != "all"
+        or starts_pretrained(config.model.name, config.model.pretrained)
     ]
     if not configs:
         return

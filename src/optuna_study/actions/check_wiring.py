@@ -25,6 +25,7 @@ from optuna_study.errors import OptunaStudyError
 from optuna_study.launch.options import choose_data, choose_profile
 from optuna_study.text import in_one_line, percent
 from optuna_study.training import loop
+from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.device import pick_device
 from optuna_study.training.device_data import load_data, to_model_input
 from optuna_study.worker import machine
@@ -103,7 +104,10 @@ def check_wiring(
     chosen = choose_profile(profile, str(place))
     definition = resolve(file, chosen, stand_in=stand_in, threads=machine.cores())
     config = _bare(definition.config, steps)
-    few = _handful(load_data(config.data, folder, workspace, place, config.train.memory_format))
+    scale = own_scale(config)
+    few = _handful(
+        load_data(config.data, folder, workspace, place, config.train.memory_format, scale)
+    )
     before = time.monotonic()
     best: Attempt | None = None
     for rate in RATES:
@@ -148,6 +152,7 @@ def _handful(data: DeviceData) -> DeviceData:
     images, labels = data.train_images[chosen], data.train_labels[chosen]
     return dataclasses.replace(
         data,
+        workspace=None,  # a few pictures are none of what is kept there
         train_images=images,
         train_labels=labels,
         validation_images=images,
@@ -223,7 +228,10 @@ def _problems(run: Run, before: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
 @torch.inference_mode()
 def _answers_all_alike(run: Run) -> bool:
     run.model.eval()
-    logits = run.model(to_model_input(run.data.train_images, run.data))
+    if run.features is not None:
+        logits = run.model(run.features.training[0])
+    else:
+        logits = run.model(to_model_input(run.data.train_images, run.data))
     spread = (logits - logits[:1]).abs().max()
     return bool(spread <= 1e-6 * logits.abs().max())
 

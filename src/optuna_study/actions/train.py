@@ -19,9 +19,11 @@ from optuna_study.report import formats
 from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
+from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
+from optuna_study.training.pretrained import weights_of
 from optuna_study.training.recipe import best_epoch
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
         request.workspace,
         device,
         config.train.memory_format,
+        own_scale(config),
     )
     notes = _other_pictures(request, data, origin)
     for note in (*notes, *data.notes[:NOTES_SHOWN]):
@@ -125,7 +128,7 @@ def _finish(
 ) -> TrainResult:
     run.use_kept_weights()
     config, kept, test = run.config, results[run.kept_epoch - 1], run.test()
-    here = environment(run.device, config.train.threads)
+    here = {**environment(run.device, config.train.threads), **weights_of([config.model])}
     verdict = None
     if request.verify:
         pictures = len(run.data.validation_labels)

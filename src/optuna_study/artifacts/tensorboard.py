@@ -135,17 +135,18 @@ class StepEvents:
     def _write_graph(self, run: Run) -> None:
         """The model as TensorBoard draws it, of those that torch can trace."""
         picture = to_model_input(run.data.train_images[:1], run.data)
-        was_training = run.model.training
-        run.model.eval()
+        model = run.whole_model()
+        was_training = model.training
+        model.eval()
         try:
             with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
                 warnings.simplefilter(
                     "ignore"
                 )  # tracing is on its way out, and nothing replaces it
-                self._train.add_graph(run.model, picture)
+                self._train.add_graph(model, picture)
         except Exception as error:  # noqa: BLE001 - a model of one's own may do anything
             log.debug("no graph for TensorBoard: %s", error)
-        run.model.train(was_training)
+        model.train(was_training)
 
 
 def write_trial(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.reader import takes_reference
-from optuna_study.config.settings import SECTIONS
+from optuna_study.config.settings import MODEL, SECTIONS
 from optuna_study.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import TrainConfig
 
 SETTINGS = frozenset(
-    entry.name
-    for section in SECTIONS.values()
-    for entry in fields(section)
-    if takes_reference(entry)
+    {
+        entry.name
+        for section in SECTIONS.values()
+        for entry in fields(section)
+        if takes_reference(entry)
+    }
+    | {MODEL}
 )
 """The settings that may name a function."""
 

@@ -52,6 +52,12 @@ ACTIVATIONS: Mapping[str, Entry] = {
 NOT_PRETRAINED = "none"
 """What a model's `pretrained` says where its weights are drawn."""
 
+AUTO = "auto"
+"""What it says for a timm model's own weights; models of ours and of one's own have none."""
+
+TIMM = "timm:"
+"""What the name of one of timm's classifiers begins with."""
+
 FULL_BATCH = frozenset({"gd"})
 """Optimizers that take one step an epoch, by the mean gradient over all training pictures."""
 
@@ -81,7 +87,21 @@ TABLES: Mapping[str, Mapping[str, Entry]] = {"ACTIVATIONS": ACTIVATIONS, "OPTIMI
 
 def is_reference(name: str) -> bool:
     """Whether a name is a `package.module:attribute` reference to somebody's own function."""
-    return ":" in name
+    return ":" in name and not is_timm(name)
+
+
+def is_timm(name: str) -> bool:
+    """Whether a name is one of timm's classifiers, `timm:NAME`."""
+    return name.startswith(TIMM)
+
+
+def starts_pretrained(model: str, pretrained: str) -> bool:
+    """Whether a model's weights are read, not drawn.
+
+    >>> starts_pretrained("timm:resnet18", "auto"), starts_pretrained("alexnet", "auto")
+    (True, False)
+    """
+    return is_timm(model) if pretrained == AUTO else pretrained != NOT_PRETRAINED
 
 
 def augmentation_names(text: str) -> tuple[str, ...]:

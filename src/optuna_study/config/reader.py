@@ -33,6 +33,14 @@ LONGEST_TEXT = 10_000
 LONGEST_NAME = 200  # characters of a path that a problem shows
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_TIMM = re.compile(rf"{catalogue.TIMM}[a-z0-9_]+(\.[a-z0-9_]+)?")
+
+_OF_TIMM: dict[str, dict[str, Any]] = {
+    "data": {"image_size": 224, "scaling": "model"},
+    "model": {"pretrained": catalogue.AUTO, "dropout": 0.0},
+    "train": {},
+}
+"""What settings are that nobody names where the model is one of timm's."""
 
 
 @dataclass
@@ -193,12 +201,16 @@ def read_config(node: Node, also: Collection[str] = ()) -> TrainConfig:
     """
     if not isinstance(node.raw, dict):
         node.expect("a table")
-    sections: dict[str, Any] = {
-        section: cls(
-            **read_fields(
-                node.get(section, {}), dataclasses.fields(cls), also if section == "data" else ()
-            )
+    values = {
+        section: read_fields(
+            node.get(section, {}), dataclasses.fields(cls), also if section == "data" else ()
         )
+        for section, cls in SECTIONS.items()
+    }
+    is_timm = catalogue.is_timm(values["model"].get("name", ""))
+    defaults = _OF_TIMM if is_timm else {section: {} for section in SECTIONS}
+    sections: dict[str, Any] = {
+        section: cls(**{**defaults[section], **values[section]})
         for section, cls in SECTIONS.items()
     }
     return TrainConfig(**sections)
@@ -256,6 +268,8 @@ def _legal_text(node: Node, field: Field, value: str) -> str | None:
         return None
     if choices is None or value in names:
         return value
+    if choices == "MODELS" and _TIMM.fullmatch(value):
+        return value  # whether timm has it is seen where it is built: timm needs torch
     if not (takes_reference(field) and catalogue.is_reference(value)):
         hint = node.problems.hint(value, names)
         node.refuse(f"unknown name {describe(value)}, {hint}")

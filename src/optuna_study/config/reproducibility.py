@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor")
-"""The keys of `device.environment` that the last bits of a curve depend on."""
+LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor", "weights")
+"""The keys of a record of where something ran that the last bits of a curve depend on."""
 
 
 def differing(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:

@@ -56,6 +56,15 @@ class DataSettings:
         "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
         choices="AUGMENTATIONS",
     )
+    views: int = setting(
+        1,
+        "Where only a pretrained model's head learns: versions of each training picture that it "
+        "learns from, an epoch each by turns; the first is the picture as it is, the others are "
+        "changed by the augmentation, once for all epochs and trials.",
+        low=1,
+        high=1000,
+        late="0.2.0",
+    )
     subset: float = setting(
         1.0,
         "Fraction of the training pictures used, of those that picture_limit leaves; stratified.",
@@ -74,8 +83,9 @@ class DataSettings:
     scaling: str = setting(
         "standardised",
         "Pixel values a model sees: standardised by the training pictures' mean and deviation per "
-        "channel, imagenet, by those of ImageNet, unit, from 0 to 1, or symmetric, from -1 to 1.",
-        choices=("standardised", "imagenet", "unit", "symmetric"),
+        "channel, imagenet, by those of ImageNet, unit, from 0 to 1, symmetric, from -1 to 1, or "
+        "model, as a timm model's own configuration says, standardised for any other.",
+        choices=("standardised", "imagenet", "unit", "symmetric", "model"),
     )
     evaluation: str = setting(
         "centre",
@@ -90,14 +100,25 @@ class ModelSettings:
     """The architecture and what it is built from."""
 
     name: str = setting(
-        "alexnet", "Architecture, or `package.module:function` of one's own.", choices="MODELS"
+        "alexnet",
+        "Architecture, `timm:NAME` for any of timm's classifiers, or `package.module:function` of "
+        "one's own. A search or a baseline calls it `model`.",
+        choices="MODELS",
     )
     variant: str = setting("default", "Variant of the architecture; each model lists its own.")
     pretrained: str = setting(
         "none",
-        "Weights to start from: none, imagenet (torchvision's, from torch's cache) or a file of "
-        "them; for alexnet's torchvision variant and vgg11 to vgg19. They expect pictures scaled "
-        'as theirs were: set `scaling = "imagenet"` too.',
+        "Weights to start from: none, auto (a timm model's own, none for any other model), "
+        "imagenet (torchvision's, from torch's cache, for alexnet's torchvision variant and vgg11 "
+        'to vgg19, which expect `scaling = "imagenet"`) or a file of them.',
+    )
+    train_layers: str = setting(
+        "all",
+        "What of a pretrained model learns: its head, the last dense layer; last_stage, the "
+        "last block of layers too; or all. Layers that do not learn keep their weights and "
+        "their batch norm's statistics.",
+        choices=("all", "last_stage", "head"),
+        late="0.2.0",
     )
     width: float = setting(1.0, "Factor on every hidden channel count.", low=0.01, high=8.0)
     activation: str = setting(
@@ -146,7 +167,11 @@ class ModelSettings:
         high=1.0,
     )
     dropout: float = setting(
-        0.5, "Probability that a hidden unit of a dense layer is dropped.", low=0.0, high=0.95
+        0.5,
+        "Probability that a hidden unit of a dense layer is dropped; of a timm model, a feature "
+        "that its head reads.",
+        low=0.0,
+        high=0.95,
     )
 
 
@@ -166,23 +191,29 @@ SECTIONS: Mapping[str, type] = {
 }
 """The sections of a configuration, in the order in which they are written."""
 
+MODEL = "model"
+"""The setting that is `name` in its section: `data` has another of that name."""
+
 SETTINGS: Mapping[str, Field] = {
-    entry.name: entry
+    entry.name if entry.name != "name" else MODEL: entry
     for cls in SECTIONS.values()
     for entry in dataclasses.fields(cls)
-    if entry.name != "name"
+    if entry.name != "name" or cls is ModelSettings
 }
-"""Every searchable setting; `name` stands in two sections and is never searched."""
+"""Every searchable setting; the data's `name` is none."""
 
 SECTION_OF: Mapping[str, str] = {
-    name: section for name in SETTINGS for section, cls in SECTIONS.items() if hasattr(cls, name)
+    name: section
+    for name, entry in SETTINGS.items()
+    for section, cls in SECTIONS.items()
+    if entry in dataclasses.fields(cls)
 }
 """The section of every searchable setting."""
 
 
 def get_setting(config: TrainConfig, name: str) -> Setting:
     """The value of a setting by its bare name."""
-    value: Setting = getattr(getattr(config, SECTION_OF[name]), name)
+    value: Setting = getattr(getattr(config, SECTION_OF[name]), SETTINGS[name].name)
     return value
 
 
@@ -190,7 +221,11 @@ def with_settings(config: TrainConfig, settings: Mapping[str, Setting]) -> Train
     """The configuration with some settings replaced, by their bare names."""
     sections = {}
     for section in SECTIONS:
-        changes = {key: value for key, value in settings.items() if SECTION_OF[key] == section}
+        changes = {
+            SETTINGS[key].name: value
+            for key, value in settings.items()
+            if SECTION_OF[key] == section
+        }
         sections[section] = dataclasses.replace(getattr(config, section), **changes)
     return TrainConfig(**sections)
 

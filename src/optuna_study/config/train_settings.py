@@ -54,6 +54,14 @@ class TrainSettings:
     )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
+    backbone_lr_factor: float = setting(
+        1.0,
+        "Factor on the learning rate of a pretrained model's layers below its head; small ones "
+        "change less of what it has learned.",
+        low=0.0,
+        high=1.0,
+        late="0.2.0",
+    )
     breakpoints: Pairs = setting(
         (),
         "Learning-rate changes as [epoch, lr] pairs: from the end of that epoch on, that rate; "

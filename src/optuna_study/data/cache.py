@@ -135,7 +135,7 @@ def _write_entry(folder: Path, pictures: Pictures) -> None:
         "grey_ranges": pictures.grey_ranges,
         "left_out": [[each.file, each.reason] for each in pictures.left_out],
     }
-    about["checksums"] = {name: _checksum(folder / name) for name in ARRAYS}
+    about["checksums"] = {name: checksum(folder / name) for name in ARRAYS}
     about["checksum"] = _checksum_of(about)
     (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -151,7 +151,7 @@ def _read_entry(folder: Path) -> Pictures:
         if about.pop("checksum") != _checksum_of(about):
             raise DamagedEntryError(f"{ABOUT} differs from what was written")
         for name in ARRAYS:
-            if _checksum(folder / name) != about["checksums"][name]:
+            if checksum(folder / name) != about["checksums"][name]:
                 raise DamagedEntryError(f"{name} differs from what was written")
     except OSError as error:
         raise DamagedEntryError(f"{Path(error.filename or folder).name} cannot be read") from error
@@ -173,8 +173,12 @@ def _read_entry(folder: Path) -> Pictures:
     )
 
 
-def _checksum(path: Path) -> list[int]:
-    """A file's size and CRC-32, which is found faster than any digest."""
+def checksum(path: Path) -> list[int]:
+    """A file's size and CRC-32, which is found faster than any digest.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     state = path.stat()
     mark = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
     return [state.st_size, _crc32(path, mark)]

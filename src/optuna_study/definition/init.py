@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna_study.definition.names import require_name
-from optuna_study.definition.read import parse_study_file
+from optuna_study.definition.read import parse_study_file, read_study_file
 from optuna_study.errors import DataError, DiskFullError, FolderError, UsageError
 from optuna_study.paths import writing
 
@@ -20,11 +21,15 @@ TEMPLATE = Path(__file__).with_name("init.template")
 """The study file with its gaps, as `str.format` fills them."""
 
 TRAINING_SHARE = 0.8 * 0.8  # what the held-out test and the validation leave
-FULL_PICTURES = 112_000  # seen in a trial: 150 epochs of 746 pictures, as in the articles
-CPU_PICTURES = 9_000  # seen in a trial of the cpu profile: about ten seconds at 64 px
-CPU_TRAINING = 2_000  # training pictures that the cpu profile uses at most
-IMAGE_SIZES = (32, 48, 64, 96, 128, 160, 192, 227)
-CPU_IMAGE_SIZE = 64
+FULL_PICTURES = 20_000  # seen in a trial that fine-tunes a whole network: half a minute of a GPU
+STAGE_PICTURES = 4_500  # seen by the baseline of a last stage: two minutes of a core
+SCRATCH_PICTURES = 15_000  # seen by the one from scratch: a minute of a core
+CPU_TRAINING = 4_000  # pictures whose features the cpu profile computes: half a minute
+MOST_VIEWS = 4
+CPU_IMAGE_SIZE = 128  # half the time of 160, and as good
+LARGEST_IMAGE_SIZE = 224  # what the network was trained with
+SMALL_SIDE = 100  # pixels: smaller pictures gain nothing from more
+LONG = 1.6  # a picture so many times as long as wide loses too much to a crop
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Survey:
     pictures: int
     shorter_side: int  # the median, in pixels
     notes: tuple[str, ...] = ()
+    elongation: float = 1.0  # the median of the longer side over the shorter one
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,31 @@ def write_study_file(name: str, folder: Path, studies: Path = Path("studies")) -
     )
 
 
+def study_of_folder(
+    folder: Path, studies: Path = Path("studies")
+) -> tuple[Path, NewStudyFile | None]:
+    """The study file for a folder of pictures, named after it; written where there is none yet.
+
+    Raises:
+        UsageError: another study has the name, or the folder's cannot be made into one.
+        DataError: the folder cannot be learned from.
+        FolderError: the studies folder cannot be written.
+        DiskFullError: no space left.
+    """
+    absolute = folder.expanduser().absolute()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", absolute.resolve().name).strip("-")
+    path = studies / f"{name}.toml"
+    if not path.exists():
+        written = write_study_file(name, folder, studies)
+        return written.path, written
+    if read_study_file(path).folder != str(absolute):
+        raise UsageError(
+            f"{folder}: {path} exists already and is about other pictures; give this folder's "
+            f"study a name of its own with `optuna-study init NAME --data {folder}`"
+        )
+    return path, None
+
+
 def survey_folder(folder: Path) -> Survey:
     """Count the classes and pictures of a folder, reading no more of each than its size.
 
@@ -85,7 +116,7 @@ def survey_folder(folder: Path) -> Survey:
     import numpy as np
 
     from optuna_study.data.decode import without_warnings
-    from optuna_study.data.folder.inspection import shorter_side
+    from optuna_study.data.folder.inspection import both_sides
     from optuna_study.data.folder.layout import list_folder
     from optuna_study.data.folder.listing import count_line, require_classes
     from optuna_study.data.folder.remarks import classes_without
@@ -100,7 +131,7 @@ def survey_folder(folder: Path) -> Survey:
     listing = list_folder(folder)
     require_classes(listing)
     with without_warnings():
-        sides = {file: shorter_side(file.path) for file in listing.files}
+        sides = {file: both_sides(file.path) for file in listing.files}
     readable = [file for file, side in sides.items() if side is not None]
     if not readable:
         raise DataError(f"{folder}: none of its {len(sides)} files can be read as a picture")
@@ -122,8 +153,10 @@ def survey_folder(folder: Path) -> Survey:
         *listing.problems,
         *classes_without(listing, classes),
     )
-    side = round(statistics.median(side for side in sides.values() if side))
-    return Survey(classes, len(readable), side, notes)
+    known = [each for each in sides.values() if each is not None]
+    side = round(statistics.median(shorter for shorter, _ in known))
+    elongation = statistics.median(longer / shorter for shorter, longer in known)
+    return Survey(classes, len(readable), side, notes, elongation)
 
 
 def study_file_text(name: str, folder: Path, survey: Survey) -> str:
@@ -131,46 +164,36 @@ def study_file_text(name: str, folder: Path, survey: Survey) -> str:
     import tomlkit
 
     training = max(1, int(survey.pictures * TRAINING_SHARE))
-    image_size = image_size_for(survey.shorter_side)
     batch_sizes = batch_sizes_for(training)
-    epochs = _epochs(FULL_PICTURES, training, 20, 150)
     cpu_training = min(training, CPU_TRAINING)
     subset = cpu_training / training
+    small = survey.shorter_side < SMALL_SIDE
     return TEMPLATE.read_text(encoding="utf-8").format(
         title=tomlkit.string(f"{name}: {_listed(survey.classes)}").as_string(),
         folder=tomlkit.string(str(folder)).as_string(),
         pictures=survey.pictures,
         classes=len(survey.classes),
         side=survey.shorter_side,
-        image_size=image_size,
+        fit="pad" if survey.elongation > LONG else "crop",
+        image_size=CPU_IMAGE_SIZE if small else LARGEST_IMAGE_SIZE,
         batch_size=batch_sizes[1],
         batch_sizes=", ".join(map(str, batch_sizes)),
-        epochs=epochs,
-        half=epochs // 2,
-        late=epochs * 3 // 4,
-        cpu_image_size=min(image_size, CPU_IMAGE_SIZE),
+        epochs=_epochs(FULL_PICTURES, training, 4, 30),
+        stage_epochs=_epochs(STAGE_PICTURES, cpu_training, 2, 8),
+        scratch_epochs=_epochs(SCRATCH_PICTURES, cpu_training, 5, 30),
+        cpu_image_size=CPU_IMAGE_SIZE,
+        cpu_views=min(max(CPU_TRAINING // cpu_training, 1), MOST_VIEWS),
         cpu_subset="" if subset == 1 else f"subset = {max(subset, 0.01):.3g}\n",
-        cpu_epochs=_epochs(CPU_PICTURES, cpu_training, 5, 30),
     )
-
-
-def image_size_for(shorter_side: int) -> int:
-    """The side a model sees: the largest usual one that pictures fill with the margin for crops.
-
-    >>> image_size_for(256), image_size_for(100), image_size_for(20)
-    (227, 64, 32)
-    """
-    filled = [size for size in IMAGE_SIZES if round(size * 256 / 227) <= shorter_side]
-    return max(filled, default=IMAGE_SIZES[0])
 
 
 def batch_sizes_for(training: int) -> tuple[int, int, int]:
     """Three batch sizes to search among, the middle one to begin with.
 
     >>> batch_sizes_for(746), batch_sizes_for(50_000)
-    ((8, 16, 32), (32, 64, 128))
+    ((16, 32, 64), (32, 64, 128))
     """
-    middle = 16 if training < 2_000 else 32 if training < 10_000 else 64
+    middle = 32 if training < 10_000 else 64
     return middle // 2, middle, middle * 2
 
 

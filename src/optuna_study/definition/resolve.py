@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.catalogue import variants
 from optuna_study.config.reader import Problems
 from optuna_study.config.settings import (
+    MODEL,
     SECTION_OF,
     SECTIONS,
     TrainConfig,
@@ -124,15 +125,15 @@ def baseline_config(definition: Definition, baseline: Baseline) -> TrainConfig:
     return with_settings(definition.config, baseline.settings)
 
 
-def pretrained_configs(definition: Definition) -> list[TrainConfig]:
-    """The base configuration with each choice of pretrained weights that the space holds.
+def searched_models(definition: Definition) -> list[TrainConfig]:
+    """The base configuration with each model, and each choice of weights, that the space holds.
 
     Settings that a choice depends on, or that depend on it, keep the base value where they may.
     """
     base = definition.config
     searched = [one for one in definition.space.dimensions if isinstance(one, Choice)]
     configs = []
-    for dimension in (one for one in searched if one.setting == "pretrained"):
+    for dimension in (one for one in searched if one.setting in (MODEL, "pretrained")):
         for choice in dimension.choices:
             tied = {
                 other.setting: other.choices

@@ -152,7 +152,7 @@ class CheckpointedRun:
         """The model's probabilities (N, classes) for uint8 pictures on its device."""
         run = self.run
         chances: NDArray[np.float32] = evaluation.predict_proba(
-            run.model, run.config, run.data, images
+            run.whole_model(), run.config, run.data, images
         ).numpy(force=True)
         return chances
 

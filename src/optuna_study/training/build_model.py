@@ -9,14 +9,18 @@ import torch
 from torch import nn
 
 from optuna_study.config.catalogue import (
-    NOT_PRETRAINED,
     explain_failure,
     import_reference,
     is_reference,
+    is_timm,
     model_names,
+    starts_pretrained,
 )
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
+from optuna_study.training.backbone.timm_models import build_timm
+from optuna_study.training.backbone.timm_weights import timm_weights
+from optuna_study.training.backbone.trained_layers import check_layers, freeze_layers
 from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
@@ -56,11 +60,12 @@ def build_model(
         UsageError: an unknown name, variant or activation, a reference that gives no model, or
             pretrained weights that are not here.
     """
-    if settings.pretrained != NOT_PRETRAINED:
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    if is_timm(settings.name):
+        return build_timm(settings, channels=channels, image_size=image_size, classes=classes)
+    if starts_pretrained(settings.name, settings.pretrained):
         weights_file(settings)
-    model = _builder(settings.name)(
-        settings, channels=channels, image_size=image_size, classes=classes
-    )
+    model = _builder(settings.name)(settings, **sizes)
     if not isinstance(model, nn.Module):
         raise UsageError(
             f"model '{settings.name}': gave {type(model).__name__}; it must give a torch.nn.Module"
@@ -74,20 +79,29 @@ def initialised_model(
     """A model on the CPU whose weights follow from the seed alone, whatever device it goes to.
 
     Models of one's own keep the weights that their function gives them, which may be pretrained;
-    what it draws from torch's global generator follows from the seed.
+    what it draws from torch's global generator follows from the seed. So do timm's. Layers that
+    are not to learn are frozen.
 
     Raises:
         UsageError: as `build_model`, an unknown initialisation, or weights that do not fit.
         DataError: pretrained weights that cannot be read.
     """
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    pretrained = starts_pretrained(settings.name, settings.pretrained)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(settings, channels=channels, image_size=image_size, classes=classes)
-    if not is_reference(settings.name):
+        if is_timm(settings.name):
+            weights = timm_weights(settings).state if pretrained else None
+            model = build_timm(settings, **sizes, weights=weights)
+        else:
+            model = build_model(settings, **sizes)
+    if not is_reference(settings.name) and not is_timm(settings.name):
         generator = torch.Generator().manual_seed(seed)
         initialise(model, settings.initialisation, settings.initialisation_std, generator)
-    if settings.pretrained != NOT_PRETRAINED:
-        load_pretrained(model, settings)
+        if pretrained:
+            load_pretrained(model, settings)
+    if settings.train_layers != "all":
+        freeze_layers(model, settings)
     return model
 
 
@@ -130,16 +144,37 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
     """
     if is_reference(settings.activation):
         _try_activation(settings)
+    check_layers(settings)
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    if is_timm(settings.name):
+        model = _try_timm(settings, **sizes)
+        return sum(parameter.numel() for parameter in model.parameters())
     with torch.device("meta"), torch.inference_mode():
         if is_reference(settings.name):
             model = _try_model(settings, **sizes)
         else:
             # The first convolution without memory loads 900 modules (1.6 s), so not for these.
             model = build_model(settings, **sizes)
-    if settings.pretrained != NOT_PRETRAINED:
+    if starts_pretrained(settings.name, settings.pretrained):
         fitting_weights(model, settings)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _try_timm(
+    settings: ModelSettings, *, channels: int, image_size: int, classes: int
+) -> nn.Module:
+    """A model of timm's that has seen a picture: many want one of a certain size."""
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    model = initialised_model(settings, **sizes, seed=0)
+    asked = f"it was shown a picture of {image_size} pixels; set image_size"
+    with explain_failure("model", settings.name, asked), torch.inference_mode():
+        shape = tuple(model.eval()(torch.zeros(1, channels, image_size, image_size)).shape)
+    if shape != (1, classes):
+        raise UsageError(
+            f"model '{settings.name}': gives {shape} for a picture and {classes} classes; take "
+            "one of timm's classifiers"
+        )
+    return model
 
 
 def _try_model(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from optuna_study.data.grey import GreyRanges
     from optuna_study.paths import Workspace
 
+Scale: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of pixel values per colour, in [0, 1]."""
 
 INPUT_BYTES = 256 * 2**20
 """The most memory for training pictures as a model's input; 48,000 of MNIST take 150 MB."""
@@ -65,8 +67,9 @@ class DeviceData:
     grey_ranges: GreyRanges = field(default_factory=dict)
     moments: NDArray[np.int64] | None = None
     permutation: torch.Tensor | None = None
-    view_settings: tuple[float, int, str, str] | None = None
+    view_settings: tuple[float, int, str, Scale | None] | None = None
     source: DeviceData | None = None
+    workspace: Workspace | None = None  # where what is computed of all pictures is kept
 
     @property
     def channels(self) -> int:
@@ -113,11 +116,12 @@ def load_data(
     workspace: Workspace,
     device: torch.device,
     memory_format: str = "contiguous",
+    scale: Scale | None = None,
 ) -> DeviceData:
     """Split pictures on a device, as the settings want them seen.
 
     The test side, too, which a search leaves alone. `view` shows the same pictures by other
-    settings.
+    settings; `scale` is as there.
 
     Raises:
         DataError: see `open_pictures`.
@@ -152,25 +156,28 @@ def load_data(
         notes=pictures.notes,
         grey_ranges=pictures.grey_ranges,
         moments=moments,
+        workspace=workspace,
     )
-    return view(whole, settings)
+    return view(whole, settings, scale)
 
 
-def view(data: DeviceData, settings: DataSettings) -> DeviceData:
+def view(data: DeviceData, settings: DataSettings, scale: Scale | None = None) -> DeviceData:
     """The same data by other settings of subset, limit, pixel order and scaling.
 
     Trials of one study may differ in these; only what a fraction of the pictures has of its own,
-    mean, deviation and components, is computed anew.
+    mean, deviation and components, is computed anew. `scale` is what scaling by the model itself
+    stands for, the training pictures' own where it is None.
     """
-    wanted = (settings.subset, settings.picture_limit, settings.pixels, settings.scaling)
+    scale = _SCALES.get(settings.scaling, scale)
+    wanted = (settings.subset, settings.picture_limit, settings.pixels, scale)
     if data.view_settings == wanted:
         return data
     whole = data if data.source is None else data.source
     changes: dict[str, Any] = {}
     if settings.subset < 1 or settings.picture_limit:
         changes |= _take_first(whole, settings.subset, settings.picture_limit)
-    if settings.scaling in _SCALES:
-        mean, std = _SCALES[settings.scaling]
+    if scale is not None:
+        mean, std = scale
         changes |= {"mean": _by_channel(mean, whole), "std": _by_channel(std, whole)}
     if settings.pixels == "permuted":
         order = torch.from_numpy(pixel_permutation(whole.fingerprint, whole.image_size**2))
@@ -272,7 +279,7 @@ def _select(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np
 
 
 # Mean and deviation per channel where they are not those of the pictures.
-_SCALES = {
+_SCALES: dict[str, Scale] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # as torchvision's models were
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),

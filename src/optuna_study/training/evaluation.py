@@ -117,7 +117,12 @@ def predict_proba(
 def evaluation_logits(
     model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
 ) -> torch.Tensor:
-    """A model's logits (B, classes) for uint8 pictures, as the settings have them evaluated."""
+    """A model's logits (B, classes) for uint8 pictures, as the settings have them evaluated.
+
+    A head's for the features that it reads, which are floats.
+    """
+    if images.is_floating_point():
+        return torch.as_tensor(model(images))
     if config.data.evaluation == "centre":
         return torch.as_tensor(model(to_model_input(images, data)))
     crops = ten_crops(images, data.image_size)

@@ -21,6 +21,7 @@ from optuna_study.config.settings import config_to_dict, setting
 from optuna_study.data.decode import Framing, decode
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint
+from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.build_model import build_model
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
@@ -70,7 +71,7 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
         DiskFullError: no space left.
         FolderError: the folder cannot be written.
     """
-    data = view(data, config.data)
+    data = view(data, config.data, own_scale(config))
     model = {
         "kind": "model",
         "version": MODEL_VERSION,
@@ -84,7 +85,7 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
         "fingerprint": data.fingerprint,
         "grey_ranges": {kind: list(ends) for kind, ends in data.grey_ranges.items()},
         "epoch": run.kept_epoch,
-        "weights": run.model.state_dict(),
+        "weights": run.whole_model().state_dict(),
     }
     checkpoint.save(path, model)
 
@@ -128,7 +129,7 @@ def load_network(
     """
     require_allowed("the model", modules_of(model.config), allowed)
     # Whatever it started from, its own weights follow.
-    settings = replace(model.config.model, pretrained=NOT_PRETRAINED)
+    settings = replace(model.config.model, pretrained=NOT_PRETRAINED, train_layers="all")
     sizes: dict[str, Any] = {
         "channels": model.channels,
         "image_size": model.config.data.image_size,

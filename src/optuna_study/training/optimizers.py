@@ -11,7 +11,7 @@ from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from torch import nn
     from torch.optim import Optimizer
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import TrainSettings
 
 
-def build_optimizer(settings: TrainSettings, model: nn.Module) -> Optimizer:
+LR_FACTOR = "lr_factor"
+"""What a group of parameters says of its share of the learning rate, where that is not 1."""
+
+
+def build_optimizer(
+    settings: TrainSettings, model: nn.Module, head: Collection[nn.Parameter] | None = None
+) -> Optimizer:
     """The optimizer of the settings, over two groups: decayed weights, and the rest.
+
+    With `head`, other parameters are groups of their own, whose rate is multiplied by the
+    settings' factor for the backbone.
 
     Raises:
         UsageError: an unknown name.
@@ -32,7 +41,7 @@ def build_optimizer(settings: TrainSettings, model: nn.Module) -> Optimizer:
     make = _without_compiler(import_reference(entry.reference))
     values = {argument: _value(settings, source) for argument, source in entry.settings.items()}
     optimizer: Optimizer = make(
-        _groups(model, settings.weight_decay),
+        _groups(model, settings, head),
         lr=settings.lr,
         **entry.fixed,
         **values,
@@ -42,9 +51,9 @@ def build_optimizer(settings: TrainSettings, model: nn.Module) -> Optimizer:
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of every group, by its share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(LR_FACTOR, 1.0)
 
 
 def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -84,14 +93,31 @@ def _without_compiler(cls: Any) -> Callable[..., Optimizer]:
     return lean
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(
+    model: nn.Module, settings: TrainSettings, head: Collection[nn.Parameter] | None
+) -> list[dict[str, Any]]:
     """Weights have two dimensions or more; biases, scales of normalisation and slopes one."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
+    if head is None:
+        groups = _by_decay(parameters, settings.weight_decay)
+    else:
+        known = {id(parameter) for parameter in head}
+        backbone = [each for each in parameters if id(each) not in known]
+        own = [each for each in parameters if id(each) in known]
+        factor = settings.backbone_lr_factor
+        groups = _by_decay(own, settings.weight_decay) + [
+            {**group, "lr": settings.lr * factor, LR_FACTOR: factor}
+            for group in _by_decay(backbone, settings.weight_decay)
+        ]
+    return [group for group in groups if group["params"]]
+
+
+def _by_decay(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    parameters = list(parameters)
+    return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
 
 
 def _value(settings: TrainSettings, source: str) -> Any:

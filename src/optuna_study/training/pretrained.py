@@ -9,22 +9,28 @@ a setting of the data.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from optuna_study.config.catalogue import is_timm, starts_pretrained
 from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import given_path
+from optuna_study.training.backbone.timm_weights import digest, timm_weights
 from optuna_study.training.checkpoint import read_without_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from optuna_study.config.settings import ModelSettings
 
 IMAGENET = "imagenet"
+
+WEIGHTS = "weights"
+"""What a record of where something ran calls the digests of pretrained weights."""
 
 FILES: Mapping[tuple[str, str, str], str] = {  # by model, variant and kind of normalisation
     ("alexnet", "torchvision", "none"): "alexnet-owt-7be5be79.pth",
@@ -74,6 +80,41 @@ def weights_file(settings: ModelSettings) -> Path:
             f"{where}: no {path}; put torchvision's {name} there, or name the file in pretrained"
         )
     return path
+
+
+def weights_of(models: Iterable[ModelSettings]) -> dict[str, str]:
+    """Each pretrained model with its weights' digest, as a record has it: one entry, or none.
+
+    Raises:
+        UsageError: weights that are not there.
+        DataError: they cannot be read.
+    """
+    digests = {
+        each.name: weights_digest(each)
+        for each in models
+        if starts_pretrained(each.name, each.pretrained)
+    }
+    said = "; ".join(f"{name} sha256:{found}" for name, found in sorted(digests.items()))
+    return {WEIGHTS: said} if said else {}
+
+
+def weights_digest(settings: ModelSettings) -> str:
+    """The SHA-256 of a pretrained model's weights, of their tensors by name.
+
+    Raises:
+        UsageError: they are not there.
+        DataError: they cannot be read.
+    """
+    if is_timm(settings.name):
+        return timm_weights(settings).digest
+    path = weights_file(settings)
+    return _digest(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: Path, _written: int) -> str:
+    """The digest of a file's weights, which a process remembers until it is written anew."""
+    return digest(_read(path).items())
 
 
 def load_pretrained(model: nn.Module, settings: ModelSettings) -> None:

@@ -15,6 +15,15 @@ from optuna_study.seeds import stream_seed
 from optuna_study.training import device as devices
 from optuna_study.training import divergence
 from optuna_study.training.augment import augment
+from optuna_study.training.backbone.features import (
+    Features,
+    new_head,
+    open_features,
+    reads_features,
+    whole_model,
+)
+from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.trained_layers import head_parameters
 from optuna_study.training.build_model import initialised_model
 from optuna_study.training.device_data import DeviceData, Inputs, view
 from optuna_study.training.evaluation import Evaluation, evaluate
@@ -75,6 +84,7 @@ class Run:
     loss: Loss
     augmentations: tuple[str, ...]
     inputs: Inputs | None  # all of them, where nothing changes them and they fit
+    features: Features | None  # of the frozen layers, where `model` is the head alone
     parameters: tuple[nn.Parameter, ...]
     batch_size: int
     pictures_per_step: int
@@ -130,12 +140,21 @@ class Run:
 
     def training_input(self, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
         """What the model sees of some training pictures, changed at random where asked for."""
+        if self.features is not None:
+            versions = self.features.training
+            return versions[self.epoch % len(versions)].index_select(0, pictures)
         if self.inputs is not None:
             return self.inputs.select(pictures)
         return augment(self.data.train_images[pictures], self.augmentations, self.data, noise)
 
+    def whole_model(self) -> nn.Module:
+        """The model that takes pictures, whatever of it was trained here."""
+        if self.features is None:
+            return self.model
+        return whole_model(self.config, self.data, self.model)
+
     def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
-        """The model's figures on uint8 pictures, with one read of the device.
+        """The figures of `model` on uint8 pictures, or on features, with one read of the device.
 
         Raises:
             DataError: there are no pictures.
@@ -145,13 +164,14 @@ class Run:
     def validate(self) -> Evaluation:
         """The figures on the validation pictures, evaluated once an epoch."""
         if self.validation is None:
-            data = self.data
-            self.validation = self.evaluate(data.validation_images, data.validation_labels)
+            seen = self.features.validation if self.features else self.data.validation_images
+            self.validation = self.evaluate(seen, self.data.validation_labels)
         return self.validation
 
     def test(self) -> Evaluation:
         """The figures on the held-out test pictures."""
-        return self.evaluate(self.data.test_images, self.data.test_labels)
+        seen = self.features.test() if self.features else self.data.test_images
+        return self.evaluate(seen, self.data.test_labels)
 
     def state_dict(self) -> RunState:
         """What is needed to resume after the last whole epoch; its tensors change with the model.
@@ -211,14 +231,19 @@ def prepare(
     """
     settings = config.train
     devices.use_threads(settings.threads)
-    data = view(data, config.data)
-    model = initialised_model(
-        config.model,
-        channels=data.channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        seed=stream_seed(settings.seed, "weights"),
-    )
+    data = view(data, config.data, own_scale(config))
+    features = open_features(config, data) if reads_features(config) else None
+    model: nn.Module
+    if features is not None:
+        model = new_head(config, features.width, len(data.classes))
+    else:
+        model = initialised_model(
+            config.model,
+            channels=data.channels,
+            image_size=data.image_size,
+            classes=len(data.classes),
+            seed=stream_seed(settings.seed, "weights"),
+        )
     # A module's `to` takes the format of 4-dimensional parameters only by keyword.
     model = model.to(device=device).to(memory_format=data.memory_format)
     pictures = len(data.train_labels)
@@ -227,20 +252,21 @@ def prepare(
         raise UsageError(
             "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
         )
-    names = augmentation_names(config.data.augmentation)
+    names = () if features else augmentation_names(config.data.augmentation)
     per_step = pictures if settings.optimizer in FULL_BATCH else batch_size
     run = Run(
         config=config,
         data=data,
         device=device,
         model=model,
-        optimizer=build_optimizer(settings, model),
+        optimizer=build_optimizer(settings, model, head_parameters(config, model)),
         watch=divergence.Watch(_limits(config, data, pictures // per_step, read)),
         read=read,
         loss=get_loss(config),
         augmentations=names,
-        inputs=None if names else data.train_inputs,
-        parameters=tuple(model.parameters()),
+        inputs=None if names or features else data.train_inputs,
+        features=features,
+        parameters=tuple(each for each in model.parameters() if each.requires_grad),
         batch_size=batch_size,
         pictures_per_step=per_step,
         metric=metric,

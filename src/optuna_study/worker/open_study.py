@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna_study.config.allowed import require_allowed
 from optuna_study.definition.allowed import named_modules
-from optuna_study.errors import DataError
+from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.retry import Outage, retry_until_done
+from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
-from optuna_study.worker.preflight import find_pictures
+from optuna_study.training.pretrained import WEIGHTS, weights_of
+from optuna_study.worker.preflight import find_pictures, pretrained_models
 from optuna_study.worker.versions import PACKAGE, pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:
@@ -81,7 +83,14 @@ def open_study(
     workspace = Workspace(task.workspace)
     settings = definition.config
     folder = find_pictures(study, definition, task.folder, workspace)
-    data = load_data(settings.data, folder, workspace, device, settings.train.memory_format)
+    data = load_data(
+        settings.data,
+        folder,
+        workspace,
+        device,
+        settings.train.memory_format,
+        own_scale(settings),
+    )
     if data.fingerprint != study.fingerprint:
         raise DataError(f"{study.name}: its pictures in {folder} have just changed; try again")
     check_model(
@@ -90,6 +99,8 @@ def open_study(
         image_size=data.image_size,
         classes=len(data.classes),
     )
+    weights = weights_of(pretrained_models(definition))
+    _require_same_weights(study, weights)
     optuna_bridge.read_trials(store, storage, study)
     return OpenStudy(
         store=store,
@@ -102,7 +113,19 @@ def open_study(
         environment={
             **environment(device, settings.train.threads),
             PACKAGE: versions()[PACKAGE],
+            **weights,
         },
         tensorboard=task.tensorboard,
         allowed=task.allowed,
     )
+
+
+def _require_same_weights(study: StudyRecord, weights: Mapping[str, str]) -> None:
+    here = weights.get(WEIGHTS)
+    made = study.environment.get(WEIGHTS, here)  # a study of version 0.1 does not say
+    if made != here:
+        raise UsageError(
+            f"{study.name}: the pretrained weights here are others than those it was made with "
+            f"({here} instead of {made})",
+            "copy those into torch's or Hugging Face's cache here",
+        )

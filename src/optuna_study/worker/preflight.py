@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from optuna_study.config.catalogue import is_reference
+from optuna_study.config.catalogue import is_reference, starts_pretrained
 from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.data.load import open_pictures
 from optuna_study.data.split import split
-from optuna_study.definition.resolve import baseline_config, pretrained_configs
+from optuna_study.definition.resolve import baseline_config, searched_models
 from optuna_study.errors import DataError, OptunaStudyError
 from optuna_study.space.dimensions import Choice
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
+from optuna_study.training.backbone.features import open_features, reads_features
+from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.build_model import check_model
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
@@ -31,6 +33,7 @@ from optuna_study.training.device import (
     read_numbers,
 )
 from optuna_study.training.device_data import load_data
+from optuna_study.training.pretrained import weights_of
 from optuna_study.worker.messages import (
     Facts,
     Message,
@@ -41,8 +44,10 @@ from optuna_study.worker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.connection import Connection
+
+    from rich.progress import TaskID
 
     from optuna_study.config.settings import ModelSettings, TrainConfig
     from optuna_study.definition.model import Definition
@@ -94,8 +99,8 @@ def prove(
     training = pictures.labels[sides.train]
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.planned)]
-    built = [*configs, *pretrained_configs(definition)]
-    for model in dict.fromkeys([*(one.model for one in built), *own_activations(definition)]):
+    built = models_of(definition)
+    for model in dict.fromkeys([*built, *own_activations(definition)]):
         check_model(
             model,
             channels=pictures.images.shape[-1],
@@ -105,10 +110,12 @@ def prove(
     named = [each.train.objective for each in configs]
     for objective in dict.fromkeys(own_choices(definition, "objective", *named)):
         check_objective(objective)
+    compute_features(configs, folder, workspace, pick_device(device))
     return Proven(
         pictures.fingerprint,
         {
             **environment(pick_device(device), config.train.threads),
+            **weights_of(pretrained_models(definition)),
             CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
             SIDE_COUNTS: {  # how far figures of so many pictures can be trusted
                 "train": len(sides.train),
@@ -118,6 +125,54 @@ def prove(
         },
         pictures.notes,
     )
+
+
+def compute_features(
+    configs: Iterable[TrainConfig], folder: Path | None, workspace: Workspace, device: torch.device
+) -> None:
+    """Have the features that heads read in the workspace's cache before any trial needs them.
+
+    Raises:
+        UsageError: a model that has no head of its own.
+        FolderError: the workspace cannot be written.
+        DiskFullError: no space left in it.
+    """
+    wanted = [config for config in configs if reads_features(config)]
+    if not wanted:
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = "features of pictures", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        for config in wanted:
+            data = load_data(config.data, folder, workspace, device, config.train.memory_format)
+            task = bar.add_task("")
+
+            def told(done: int, whole: int, task: TaskID = task) -> None:
+                bar.update(task, total=whole, completed=done)
+
+            open_features(config, data, told)
+            bar.remove_task(task)
+
+
+def models_of(definition: Definition) -> list[ModelSettings]:
+    """The base model, the planned baselines', and all that are searched by name or by weights."""
+    configs = [
+        definition.config,
+        *(baseline_config(definition, each) for each in definition.planned),
+        *searched_models(definition),
+    ]
+    return list(dict.fromkeys(config.model for config in configs))
+
+
+def pretrained_models(definition: Definition) -> list[ModelSettings]:
+    """Those of a definition's models that start from weights which are read."""
+    return [
+        each for each in models_of(definition) if starts_pretrained(each.name, each.pretrained)
+    ]
 
 
 def own_activations(definition: Definition) -> list[ModelSettings]:
@@ -192,7 +247,9 @@ def probe(
     """Get warm, say so, and train when asked; keep the memory until the launch has read of it."""
     try:
         device, config = pick_device(device_name), definition.config
-        data = load_data(config.data, folder, workspace, device, config.train.memory_format)
+        data = load_data(
+            config.data, folder, workspace, device, config.train.memory_format, own_scale(config)
+        )
         train_for(WARM_UP, config, data, device)
         control.send(Probed(0, WARM_UP, peak_memory(device), free_memory(device)))
         control.recv()

@@ -198,7 +198,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
         contents, before = walk(path), len(found)
         left_out += contents.left_out
         for each in contents.files:
-            if is_picture_name(each.path.name) or shorter_side(each.path) is not None:
+            if is_picture_name(each.path.name) or both_sides(each.path) is not None:
                 found.append(each.path)
             else:
                 left_out.append(LeftOut(each.name, NO_PICTURE))
@@ -207,10 +207,11 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
     return found, left_out
 
 
-def shorter_side(path: Path) -> int | None:
-    """The shorter side of a picture in pixels, from its header; None when it is none."""
+def both_sides(path: Path) -> tuple[int, int] | None:
+    """A picture's shorter and longer side in pixels, from its header; None when it is none."""
     try:
         with path.open("rb") as file, open_image(file) as image:
-            return side if (side := min(image.size)) >= SMALLEST_SIDE else None
+            shorter, longer = sorted(image.size)
+            return (shorter, longer) if shorter >= SMALLEST_SIDE else None
     except UNREADABLE:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from optuna_study.cli.options import (
     profile_option,
     storage_option,
 )
+from optuna_study.paths import given_path
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=example(
+        "optuna-study launch ~/pictures/cats",
         "optuna-study launch alexnet_pokemon",
         "optuna-study launch alexnet_pokemon --data ~/pokemon --profile cpu --n-trials 24",
         "optuna-study launch mnist_mlp --data mnist.npz --only baselines --seeds 3",
         "optuna-study worker $(optuna-study launch alexnet_pokemon --detach)",
     )
 )
-@click.argument("study")
+@click.argument("study", metavar="STUDY|FOLDER")
 @profile_option
 @click.option("--name", metavar="NAME", help="Make a further study of the same file.")
 @click.option("--n-trials", type=int, metavar="N", help="Searched trials, over every launch.")
@@ -99,6 +102,8 @@ def command(
 ) -> None:
     """Create or resume a study: its baselines, the search until the budget is met, confirmation.
 
+    A folder of pictures gets the study file that `init` would write, named after it.
+
     Confirmation trains the best ones and the best baseline again on fresh seeds. Ends with what
     came of it, the best configuration, the baselines beside it, and what to type next. Ctrl-C
     gives running trials back; the same command goes on from their checkpoints.
@@ -114,7 +119,7 @@ def command(
     from optuna_study.launch.supervise import WorkerPool
 
     request = LaunchRequest(
-        study,
+        study_of(study),
         data=data,
         profile=profile,
         name=name,
@@ -139,3 +144,22 @@ def command(
             return
         with WorkerPool(task, backend) as pool:
             see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)
+
+
+def study_of(argument: str) -> str:
+    """The study that is meant: a name, a study file, or the one made for a folder of pictures."""
+    if not given_path(argument).is_dir():
+        return argument
+    from optuna_study.definition.init import study_of_folder
+    from optuna_study.definition.read import find_study_file
+    from optuna_study.errors import NotFoundError
+
+    with suppress(NotFoundError):
+        find_study_file(argument)
+        return argument  # a folder that is called as a study is: the study came first
+    path, written = study_of_folder(given_path(argument))
+    if written is not None:
+        for note in written.notes:
+            click.echo(note, err=True)
+        click.echo(f"{path}: {written.found}", err=True)
+    return str(path)

@@ -1,0 +1,1 @@
+"""Pretrained backbones: timm's models, their weights, what of them learns, and their features."""
