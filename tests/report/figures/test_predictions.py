@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optuna_study.paths import Workspace
 from optuna_study.report.figures.predictions import (
@@ -24,11 +27,11 @@ def test_what_is_written_is_read(predictions: Predictions) -> None:
     read = from_bytes(to_bytes(predictions))
     assert read.classes == list(predictions.classes)
     assert read.confusion.tolist() == predictions.confusion.tolist()
-    for stored, given in ((read.mistakes, predictions.mistakes), (read.plane, predictions.plane)):
+    for stored, made in ((read.mistakes, predictions.mistakes), (read.plane, predictions.plane)):
         assert stored is not None
-        assert given is not None
-        for name in vars(given):
-            assert np.array_equal(getattr(stored, name), getattr(given, name)), name
+        assert made is not None
+        for name in vars(made):
+            assert np.array_equal(getattr(stored, name), getattr(made, name)), name
     bare = from_bytes(to_bytes(Predictions(["a"], np.array([[3]]))))
     assert (bare.mistakes, bare.plane) == (None, None)
 
@@ -41,6 +44,60 @@ def test_one_trial_writes_the_same_file_twice(predictions: Predictions) -> None:
 def test_half_a_file_is_refused(predictions: Predictions, length: int) -> None:
     with pytest.raises(ValueError, match="not a file of predictions"):
         from_bytes(to_bytes(predictions)[:length])
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("classes", np.array([["a", "b"]])),
+        ("classes", np.arange(2)),
+        ("confusion", np.arange(4)),
+        ("confusion", np.eye(3, dtype=int)),
+        ("confusion", np.eye(2)),
+        ("confusion", np.array([[1, 2], [3, 4]], dtype="M8[s]")),
+        ("mistakes", np.zeros((500, 4, 4, 3), np.uint8)),
+        ("mistakes", np.zeros((1, 4, 4, 9), np.uint8)),
+        ("mistakes_true", np.array([99])),
+        ("mistakes_answer", np.array([-1])),
+        ("mistakes_chance", np.array([np.nan])),
+        ("plane", np.zeros((9, 9), np.uint8)),
+        ("plane", np.full((256, 256), 200, np.uint8)),
+        ("plane_chance", np.zeros(256, np.uint8)),
+        ("points", np.zeros((5, 2), np.uint8)),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(
+    predictions: Predictions, name: str, array: Any
+) -> None:
+    with np.load(io.BytesIO(to_bytes(predictions))) as stored:
+        arrays = {each: stored[each] for each in stored.files}
+    assert arrays[name].shape != array.shape or not np.array_equal(arrays[name], array)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{**arrays, name: array})
+    with pytest.raises(ValueError, match="not a file of predictions: "):
+        from_bytes(buffer.getvalue())
+
+
+def test_what_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optuna_study.report.figures.predictions.MOST_BYTES", 1_000_000)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, classes=np.zeros(1_000_001, np.uint8))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        from_bytes(buffer.getvalue())
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_changed_bytes_are_refused_or_change_nothing(data: st.DataObject) -> None:
+    given = Predictions(["cat", "dog"], np.array([[3, 1], [2, 5]]))
+    damaged = bytearray(to_bytes(given))
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
+        damaged[place] ^= data.draw(st.integers(1, 255))
+    try:
+        read = from_bytes(bytes(damaged))
+    except ValueError:
+        return
+    assert (read.classes, read.confusion.tolist()) == (given.classes, given.confusion.tolist())
 
 
 def test_a_trials_answers_are_found_where_its_files_are(

@@ -14,7 +14,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FILE = "predictions.npz"
 MOST_MISTAKES = 12
 MOST_POINTS = 2000  # of a plane
+MOST_BYTES = 1 << 28  # unpacked; a thousand classes come to 4 MB
+PLANE = 256  # points of a side
 LARGEST = 96  # pixels of a side; larger pictures are drawn smaller
 
 
@@ -100,29 +102,67 @@ def from_bytes(content: bytes) -> Predictions:
     import numpy as np
 
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_BYTES:
+                raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return _predictions(arrays)
-    except (KeyError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # readers of archives and arrays fail in any way that bytes lead to
         raise ValueError(f"not a file of predictions: {error}") from error
+    return _predictions(arrays)
 
 
 def _predictions(arrays: Mapping[str, NDArray[np.generic]]) -> Predictions:
+    classes = [str(name) for name in _array(arrays, "classes", "U", 1)]
+    count = len(classes)
     mistakes = plane = None
     if "mistakes" in arrays:
-        names: tuple[str, ...] = (
-            *("mistakes", "mistakes_true", "mistakes_answer", "mistakes_chance"),
+        images = _array(arrays, "mistakes", "u", 4)
+        _require("mistakes", len(images) <= MOST_MISTAKES and images.shape[3] <= 3)
+        mistakes = Mistakes(
+            images,
+            *(
+                _array(arrays, name, kind, 1, len(images), below=below)
+                for name, kind, below in (
+                    ("mistakes_true", "iu", count),
+                    ("mistakes_answer", "iu", count),
+                    ("mistakes_chance", "f", 1.001),
+                )
+            ),
         )
-        mistakes = Mistakes(*(arrays[name] for name in names))  # type: ignore[arg-type]
     if "plane" in arrays:
-        names = ("plane", "plane_chance", "points")
-        plane = Plane(*(arrays[name] for name in names))  # type: ignore[arg-type]
-    return Predictions(
-        classes=[str(name) for name in arrays["classes"]],
-        confusion=arrays["confusion"].astype("int64"),
-        mistakes=mistakes,
-        plane=plane,
-    )
+        answers = _array(arrays, "plane", "u", 2, below=count)
+        chances = _array(arrays, "plane_chance", "u", 2)
+        _require("plane", answers.shape == chances.shape == (PLANE, PLANE))
+        points = _array(arrays, "points", "u", 2)
+        _require("points", points.shape[1] == 3 and len(points) <= MOST_POINTS)
+        plane = Plane(answers, chances, points)
+    confusion = _array(arrays, "confusion", "iu", 2, count).astype("int64")
+    _require("confusion", confusion.shape == (count, count))
+    return Predictions(classes, confusion, mistakes, plane)
+
+
+def _array(
+    arrays: Mapping[str, NDArray[Any]],
+    name: str,
+    kinds: str,
+    dimensions: int,
+    length: int | None = None,
+    below: float | None = None,
+) -> NDArray[Any]:
+    """An array, of one of NumPy's `kinds` and so many dimensions, its values from 0 to `below`."""
+    _require(name, name in arrays)
+    array = arrays[name]
+    fits = array.dtype.kind in kinds and array.ndim == dimensions
+    _require(name, fits and length in (None, len(array)))
+    if below is not None:
+        _require(name, bool(((array >= 0) & (array < below)).all()))
+    return array
+
+
+def _require(name: str, fits: bool) -> None:
+    if not fits:
+        raise ValueError(f"not a file of predictions: its '{name}' cannot be")
 
 
 def find_predictions(store: Store, workspace: Workspace, trial_id: int) -> Predictions | None:
