@@ -82,6 +82,15 @@ def test_no_command_prints_what_a_terminal_would_obey(
         assert not OBEYED.search(EMPHASIS.sub("", text)), text
 
 
+def test_nor_does_a_report_that_is_read_there(
+    hostile: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert cli("report", "small", "--storage", hostile.url, "-o", "report.md").code == 0
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "\\u001b[2J" in text
+    assert not OBEYED.search(text)
+
+
 @pytest.mark.slow
 def test_nor_does_a_terminal_of_its_own_get_any(hostile: Any, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()

@@ -11,7 +11,7 @@ from optuna_study.report.document.html import figure_page, to_html
 from optuna_study.report.document.markdown import to_markdown
 from optuna_study.report.export import write
 from optuna_study.report.formats import to_json
-from optuna_study.text import in_one_line
+from optuna_study.text import in_one_line, spell_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,8 @@ def form_of(output: Path | None) -> str:
 def report_text(data: StudyData, form: str) -> str:
     """The report of a study as `html` or `md`."""
     content = document(data)
-    return to_markdown(content) if form == "md" else to_html(content, data)
+    # Markdown is read in terminals, too.
+    return spell_out(to_markdown(content)) if form == "md" else to_html(content, data)
 
 
 def require_form(output: Path) -> None:
