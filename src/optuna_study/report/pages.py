@@ -236,6 +236,7 @@ def next_commands(summary: Summary, place: str = "") -> str:
         commands |= {
             f"optuna-study export {name} -o best.toml": "the best configuration, complete",
             "optuna-study train best.toml -o best --verify": "train it again and compare",
+            f"optuna-study report {name} -o report.html": "all of it on one page to send",
         }
     commands[f"optuna-study dashboard{place}"] = "all trials in the browser"
     width = max(map(len, commands))

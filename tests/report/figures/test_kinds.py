@@ -12,6 +12,7 @@ from optuna_study.paths import Workspace
 from optuna_study.report.figures import curves, style
 from optuna_study.report.figures.kinds import KINDS, find_kind
 from optuna_study.report.figures.study_data import StudyData, load_study_data
+from optuna_study.store.importances import Importance
 from optuna_study.store.records import EpochRecord
 
 
@@ -150,9 +151,13 @@ def test_the_worse_end_of_a_scale_is_that_of_high_losses(data: StudyData) -> Non
 
 
 def test_confusion_is_coloured_by_rows_and_written_as_counts(data: StudyData) -> None:
-    made = draw("confusion", data)["data"][0]
-    assert [list(row) for row in made["z"]] == [[0.8, 0.2], [0.4, 0.6]]
-    assert [list(row) for row in made["text"]] == [[4, 1], [2, 3]]
+    colours, strong, faint = draw("confusion", data)["data"]
+    assert [list(row) for row in colours["z"]] == [[0.8, 0.2], [0.4, 0.6]]
+    assert list(zip(strong["y"], strong["x"], strong["text"], strict=True)) == [
+        ("a", "a", "4"),
+        ("<b>", "<b>", "3"),
+    ]
+    assert list(faint["text"]) == ["1", "2"]
 
 
 def test_a_class_name_is_no_tag_and_two_of_one_name_have_a_row_each(data: StudyData) -> None:
@@ -179,3 +184,24 @@ def test_baselines_stand_beside_the_best(data: StudyData) -> None:
         ["plain", "wild"],
     ]
     assert made["layout"]["shapes"][0]["x0"] == 0.8
+
+
+def test_confirmation_runs_stand_apart(data: StudyData) -> None:
+    confirming = dataclasses.replace(data.trials[3], confirms=5)
+    trials = (*data.trials[:3], confirming, *data.trials[4:])
+    made = draw("history", dataclasses.replace(data, trials=trials))
+    assert list(trace(made, "completed")["x"]) == [2, 5]
+    assert list(trace(made, "confirmation run")["x"]) == [3]
+    assert list(trace(made, "best so far")["x"]) == [0, 5, 5]
+    ranked = dataclasses.replace(data, trials=trials).ranked
+    assert [trial.number for trial in ranked] == [5, 0, 2]
+
+
+def test_importances_have_intervals(data: StudyData) -> None:
+    shares = {"lr": Importance(4, 0.7, 0.5, 0.9), "dropout": Importance(4, 0.3)}
+    study = dataclasses.replace(data.study, measured_importances=shares)
+    summary = dataclasses.replace(data.summary, study=study)
+    bar = draw("importances", dataclasses.replace(data, summary=summary))["data"][0]
+    assert list(bar["y"]) == ["dropout", "lr"]
+    assert list(bar["error_x"]["array"]) == pytest.approx([0.0, 0.2])
+    assert list(bar["error_x"]["arrayminus"]) == pytest.approx([0.0, 0.2])

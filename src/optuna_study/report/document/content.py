@@ -65,10 +65,12 @@ def _result(data: StudyData) -> Iterator[Block]:
     summary, study = data.summary, data.study
     stand_in = stand_in_sentence(summary)
     if summary.comparison is None:
-        said = plain(best_block(summary)).replace("\n", ". ").rstrip(".")
-        yield Text(f"{said}.", lead=True)
+        confirmed = summary.confirmation is not None
         if summary.confirmation is not None:
             yield Text(sentence(summary.confirmation), lead=True)
+        lines = (line.rstrip(".") for line in plain(best_block(summary)).splitlines())
+        yield Text(f"{'. '.join(lines)}.", lead=not confirmed)
+        if summary.confirmation is not None:
             headers, rows = confirmed_columns(summary.confirmation, study.metric)
             if rows:
                 yield Table(headers, rows)
@@ -160,7 +162,7 @@ def _texts(cells: list[list[object]]) -> list[list[str]]:
 
 
 def _best(data: StudyData) -> Iterator[Block]:
-    best = data.summary.best
+    best = data.summary.winner
     if best is None:
         return
     yield _configuration(data, best)
@@ -242,7 +244,7 @@ def _cost(data: StudyData) -> Iterator[Block]:
 
 
 def _commands(data: StudyData) -> Iterator[Block]:
-    name, best = shlex.quote(data.study.name), data.summary.best
+    name, best = shlex.quote(data.study.name), data.summary.winner
     lines = [f"optuna-study show {name}"]
     if best is not None:
         lines += [

@@ -12,6 +12,8 @@ from optuna_study.report.figures.kind import Kind
 from optuna_study.text import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
     from plotly.graph_objects import Figure
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from optuna_study.report.figures.study_data import StudyData
 
 WRITTEN_COUNTS = 15  # classes; beyond, counts would overlap
+STRONG = 0.5  # the share from which on a cell's colour needs white text
 NAMED_CLASSES = 40
 COLUMNS = 4  # of mistakes
 ABSENT = (
@@ -49,20 +52,55 @@ def confusion(data: StudyData) -> Figure:
         "ygap": 1,
         "hovertemplate": "%{customdata} of %{y} called %{x}<extra></extra>",
     }
+    traces = [trace]
     if len(names) <= WRITTEN_COUNTS:
-        trace |= {"text": matrix.tolist(), "texttemplate": "%{text}"}
+        traces += _counts(matrix, shares, names)
     named = len(names) <= NAMED_CLASSES
     layout = {
         "height": min(720, 200 + 34 * len(names)),
-        "xaxis": {"title": {"text": "answer"}, "type": "category", "showticklabels": named},
+        "showlegend": False,
+        "xaxis": {
+            "title": {"text": "answer"},
+            "type": "category",
+            "showgrid": False,
+            "showticklabels": named,
+        },
         "yaxis": {
             "title": {"text": "true class"},
             "type": "category",
             "autorange": "reversed",
+            "showgrid": False,
             "showticklabels": named,
         },
     }
-    return style.figure([trace], layout)
+    return style.figure(traces, layout)
+
+
+def _counts(
+    matrix: NDArray[np.int64], shares: Sequence[Sequence[float | None]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The counts above 0 as texts: white on the strongly coloured cells, else as all texts are."""
+    traces = []
+    for strong in (True, False):
+        cells = [
+            (row, column)
+            for row in range(len(names))
+            for column in range(len(names))
+            if matrix[row, column] and ((shares[row][column] or 0) > STRONG) == strong
+        ]
+        font = {"textfont": {"color": "#ffffff"}} if strong else {}
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "text",
+                "x": [names[column] for _, column in cells],
+                "y": [names[row] for row, _ in cells],
+                "text": [str(matrix[cell]) for cell in cells],
+                "hoverinfo": "skip",
+                **font,
+            }
+        )
+    return traces
 
 
 def mistakes(data: StudyData) -> Figure:

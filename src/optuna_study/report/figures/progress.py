@@ -29,7 +29,9 @@ HOVER = 60  # characters of a trial's settings
 def history(data: StudyData) -> Figure:
     """Values by trial number, the best so far, baselines and confirmation runs marked."""
     traces = []
-    searched = [trial for trial in data.trials if trial.baseline is None]
+    searched = [
+        trial for trial in data.trials if trial.baseline is None and trial.confirms is None
+    ]
     for name, members in _by_end(searched):
         drawn = [trial for trial in members if trial.value is not None]
         if drawn:
@@ -52,10 +54,15 @@ def history(data: StudyData) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    baselines = [t for t in data.trials if t.baseline is not None and t.value is not None]
+    valued = [trial for trial in data.trials if trial.value is not None]
+    baselines = [t for t in valued if t.baseline is not None and t.confirms is None]
     if baselines:
         marker = {"color": style.BASELINE, "size": 11, "symbol": "star"}
         traces.append(_points(data, baselines, "baseline", marker))
+    runs = [trial for trial in valued if trial.confirms is not None]
+    if runs:
+        marker = {"color": style.CONFIRMED, "size": 9, "symbol": "diamond-open"}
+        traces.append(_points(data, runs, "confirmation run", marker))
     if not traces:
         return style.message("No trial has reported a value yet.")
     layout = {
@@ -148,6 +155,8 @@ def _points(
 
 def _about(data: StudyData, trial: TrialRecord) -> str:
     who = trial.baseline or headline(trial.parameters)[:HOVER]
+    if trial.confirms is not None:
+        who = f"trial {trial.confirms} on a fresh seed"
     return f"trial {trial.number}: {data.shown(trial.value)}<br>{_safe(who)}"
 
 
@@ -161,7 +170,7 @@ def _best_so_far(data: StudyData) -> list[tuple[int, float]]:
     better = max if data.study.direction == "maximize" else min
     found: list[tuple[int, float]] = []
     for trial in data.trials:
-        if group_name(trial) != "completed" or trial.value is None:
+        if group_name(trial) != "completed" or trial.value is None or trial.confirms is not None:
             continue
         best = trial.value if not found else better(found[-1][1], trial.value)
         if not found or best != found[-1][1]:

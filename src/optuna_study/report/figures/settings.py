@@ -28,19 +28,29 @@ TOO_FEW = "Fewer than two trials have completed."
 
 
 def importances(data: StudyData) -> Figure:
-    """How much of the variance between trials each parameter explains."""
+    """How much of the variance between trials each parameter explains, with 90 % intervals."""
     shares = sorted((data.study.importances or {}).items(), key=lambda item: item[1])
     drawn = [(name, share) for name, share in shares if share >= LEAST_SHARE]
     if not drawn:
         return style.message("Not computed yet: importances need some completed trials.")
+    measured = data.study.measured_importances or {}
+    bounds = [(share, measured[name].low, measured[name].high) for name, share in drawn]
+    most = max([drawn[-1][1], *(high for _, _, high in bounds if high is not None)])
     bar = {
         "type": "bar",
         "orientation": "h",
         "x": style.rounded(share for _, share in drawn),
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": style.rounded((high or share) - share for share, _, high in bounds),
+            "arrayminus": style.rounded(share - (low or share) for share, low, _ in bounds),
+            "color": style.QUIET,
+            "thickness": 1.5,
+        },
         "y": [name for name, _ in drawn],
         "texttemplate": "%{x:.1%}",
-        "textposition": "outside",
-        "cliponaxis": False,
+        "textposition": "auto",
         "marker": {"color": style.COLOURS["completed"]},
         "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
     }
@@ -49,7 +59,7 @@ def importances(data: StudyData) -> Figure:
         "xaxis": {
             "title": {"text": "share of the variance"},
             "tickformat": ".0%",
-            "range": [0, 1.25 * drawn[-1][1]],  # room for the figures beside the bars
+            "range": [0, 1.25 * most],  # room for the figures beside the bars
         },
         "yaxis": {"type": "category"},
     }

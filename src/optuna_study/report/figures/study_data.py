@@ -60,12 +60,14 @@ class StudyData:
 
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
-        """The completed trials, the best first, the earlier one of two equal ones."""
+        """The completed trials, the best first; confirmation runs are of trials among them."""
         sign = -1 if self.study.direction == "maximize" else 1
         done = [
             (sign * trial.value, trial.number, trial)
             for trial in self.trials
-            if trial.state is TrialState.COMPLETE and trial.value is not None
+            if trial.state is TrialState.COMPLETE
+            and trial.value is not None
+            and trial.confirms is None
         ]
         return tuple(trial for _, _, trial in sorted(done, key=lambda entry: entry[:2]))
 
@@ -86,7 +88,7 @@ class StudyData:
 def load_study_data(
     store: Store, study: StudyRecord, workspace: Workspace, focus: int | None = None
 ) -> StudyData:
-    """A study's records for its figures; `focus` is the best trial when None.
+    """A study's records for its figures; `focus` is the winner when None.
 
     Raises:
         NotFoundError: the study has no trial `focus`.
@@ -95,8 +97,8 @@ def load_study_data(
     summary = load_summary(store, study)
     if focus is not None:
         reads.trial(store, study, focus)
-    elif summary.best is not None:
-        focus = summary.best.number
+    elif summary.winner is not None:
+        focus = summary.winner.number
     trials = tuple(reads.trials(store, study))
     predictions = None
     if focus is not None:
