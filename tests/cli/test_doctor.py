@@ -81,8 +81,7 @@ def worked(judged: Callable[..., int], stored_study: Any) -> Any:
 
 def test_doctor_groups_what_the_curves_say(worked: Any, cli: Callable[..., Any]) -> None:
     result = cli("doctor", "small", "--storage", worked.url)
-    assert result.code == 1
-    assert result.err == "Error: small: 3 findings, see the lines above\n"
+    assert (result.code, result.err) == (0, "")  # a search tries what may fail
     text = " ".join(result.out.split())
     assert "healthy: trial 0" in text
     assert "diverging: trial 1 (wild): The loss became nan in epoch 2, step 3," in text
@@ -95,7 +94,7 @@ def test_doctor_groups_what_the_curves_say(worked: Any, cli: Callable[..., Any])
 def test_doctor_json_is_strict_and_names_every_trial(worked: Any, cli: Callable[..., Any]) -> None:
     result = cli("doctor", "small", "--storage", worked.url, "-f", "json")
     value = json.loads(result.out, parse_constant=lambda name: pytest.fail(name))
-    assert (result.code, value["about"], value["findings"]) == (1, "small", 3)
+    assert (result.code, value["about"], value["findings"]) == (0, "small", 0)
     assert [(each["trial"], each["pattern"]) for each in value["curves"]] == [
         *((0, "healthy"), (1, "diverging"), (2, "poor_initialisation"), (3, "dead")),
     ]
@@ -104,6 +103,20 @@ def test_doctor_json_is_strict_and_names_every_trial(worked: Any, cli: Callable[
         *("store", "workers", "data", "curves", "machine"),
     }
     assert all(line["ok"] == (line["step"] is None) for line in value["lines"])
+    assert sum(line["advice"] is not None for line in value["lines"]) == 3
+
+
+def test_what_more_than_half_of_the_trials_show_needs_a_hand(
+    judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
+) -> None:
+    for _ in range(3):
+        judged([1.5], EndKind.DIVERGED, NON_FINITE)
+    assert cli("doctor", "small", "--storage", stored_study.url).code == 0  # three tell nothing
+    judged([1.4, 0.9, 0.6])
+    judged([1.5], EndKind.DIVERGED, NON_FINITE)
+    result = cli("doctor", "small", "--storage", stored_study.url)
+    assert (result.code, result.err) == (1, "Error: small: 1 finding, see the lines above\n")
+    assert "!   curves   more than half of the trials, diverging: trials 0, 1, 2, 4;" in result.out
 
 
 def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., Any]) -> None:
@@ -321,8 +334,8 @@ def test_a_pattern_of_several_trials_names_them_all_and_explains_a_baseline(
     judged([1.5], EndKind.DIVERGED, NON_FINITE)
     judged([1.5], EndKind.DIVERGED, Exploding(40.0, 1.5, epoch=2, step=3, rate=0.05))
     result = cli("doctor", "small", "--storage", stored_study.url)
-    assert f"!   curves   diverging: trials 1, 2; trial 1 (wild): {MESSAGE}\n" in result.out
-    assert "             next: Lower the learning rate from 0.8 to 0.08 or less;" in result.out
+    assert f"ok  curves   diverging: trials 1, 2; trial 1 (wild): {MESSAGE}\n" in result.out
+    assert "             could: Lower the learning rate from 0.8 to 0.08 or less;" in result.out
 
 
 def test_a_divergence_that_an_earlier_version_stored_has_the_rate_of_its_curve(
@@ -330,8 +343,8 @@ def test_a_divergence_that_an_earlier_version_stored_has_the_rate_of_its_curve(
 ) -> None:
     judged([1.5], EndKind.DIVERGED, f"non_finite: {MESSAGE}")
     result = cli("doctor", "small", "--storage", stored_study.url)
-    assert f"!   curves   diverging: trial 0 (plain): {MESSAGE}\n" in result.out
-    assert "             next: Lower the learning rate from 0.01 to 0.001 or less;" in result.out
+    assert f"ok  curves   diverging: trial 0 (plain): {MESSAGE}\n" in result.out
+    assert "             could: Lower the learning rate from 0.01 to 0.001 or less;" in result.out
 
 
 def test_left_over_files_are_a_finding_that_fix_removes(
@@ -464,7 +477,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
     assert (refused.code, refused.out) == (5, "")
     assert refused.err == (
         f"Error: {url}: made by an older optuna-study (version 1 of its tables, this one needs "
-        f"5); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
+        f"7); `optuna-study doctor --fix --storage {url}` upgrades it in place, and so does the "
         "next launch\n"
     )
     found = cli("doctor", "small", "--storage", url)
@@ -551,5 +564,5 @@ def test_doctor_loads_neither_torch_nor_optuna(worked: Any) -> None:
         "sys.exit(f'loaded {heavy}' if heavy else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 0
     assert "loaded" not in done.stderr

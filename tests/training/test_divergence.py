@@ -126,6 +126,23 @@ class TestDead:
             [None] * 12
         )
 
+    def test_where_nine_in_ten_are_of_one_class_recall_and_log_loss_tell_who_learns(self) -> None:
+        """90 : 5 : 5 and 71 validation pictures: 95.8 % could be guessing's luck by accuracy."""
+        level = -0.9 * math.log(0.9) - 0.1 * math.log(0.05)
+        guessing = Guessing(level, 0.901, classes=3, log_loss=level)
+        train = Figures(0.41, 0.905, 285)
+
+        def ends(balanced: float, log_loss: float) -> list[int]:
+            seen = Watch(Limits(guessing, 12, 93))
+            held_out = Figures(0.45, 0.958, 71, balanced, log_loss)
+            found = [seen.epoch(epoch, 93 * epoch, train, held_out) for epoch in range(1, 13)]
+            return [one.epoch for one in found if one is not None][:1]
+
+        assert ends(1 / 3, 0.45) == [6]
+        assert ends(0.67, 0.45) == []
+        assert ends(1 / 3, 0.3) == []
+        assert ends(math.nan, math.nan) == [6]  # as of an objective that does not tell them
+
     def test_epochs_of_few_steps_are_given_a_hundred(self) -> None:
         found = feed(watch(epochs=40, steps=4), [1.62] * 25, accuracy=0.2)
         assert [(one.epoch, one.step) for one in found] == [(25, 100)]

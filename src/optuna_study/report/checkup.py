@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from optuna_study.report.curves.read import Reading
     from optuna_study.store.records import TrialRecord
 
+FEWEST_CURVES = 5  # fewer do not tell what is common
+FAILINGS = (Pattern.DIVERGING, Pattern.DEAD, Pattern.POOR_INITIALISATION, Pattern.LR_TOO_LARGE)
 NAMED_TRIALS = 8  # a line names no more, JSON names all
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was looked at; `step` is what to do next, None where nothing is wrong."""
+    """One thing that was looked at; `step` is what to do next, None where nothing needs a hand.
+
+    `advice` is what could be done about something that is as it may be.
+    """
 
     check: str  # store, workers, trials, files, data, machine or curves
     what: str  # what and where
     step: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Checkup:
 
     @property
     def findings(self) -> int:
-        """How many things are wrong."""
+        """How many things need a hand."""
         return sum(line.step is not None for line in self.lines)
 
     @property
@@ -49,7 +55,11 @@ class Checkup:
 
 
 def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
-    """The patterns of a study's curves, one a line: whose they are, the first's cause, advice."""
+    """The patterns of a study's curves, one a line: whose they are, the first's cause, advice.
+
+    A search tries what may fail: that some curves do is exploration, and no finding. That more
+    than half of several show the same failing is one: the space, or the pictures, need a hand.
+    """
     lines = []
     for pattern in Pattern:
         found = [each for each in readings if each.diagnosis.pattern is pattern]
@@ -65,7 +75,12 @@ def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
         named += f" ({first.trial.baseline})" if first.trial.baseline else ""
         head = f"{trials}; {named}" if len(found) > 1 else f"{pattern.label}: {named}"
         what = f"{head}: {first.diagnosis.cause}"
-        lines.append(Line("curves", what, first.diagnosis.advice))
+        advice = first.diagnosis.advice
+        common = len(readings) >= FEWEST_CURVES and 2 * len(found) > len(readings)
+        if common and pattern in FAILINGS:
+            lines.append(Line("curves", f"more than half of the trials, {what}", advice))
+        else:
+            lines.append(Line("curves", what, advice=advice))
     if not readings:
         lines.append(Line("curves", f"{name} has no curve to read yet"))
     return lines
@@ -117,6 +132,7 @@ def render(checkup: Checkup, form: str, place: str = "") -> str:
         "findings": checkup.findings,
         "lines": [
             {"check": line.check, "ok": line.step is None, "what": line.what, "step": line.step}
+            | {"advice": line.advice}
             for line in checkup.lines
         ],
         "curves": [
@@ -137,6 +153,8 @@ def _text(lines: Sequence[Line], place: str) -> str:
         shown.append(f"{mark}  {line.check:<{width}}  {pasteable(line.what, place)}")
         if line.step is not None:
             shown.append(f"{'':{width + 6}}next: {pasteable(line.step, place)}")
+        elif line.advice is not None:
+            shown.append(f"{'':{width + 6}}could: {pasteable(line.advice, place)}")
     return "\n".join(shown)
 
 

@@ -6,10 +6,11 @@ Four signs:
   shorter, but 16 steps at least) above ten times the starting level, which is the first step's
   loss or what guessing costs, whichever is more;
 - dead: no better than guessing by class frequencies, in loss and in accuracy, on training and on
-  validation pictures, for half of the run's epochs (3 at least, and 100 steps; no more are asked
-  than 20 once these have 500 steps; the warm-up does not count), or for 3 epochs and 100 steps
-  after it had learned something. A net on a plateau that it is about to leave has half of the run
-  to do so;
+  validation pictures, nor in log loss and the mean recall of the classes there (where nine in ten
+  pictures are of one class, accuracy hardly tells who learns from who guesses), for half of the
+  run's epochs (3 at least, and 100 steps; no more are asked than 20 once these have 500 steps; the
+  warm-up does not count), or for 3 epochs and 100 steps after it had learned something. A net on a
+  plateau that it is about to leave has half of the run to do so;
 - oscillating: six epochs, and 100 steps, whose training losses alternate up and down by a third of
   the guessing loss or more, with no new best.
 """
@@ -39,6 +40,8 @@ WHOLE_CHUNK = 8
 AT_CHANCE = 0.99
 """A loss above this share of the guessing loss is no better than guessing."""
 STANDARD_ERRORS = 3.0
+RECALLED = 0.1
+"""The share of the way from guessing's mean recall to all from which on classes are recognised."""
 PATIENCE_LEAST, PATIENCE_MOST = 3, 20
 PATIENCE_COLLAPSED = 3
 PATIENCE_STEPS = 100
@@ -54,6 +57,8 @@ class Figures:
     loss: float
     accuracy: float
     pictures: int
+    balanced_accuracy: float = math.nan  # the mean recall of the classes; NaN where not known
+    log_loss: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,16 @@ class Guessing:
 
     loss: float
     accuracy: float
+    classes: int = 0  # 0 where not known, as the log loss is then
+    log_loss: float = math.nan
+
+    def recognises(self, figures: Figures) -> bool:
+        """Whether log loss or the mean recall of the classes shows more than guessing."""
+        if not self.classes:
+            return False
+        guessed = 1 / self.classes
+        recalled = figures.balanced_accuracy > guessed + RECALLED * (1 - guessed)
+        return recalled or figures.log_loss < AT_CHANCE * self.log_loss
 
     def no_better(self, figures: Figures) -> bool:
         """Whether the figures could come from guessing."""
@@ -171,6 +186,9 @@ class Watch:
         guessing = self.limits.guessing
         if not (self.limits.at_chance(train) and self.limits.at_chance(validation)):
             self.learned, self.epochs_at_chance = True, 0
+            return None
+        if guessing.recognises(validation):
+            self.epochs_at_chance = 0
             return None
         if epoch <= self.limits.warmup_epochs:
             return None

@@ -60,7 +60,11 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         if diverged is None:
             figures = _validate(run, steps)
             validation = divergence.Figures(
-                figures["validation_loss"], figures["validation_accuracy"], held_out
+                figures["validation_loss"],
+                figures["validation_accuracy"],
+                held_out,
+                figures.get("balanced_accuracy", math.nan),
+                figures.get("log_loss", math.nan),
             )
             last = epoch * run.steps_per_epoch
             diverged = run.watch.epoch(epoch, last, training, validation)

@@ -303,7 +303,10 @@ def _limits(
     counts = [int(n) for n in read(torch.bincount(labels, minlength=len(data.classes)))]
     return divergence.Limits(
         divergence.Guessing(
-            loss=divergence.chance_loss(settings.loss, counts), accuracy=max(counts) / len(labels)
+            loss=divergence.chance_loss(settings.loss, counts),
+            accuracy=max(counts) / len(labels),
+            classes=sum(count > 0 for count in counts),
+            log_loss=divergence.chance_loss("cross_entropy", counts),
         ),
         epochs=settings.epochs,
         steps_per_epoch=steps_per_epoch,

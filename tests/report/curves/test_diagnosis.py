@@ -232,9 +232,29 @@ def test_the_objective_of_a_study_decides_how_its_curves_are_read() -> None:
     settings = {
         **{"loss": "cross_entropy", "optimizer": "sgd", "batch_size": 8, "mse_of": "sigmoid"},
         **{"activation": "relu", "epochs": 3, "objective": "default"},
+        **{"initialisation": "he", "normalisation": "none"},
     }
     assert not expected(settings.__getitem__, [9] * 5).own_objective
     assert expected({**settings, "objective": "mine:own"}.__getitem__, [9] * 5).own_objective
+
+
+def test_advice_sees_what_the_trial_does_already() -> None:
+    """Nobody is told to draw smaller weights who has he, or to normalise what is normalised."""
+    flat = make([LEVEL] * 6, norm=0.01)
+    assert "he (ReLU)" in read(flat).advice
+    assert "normalise the layers" in read(flat).advice
+    scaled = diagnose(flat, replace(EXPECTED, epochs=6, scaled_weights=True))
+    assert scaled.advice.startswith("Normalise the layers, or take another activation")
+    both = diagnose(flat, replace(EXPECTED, epochs=6, scaled_weights=True, normalised=True))
+    assert both.advice.startswith("Let the learning rate rise over a warm-up")
+
+
+def test_overfitting_is_asked_before_a_swing() -> None:
+    """Who has learned the pictures by heart swings, too, when validation loss is on its way up."""
+    losses = [1.2, 0.8, 0.4, 0.15, 0.3, 0.1, 0.25, 0.08, 0.22, 0.05]
+    rising = [1.3, 1.1, 1.0, 1.1, 1.2, 1.35, 1.45, 1.5, 1.6, 1.7]
+    assert read(make(losses, rising)).pattern is Pattern.OVERFIT_RISING
+    assert read(make(losses)).pattern is Pattern.LR_TOO_LARGE
 
 
 def test_the_sentences_carry_the_figures() -> None:

@@ -59,6 +59,8 @@ class Expected:
     bias_gradient: Callable[[float], float]
     epochs: int
     own_objective: bool = False
+    scaled_weights: bool = False  # drawn by the layers' sizes, as he and xavier do
+    normalised: bool = False  # between the layers
 
 
 @dataclass(frozen=True)

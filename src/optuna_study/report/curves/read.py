@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 """The key of a study's environment that holds how many pictures each side of its split has."""
 
+SCALED = ("he", "xavier", "default")
+"""Initialisations whose weights are as small as the layers are wide."""
+
 QUICK_TRIALS = 50
 """The most trials whose curves `show` reads: of 20 epochs each that takes 15 ms."""
 
@@ -102,6 +105,8 @@ def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
         bias_gradient=partial(bias_gradient, loss, counts, batch_size, sigmoid=sigmoid),
         epochs=int(setting("epochs")),
         own_objective=is_reference(setting("objective")),
+        scaled_weights=setting("initialisation") in SCALED,
+        normalised=setting("normalisation") not in ("none", "lrn"),
     )
 
 
