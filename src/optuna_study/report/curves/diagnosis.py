@@ -14,6 +14,7 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from optuna_study.report.curves.advice import better_weights, lower_rate, nearer_to_guessing
 from optuna_study.report.curves.patterns import (
     AT_CHANCE,
     HARDLY_LEARNED,
@@ -174,7 +175,7 @@ def _silent(curve: Curve, where: str) -> Diagnosis | None:
             Pattern.POOR_INITIALISATION,
             f"{where}; the gradient norm of {later:.2g} is what the output biases alone have "
             f"({own:.2g}), so none reaches the weights.",
-            f"{_better_weights(curve)}: weights of zero, or far too small, pass nothing on.",
+            f"{better_weights(curve)}: weights of zero, or far too small, pass nothing on.",
         )
     return Diagnosis(
         Pattern.DEAD,
@@ -217,7 +218,7 @@ def _plateau(curve: Curve) -> Diagnosis | None:
         Pattern.POOR_INITIALISATION,
         f"The training loss stayed at {curve.epochs[count - 1].train_loss:.4g} for {flat} epochs "
         f"and then fell to {soon[-1].train_loss:.4g} by epoch {soon[-1].epoch}.",
-        f"{_better_weights(curve)}: that saves the first {count} epochs.",
+        f"{better_weights(curve)}: that saves the first {count} epochs.",
     )
 
 
@@ -347,7 +348,7 @@ def _slow(curve: Curve) -> Diagnosis:
             f"The training loss began at {first.train_loss:.4g}, where guessing costs "
             f"{curve.level:.4g}, and was still falling at the end of {len(curve.epochs)} epochs: "
             f"{last.train_loss:.4g}.",
-            f"{_nearer(curve)}, or train for more than {len(curve.epochs)} epochs.",
+            f"{nearer_to_guessing(curve)}, or train for more than {len(curve.epochs)} epochs.",
         )
     return Diagnosis(
         Pattern.TOO_SLOW,
@@ -356,35 +357,6 @@ def _slow(curve: Curve) -> Diagnosis:
         f"{first.train_loss:.4g} and {first.validation_loss:.4g}.",
         f"Raise the learning rate of {max(epoch.lr for epoch in curve.epochs):.4g} about "
         f"threefold, or train for more than {len(curve.epochs)} epochs.",
-    )
-
-
-def _better_weights(curve: Curve) -> str:
-    """What to do about layers that pass little on, as far as the trial does not do it already."""
-    scaled, normalised = curve.expected.scaled_weights, curve.expected.normalised
-    if scaled and normalised:
-        return "Let the learning rate rise over a warm-up, or take another activation"
-    if scaled:
-        return "Normalise the layers, or take another activation"
-    draw = "Draw the initial weights with he (ReLU) or xavier (tanh, sigmoid)"
-    return draw if normalised else f"{draw}, or normalise the layers"
-
-
-def _nearer(curve: Curve) -> str:
-    """What to do about outputs that begin far from guessing."""
-    if curve.expected.scaled_weights:
-        return "Raise the learning rate, or normalise the layers"
-    return (
-        "Draw smaller initial weights (he, xavier or a lower initialisation_std), which begin "
-        "nearer to guessing"
-    )
-
-
-def lower_rate(lr: float) -> str:
-    """The advice for a run that diverges at a learning rate."""
-    return (
-        f"Lower the learning rate from {lr:.4g} to {lr / 10:.2g} or less; if it still rises, the "
-        "gradient points the wrong way: `optuna-study validate --overfit` tells."
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.catalogue import FULL_BATCH, is_reference
 from optuna_study.config.reasons import LOST, Diverged, DivergenceKind, Exploding, NonFinite
 from optuna_study.config.settings import SECTION_OF, SECTIONS
-from optuna_study.report.curves.diagnosis import diagnose, lower_rate
+from optuna_study.report.curves.advice import lower_rate
+from optuna_study.report.curves.diagnosis import diagnose
 from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import newest_curves
