@@ -7,6 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomlkit
 import yaml
 
 from optuna_study.config.reader import Node, Problems, read_config
@@ -67,3 +68,21 @@ def test_few_legal_values_are_named() -> None:
     assert setting_comment("train", "loss").endswith("(cross_entropy, mse, bce)")
     with pytest.raises(KeyError):
         setting_comment("train", "los")
+
+
+def test_toml_is_written_as_tomlkit_writes_it() -> None:
+    """Text that needs care, keys that are not bare, numbers of each kind, tables in tables."""
+    origin = {
+        "study": 'a "quoted" näme\nof two lines, C:\\x',
+        "trial": 3,
+        "value": 0.1 + 0.2,
+        "small": 1e-05,
+        "kept": True,
+        "pairs": [[1, 0.5], [2, 3.0]],
+        "nothing": [],
+        "environment": {"torch": "2.14", "class counts": [1, 2], "deep": {"a.b": -1}},
+    }
+    text = config_text(TrainConfig(), origin, {"accuracy": 0.5})
+    whole = {**origin, "recorded": {"accuracy": 0.5}}
+    assert text.endswith("\n" + tomlkit.dumps({"provenance": whole}))
+    assert tomllib.loads(text)["provenance"] == whole

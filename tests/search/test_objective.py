@@ -95,8 +95,8 @@ def test_short_epochs_are_reported_together(job: FakeJob, result: Result) -> Non
     training.epoch_seconds, training.save_seconds = 0.3, 1.0
     job.run(training)
     reports = [line for line in job.store.log if line.startswith("report")]
-    assert reports == ["report 1", "report 2,3,4,5", "report 6,7,8,9"]
-    assert job.store.log[-1] == "end 10"
+    assert reports == ["report 1,2,3,4", "report 5,6,7,8"]
+    assert job.store.log[-1] == "end 9,10"
 
 
 @pytest.mark.parametrize("found", [NON_FINITE, EXPLODING, DEAD, OSCILLATING])

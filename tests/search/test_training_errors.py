@@ -14,6 +14,20 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation",
+    ],
+)
+def test_libraries_of_a_gpu_want_memory_in_words_of_their_own(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(words))
+
+
 def chained(first: Exception, then: Exception) -> Exception:
     then.__context__ = first
     return then

@@ -5,11 +5,15 @@ torch has a class of its own for a GPU's memory only, a RuntimeError, as all the
 
 from __future__ import annotations
 
-_NO_MEMORY = (  # the GPU's and the CPU's allocators, cuBLAS
+_NO_MEMORY = (  # the GPU's and the CPU's allocators; cuBLAS and cuDNN, in words of their own
     "out of memory",
     "not enough memory",
     "can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute this computation",
 )
 _LOST = (  # most come from a kernel that ran long before
     "CUDA error",

@@ -178,10 +178,12 @@ def test_reports_are_seen_by_optuna_while_a_trial_runs(
     study = make_study(store)
     storage = optuna_storage(store)
     claim = take(store, study)
-    trial = optuna_bridge.Draft(storage, study, optuna.samplers.RandomSampler(), claim).trial
+    view = optuna_bridge.optuna_study(storage, study, optuna.samplers.RandomSampler())
+    draft = optuna_bridge.Draft(storage, study, optuna.samplers.RandomSampler(), claim)
     queue.report(store, claim, [epoch(1, 0.5)])
-    seen = trial.study.get_trials(deepcopy=False)[0].intermediate_values
-    assert seen == {1: 0.5}
+    assert view.get_trials(deepcopy=False)[0].intermediate_values == {1: 0.5}
+    # A proposal looks at the trials as they were when it began.
+    assert draft.trial.study.get_trials(deepcopy=False)[0].intermediate_values == {}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -91,7 +92,9 @@ class Draft:
     """A claimed trial as Optuna's: suggesting gives what is stored, and keeps here what it draws.
 
     Optuna would write each parameter, and what samplers note of a trial, at once and whoever asks;
-    `queue.write_parameters` writes them together, for the trial's owner alone.
+    `queue.write_parameters` writes them together, for the trial's owner alone. The study's trials
+    are read once: a sampler asks for all of them several times a proposal, each time 7 queries,
+    and had better not see them change.
     """
 
     def __init__(
@@ -104,12 +107,36 @@ class Draft:
         self.parameters: list[StoredParameter] = []
         self.attributes: dict[str, Any] = {}  # the system's
         self._storage = storage
+        self._study = study
         self._trial_id = claim.trial_id
+        self._history = storage.get_all_trials(study.study_id, deepcopy=False)
+        self._drawn_for = next(each for each in self._history if each.number == claim.number)
         view = optuna_study(cast("BaseStorage", self), study, sampler)
         self.trial = optuna.Trial(view, claim.trial_id)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """The only study that there is."""
+        assert study_name == self._study.name
+        return self._study.study_id
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The study's trials as they were when this was made."""
+        assert study_id == self._study.study_id
+        found = [each for each in self._history if states is None or each.state in states]
+        return copy.deepcopy(found) if deepcopy else found
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """The trial as it was when this was made."""
+        assert trial_id == self._trial_id
+        return copy.copy(self._drawn_for)
 
     def set_trial_param(
         self,
@@ -140,8 +167,10 @@ class Draft:
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         """What is stored of a trial, and what is kept here."""
-        stored = self._storage.get_trial_system_attrs(trial_id)
-        return {**stored, **self.attributes} if trial_id == self._trial_id else stored
+        if trial_id != self._trial_id:
+            attributes: dict[str, Any] = self._storage.get_trial_system_attrs(trial_id)
+            return attributes
+        return {**self._drawn_for.system_attrs, **self.attributes}
 
 
 @contextmanager
