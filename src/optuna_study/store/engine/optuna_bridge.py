@@ -109,8 +109,9 @@ class Draft:
         self._storage = storage
         self._study = study
         self._trial_id = claim.trial_id
-        self._history = storage.get_all_trials(study.study_id, deepcopy=False)
-        self._drawn_for = next(each for each in self._history if each.number == claim.number)
+        found = storage.get_all_trials(study.study_id, deepcopy=False)
+        self._history = [each for each in found if CONFIRMS not in each.user_attrs]
+        self._drawn_for = next(each for each in found if each.number == claim.number)
         view = optuna_study(cast("BaseStorage", self), study, sampler)
         self.trial = optuna.Trial(view, claim.trial_id)
 
@@ -128,7 +129,7 @@ class Draft:
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The study's trials as they were when this was made."""
+        """What samplers learn from: all trials but confirmation runs, which repeat the best."""
         assert study_id == self._study.study_id
         found = [each for each in self._history if states is None or each.state in states]
         return copy.deepcopy(found) if deepcopy else found
@@ -154,16 +155,6 @@ class Draft:
         """Keep what a sampler notes of the trial."""
         assert trial_id == self._trial_id
         self.attributes[key] = value
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """What samplers learn from: all trials but confirmation runs, which repeat the best."""
-        found = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [trial for trial in found if CONFIRMS not in trial.user_attrs]
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         """What is stored of a trial, and what is kept here."""
