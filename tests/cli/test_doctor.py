@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from filelock import FileLock
 
 from optuna_study.actions.doctor import Request, examine
 from optuna_study.config.reasons import Exploding, Failed, NonFinite, Reason
+from optuna_study.data.cache import ABOUT, FEATURES, checksum, written_entry
 from optuna_study.errors import DeviceError
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
@@ -415,6 +417,38 @@ def test_a_damaged_cache_is_a_finding_that_fix_removes(
     assert "labels.npy differs from what was written" in " ".join(found.out.split())
     assert "; removed" in cli("doctor", "--fix").out
     assert not entry.exists()
+
+
+def test_features_and_what_was_left_half_built_are_looked_at(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "storage")
+    whole, damaged = (workspace.cache(f"features-{name}") for name in ("whole", "damaged"))
+    for folder in (whole, damaged):
+        with written_entry(folder) as beside:
+            (beside / FEATURES).write_bytes(b"12345")
+            about = {"checksum": checksum(beside / FEATURES)}
+            (beside / ABOUT).write_text(json.dumps(about))
+    (damaged / FEATURES).write_bytes(b"12346")
+    killed, at_work = (workspace.cache(f".building-{name}-a_b1") for name in ("x-v2", "y-v2"))
+    for folder in (killed, at_work):
+        folder.mkdir()
+    lock = workspace.lock("cache-y-v2")
+    lock.parent.mkdir()
+    with FileLock(lock):
+        for options, code in (([], 1), (["--fix"], 0), ([], 0)):
+            result = cli("doctor", *options, "-f", "json")
+            assert result.code == code
+            lines = [line["what"] for line in json.loads(result.out)["lines"]]
+            found = [line for line in lines if "cache" in line]
+            said = [
+                f"{damaged}: {FEATURES} differs from what was written",
+                f"{killed}: left half built by a process that was killed",
+            ]
+            if options:
+                said = [f"{each}; removed" for each in said]
+            assert found == (said if code or options else [])
+    assert sorted(whole.parent.iterdir()) == [at_work, whole]
 
 
 def test_without_a_store_only_the_machine_is_looked_at(

@@ -262,8 +262,9 @@ def _data(study: StudyRecord, workspace: Workspace) -> Iterator[Line]:
 
 
 def _cache(workspace: Workspace, *, fix: bool) -> Iterator[Line]:
-    """Decoded pictures that are not as they were written; with `fix` they are removed."""
-    if not any(workspace.cache("x").parent.glob("*-v*")):
+    """Decoded pictures and features that are damaged or half there; with `fix` removed."""
+    cache = workspace.cache("x").parent
+    if not cache.is_dir() or not any(each.is_dir() for each in cache.iterdir()):
         return
     from optuna_study.data.cache import damaged_entries  # loads numpy
 

@@ -14,11 +14,12 @@ import os
 import shutil
 import tempfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from optuna_study.data.folder.walk import LeftOut
 from optuna_study.data.pictures import Pictures
@@ -33,14 +34,15 @@ CACHE_VERSION = 2
 """Part of every key; a change to decoding, grouping or splitting raises it."""
 
 ARRAYS = ("images.npy", "labels.npy", "groups.npy", "moments.npy")
-ABOUT = "about.json"
+ABOUT, FEATURES = "about.json", "features.npy"
+BUILDING = ".building-"
 CHUNK = 1 << 22
 
 log = logging.getLogger(__name__)
 
 
 class DamagedEntryError(Exception):
-    """An entry of the cache that is not as it was written; it never leaves this module."""
+    """An entry of the cache that is not as it was written; no user sees it as an error."""
 
 
 def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictures]) -> Pictures:
@@ -74,14 +76,69 @@ def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictur
 
 def damaged_entries(workspace: Workspace, *, remove: bool = False) -> Iterator[tuple[Path, str]]:
     """The entries of the cache that are not as they were written, each with what is wrong."""
-    for folder in sorted(workspace.cache("x").parent.glob(f"*-v{CACHE_VERSION}")):
-        try:
-            _read_entry(folder)
-        except DamagedEntryError as damage:
+    cache = workspace.cache("x").parent
+    for pattern, check in ((f"*-v{CACHE_VERSION}", _read_entry), ("features-*", check_features)):
+        for folder in sorted(cache.glob(pattern)):
+            try:
+                check(folder)
+            except DamagedEntryError as damage:
+                if remove:
+                    with FileLock(workspace.lock(f"cache-{folder.name}")):
+                        shutil.rmtree(folder)
+                yield folder, str(damage)
+    for folder in sorted(cache.glob(f"{BUILDING}*")):
+        name = folder.name.removeprefix(BUILDING).rpartition("-")[0]
+        if not _is_held(workspace.lock(f"cache-{name}")):
             if remove:
-                with FileLock(workspace.lock(f"cache-{folder.name}")):
-                    shutil.rmtree(folder)
-            yield folder, str(damage)
+                shutil.rmtree(folder)
+            yield folder, "left half built by a process that was killed"
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds a lock, which is not made for that."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+@contextmanager
+def written_entry(folder: Path) -> Iterator[Path]:
+    """A folder to write an entry into, which takes its place; the caller holds the entry's lock.
+
+    Beside it is room for what is needed meanwhile.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{BUILDING}{folder.name}-"
+    # The lock is the caller's, so whatever stands here was left by a process that was killed.
+    for left in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
+        beside = Path(scratch) / "finished"
+        beside.mkdir()
+        yield beside
+        if folder.exists():  # damaged; whoever has mapped it keeps what it has
+            shutil.move(folder, Path(scratch) / "damaged")
+        shutil.move(beside, folder)
+
+
+def check_features(folder: Path) -> None:
+    """Hold an entry of features (`training.backbone.features` writes them) against its checksum.
+
+    Raises:
+        DamagedEntryError: it is not there, or not as it was written.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_bytes())
+        if about["checksum"] != checksum(folder / FEATURES):
+            raise DamagedEntryError(f"{FEATURES} differs from what was written")
+    except OSError as error:
+        raise DamagedEntryError(f"{Path(error.filename or folder).name} cannot be read") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedEntryError(f"{ABOUT} holds something else") from error
 
 
 def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -100,19 +157,8 @@ def array_file(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np
 
 
 def _build_entry(folder: Path, build: Callable[[Path], Pictures]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".building-{folder.name}-"
-    # The lock is ours, so whatever stands here was left by a process that was killed.
-    for left in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
-        pictures = build(Path(scratch))
-        beside = Path(scratch) / "finished"
-        beside.mkdir()
-        _write_entry(beside, pictures)
-        if folder.exists():  # damaged; whoever has mapped it keeps what it has
-            shutil.move(folder, Path(scratch) / "damaged")
-        shutil.move(beside, folder)
+    with written_entry(folder) as beside:
+        _write_entry(beside, build(beside.parent))
     earlier = folder.with_name(folder.name.rpartition("-v")[0] + f"-v{CACHE_VERSION - 1}")
     shutil.rmtree(earlier, ignore_errors=True)
 

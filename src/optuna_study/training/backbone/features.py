@@ -16,11 +16,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +26,14 @@ from filelock import FileLock
 from torch import nn
 
 from optuna_study.config.catalogue import augmentation_names, is_reference, starts_pretrained
-from optuna_study.data.cache import checksum
+from optuna_study.data.cache import (
+    ABOUT,
+    FEATURES,
+    DamagedEntryError,
+    check_features,
+    checksum,
+    written_entry,
+)
 from optuna_study.errors import UsageError
 from optuna_study.paths import writing
 from optuna_study.seeds import stream_seed
@@ -43,6 +47,7 @@ from optuna_study.training.pretrained import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from optuna_study.config.settings import TrainConfig
     from optuna_study.training.device_data import DeviceData
@@ -54,7 +59,6 @@ FEATURES_VERSION = 1
 """Part of every key; a change to how features are computed raises it."""
 
 BATCH = 16
-ARRAY, ABOUT = "features.npy", "about.json"
 
 log = logging.getLogger(__name__)
 
@@ -277,17 +281,14 @@ def _computed(
 def _read(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]] | None:
     """The array of an entry; None where it is not there, or not as it was written."""
     try:
-        about = json.loads((folder / ABOUT).read_bytes())
-        if about["checksum"] == checksum(folder / ARRAY):
-            # Copy on write: torch wants writable memory, and yet nobody can change the file.
-            found: np.ndarray[Any, np.dtype[np.float32]] = np.load(folder / ARRAY, mmap_mode="c")
-            return found
-    except FileNotFoundError:
+        check_features(folder)
+    except DamagedEntryError as damage:
+        if folder.exists():
+            log.warning("%s: %s, computed anew", folder, damage)
         return None
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    log.warning("%s: damaged, computed anew", folder)
-    return None
+    # Copy on write: torch wants writable memory, and yet nobody can change the file.
+    found: np.ndarray[Any, np.dtype[np.float32]] = np.load(folder / FEATURES, mmap_mode="c")
+    return found
 
 
 def _required(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -297,15 +298,7 @@ def _required(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _write(folder: Path, features: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=f".building-{folder.name}-"
-    ) as made:
-        beside = Path(made) / "finished"
-        beside.mkdir()
-        np.save(beside / ARRAY, features)
-        about = {"checksum": checksum(beside / ARRAY)}
+    with written_entry(folder) as beside:
+        np.save(beside / FEATURES, features)
+        about = {"checksum": checksum(beside / FEATURES)}
         (beside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        if folder.exists():  # damaged; whoever has mapped it keeps what it has
-            shutil.move(folder, Path(made) / "damaged")
-        shutil.move(beside, folder)
