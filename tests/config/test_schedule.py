@@ -4,11 +4,13 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.config.schedule import lr_at
 from optuna_study.config.settings import TrainSettings
+from optuna_study.training.recipe.plateau import Plateau
 
 
 def by_epoch(steps: int = 7, **changes: Any) -> list[float]:
@@ -94,3 +96,48 @@ def test_rates_are_positive_and_never_above_lr(
     settings = TrainSettings(epochs=epochs, lr=lr, warmup_epochs=warmup, schedule=schedule)
     rate = lr_at(settings, math.floor(place * epochs * steps_per_epoch), steps_per_epoch)
     assert 0 < rate <= lr
+
+
+def steps_of(make: Any, steps: int, lr: float) -> list[float]:
+    """The rates that a scheduler of torch's gives, a step each."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    scheduler, rates = make(optimizer), []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(("epochs", "per_epoch"), [(4, 25), (7, 3), (1, 5)])
+def test_one_cycle_is_torchs(epochs: int, per_epoch: int) -> None:
+    settings, steps = (
+        TrainSettings(epochs=epochs, lr=0.3, schedule="one_cycle"),
+        epochs * per_epoch,
+    )
+    cycle = torch.optim.lr_scheduler.OneCycleLR
+    expected = steps_of(lambda each: cycle(each, 0.3, total_steps=steps), steps, 0.3)
+    assert [lr_at(settings, step, per_epoch) for step in range(steps)] == pytest.approx(expected)
+
+
+def test_restarts_are_torchs() -> None:
+    settings = TrainSettings(
+        epochs=20, lr=0.2, schedule="restarts", restart_epochs=3, restart_factor=2
+    )
+    restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts
+    expected = steps_of(lambda each: restarts(each, 12, 2), 80, 0.2)
+    assert [lr_at(settings, step, 4) for step in range(80)] == pytest.approx(expected, abs=1e-12)
+
+
+def test_plateau_is_torchs() -> None:
+    settings = TrainSettings(lr=1.0, schedule="plateau", plateau_patience=2, plateau_factor=0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2, factor=0.5)
+    losses = [3, 2, 2, 2, 2, 1, 1, 1, 0.99995, 0.9999, 5, 5, 5, 5, 5, 5, 0.5, 0.6, 0.6, 0.6, 0.6]
+    ours = Plateau()
+    for loss in losses:
+        theirs.step(loss)
+        ours = ours.after(settings, loss)
+        assert ours.factor == optimizer.param_groups[0]["lr"]
+    assert ours.factor < 0.2
+    assert Plateau().after(TrainSettings(), 3.0) == Plateau()

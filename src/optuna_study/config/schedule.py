@@ -17,17 +17,43 @@ def lr_at(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
     Breakpoints give exactly the rates they name: `(18, 0.003)` leaves epochs 1 to 18 as they are
     and trains at 0.003 from epoch 19 on. Cosine falls from `lr` after the warm-up towards zero,
     which the step after the last would reach. During the warm-up the schedule's rate is multiplied
-    by a factor that rises evenly and is 1 at its last step.
+    by a factor that rises evenly and is 1 at its last step. One_cycle is torch's OneCycleLR by its
+    defaults, restarts its CosineAnnealingWarmRestarts, both step by step; plateau's factor follows
+    from losses and is not in here.
     """
     warm_steps = math.ceil(settings.warmup_epochs * steps_per_epoch)
+    last = settings.epochs * steps_per_epoch
     if settings.schedule == "cosine":
-        last = settings.epochs * steps_per_epoch
         rate = _cosine(settings.lr, step - warm_steps, last - warm_steps)
-    else:
+    elif settings.schedule == "one_cycle":
+        rate = _one_cycle(settings.lr, step, last)
+    elif settings.schedule == "restarts":
+        rate = _restarts(settings, step - warm_steps, steps_per_epoch)
+    else:  # plateau has no breakpoints unless they are named, too
         rate = _piecewise(settings, step // steps_per_epoch)
     if step < warm_steps:
         rate *= (step + 1) / warm_steps
     return rate
+
+
+def _one_cycle(highest: float, step: int, steps: int) -> float:
+    """Torch's defaults: from a 25th up in 0.3 of the steps, then down to a 250,000th."""
+    start, end, peak = highest / 25, highest / 25 / 1e4, 0.3 * steps - 1
+    if peak > 0 and step <= peak:
+        return _between(start, highest, step / peak)
+    return _between(highest, end, (step - peak) / (steps - 1 - peak) if steps - 1 > peak else 1.0)
+
+
+def _restarts(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
+    length = settings.restart_epochs * steps_per_epoch
+    while step >= length:
+        step, length = step - length, length * settings.restart_factor
+    return _cosine(settings.lr, step, length)
+
+
+def _between(first: float, last: float, share: float) -> float:
+    """From one rate to another along half a cosine."""
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * share))
 
 
 def breakpoints_text(pairs: Iterable[tuple[int, float]]) -> str:

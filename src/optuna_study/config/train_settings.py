@@ -52,6 +52,38 @@ class TrainSettings:
         choices=("sigmoid", "activation"),
         late="0.1.0",
     )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of the target that is spread evenly over all classes while training (Szegedy et "
+        "al. 2016); 0.1 is usual.",
+        low=0.0,
+        high=0.9,
+        late="0.2.0",
+    )
+    class_weights: str = setting(
+        "none",
+        "Weight of a picture in the training loss: none, all the same, or balanced, inverse to "
+        "the number of its class's training pictures, as in scikit-learn.",
+        choices=("none", "balanced"),
+        late="0.2.0",
+    )
+    mixup: float = setting(
+        0.0,
+        "Strength of mixup (Zhang et al. 2018): training pictures and their targets are averaged "
+        "in pairs, by shares from Beta(mixup, mixup); 0 is off, 0.2 usual.",
+        low=0.0,
+        high=10.0,
+        late="0.2.0",
+    )
+    cutmix: float = setting(
+        0.0,
+        "Strength of CutMix (Yun et al. 2019): a box of one training picture is put into "
+        "another, its area from Beta(cutmix, cutmix); 0 is off, 1 usual. With mixup, each half of "
+        "the time.",
+        low=0.0,
+        high=10.0,
+        late="0.2.0",
+    )
     optimizer: str = setting("sgd", "Optimizer.", choices="OPTIMIZERS")
     lr: float = setting(0.01, "Learning rate at the start.", low=1e-8, high=100.0)
     backbone_lr_factor: float = setting(
@@ -69,8 +101,36 @@ class TrainSettings:
     )
     schedule: str = setting(
         "breakpoints",
-        "Learning rate over time: piecewise constant by breakpoints, or cosine down to zero.",
-        choices=("breakpoints", "cosine"),
+        "Learning rate over time: piecewise constant by breakpoints; cosine down to zero; "
+        "one_cycle (Smith and Topin 2018), up to lr in three tenths of the steps and down again, "
+        "as torch's OneCycleLR; restarts (Loshchilov and Hutter 2017), a cosine that begins "
+        "again; or plateau, lower when the validation loss falls no more, as torch's "
+        "ReduceLROnPlateau.",
+        choices=("breakpoints", "cosine", "one_cycle", "restarts", "plateau"),
+    )
+    restart_epochs: int = setting(
+        10,
+        "Epochs of restarts' first cosine; only restarts reads it.",
+        low=1,
+        high=100_000,
+        late="0.2.0",
+    )
+    restart_factor: int = setting(
+        2,
+        "How many times longer each of restarts' cosines is than the one before.",
+        low=1,
+        high=100,
+        late="0.2.0",
+    )
+    plateau_patience: int = setting(
+        5,
+        "Epochs without a lower validation loss after which plateau lowers the rate.",
+        low=0,
+        high=100_000,
+        late="0.2.0",
+    )
+    plateau_factor: float = setting(
+        0.1, "What plateau then multiplies the rate by.", low=1e-6, high=1.0, late="0.2.0"
     )
     warmup_epochs: float = setting(
         0.0,
@@ -96,6 +156,29 @@ class TrainSettings:
     )
     weight_decay: float = setting(
         0.0, "L2 penalty on weights, not on biases and normalisation.", low=0.0, high=1.0
+    )
+    gradient_clip: float = setting(
+        0.0,
+        "The most that the L2 norm of a step's gradient may be, which is else scaled down to it "
+        "(Pascanu et al. 2013); 0 means no limit.",
+        low=0.0,
+        high=1e6,
+        late="0.2.0",
+    )
+    accumulate: int = setting(
+        1,
+        "Batches whose gradients make up one step; gd takes all pictures anyway.",
+        low=1,
+        high=65_536,
+        late="0.2.0",
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of a running average of the weights that is evaluated and kept in their place "
+        "(Polyak and Juditsky 1992), 0.999 for thousands of steps; 0 means none.",
+        low=0.0,
+        high=0.99999,
+        late="0.2.0",
     )
     seed: int = setting(
         0,

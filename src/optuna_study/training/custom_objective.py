@@ -54,7 +54,7 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
         UsageError: it gives something else; what it raises itself passes through.
     """
     settings, steps = run.config.train, run.steps_per_epoch
-    lr = lr_at(settings, (epoch - 1) * steps, steps)
+    lr = lr_at(settings, (epoch - 1) * steps, steps) * run.plateau.factor
     set_lr(run.optimizer, lr)
     run.model.train()
     with random_stream(run.device, stream_seed(settings.seed, "objective", epoch)):

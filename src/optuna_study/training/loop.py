@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.utils import clip_grads_with_norm_
 
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.epoch import EpochResult
@@ -25,6 +26,7 @@ from optuna_study.seeds import stream_seed
 from optuna_study.training import custom_objective, divergence
 from optuna_study.training.device import random_stream
 from optuna_study.training.optimizers import set_lr
+from optuna_study.training.recipe.mixing import Mixer, mixer_of
 from optuna_study.training.run import Run, Steps, prepare
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def epochs(run: Run) -> Iterator[EpochResult]:
             last = epoch * run.steps_per_epoch
             diverged = run.watch.epoch(epoch, last, training, validation)
         run.epoch, run.ended = epoch, diverged is not None
-        run.note_epoch(figures[run.metric])
+        run.note_epoch(figures[run.metric], validation.loss)
         yield EpochResult(
             epoch=epoch,
             train_loss=training.loss,
@@ -94,6 +96,7 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     noise = torch.Generator(run.device).manual_seed(
         stream_seed(settings.seed, "augmentation", epoch)
     )
+    mixer = mixer_of(settings, epoch)
     steps, first = Steps([], [], 0.0, math.nan), (epoch - 1) * count
     figures: list[Figures] = []  # of the steps since the last read, on the device
     if not run.model.training:
@@ -102,11 +105,13 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
         for index, pictures in enumerate(batches.unbind()):
             if run.stop.is_set():
                 return None
-            lr = lr_at(settings, first + index, count)
+            lr = lr_at(settings, first + index, count) * run.plateau.factor
             if lr != steps.lr:
                 set_lr(run.optimizer, lr)
                 steps.lr = lr
-            figures.append(step(run, pictures, noise))
+            figures.append(step(run, pictures, noise, mixer))
+            if run.average is not None:
+                run.average.update(run.model, first + index + 1)
             if len(figures) < divergence.CHUNK and index < count - 1:
                 continue
             losses, norms, correct = _read(run, figures)
@@ -125,7 +130,9 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     return steps
 
 
-def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> Figures:
+def step(
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None = None
+) -> Figures:
     """One update; loss, gradient norm and right answers, three numbers that stay on the device.
 
     More pictures than a batch holds are worked on one batch at a time; their gradients add up to
@@ -136,8 +143,13 @@ def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> Figures:
     parts = []
     for batch in run.split(pictures):
         labels = run.data.train_labels.index_select(0, batch)
-        logits = run.model(run.training_input(batch, noise))
+        inputs, share = run.training_input(batch, noise), 1.0
+        if mixer is not None:
+            inputs, share = mixer.mix(inputs)
+        logits = run.model(inputs)
         loss = run.loss(logits, labels)
+        if mixer is not None:
+            loss = share * loss + (1 - share) * run.loss(logits, labels.flip(0))
         if len(batch) < len(pictures):
             loss = loss * (len(batch) / len(pictures))
         torch.autograd.backward(loss)
@@ -145,6 +157,9 @@ def step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> Figures:
     loss, correct = parts[0] if len(parts) == 1 else _total(parts)
     gradients = [p.grad for p in run.parameters if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    clip = run.config.train.gradient_clip
+    if clip:
+        clip_grads_with_norm_(run.parameters, clip, norm)
     run.optimizer.step()
     return loss, norm, correct
 

@@ -58,6 +58,11 @@ def takes_activation(config: TrainConfig) -> bool:
     return config.train.loss == "mse" and config.train.mse_of == "activation"
 
 
+def answers(config: TrainConfig) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What mse compares with the targets: the outputs' sigmoid, or the model's activation."""
+    return _output_activation(config.model) if takes_activation(config) else torch.sigmoid
+
+
 def probabilities(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     """(N, classes) probabilities from logits, as the configuration's loss has them meant.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
@@ -27,9 +28,11 @@ from optuna_study.training.backbone.trained_layers import head_parameters
 from optuna_study.training.build_model import initialised_model
 from optuna_study.training.device_data import DeviceData, Inputs, view
 from optuna_study.training.evaluation import Evaluation, evaluate
-from optuna_study.training.losses import get_loss
 from optuna_study.training.optimizers import build_optimizer, restore
+from optuna_study.training.recipe.averaging import Average
 from optuna_study.training.recipe.best_epoch import METRIC, BestEpoch, BestState, better_of
+from optuna_study.training.recipe.plateau import Plateau
+from optuna_study.training.recipe.targets import training_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +56,9 @@ class RunState(TypedDict):
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     watch: dict[str, Any]
-    best: NotRequired[BestState | None]  # states of earlier versions have none
+    best: NotRequired[BestState | None]  # states of earlier versions have none of these
+    average: NotRequired[dict[str, torch.Tensor] | None]
+    plateau: NotRequired[dict[str, Any]]
 
 
 class StepObserver(Protocol):
@@ -94,6 +99,8 @@ class Run:
     interrupted: bool = False
     validation: Evaluation | None = None
     best: BestEpoch | None = None
+    average: Average | None = None
+    plateau: Plateau = field(default_factory=Plateau)
     stop: threading.Event = field(default_factory=threading.Event)
     observer: StepObserver | None = None
 
@@ -119,10 +126,17 @@ class Run:
             return self.epoch
         return self.best.epoch
 
-    def note_epoch(self, value: float) -> None:
-        """Compare the epoch just done, whose value by the run's metric is given, with the best."""
-        model = self.model if self.config.train.epoch == "best" else None
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated and kept: the average, where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def note_epoch(self, value: float, loss: float) -> None:
+        """Take in the epoch just done, its value by the run's metric and its validation loss."""
+        settings = self.config.train
+        model = self.evaluated if settings.epoch == "best" else None
         self.best = better_of(self.best, self.epoch, self.metric, value, model)
+        self.plateau = self.plateau.after(settings, loss)
 
     def use_kept_weights(self) -> None:
         """Give the model the weights it ends with; training cannot go on from there."""
@@ -130,6 +144,9 @@ class Run:
         if moved_on and self.best is not None and self.best.weights is not None:
             self.model.load_state_dict(self.best.weights)
             self.validation = None
+        elif self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+        self.average = None
 
     def split(self, pictures: torch.Tensor) -> Sequence[torch.Tensor]:
         """The indices of a step's pictures, as many at a time as are worked on at once."""
@@ -159,7 +176,7 @@ class Run:
         Raises:
             DataError: there are no pictures.
         """
-        return evaluate(self.model, self.config, self.data, images, labels, read=self.read)
+        return evaluate(self.evaluated, self.config, self.data, images, labels, read=self.read)
 
     def validate(self) -> Evaluation:
         """The figures on the validation pictures, evaluated once an epoch."""
@@ -190,6 +207,8 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "watch": self.watch.state(),
             "best": None if self.best is None else self.best.state(),
+            "average": None if self.average is None else self.average.module.state_dict(),
+            "plateau": dataclasses.asdict(self.plateau),
         }
 
 
@@ -253,16 +272,19 @@ def prepare(
             "batch_size 1: batch norm needs two pictures per step at least; use layer or group"
         )
     names = () if features else augmentation_names(config.data.augmentation)
-    per_step = pictures if settings.optimizer in FULL_BATCH else batch_size
+    per_step = min(batch_size * settings.accumulate, pictures)
+    if settings.optimizer in FULL_BATCH:
+        per_step = pictures
+    counts = [int(n) for n in read(torch.bincount(data.train_labels, minlength=len(data.classes)))]
     run = Run(
         config=config,
         data=data,
         device=device,
         model=model,
         optimizer=build_optimizer(settings, model, head_parameters(config, model)),
-        watch=divergence.Watch(_limits(config, data, pictures // per_step, read)),
+        watch=divergence.Watch(_limits(config, counts, pictures // per_step)),
         read=read,
-        loss=get_loss(config),
+        loss=training_loss(config, counts, device),
         augmentations=names,
         inputs=None if names or features else data.train_inputs,
         features=features,
@@ -270,6 +292,7 @@ def prepare(
         batch_size=batch_size,
         pictures_per_step=per_step,
         metric=metric,
+        average=Average.of(model, settings.ema) if settings.ema else None,
     )
     if state is not None:
         _resume(run, state)
@@ -293,18 +316,19 @@ def _resume(run: Run, state: RunState) -> None:
     restore(run.optimizer, state["optimizer"])
     run.watch = run.watch.restore(state["watch"])
     run.epoch, run.ended = state["epoch"], state["ended"]
+    average = state.get("average")
+    if run.average is not None and average is not None:
+        run.average.module.load_state_dict(average)
+    run.plateau = Plateau(**state.get("plateau", {}))
 
 
-def _limits(
-    config: TrainConfig, data: DeviceData, steps_per_epoch: int, read: Read
-) -> divergence.Limits:
+def _limits(config: TrainConfig, counts: Sequence[int], steps_per_epoch: int) -> divergence.Limits:
     """What guessing gives on the training pictures, and how long the run is."""
-    settings, labels = config.train, data.train_labels
-    counts = [int(n) for n in read(torch.bincount(labels, minlength=len(data.classes)))]
+    settings = config.train
     return divergence.Limits(
         divergence.Guessing(
             loss=divergence.chance_loss(settings.loss, counts),
-            accuracy=max(counts) / len(labels),
+            accuracy=max(counts) / sum(counts),
             classes=sum(count > 0 for count in counts),
             log_loss=divergence.chance_loss("cross_entropy", counts),
         ),
