@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     epilog=example(
         "optuna-study export alexnet_pokemon -o best.toml",
         "optuna-study export alexnet_pokemon --trial 3 -f json",
+        "optuna-study export alexnet_pokemon --model handout",
     )
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE")
@@ -26,14 +27,44 @@ if TYPE_CHECKING:
 @click.option(
     "-f", "--format", "form", type=click.Choice(["toml", "yaml", "json"]), help="[default: toml]"
 )
+@click.option(
+    "--model",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write its trained model instead: weights, a program for plain PyTorch, ONNX (extra "
+    "`onnx`), classes, configuration and a model card.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="MODULE",
+    help="With --model: a module whose functions the model may name. Repeatable.",
+)
 @study_target
-def command(target: Target, output: Path | None, trial: int | None, form: Format | None) -> None:
+def command(
+    target: Target,
+    output: Path | None,
+    trial: int | None,
+    form: Format | None,
+    folder: Path | None,
+    allowed: tuple[str, ...],
+) -> None:
     """Write the best trial's complete training configuration, for `train`.
 
     Goes to stdout without -o. The form follows the file's name when -f is not given.
     """
     from optuna_study.report.export import export_trial, form_of, write
 
+    if folder is not None:
+        from optuna_study.actions.export_model import export_model, require_alone
+
+        require_alone(output, form)
+        store, study = target.open_study()
+        files = export_model(store, study, target.workspace, trial, folder, allowed)
+        click.echo("\n".join(map(str, files)))
+        return
     store, study = target.open_study()
     text = export_trial(store, study, trial, form or form_of(output))
     if output is None:
