@@ -125,6 +125,18 @@ def test_a_whole_model_is_not_run_and_told_in_our_words(
 
 
 @pytest.mark.slow
+def test_a_changed_bit_of_a_weight_is_noticed(tmp_path: Path) -> None:
+    """torch compares no checksums: it would begin from another number."""
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.ones(64)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(64).numpy().tobytes()) + 130] ^= 1
+    path.write_bytes(content)
+    assert not torch.load(path, weights_only=True)["weight"].equal(torch.ones(64))
+    with pytest.raises(DataError, match=r"weights\.pth: damaged, or more than weights"):
+        made(str(path))
+
+
 def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "light.pth"
     torch.save({"epoch": 3, "state_dict": reference.state_dict()}, path)

@@ -57,15 +57,25 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _require_plain_archive(path: Path) -> None:
-    """Refuse what torch.save does not write: other files, packed parts, and changed bytes."""
+    """Refuse what torch.save does not write: other files, and packed parts."""
     try:
         with zipfile.ZipFile(path) as archive:
-            plain = all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist())
-            if plain and archive.testzip() is None:  # torch itself compares no checksums
+            if all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist()):
                 return
     except _DAMAGE:
         pass
     raise DataError(f"{path}: not a checkpoint of this program, or damaged")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an archive's parts have their checksums, which torch itself does not compare."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return True  # as torch wrote before it wrote archives; these hold no checksums
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except _DAMAGE:
+        return False
 
 
 def read_without_code(path: Path) -> Any:
@@ -75,6 +85,8 @@ def read_without_code(path: Path) -> Any:
         OSError: the file cannot be read.
         DataError: it is damaged, or names code.
     """
+    if not _is_whole(path):
+        raise DataError(f"{path}: not a checkpoint of this program, or damaged")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
