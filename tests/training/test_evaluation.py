@@ -207,3 +207,14 @@ def test_figures_are_those_of_scikit_learn(
         chances = answers(logits.double().numpy())
         chances /= chances.sum(axis=1, keepdims=True)
     assert found.log_loss == pytest.approx(log_loss(right, chances), rel=1e-5)
+
+
+def test_flip_averages_a_picture_and_its_mirror_image(tiny_data: DeviceData) -> None:
+    settings = with_settings(TrainConfig(), {"evaluation": "flip", "image_size": 16})
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+    images = tiny_data.test_images[:6]
+    found = predict_proba(model, settings, tiny_data, images)
+    inputs = to_model_input(images, tiny_data)
+    with torch.no_grad():
+        both = [model(each).double().softmax(dim=1) for each in (inputs, inputs.flip(-1))]
+    torch.testing.assert_close(found.double(), (both[0] + both[1]) / 2, rtol=1e-5, atol=1e-6)

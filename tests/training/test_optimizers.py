@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from timm.optim.lamb import Lamb
 from torch import nn
 
 from optuna_study.config.catalogue import OPTIMIZERS
@@ -27,6 +28,7 @@ PLAIN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     ),
     "adam": lambda groups: torch.optim.Adam(groups, LR, (0.85, 0.99), foreach=False),
     "adamw": lambda groups: torch.optim.AdamW(groups, LR, (0.85, 0.99), foreach=False),
+    "lamb": lambda groups: Lamb(groups, LR, betas=(0.85, 0.99), max_grad_norm=None),
 }
 
 

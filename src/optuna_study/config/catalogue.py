@@ -74,9 +74,16 @@ OPTIMIZERS: Mapping[str, Entry] = {
     ),
     "adam": Entry("torch.optim:Adam", settings={"betas": "beta1,beta2"}),
     "adamw": Entry("torch.optim:AdamW", settings={"betas": "beta1,beta2"}),
+    # You et al. 2020; timm's own clipping is left to the setting.
+    "lamb": Entry(
+        "timm.optim:Lamb", fixed={"max_grad_norm": None}, settings={"betas": "beta1,beta2"}
+    ),
 }
 
-AUGMENTATIONS: tuple[str, ...] = ("crop", "flip", "color_jitter", "pca_jitter")
+AUGMENTATIONS: tuple[str, ...] = (
+    *("crop", "flip", "vertical_flip", "rotation", "trivial_augment", "rand_augment"),
+    *("color_jitter", "pca_jitter", "random_erasing"),
+)
 """Changes to training pictures, in the order in which `training.augment` makes them."""
 
 MODELS = "training/models"

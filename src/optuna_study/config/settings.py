@@ -53,7 +53,10 @@ class DataSettings:
     )
     augmentation: str = setting(
         "none",
-        "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; or none.",
+        "Training-picture changes joined by `+`: crop, flip, color_jitter, pca_jitter; "
+        "vertical_flip, rotation by up to 15 degrees, trivial_augment (Müller and Hutter 2021), "
+        "rand_augment (Cubuk et al. 2020) and random_erasing (Zhong et al. 2020) as torchvision "
+        "has them; or none.",
         choices="AUGMENTATIONS",
     )
     views: int = setting(
@@ -89,9 +92,10 @@ class DataSettings:
     )
     evaluation: str = setting(
         "centre",
-        "Validation and test pictures: their centre, or ten_crop, the mean probabilities of four "
-        "corners and the centre, each also mirrored.",
-        choices=("centre", "ten_crop"),
+        "Validation and test pictures: their centre; flip, the mean probabilities of the centre "
+        "and its mirror image; or ten_crop, those of four corners and the centre, each also "
+        "mirrored.",
+        choices=("centre", "flip", "ten_crop"),
     )
 
 

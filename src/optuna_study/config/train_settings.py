@@ -146,10 +146,13 @@ class TrainSettings:
         high=0.9999,
     )
     beta1: float = setting(
-        0.9, "First-moment decay of adam and adamw; only they read it.", low=0.0, high=0.9999
+        0.9, "First-moment decay of adam, adamw and lamb; only they read it.", low=0.0, high=0.9999
     )
     beta2: float = setting(
-        0.999, "Second-moment decay of adam and adamw; only they read it.", low=0.0, high=0.999999
+        0.999,
+        "Second-moment decay of adam, adamw and lamb; only they read it.",
+        low=0.0,
+        high=0.999999,
     )
     smoothing: float = setting(
         0.99, "Decay of rmsprop's squared gradients; only it reads it.", low=0.0, high=0.999999
@@ -198,6 +201,13 @@ class TrainSettings:
         "CPU threads of one run; 0 means all cores, pinned when a study is made.",
         low=0,
         high=1024,
+    )
+    precision: str = setting(
+        "fp32",
+        "Arithmetic of the model: fp32; tf32, on GPUs that have it; or bf16 or fp16, by torch's "
+        "autocast with weights in fp32, where fp16 scales its losses.",
+        choices=("fp32", "tf32", "bf16", "fp16"),
+        late="0.2.0",
     )
     memory_format: str = setting(
         "contiguous",

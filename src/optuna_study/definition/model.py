@@ -71,7 +71,7 @@ TOP_LEVEL_KEYS: Mapping[str, str] = {
 PINNED = frozenset(
     {
         *("image_size", "fit", "group", "seed", "threads", "memory_format"),
-        *("evaluation_batch_size", "epoch"),
+        *("evaluation_batch_size", "epoch", "precision"),
     }
 )
 """Settings that are the same for every trial of a study: trials share data and device."""

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from optuna_study.config.reasons import AllEpochs, BestEpoch, Failed, OutOfMemory, Pruned, TimedOut
+from optuna_study.config.training_errors import is_gpu_lost, is_out_of_memory
 from optuna_study.errors import (
     DeviceLostError,
     DiskFullError,
@@ -25,7 +26,6 @@ from optuna_study.errors import (
     StoreError,
 )
 from optuna_study.search.stop_signal import StopReason, StopSignal
-from optuna_study.search.training_errors import is_gpu_lost, is_out_of_memory
 from optuna_study.search.write_schedule import WriteSchedule
 from optuna_study.store.records import Artifact, End, EndKind, EpochRecord, NoTrialReason
 from optuna_study.text import in_one_line, without_middle

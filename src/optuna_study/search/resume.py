@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna_study.config.reproducibility import differing
+from optuna_study.config.training_errors import is_out_of_memory
 from optuna_study.errors import DataError, NotFoundError
-from optuna_study.search.training_errors import is_out_of_memory
 from optuna_study.text import in_one_line
 from optuna_study.training import checkpoint, evaluation, loop
 from optuna_study.training.recipe import best_epoch

@@ -1,8 +1,8 @@
 """Changes to training pictures, a whole batch at a time on its device, from one generator.
 
 Crop and flip are one gather of bytes; colours are changed afterwards in floating point. Nothing
-here waits for the device, and each function is pure: the same pictures and the same state of the
-generator give the same result.
+but torchvision's changes (`recipe.policies`) waits for the device, and each function is pure: the
+same pictures and the same state of the generator give the same result.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from optuna_study.training.device_data import centre_crop, normalise_, permute_pixels, to_floats
+from optuna_study.training.recipe.policies import ON_BYTES, ON_FLOATS, change
 
 if TYPE_CHECKING:
     from optuna_study.training.device_data import DeviceData
@@ -43,12 +44,14 @@ def augment(
         )
     else:
         images = centre_crop(images, data.image_size)
+    images = change(images, [name for name in ON_BYTES if name in names], generator)
     colours = to_floats(permute_pixels(images, data), data)
     if "color_jitter" in names:
         colours = color_jitter(colours, generator)
     if "pca_jitter" in names:
         colours = pca_jitter(colours, data.principal, generator)
-    return normalise_(colours, data)
+    inputs = normalise_(colours, data)
+    return change(inputs, [name for name in ON_FLOATS if name in names], generator)
 
 
 def crop_and_flip(

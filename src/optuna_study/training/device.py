@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from optuna_study.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _NAME = re.compile(r"cuda(?::(\d+))?")
 
@@ -75,6 +76,34 @@ def all_cores() -> int:
 def use_threads(threads: int) -> None:
     """Let torch compute with so many CPU threads; 0 means all cores this process may use."""
     torch.set_num_threads(threads or all_cores())
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Within the block models compute in the precision of a name, where it is below single."""
+    if precision not in _REDUCED:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_REDUCED[precision])
+
+
+def use_precision(device: torch.device, precision: str) -> None:
+    """Let a GPU multiply in TF32 where that is the precision, and nowhere else."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler | None:
+    """What keeps the gradients of half precision from vanishing; None where nothing has to."""
+    return torch.amp.GradScaler(device.type) if precision == "fp16" else None
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached blocks of a GPU's memory back, so that others of another size fit."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+_REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @contextmanager

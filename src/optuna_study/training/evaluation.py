@@ -1,4 +1,4 @@
-"""What a trained model makes of pictures: by their centre, or by ten crops of each.
+"""What a trained model makes of pictures: by their centre, its mirror image too, or ten crops.
 
 Ten crops are the four corners and the centre, each also mirrored (Krizhevsky et al. 2012); the
 probabilities of all are averaged, or the outputs where mse looks at their activation. Where
@@ -16,10 +16,11 @@ from torch.nn import functional
 
 from optuna_study.errors import DataError
 from optuna_study.training import losses
-from optuna_study.training.device_data import to_model_input
+from optuna_study.training.device import autocast
+from optuna_study.training.device_data import centre_crop, to_model_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import nn
 
@@ -81,7 +82,8 @@ def evaluate(
     model.eval()
     with torch.inference_mode():
         for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            logits = evaluation_logits(model, config, data, batch)
+            with autocast(batch.device, config.train.precision):
+                logits = evaluation_logits(model, config, data, batch).float()
             batch_losses.append(loss_function(logits, truth) * len(truth))
             batch_likelihoods.append(losses.log_likelihood(config, logits, truth).sum())
             batch_pairs.append(truth * classes + logits.argmax(dim=1))
@@ -106,10 +108,11 @@ def predict_proba(
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        parts = [
-            losses.probabilities(config, evaluation_logits(model, config, data, batch))
-            for batch in torch.split(images, config.train.evaluation_batch_size)
-        ]
+        parts = []
+        for batch in torch.split(images, config.train.evaluation_batch_size):
+            with autocast(batch.device, config.train.precision):
+                logits = evaluation_logits(model, config, data, batch).float()
+            parts.append(losses.probabilities(config, logits))
     model.train(was_training)
     return torch.cat(parts)
 
@@ -125,7 +128,10 @@ def evaluation_logits(
         return torch.as_tensor(model(images))
     if config.data.evaluation == "centre":
         return torch.as_tensor(model(to_model_input(images, data)))
-    crops = ten_crops(images, data.image_size)
+    crops: Iterable[torch.Tensor] = ten_crops(images, data.image_size)
+    if config.data.evaluation == "flip":
+        middle = centre_crop(images, data.image_size)
+        crops = (middle, middle.flip(-1))
     logits = torch.stack([model(to_model_input(crop, data)) for crop in crops])
     return average_logits(config, logits)
 

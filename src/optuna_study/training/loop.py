@@ -12,6 +12,7 @@ and the update take four fifths of the time.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import TYPE_CHECKING
@@ -22,8 +23,11 @@ from torch.nn.utils import clip_grads_with_norm_
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.epoch import EpochResult
 from optuna_study.config.schedule import lr_at
+from optuna_study.config.training_errors import is_out_of_memory
 from optuna_study.seeds import stream_seed
+from optuna_study.text import in_one_line
 from optuna_study.training import custom_objective, divergence
+from optuna_study.training import device as devices
 from optuna_study.training.device import random_stream
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.recipe.mixing import Mixer, mixer_of
@@ -35,6 +39,11 @@ if TYPE_CHECKING:
     Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 __all__ = ["Run", "epochs", "prepare"]
+
+log = logging.getLogger(__name__)
+
+SMALLEST_HALVED = 4
+"""Batch norm needs two pictures at once."""
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -136,8 +145,51 @@ def step(
     """One update; loss, gradient norm and right answers, three numbers that stay on the device.
 
     More pictures than a batch holds are worked on one batch at a time; their gradients add up to
-    that of the mean over all of them.
+    that of the mean over all of them. A batch for which memory does not suffice is halved, once
+    in a run.
     """
+    settings = run.config.train
+    parts = _accumulate_within_memory(run, pictures, noise, mixer)
+    loss, correct = parts[0] if len(parts) == 1 else _total(parts)
+    if run.scaler is not None:
+        run.scaler.unscale_(run.optimizer)
+    gradients = [p.grad for p in run.parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if settings.gradient_clip:
+        clip_grads_with_norm_(run.parameters, settings.gradient_clip, norm)
+    if run.scaler is None:
+        run.optimizer.step()
+        return loss, norm, correct
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    # A gradient beyond half precision's range makes the scaler skip the step: no divergence.
+    return loss, torch.where(norm.isfinite(), norm, 0.0), correct
+
+
+def _accumulate_within_memory(
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    try:
+        return _accumulate(run, pictures, noise, mixer)
+    except Exception as error:
+        if run.halved or run.batch_size < SMALLEST_HALVED or not is_out_of_memory(error):
+            raise
+        said = in_one_line(error)
+    # Out of the handler no frame holds the tensors of the failed step any more.
+    run.batch_size //= 2
+    devices.release_memory(run.device)
+    log.warning(
+        "out of memory: %s; goes on with %d pictures at once and as many a step as before",
+        said,
+        run.batch_size,
+    )
+    return _accumulate(run, pictures, noise, mixer)
+
+
+def _accumulate(
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Leave the gradients of a step in the parameters; loss and right answers of each batch."""
     for parameter in run.parameters:
         parameter.grad = None
     parts = []
@@ -146,22 +198,17 @@ def step(
         inputs, share = run.training_input(batch, noise), 1.0
         if mixer is not None:
             inputs, share = mixer.mix(inputs)
-        logits = run.model(inputs)
+        with devices.autocast(run.device, run.config.train.precision):
+            logits = run.model(inputs)
+        logits = logits.float()
         loss = run.loss(logits, labels)
         if mixer is not None:
             loss = share * loss + (1 - share) * run.loss(logits, labels.flip(0))
         if len(batch) < len(pictures):
             loss = loss * (len(batch) / len(pictures))
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss if run.scaler is None else run.scaler.scale(loss))
         parts.append((loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()))
-    loss, correct = parts[0] if len(parts) == 1 else _total(parts)
-    gradients = [p.grad for p in run.parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    clip = run.config.train.gradient_clip
-    if clip:
-        clip_grads_with_norm_(run.parameters, clip, norm)
-    run.optimizer.step()
-    return loss, norm, correct
+    return parts
 
 
 def _total(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:

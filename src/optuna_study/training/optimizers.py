@@ -45,7 +45,8 @@ def build_optimizer(
         lr=settings.lr,
         **entry.fixed,
         **values,
-        **_implementation(make, model.parameters()),
+        # torch's fused momentum reads what was never written when a scaler skips its first step.
+        **({} if settings.precision == "fp16" else _implementation(make, model.parameters())),
     )
     return optimizer
 

@@ -59,6 +59,8 @@ class RunState(TypedDict):
     best: NotRequired[BestState | None]  # states of earlier versions have none of these
     average: NotRequired[dict[str, torch.Tensor] | None]
     plateau: NotRequired[dict[str, Any]]
+    scaler: NotRequired[dict[str, Any] | None]
+    batch_size: NotRequired[int]
 
 
 class StepObserver(Protocol):
@@ -100,6 +102,7 @@ class Run:
     validation: Evaluation | None = None
     best: BestEpoch | None = None
     average: Average | None = None
+    scaler: torch.amp.GradScaler | None = None
     plateau: Plateau = field(default_factory=Plateau)
     stop: threading.Event = field(default_factory=threading.Event)
     observer: StepObserver | None = None
@@ -155,6 +158,11 @@ class Run:
         # Of equal size but for one picture, so that batch norm never meets a single one.
         return pictures.tensor_split(len(pictures) // self.batch_size)
 
+    @property
+    def halved(self) -> bool:
+        """Whether as many pictures at once as the settings ask for did not fit into memory."""
+        return self.batch_size < min(self.config.train.batch_size, len(self.data.train_labels))
+
     def training_input(self, pictures: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
         """What the model sees of some training pictures, changed at random where asked for."""
         if self.features is not None:
@@ -209,6 +217,8 @@ class Run:
             "best": None if self.best is None else self.best.state(),
             "average": None if self.average is None else self.average.module.state_dict(),
             "plateau": dataclasses.asdict(self.plateau),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "batch_size": self.batch_size,
         }
 
 
@@ -250,6 +260,7 @@ def prepare(
     """
     settings = config.train
     devices.use_threads(settings.threads)
+    devices.use_precision(device, settings.precision)
     data = view(data, config.data, own_scale(config))
     features = open_features(config, data) if reads_features(config) else None
     model: nn.Module
@@ -292,6 +303,7 @@ def prepare(
         batch_size=batch_size,
         pictures_per_step=per_step,
         metric=metric,
+        scaler=devices.loss_scaler(device, settings.precision),
         average=Average.of(model, settings.ema) if settings.ema else None,
     )
     if state is not None:
@@ -320,6 +332,10 @@ def _resume(run: Run, state: RunState) -> None:
     if run.average is not None and average is not None:
         run.average.module.load_state_dict(average)
     run.plateau = Plateau(**state.get("plateau", {}))
+    run.batch_size = state.get("batch_size", run.batch_size)
+    scaler = state.get("scaler")
+    if run.scaler is not None and scaler is not None:
+        run.scaler.load_state_dict(scaler)
 
 
 def _limits(config: TrainConfig, counts: Sequence[int], steps_per_epoch: int) -> divergence.Limits:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optuna_study.search.training_errors import is_gpu_lost, is_out_of_memory
+from optuna_study.config.training_errors import is_gpu_lost, is_out_of_memory
 
 
 def test_a_real_allocation_that_fails_is_recognised() -> None:
