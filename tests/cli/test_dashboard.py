@@ -226,6 +226,30 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.browser
 @pytest.mark.slow
+def test_a_browser_draws_every_figure_of_a_report_and_asks_for_nothing_else(
+    shown: Any, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    from optuna_study.api.study import load
+
+    page = tmp_path / "report.html"
+    text = load("small", shown.url).report(page)
+    figures = text.count('<div class="plot')
+    assert figures >= 4
+    browser.get(page.as_uri())
+
+    def drawn(_: Any) -> bool:
+        counted = "return document.querySelectorAll('.plot > .plot-container').length"
+        return bool(browser.execute_script(counted) == figures)
+
+    WebDriverWait(browser, 60).until(drawn)
+    asked = browser.execute_script("return performance.getEntriesByType('resource').length")
+    assert asked == 0
+
+
+@pytest.mark.browser
+@pytest.mark.slow
 def test_study_and_trial_pages_show_notes_and_pictures(
     shown: Any, browser: Any, tmp_path: Path
 ) -> None:
@@ -247,6 +271,7 @@ def test_study_and_trial_pages_show_notes_and_pictures(
     with running(folder=tmp_path, environment=environment) as dashboard:
         browser.get(f"{dashboard.address}dashboard/studies/1")
         waiting.until(lambda _: "small" in text() and "Hyperparameter" in text())
+        waiting.until(lambda _: "How trials ended" in browser.page_source)
         browser.get(f"{dashboard.address}dashboard/studies/1/note")
         waiting.until(lambda _: "What this study found" in text())
         browser.get(f"{dashboard.address}dashboard/studies/1/trials?numbers=0")

@@ -68,6 +68,10 @@ def test_details_have_the_metric_figures_and_the_notes_of_trials(
         assert details["best_trials"][0]["note"]["body"] == long
         assert details["trials"][1]["note"] == {"version": 0, "body": ""}
         assert details["trials"][1]["constraints"] == [1.0]
+        facts = {each["key"]: each["value"] for each in details["user_attrs"]}
+        assert facts["data"] == "rendered"
+        assert facts["trials"].startswith("2 of 6 trials ended")
+        assert facts["versions"] == "torch 2.14.1"
         figures = {each["id"]: each["graph_object"] for each in details["plotly_graph_objects"]}
         assert list(figures) == ["ends", "curves", "schedules", "baselines", "trial"]
         assert json.loads(figures["trial"])["data"][2]["y"] == [0.5, 0.6]

@@ -19,9 +19,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import OptunaStudyError
+from optuna_study.report.confirmation.page import sentence
 from optuna_study.report.figures.kinds import KINDS
 from optuna_study.report.figures.study_data import load_study_data
+from optuna_study.report.pages import ends_line
+from optuna_study.report.tables import plain
 from optuna_study.store.reads import reads
+from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial_notes
 from optuna_study.store.studies.studies import find_study
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
 
     from optuna_study.paths import Workspace
+    from optuna_study.report.summary import Summary
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
@@ -44,8 +49,19 @@ DETAILS = re.compile(r"/api/studies/(\d+)")
 SHOWN = ("ends", "curves", "schedules", "baselines", "trial", "confusion", "mistakes", "boundary")
 """Kinds that the dashboard has nothing like."""
 
+VERSIONS = ("optuna-study", "optuna", "torch", "python")
+CARD = 440  # pixels that the dashboard shows of a figure
+
 SMALLEST = 10_000  # bytes; a smaller answer is not worth compressing
 QUICKLY = 1  # gzip's level: the rest of the answer takes longer than this
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is added to a study: figures by their ids, and facts by their names."""
+
+    figures: list[dict[str, str]]
+    attributes: dict[str, str]
 
 
 @dataclass
@@ -55,7 +71,7 @@ class StudyDetails:
     app: WSGIApplication
     store: Store
     workspace: Workspace
-    _made: dict[str, tuple[object, list[dict[str, str]]]] = field(default_factory=dict)
+    _made: dict[str, tuple[object, Shown]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -87,7 +103,14 @@ class StudyDetails:
             study = self._find(study_id)
             if study is not None:
                 details.setdefault("objective_names", [study.metric.replace("_", " ")])
-                details["plotly_graph_objects"] += self._figures(study)
+                shown = self._shown(study)
+                details["plotly_graph_objects"] += shown.figures
+                theirs = {each["key"] for each in details["user_attrs"]}
+                details["user_attrs"] += [
+                    {"key": key, "value": text}
+                    for key, text in shown.attributes.items()
+                    if key not in theirs
+                ]
         except OptunaStudyError:  # gone or away in between: the rest can be shown
             log.warning("study %d: not all of its page could be read", study_id)
         return json.dumps(details).encode()
@@ -98,23 +121,25 @@ class StudyDetails:
         name = next(named, None)
         return None if name is None else find_study(self.store, name)
 
-    def _figures(self, study: StudyRecord) -> list[dict[str, str]]:
+    def _shown(self, study: StudyRecord) -> Shown:
         now = (reads.counts(self.store, study), study.importances_at)
-        with self._lock:  # one of several pages makes them, the others wait for it
-            before, figures = self._made.get(study.uuid, (None, []))
-            if before != now:
-                figures = self._draw(study)
-                self._made[study.uuid] = now, figures
-        return figures
+        with self._lock:  # one of several pages makes it, the others wait
+            before, shown = self._made.get(study.uuid, (None, None))
+            if shown is None or before != now:
+                shown = self._show(study)
+                self._made[study.uuid] = now, shown
+        return shown
 
-    def _draw(self, study: StudyRecord) -> list[dict[str, str]]:
+    def _show(self, study: StudyRecord) -> Shown:
         data, drawn = load_study_data(self.store, study, self.workspace), []
         for name in SHOWN:
             made = KINDS[name].make(data)
             if made.data:
-                made.update_layout(title={"text": KINDS[name].title}, margin={"t": 90})
+                height = min(made.layout.height, CARD)
+                title = {"text": KINDS[name].title}
+                made.update_layout(title=title, margin={"t": 90}, height=height)
                 drawn.append({"id": name, "graph_object": made.to_json()})
-        return drawn
+        return Shown(drawn, _attributes(data.summary))
 
 
 def read_without_trial_notes(storage: BaseStorage) -> None:
@@ -139,6 +164,23 @@ def read_without_trial_notes(storage: BaseStorage) -> None:
 
 
 _asked_for_details: ContextVar[bool] = ContextVar("asked_for_details", default=False)
+
+
+def _attributes(summary: Summary) -> dict[str, str]:
+    """Data, counts, device, versions and verdict of a study, as far as they are known."""
+    study, environment = summary.study, summary.study.environment
+    sides = [f"{amount:,} {side}" for side, amount in environment.get(SIDE_COUNTS, {}).items()]
+    versions = [f"{name} {environment[name]}" for name in VERSIONS if name in environment]
+    confirmed = summary.confirmation
+    found = {
+        "data": study.data_source,
+        "pictures": ", ".join(sides),
+        "trials": plain(ends_line(summary)),
+        "device": str(environment.get("device", "")),
+        "versions": ", ".join(versions),
+        "verdict": "" if confirmed is None else sentence(confirmed),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 class _Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.config.settings import get_setting
+from optuna_study.config.settings import SECTION_OF, get_setting
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.pages import best_block, confirmed_block
@@ -47,7 +47,11 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
     lines = [f"## Trial {trial.number}{named}", "", f"**{trial.end}**: {trial.reason}", ""]
     if trial.resumed_elsewhere:
         lines += ["Continued on other hardware: its curve is not repeatable bit for bit.", ""]
-    rows = [[name, values.setting(get_setting(config, name))] for name in KEY_SETTINGS]
+    if trial.confirms is not None:
+        lines += [f"Trains trial {trial.confirms} again on a fresh seed.", ""]
+    chosen = [name for name in (*trial.parameters, *trial.fixed) if name in SECTION_OF]
+    names = dict.fromkeys((*chosen, *KEY_SETTINGS))
+    rows = [[name, values.setting(get_setting(config, name))] for name in names]
     lines += markdown_table(["setting", "value"], rows)
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
     lines += [f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
