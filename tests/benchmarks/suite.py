@@ -1,0 +1,353 @@
+"""Ours beside the plain loops, alternating: one Markdown table for docs/benchmarks.md.
+
+`python tests/benchmarks/suite.py [--rounds N] [--only ROW ...] [--data DIR] > table.md`. Rows that
+need a second state of the repository, such as a lever's before and after, are start.py's and
+trial_cost.py's. Every figure is the median over the rounds of CPU time, of all processes that a
+side has, with the smallest and largest ratio of a round; sides go first by turns. Progress goes to
+stderr as lines of JSON.
+
+- `search`: trials of 10 epochs of a fully connected net on the built-in digits, no pruning, one at
+  a time, P0, P1 and `launch --workers 1`, whole processes with their start and their store; all
+  must reach the same accuracy, but for `GATE`.
+- `start`: seconds to the first step of such a process.
+- `steps`: an epoch's steps of the studies' own nets beside P1's step of the same net.
+- `reading`: `list`, `show`, `trials` and `doctor` on 20,000 trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stand import load, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+    from torch import nn
+
+    from optuna_study.config.settings import TrainSettings
+
+ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent
+TRIALS = 12  # of the row `search`, for each side
+GATE = 0.03  # of the accuracy: what separates the best of a dozen random draws
+WINDOW = 1.5  # CPU seconds of steps for each side and round
+LARGE = 20_000  # trials of the store that is read
+STUDY = f"""
+title = "Digits beside plain loops"
+[data]
+name = "digits"
+image_size = 8
+[model]
+name = "mlp"
+variant = "100"
+[train]
+epochs = 10
+batch_size = 128
+threads = 1
+[search]
+trials = {TRIALS}
+pruner = "none"
+[space]
+dropout = {{low = 0.0, high = 0.5}}
+optimizer = ["adam", "rmsprop", "sgd"]
+lr = {{low = 1e-4, high = 0.1, log = true}}
+"""
+STEPS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "fully connected, 64 pictures": ("mnist_fc", {"batch_size": 64}),
+    "fully connected, 1 picture": ("mnist_fc", {"batch_size": 1, "picture_limit": 1500}),
+    "spiral": ("spiral", {}),
+    "LeNet": ("lenet_cifar10", {}),
+    "AlexNet, 8 pictures": ("alexnet_pokemon", {"batch_size": 8}),
+    "AlexNet, 32 pictures": ("alexnet_pokemon", {"batch_size": 32}),
+}
+
+Sides = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; figures smaller than their peer's are better."""
+
+    what: str
+    unit: str
+    sides: Sides  # ours first
+
+    def lines(self) -> list[str]:
+        ours = self.sides["ours"]
+        cells = []
+        for peer, figures in self.sides.items():
+            if peer == "ours":
+                continue
+            ratios = sorted(one / other for one, other in zip(ours, figures, strict=True))
+            cells.append(
+                f"| {self.what} | {statistics.median(ours):.3g} {self.unit} | {peer} "
+                f"| {statistics.median(figures):.3g} {self.unit} "
+                f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+            )
+        return cells or [
+            f"| {self.what} | {statistics.median(ours):.3g} {self.unit} | - | - | - |"
+        ]
+
+
+def note(**figures: Any) -> None:
+    sys.stderr.write(json.dumps(figures) + "\n")
+    sys.stderr.flush()
+
+
+def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, what: str) -> Sides:
+    """Each side's figure in each round, the first one first in every second round."""
+    found: Sides = {side: [] for side in sides}
+    for turn in range(rounds):
+        for side in list(sides) if turn % 2 == 0 else list(sides)[::-1]:
+            found[side].append(sides[side]())
+            note(row=what, side=side, figure=round(found[side][-1], 5), load=load())
+    return found
+
+
+def children(command: Sequence[str], **environment: str) -> tuple[float, str]:
+    """CPU seconds of a command and what it waited for, and its output."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    kept = {key: value for key, value in os.environ.items() if key != "OPTUNA_STORAGE"}
+    done = subprocess.run(
+        command, env={**kept, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1):  # 1: doctor has found something
+        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used, done.stdout
+
+
+def search_rows(rounds: int, _data: Path | None) -> list[Row]:
+    best: dict[str, list[float]] = {}
+    wall: Sides = {}
+    memory: dict[str, int] = {}
+
+    def side(name: str) -> Callable[[], float]:
+        def one() -> float:
+            began = time.perf_counter()
+            _, text = children([sys.executable, str(HERE / "suite.py"), "--side", name])
+            wall.setdefault(name, []).append(time.perf_counter() - began)
+            answer = json.loads(text.splitlines()[-1])
+            best.setdefault(name, []).append(answer["best"])
+            memory[name] = max(memory.get(name, 0), answer["memory"])
+            return float(answer["cpu"])
+
+        return one
+
+    cpu = alternate({name: side(name) for name in ("ours", "P0", "P1")}, rounds, "search")
+    reached = {name: statistics.median(values) for name, values in best.items()}
+    note(row="search", accuracy=reached, peak_memory_mb=memory)
+    if max(reached.values()) - min(reached.values()) > GATE:
+        raise SystemExit(f"the sides do not search the same: {reached}")
+    return [
+        Row(f"{TRIALS} trials, whole processes, CPU", "s", cpu),
+        Row(f"{TRIALS} trials, whole processes, wall", "s", wall),
+        Row(
+            "of these, peak memory of the largest process",
+            "MB",
+            {name: [float(memory[name])] * rounds for name in cpu},
+        ),
+    ]
+
+
+def one_side(name: str) -> None:
+    """Run one side of the row `search` in this process, and print what it took."""
+    with tempfile.TemporaryDirectory() as place:
+        best = our_search(Path(place)) if name == "ours" else plain_search(name, Path(place))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    answer = {
+        "best": best,
+        "cpu": sum(each.ru_utime + each.ru_stime for each in used),
+        "memory": max(each.ru_maxrss for each in used) // 1024,
+    }
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def our_search(place: Path) -> float:
+    """A launch; this process adopts the server of workers, whose time counts, too."""
+    import ctypes
+
+    adopt_orphans = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+    ctypes.CDLL(None).prctl(adopt_orphans, 1, 0, 0, 0)
+    file = place / "beside.toml"
+    file.write_text(STUDY, encoding="utf-8")
+    program = [sys.executable, "-m", "optuna_study"]
+    where = {"OPTUNA_STUDY_ARTIFACTS": str(place)}
+    children(
+        [*program, "launch", str(file), "--profile", "full", "--workers", "1", "--no-confirm"],
+        **where,
+    )
+    _, text = children([*program, "show", "beside", "-f", "json"], **where)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return float(json.loads(text)["best"]["value"])
+
+
+def plain_search(name: str, place: Path) -> float:
+    import numpy as np
+    import plain_loops
+    from sklearn.datasets import load_digits
+
+    pictures = load_digits()
+    images = (pictures.images * (255 / 16)).astype(np.uint8)
+    order = np.random.default_rng(0).permutation(len(images))
+    train, validation = order[:1150], order[1150:1438]  # 64 and 16 %, as ours are split
+    split = plain_loops.Split(
+        (images[train], pictures.target[train]),
+        (images[validation], pictures.target[validation]),
+        classes=10,
+    )
+    objective = plain_loops.p0_trial if name == "P0" else plain_loops.p1_trial
+    return plain_loops.search(objective, split, TRIALS, f"sqlite:///{place / 'plain.db'}")
+
+
+def step_rows(rounds: int, data: Path | None) -> list[Row]:
+    rows = []
+    for what, (study, changes) in STEPS.items():
+        ours, plain = both_steps(study, changes, data)
+        sides = alternate({"ours": ours, "P1": plain}, rounds, what)
+        rows.append(Row(f"step, {what}", "ms", sides))
+    return rows
+
+
+def both_steps(
+    study: str, changes: Mapping[str, Any], folder: Path | None
+) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Our training and P1's of one study's net: CPU milliseconds a step."""
+    import torch
+    from plain_loops import p1_step
+    from profiles import pictures
+
+    from optuna_study.config.settings import with_settings
+    from optuna_study.definition.read import read_study_file
+    from optuna_study.definition.resolve import resolve
+    from optuna_study.paths import Workspace
+    from optuna_study.training import loop
+    from optuna_study.training.device_data import load_data, to_model_input
+
+    definition = resolve(read_study_file(ROOT / f"studies/{study}.toml"), "cpu")
+    name = definition.config.data.name
+    given = pictures(name, folder)
+    plain_data = {} if given or name == "spiral" else {"name": "rendered"}
+    config = with_settings(
+        definition.config,
+        {"epochs": 10**6, "threads": 1, "augmentation": "none", **plain_data, **changes},
+    )
+    workspace, device = Workspace(Path(tempfile.mkdtemp())), torch.device("cpu")
+    data = load_data(config.data, given, workspace, device, config.train.memory_format)
+    run = loop.prepare(config, data, device)
+
+    def ours() -> float:
+        began, steps = time.process_time(), 0
+        while time.process_time() - began < WINDOW:
+            trained = loop.train_epoch(run, 1)
+            assert trained is not None
+            steps += len(trained.losses)
+        return 1000 * (time.process_time() - began) / max(steps, 1)
+
+    other = loop.prepare(config, data, device)
+    images = to_model_input(other.data.train_images, other.data)
+    labels, size = other.data.train_labels, other.batch_size
+    optimizer = plain_optimizer(config.train, other.model)
+
+    def plain() -> float:
+        other.model.train()
+        began, steps = time.process_time(), 0
+        while time.process_time() - began < WINDOW:
+            order = torch.randperm(len(labels))
+            for batch in order[: len(labels) // size * size].view(-1, size).unbind():
+                p1_step(other.model, optimizer, images[batch], labels[batch])
+                steps += 1
+                if time.process_time() - began > WINDOW:
+                    break
+        return 1000 * (time.process_time() - began) / steps
+
+    return ours, plain
+
+
+def plain_optimizer(settings: TrainSettings, model: nn.Module) -> torch.optim.Optimizer:
+    """Torch's own, in its fused form."""
+    import torch
+
+    if settings.optimizer in ("sgd", "momentum"):
+        momentum = settings.momentum if settings.optimizer == "momentum" else 0.0
+        return torch.optim.SGD(model.parameters(), settings.lr, momentum, fused=True)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), settings.lr, fused=True)
+    raise SystemExit(f"no plain optimizer beside {settings.optimizer}")
+
+
+def start_rows(rounds: int, _data: Path | None) -> list[Row]:
+    import start
+
+    found = [start.measure(ROOT / "src", "spiral", "measured", 2) for _ in range(rounds)]
+    walls, cpus = zip(*found, strict=True)
+    return [
+        Row("launch to first step, wall", "s", {"ours": list(walls)}),
+        Row("launch to first step, CPU", "s", {"ours": list(cpus)}),
+    ]
+
+
+def reading_rows(rounds: int, _data: Path | None) -> list[Row]:
+    with tempfile.TemporaryDirectory() as place:
+        url = f"sqlite:///{place}/large.db"
+        make = [sys.executable, str(HERE / "make_store.py"), url]
+        children([*make, "--trials", str(LARGE), "--epochs", "20"])
+        where = {"OPTUNA_STORAGE": url, "OPTUNA_STUDY_ARTIFACTS": place}
+        rows = []
+        for words in (("list",), ("show", "large"), ("trials", "large"), ("doctor", "large")):
+            command = [sys.executable, "-m", "optuna_study", *words]
+            taken = [children(command, **where)[0] for _ in range(rounds)]
+            rows.append(Row(f"`{words[0]}` on {LARGE:,} trials, CPU", "s", {"ours": taken}))
+        return rows
+
+
+ROWS: Mapping[str, Callable[[int, Path | None], list[Row]]] = {
+    "search": search_rows,
+    "start": start_rows,
+    "steps": step_rows,
+    "reading": reading_rows,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW")
+    parser.add_argument("--data", type=Path, help="the folder of data sets")
+    parser.add_argument("--side", choices=("ours", "P0", "P1"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side is not None:
+        one_side(arguments.side)
+        return
+    here = {**machine(), "torch": version("torch")}
+    note(**here)
+    rows: list[Row] = []
+    for name in arguments.only or ROWS:
+        rows += ROWS[name](arguments.rounds, arguments.data)
+    told = ", ".join(f"{key} {value}" for key, value in here.items())
+    lines = [f"{arguments.rounds} rounds; {told}", ""]
+    lines += ["| what | ours | peer | peer's | ours / peer's (least to most) |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [line for row in rows for line in row.lines()]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
