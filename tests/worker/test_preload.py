@@ -28,17 +28,27 @@ UNUSED = [
 BEGIN = """
 import sys
 
+import optuna
 import optuna_study.worker.preload
+from optuna.distributions import FloatDistribution
 from torch import nn, ones
 
 from optuna_study.config.catalogue import OPTIMIZERS
 from optuna_study.config.settings import TrainSettings
+from optuna_study.search.importance import FEWEST, measure
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.training.optimizers import build_optimizer, restore
 
 optuna_storage(open_store(sys.argv[1])).get_all_studies()
-for name in OPTIMIZERS:
+trials = [
+    optuna.trial.create_trial(
+        value=rate, params={"lr": rate}, distributions={"lr": FloatDistribution(0, 1)}
+    )
+    for rate in (each / FEWEST for each in range(FEWEST))
+]
+assert measure(trials, "maximize")["lr"].share == 1
+for name in (name for name, entry in OPTIMIZERS.items() if entry.reference.startswith("torch.")):
     layer = nn.Linear(2, 1)
     optimizer = build_optimizer(TrainSettings(optimizer=name, lr=0.1), layer)
     layer(ones(3, 2)).sum().backward()

@@ -8,10 +8,13 @@ trials had it, with an interval from trials drawn anew; the others are named as 
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -25,6 +28,7 @@ from optuna_study.store.studies import studies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
@@ -107,4 +111,22 @@ def _shares(
     with warnings.catch_warnings():
         # A parameter that a condition left out of most trials; its small share says as much.
         warnings.filterwarnings("ignore", "Some regimes for parameter")
-        return optuna.importance.get_param_importances(study)
+        found: Mapping[str, float] = _optunas().get_param_importances(study)
+        return found
+
+
+@cache
+def _optunas() -> ModuleType:
+    """Optuna's importances, without scikit-learn: only an evaluator not used here needs it.
+
+    Optuna imports it where it can, with scipy: 1.5 CPU seconds in each worker's last moments.
+    """
+    modules: dict[str, Any] = vars(sys)["modules"]
+    refused = "sklearn" not in modules
+    if refused:
+        modules["sklearn"] = None  # Python's way to refuse an import
+    try:
+        return importlib.import_module("optuna.importance")
+    finally:
+        if refused:
+            del modules["sklearn"]
