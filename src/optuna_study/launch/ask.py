@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 
+PROBE_SECONDS = 300.0  # to load the data and to train for a moment; a GPU that hangs never does
+
+
 def look_around(device: str) -> Facts:
     """Which device an option means here.
 
@@ -117,6 +120,10 @@ def _ask(question: str, **arguments: Any) -> Any:
 
 def _probed(control: Connection[None, Probed | Message]) -> Probed:
     try:
+        if not control.poll(PROBE_SECONDS):
+            raise OptunaStudyError(
+                f"a process that tried out the device gave no answer for {PROBE_SECONDS:g} s"
+            )
         answer = control.recv()
     except (EOFError, OSError):
         raise OptunaStudyError("a process that tried out the device died") from None
