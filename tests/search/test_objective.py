@@ -178,6 +178,18 @@ def test_any_other_error_fails_the_trial_with_its_traceback(job: FakeJob, result
     assert job.published == []
 
 
+def test_an_error_is_tried_again_as_often_as_is_asked(job: FakeJob, result: Result) -> None:
+    """From the last checkpoint, and never where the GPU or its memory is what failed."""
+    job.rules = replace(job.rules, retries=1)
+    assert job.run(job.training(result(1), ValueError("a hiccup"))) is Left.REQUEUED
+    assert job.store.ended is None
+    assert job.store.requeued == "ValueError: a hiccup (in epoch 2)"
+    assert job.store.log[-1] == "retry"
+    assert job.published == []
+    job.run(job.training(result(1), torch.OutOfMemoryError("CUDA out of memory")))
+    assert job.end.kind is EndKind.OUT_OF_MEMORY
+
+
 def test_of_a_long_traceback_both_ends_are_kept(
     job: FakeJob, result: Result, caplog: pytest.LogCaptureFixture
 ) -> None:

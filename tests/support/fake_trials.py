@@ -125,8 +125,8 @@ class FakeLedger:
     def note_checkpoint(self, epoch: int) -> None:
         self._write(f"checkpointed {epoch}")
 
-    def requeue(self, reason: str) -> None:
-        self._write("requeue")
+    def requeue(self, reason: str, *, retried: bool = False) -> None:
+        self._write("retry" if retried else "requeue")
         self.requeued = reason
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:

@@ -76,8 +76,8 @@ PINNED = frozenset(
 )
 """Settings that are the same for every trial of a study: trials share data and device."""
 
-FREE_SEARCH_KEYS = frozenset({"trials", "timeout", "confirm"})
-"""Budgets: they may change from one launch to the next."""
+FREE_SEARCH_KEYS = frozenset({"trials", "timeout", "confirm", "retries"})
+"""What may change from one launch to the next: budgets, and what is done about errors."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,13 @@ class SearchSettings:
     )
     stop_after_failures: int = setting(
         5, "Failed trials in a row that stop the study.", low=1, high=10**6
+    )
+    retries: int = setting(
+        1,
+        "Times that a trial which raised an exception is tried again, from its last checkpoint, "
+        "before it counts as failed.",
+        low=0,
+        high=100,
     )
     stop_without_improvement: int | None = setting(
         None,

@@ -61,8 +61,9 @@ def to_json(definition: Definition) -> dict[str, Any]:
     for baseline in plain["baselines"]:
         if baseline["in_search"]:
             del baseline["in_search"]
-    if definition.search.confirm == SearchSettings().confirm:
-        del plain["search"]["confirm"]
+    for name in ("confirm", "retries"):
+        if getattr(definition.search, name) == getattr(SearchSettings(), name):
+            del plain["search"][name]
     claims = plain.pop("statements")
     if not definition.only:
         del plain["only"]

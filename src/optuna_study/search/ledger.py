@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UnreachableError
@@ -39,9 +40,9 @@ class StoreLedger:
         """Note that a checkpoint of this epoch is on disk."""
         queue.record_checkpoint(self.store, self.claim, epoch)
 
-    def requeue(self, reason: str) -> None:
+    def requeue(self, reason: str, *, retried: bool = False) -> None:
         """Let another worker resume the trial."""
-        queue.release(self.store, self.claim, reason)
+        queue.release(self.store, self.claim, reason, retried=retried)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, with its last epochs, in one transaction."""
@@ -87,9 +88,10 @@ class RetryingLedger:
         if not self._try(lambda: self.ledger.note_checkpoint(epoch)):
             self._unmarked = epoch
 
-    def requeue(self, reason: str) -> None:
+    def requeue(self, reason: str, *, retried: bool = False) -> None:
         """Let another worker resume the trial."""
-        retry_until_done(lambda: self.ledger.requeue(reason), self.wait, clock=self.clock)
+        call = partial(self.ledger.requeue, reason, retried=retried)
+        retry_until_done(call, self.wait, clock=self.clock)
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, however long the store takes to come back."""

@@ -85,8 +85,8 @@ class Ledger(Protocol):
     def note_checkpoint(self, epoch: int) -> None:
         """Note that a checkpoint of this epoch is on disk."""
 
-    def requeue(self, reason: str) -> None:
-        """Let another worker resume the trial."""
+    def requeue(self, reason: str, *, retried: bool = False) -> None:
+        """Let another worker resume the trial; `retried` after an exception, which counts."""
 
     def end(self, end: End, epochs: Sequence[EpochRecord]) -> None:
         """End the trial, with its last epochs, in one transaction."""
@@ -100,6 +100,7 @@ class Rules:
     direction: str  # maximize or minimize
     decide: Decide | None  # None for baselines: they are what the others must beat
     timeout: float | None = None  # seconds of training
+    retries: int = 0  # times that an exception still does not end it
 
 
 class Job(Protocol):
@@ -211,6 +212,7 @@ class _Trial:
     epochs: list[EpochRecord] = field(default_factory=list)  # the whole curve
     unsent: list[EpochRecord] = field(default_factory=list)
     device_lost: bool = False
+    retried_after: str | None = None  # the error for which it is to be tried again
 
     @property
     def epoch(self) -> int:
@@ -319,8 +321,11 @@ class _Trial:
             raise RuntimeError(f"training stopped after epoch {self.epoch} without a reason")
         return None
 
-    def failed(self, error: Exception) -> End:
-        """The end that an error makes; the run, and with it the memory it holds, is let go of."""
+    def failed(self, error: Exception) -> End | None:
+        """The end that an error makes; the run, and with it the memory it holds, is let go of.
+
+        None when the trial is to be tried again first: some errors pass.
+        """
         self.training = None
         epoch, sentence = self.epoch + 1, in_one_line(error)
         if is_out_of_memory(error):
@@ -328,6 +333,9 @@ class _Trial:
         self.device_lost = is_gpu_lost(error)
         trace = without_middle(traceback.format_exc(), MOST_OF_TRACEBACK)
         log.error("failed in epoch %d\n%s", epoch, trace)
+        if self.job.rules.retries and not self.device_lost:
+            self.retried_after = str(Failed(sentence, epoch))
+            return None
         return End(EndKind.FAILED, Failed(sentence, epoch), self.value, traceback=trace)
 
     def requeue(self) -> None:
@@ -335,8 +343,9 @@ class _Trial:
         if self.stop.reason is StopReason.STALE:
             raise StaleClaimError(self.stop.text)
         self.flush()
-        self.job.ledger.requeue(self.stop.text)
-        log.info("requeued after epoch %d: %s", self.epoch, self.stop.text)
+        why, retried = self.retried_after or self.stop.text, self.retried_after is not None
+        self.job.ledger.requeue(why, retried=retried)
+        log.info("requeued after epoch %d: %s", self.epoch, why)
 
     def publish(self, end: End) -> Sequence[Artifact]:
         """Write the artifacts; a trial ends without them rather than not at all."""

@@ -54,6 +54,7 @@ OWN_VERSION = 7  # of our tables; a store with a greater one was made by a newer
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
 CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again
+RETRIED_AFTER = "retried_after"  # attribute of a trial that an exception did not end
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes

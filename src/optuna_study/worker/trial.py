@@ -67,6 +67,7 @@ class TrialJob:
             direction=search.direction,
             decide=import_reference(PRUNERS[search.pruner]) if claim.searched else None,
             timeout=search.trial_timeout,
+            retries=max(0, search.retries - claim.retried),
         )
         ledger = StoreLedger(study.store, study.record, claim)
         self.ledger: Ledger = RetryingLedger(ledger, stop.wait, time.monotonic)

@@ -96,6 +96,19 @@ class TestContract:
         trial = reads.trial(store, study, 0)
         assert (trial.reason, trial.traceback) == (Failed(spelled, 1), spelled)
 
+    def test_what_an_exception_interrupted_waits_with_its_reason_and_count(
+        self, store: Store, make_study: Any, plain: Any
+    ) -> None:
+        study = make_study(store)
+        first = take(store, study)
+        queue.release(store, first, "ValueError: a hiccup", retried=True)
+        again = take(store, study)
+        assert (first.retried, again.retried, again.number) == (0, 1, first.number)
+        assert reads.trial(store, study, 0).strikes == 0
+        queue.end(store, again, OK)
+        [trial] = plain(study.name).trials
+        assert trial.user_attrs["retried_after"] == "ValueError: a hiccup"
+
     def test_ended_and_running_trials_never_exceed_the_budget(
         self, store: Store, make_study: Any
     ) -> None:

@@ -79,6 +79,7 @@ from optuna_study.store.rows import (
 )
 from optuna_study.store.schema import (
     ENDED_BY_KEY,
+    RETRIED_AFTER,
     own_epochs,
     own_trials,
     trial_params,
@@ -268,8 +269,10 @@ def annotate(
         write_attributes(connection, claim.trial_id, attributes)
 
 
-def release(store: Store, claim: Claim, reason: str) -> None:
+def release(store: Store, claim: Claim, reason: str, *, retried: bool = False) -> None:
     """Let the trial wait again, with all it has; no strike.
+
+    `retried` says that an exception is why: it is counted, and the reason kept for good.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
@@ -284,8 +287,11 @@ def release(store: Store, claim: Claim, reason: str) -> None:
             owner=None,
             lease_until=None,
             reason=storable(reason),
+            retried=own_trials.c.retried + int(retried),
             touched=now,
         )
+        if retried:
+            write_attributes(connection, claim.trial_id, {RETRIED_AFTER: storable(reason)})
         set_waiting(connection, claim.trial_id)
 
 
