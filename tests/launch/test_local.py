@@ -272,9 +272,11 @@ def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
         tmp_path / "root", text, 1, watch=lambda _, tick: pids.update(w.pid for w in tick.workers)
     )
     assert said.code == 0, said.messages
-    first, second, _ = reads.trials(said.task.store, said.task.study)
+    trials = reads.trials(said.task.store, said.task.study)
+    first, second, _ = trials
     assert (first.end, second.end) == (EndKind.FAILED, EndKind.COMPLETED)
     assert isinstance(first.reason, Failed)
     assert "device-side assert" in first.reason.error
-    assert len(pids - {None}) == 2
+    failed = sum(trial.end is EndKind.FAILED for trial in trials)  # the one searched may, too
+    assert len(pids - {None}) == 1 + failed
     assert any("a fresh one takes its place" in message for message in said.messages)

@@ -120,7 +120,7 @@ def test_two_launches_at_once_are_one_study_and_one_budget(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url)
-    options = ("--profile", "cpu", "--workers", "2", "--n-trials", "5")
+    options = ("--profile", "cpu", "--workers", "2", "--n-trials", "3")
     launches = [machine.start("launch", "tiny", *options) for _ in range(2)]
     said = [ended(launch) for launch in launches]
     assert [code for code, _, _ in said] == [0, 0], said
