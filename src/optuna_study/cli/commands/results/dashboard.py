@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def command(
     target: Target, port: int, host: str, allowed_hosts: tuple[str, ...], *, allow_write: bool
 ) -> None:
-    """Serve optuna-dashboard on the store, with this project's notes and pictures.
+    """Serve optuna-dashboard on the store, with this project's notes and figures.
 
     It only shows, unless started with --allow-write. Requests for another host name, or from
     another site's page, are refused. Prints its address when it listens; Ctrl-C or SIGTERM ends
