@@ -63,11 +63,11 @@ def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_aga
     named = 'settings = {activation = "mine.activations:squared_relu", lr = 0.02}'
     study += f'[[baselines]]\nname = "own"\n{named}\n'  # the search may not come to it by itself
     (folder / "mine.toml").write_text(study, encoding="utf-8")
-    done = run(folder, "optuna_study", "launch", "mine.toml", "--workers", "2", "--device", "cpu")
+    done = run(folder, "optuna_study", "launch", "mine.toml", "--no-confirm", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     listed = run(folder, "optuna_study", "trials", "mine", "-f", "json")
     trials = json.loads(listed.stdout)
-    assert len(trials) == 4
+    assert len(trials) == 6  # four of the search, two baselines
     own = next(trial for trial in trials if trial["baseline"] == "own")
     assert own["state"] == "COMPLETE"
     assert own["params"]["activation"] == "mine.activations:squared_relu"

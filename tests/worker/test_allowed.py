@@ -57,7 +57,7 @@ def stored(tmp_path: Path, study_text: str, workspace: Workspace, mark: Path) ->
     text = study_text.replace(plain, 'name = "stranger:build"\n')
     (tmp_path / "tiny.toml").write_text(text.replace("epochs = 10", "epochs = 1"))
     request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
-    task = prepare(replace(request, n_trials=1, detach=True))
+    task = prepare(replace(request, n_trials=1, detach=True, confirm=False))
     mark.unlink()
     return task
 
@@ -80,7 +80,9 @@ def test_a_worker_runs_what_it_was_allowed_to(stored: StudyTask, mark: Path) -> 
     place = ["--artifacts", str(stored.workspace.root)]
     assert run(["worker", "tiny", "--allow", "stranger", "--workers", "1", *place]) == 0
     assert mark.exists()
-    assert reads.counts(stored.store, stored.study).ends == {EndKind.COMPLETED: 1}
+    assert reads.counts(stored.store, stored.study).ends == {
+        EndKind.COMPLETED: 3
+    }  # with its baselines
 
 
 def test_a_launch_of_ones_own_file_runs_what_it_names(stored: StudyTask) -> None:
@@ -116,7 +118,7 @@ def test_a_trial_that_a_stranger_has_changed_fails_and_runs_nothing(
     text = study_text.replace("epochs = 10", "epochs = 1")
     (tmp_path / "tiny.toml").write_text(text)
     request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
-    task = prepare(replace(request, n_trials=2))
+    task = prepare(replace(request, n_trials=2, confirm=False))
     with sqlite3.connect(workspace.database) as connection:
         fixed = json.dumps({"lr": 0.001, "activation": "stranger:act"})
         connection.execute("UPDATE optuna_study_trials SET fixed = ? WHERE number = 1", (fixed,))

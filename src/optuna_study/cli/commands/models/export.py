@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import example
+from optuna_study.cli.options import allow_option, example
 from optuna_study.cli.target import study_target
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ if TYPE_CHECKING:
     help="Write its trained model instead: weights, a program for plain PyTorch, ONNX (extra "
     "`onnx`), classes, configuration and a model card.",
 )
-@click.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="MODULE",
-    help="With --model: a module whose functions the model may name. Repeatable.",
-)
+@allow_option
 @study_target
 def command(
     target: Target,
