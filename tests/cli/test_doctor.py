@@ -25,6 +25,7 @@ from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord, TrialState
+from optuna_study.store.schema import ADDED
 from optuna_study.store.studies.studies import load_study
 from optuna_study.worker.messages import Facts
 
@@ -498,13 +499,8 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
 ) -> None:
     with sqlite3.connect(tmp_path / "small.db") as connection:
         connection.execute("UPDATE optuna_study_schema SET version = 1")
-        for table, columns in (
-            ("studies", ("priority", "claimed", "going_since")),
-            ("schema", ("boot", "origin")),
-            ("trials", ("end_details", "checkpoint_claim")),
-        ):
-            for column in columns:
-                connection.execute(f"ALTER TABLE optuna_study_{table} DROP COLUMN {column}")
+        for column in (column for added in ADDED.values() for column in added):
+            connection.execute(f"ALTER TABLE {column.table.name} DROP COLUMN {column.name}")
     connection.close()
     url = stored_study.url
     refused = cli("list", "--storage", url)
@@ -517,7 +513,7 @@ def test_a_store_of_an_older_version_is_upgraded_with_fix(
     found = cli("doctor", "small", "--storage", url)
     assert found.code == 1
     assert "upgrades it in place" in found.out
-    assert "own tables 5" in cli("doctor", "small", "--fix", "--storage", url).out
+    assert "own tables 7" in cli("doctor", "small", "--fix", "--storage", url).out
     assert cli("list", "--storage", url).code == 0
 
 
@@ -590,13 +586,15 @@ class TestGPU:
         ]
 
 
-def test_doctor_loads_neither_torch_nor_optuna(worked: Any) -> None:
+def test_doctor_loads_neither_torch_nor_optuna(worked: Any, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom optuna_study.cli.main import run\n"
         f"code = run(['doctor', 'small', '--storage', {worked.url!r}])\n"
         "heavy = {'torch', 'optuna', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else code)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0
     assert "loaded" not in done.stderr
