@@ -80,4 +80,4 @@ def test_a_folder_becomes_a_model_that_predicts(tmp_path: Path) -> None:
         assert "agree to the last bit" in told
     shown = [str(pictures / "discs" / "3.png"), str(pictures / "crosses" / "5.png")]
     answers = json.loads(command("predict", "clean-0/out/model.pt", *shown, "-f", "json"))
-    assert [each["label"] for each in answers] == ["discs", "crosses"]
+    assert [each["class"] for each in answers] == ["discs", "crosses"]
