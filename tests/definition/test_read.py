@@ -189,7 +189,8 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         (
             "profile = {cpu = {data = {folder = 'x'}}}",
             "profile.cpu.data.folder: unknown key, known: augmentation, "
-            "evaluation, fit, group, image_size, name, picture_limit, pixels, scaling, subset",
+            "evaluation, fit, group, image_size, name, picture_limit, pixels, scaling, subset, "
+            "views",
         ),
         (
             "profile = {cpu = {train = {epochs = 'few'}}}",
