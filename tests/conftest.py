@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -48,10 +49,14 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 
+# Tests start hundreds of processes: what one has compiled, assertions included, the next reads.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Made-up input is not measured: a machine that runs a process on every core is slow at times.
 # `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks for longer.
 UNHURRIED = hypothesis.settings(
-    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("unhurried", UNHURRIED)
 hypothesis.settings.register_profile("many", UNHURRIED, max_examples=5000)
@@ -63,6 +68,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """With `-n`, processes take the next test or `xdist_group` whenever they are free."""
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "loadgroup"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: slow tests wait for processes most of their time, so cores take two at once.
+
+    From eight cores on there is one process for each, which is enough.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(cores or 1, min(2 * (cores or 1), 8))
+
+
+def pytest_collection_finish() -> None:
+    """What all tests share is not looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -222,6 +222,7 @@ def _unreadable(folder: Path) -> str:
     return "pictures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_missing, _one_class, _single_picture, _unreadable])
 def test_bad_pictures(
     make: Callable[[Path], str],

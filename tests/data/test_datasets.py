@@ -138,6 +138,7 @@ def test_the_list_tells_what_is_here(tmp_path: Path) -> None:
     assert "1,797 handwritten digits" in data_sets_text(data_sets(workspace))
 
 
+@pytest.mark.slow
 def test_the_overview_counts_each_side(workspace: Workspace) -> None:
     found = overview("rendered", 32, workspace)
     assert found.classes["ram"] == {"train": 128, "validation": 32, "test": 40}

@@ -8,10 +8,9 @@ import pytest
 from optuna_study.config.settings import DataSettings
 from optuna_study.data.load import open_pictures
 from optuna_study.data.statistics import colour_statistics, picture_moments
-from optuna_study.paths import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from optuna_study.paths import Workspace
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -45,8 +44,7 @@ def test_a_constant_picture_does_not_divide_by_zero() -> None:
     assert np.isfinite(components).all()
 
 
-def test_the_cache_keeps_moments_in_the_order_of_its_pictures(tmp_path: Path) -> None:
-    settings = DataSettings(name="rendered", image_size=16)
-    kept = open_pictures(settings, None, Workspace(tmp_path))
+def test_the_cache_keeps_moments_in_the_order_of_its_pictures(shared_workspace: Workspace) -> None:
+    kept = open_pictures(DataSettings(name="digits", image_size=16), None, shared_workspace)
     assert kept.moments is not None
     assert np.array_equal(kept.moments, picture_moments(kept.images))

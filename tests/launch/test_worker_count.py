@@ -114,10 +114,10 @@ def test_a_tenth_more_is_enough() -> None:
 
 
 def test_training_for_a_while_goes_on_where_a_short_run_ends(
-    definition: Definition, workspace: Workspace
+    definition: Definition, warm_workspace: Workspace
 ) -> None:
     config, cpu = definition.config, pick_device("cpu")
-    data = load_data(config.data, None, workspace, cpu)
+    data = load_data(config.data, None, warm_workspace, cpu)
     whole_run = config.train.epochs * (len(data.train_labels) // config.train.batch_size)
     enough = 0.1
     while True:  # until one call has trained longer than a whole run, however slow the machine

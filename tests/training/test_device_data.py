@@ -309,7 +309,7 @@ def test_wrong_augmentations_are_refused(text: str, message: str) -> None:
 def test_kept_inputs_are_what_each_batch_would_be(
     name: str, memory_format: str, workspace: Workspace
 ) -> None:
-    settings = DataSettings(name=name, image_size=16, pixels="permuted")
+    settings = DataSettings(name=name, image_size=32, pixels="permuted")
     data = load_data(settings, None, workspace, CPU, memory_format)
     batch = torch.tensor([7, 300, 7, 0])
     assert data.train_inputs is not None

@@ -51,17 +51,18 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def stored(tmp_path: Path, study_text: str, workspace: Workspace, mark: Path) -> StudyTask:
+def stored(tmp_path: Path, study_text: str, warm_workspace: Workspace, mark: Path) -> StudyTask:
     """A study, registered by somebody, whose model is `stranger`'s."""
     plain = 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1\ndropout = 0.1\n'
     text = study_text.replace(plain, 'name = "stranger:build"\n')
     (tmp_path / "tiny.toml").write_text(text.replace("epochs = 10", "epochs = 1"))
-    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
     task = prepare(replace(request, n_trials=1, detach=True, confirm=False))
     mark.unlink()
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [["tiny"], []])
 def test_a_worker_imports_nothing_that_a_store_names(
     stored: StudyTask, mark: Path, study: list[str], capfd: pytest.CaptureFixture[str]
@@ -85,11 +86,13 @@ def test_a_worker_runs_what_it_was_allowed_to(stored: StudyTask, mark: Path) -> 
     }  # with its baselines
 
 
+@pytest.mark.slow
 def test_a_launch_of_ones_own_file_runs_what_it_names(stored: StudyTask) -> None:
     assert stored.workers[0].allowed == ("stranger",)
     assert work_here(stored.workers[0]) == NoTrialReason.BUDGET_MET
 
 
+@pytest.mark.slow
 def test_a_configuration_and_a_model_run_nothing_that_was_not_allowed(
     mark: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,14 +115,15 @@ def test_a_configuration_and_a_model_run_nothing_that_was_not_allowed(
         mark.unlink()
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_stranger_has_changed_fails_and_runs_nothing(
-    tmp_path: Path, study_text: str, workspace: Workspace, mark: Path
+    tmp_path: Path, study_text: str, warm_workspace: Workspace, mark: Path
 ) -> None:
     text = study_text.replace("epochs = 10", "epochs = 1")
     (tmp_path / "tiny.toml").write_text(text)
-    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=workspace)
+    request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
     task = prepare(replace(request, n_trials=2, confirm=False))
-    with sqlite3.connect(workspace.database) as connection:
+    with sqlite3.connect(warm_workspace.database) as connection:
         fixed = json.dumps({"lr": 0.001, "activation": "stranger:act"})
         connection.execute("UPDATE optuna_study_trials SET fixed = ? WHERE number = 1", (fixed,))
     work_here(task.workers[0])

@@ -58,15 +58,23 @@ def test_every_variant_gives_logits(on_meta: OnMeta, name: str, variant: str, si
 
 
 @pytest.mark.parametrize("name", model_names())
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(on_meta: OnMeta, name: str) -> None:
+    for activation in ACTIVATIONS:
+        model = on_meta(name, 32, activation=activation, width=0.2)
+        assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10), activation
+
+
+@pytest.mark.parametrize("name", model_names())
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_every_activation_on_either_side_of_every_normalisation(
-    on_meta: OnMeta, name: str, activation: str, place: str
+def test_activations_on_either_side_of_every_normalisation(
+    on_meta: OnMeta, name: str, place: str
 ) -> None:
+    """With weights of their own or none, and twice as many units before them."""
     for normalisation in NORMALISATIONS:
-        changes = {"normalisation": normalisation, "normalisation_place": place}
-        model = on_meta(name, 32, activation=activation, width=0.2, **changes)
-        assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
+        for activation in ("relu", "prelu", "maxout"):
+            changes = {"normalisation": normalisation, "normalisation_place": place}
+            model = on_meta(name, 32, activation=activation, width=0.2, **changes)
+            assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
 
 
 @pytest.mark.slow
