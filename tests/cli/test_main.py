@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,9 +63,11 @@ def test_version_stands_after_the_name(cli: Callable[..., Any]) -> None:
 def test_every_command_file_is_a_command(cli: Callable[..., Any]) -> None:
     result = cli("--help")
     listed = result.out.partition("Commands:\n")[2]
-    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")][
-        : len(COMMANDS)
-    ] == COMMANDS
+    names = re.findall(r"^  (\w+)", listed.partition("Example:")[0], re.MULTILINE)
+    assert sorted(names) == COMMANDS
+    assert names[:4] == ["init", "data", "validate", "launch"]  # as one works
+    assert "..." not in listed, "whole sentences"
+    assert "\n  delete     Remove a STUDY with its trials and files.\n" in listed
 
 
 @pytest.mark.parametrize("command", COMMANDS)

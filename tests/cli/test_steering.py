@@ -157,7 +157,7 @@ def test_deleting_needs_a_yes(stored_study: Any, cli: Callable[..., Any]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_on_a_terminal_it_asks(stored_study: Any, tmp_path: Path, answer: str, code: int) -> None:
     stored_study.start([0.5])
     ours, theirs = pty.openpty()

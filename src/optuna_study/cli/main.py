@@ -31,14 +31,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PROGRAM = "optuna-study"
+# As one works; a command that is not named here is listed behind these.
+ORDER = (
+    *("init", "data", "validate"),
+    *("launch", "worker", "watch", "pause", "resume", "stop"),
+    *("list", "show", "trials", "report", "plot", "dashboard", "doctor"),
+    *("export", "train", "predict", "copy", "delete"),
+)
 
 
 class CommandFiles(click.Group):
     """A click group whose commands are the files of `cli/commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names, in alphabetical order."""
-        return sorted(self.modules())
+        """The commands' names, in the order in which one works."""
+        known = {name: place for place, name in enumerate(ORDER)}
+        return sorted(self.modules(), key=lambda name: (known.get(name, len(ORDER)), name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=1000))
+                    for name, command in commands.items()
+                    if command is not None
+                ]
+            )
 
     @staticmethod
     def modules() -> dict[str, str]:

@@ -50,11 +50,10 @@ def steer(target: Target, state: StudyState) -> Advice:
 
 
 def require_consent(store: Store, study: StudyRecord) -> None:
-    """Ask whether a study may be removed.
+    """Ask whether a study may be removed; where it may not, end with exit code 1.
 
     Raises:
         UsageError: nobody is there to ask.
-        click.Abort: the answer is no.
     """
     counts = reads.counts(store, study)
     what = f"{study.name} in {store.address}"
@@ -63,4 +62,6 @@ def require_consent(store: Store, study: StudyRecord) -> None:
     running = f", {counts.running} of them running" if counts.running else ""
     trials = count(counts.ended + counts.running + counts.waiting, "trial")
     question = f"Remove {what} with {trials}{running} and all files?"
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        click.echo(f"{study.name} is kept, nothing was removed.", err=True)
+        raise click.exceptions.Exit(1)

@@ -45,17 +45,37 @@ class Target:
 
         return open_store(self.address)
 
-    def open_study(self) -> tuple[Store, StudyRecord]:
+    def open_study(self, *, exact: bool = False) -> tuple[Store, StudyRecord]:
         """The store, and the study that is named.
+
+        A bare name of several variants means the one that was worked on last, which is said on
+        stderr, unless it has to be `exact`.
 
         Raises:
             NotFoundError: no such store or study.
             StoreError: it cannot be reached.
         """
-        from optuna_study.store.studies.studies import load_study
+        from optuna_study.store.studies.studies import find_study, load_study
 
         store = self.open()
-        return store, load_study(store, self.study_name)
+        found = find_study(store, self.study_name)
+        if found is None:
+            name = self.study_name if exact else self._variant(store)
+            found = load_study(store, name)
+        return store, found
+
+    def _variant(self, store: Store) -> str:
+        from optuna_study.definition.names import bare_name
+        from optuna_study.store.reads.reads import list_studies
+
+        rows = list_studies(store)
+        variants = [row for row in rows if bare_name(row.name) == self.study_name]
+        if len(variants) < 2:
+            return self.study_name
+        last = max(variants, key=lambda row: row.last_activity)
+        others = ", ".join(row.name for row in variants if row is not last)
+        click.echo(f"{last.name}, which was worked on last; there is also {others}.", err=True)
+        return last.name
 
 
 def store_target(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from optuna_study.config.catalogue import dataset_names
 from optuna_study.config.reader import Node, Problems, describe, read_config, read_fields
 from optuna_study.config.settings import SECTIONS
 from optuna_study.definition.baselines import read_baselines, read_statements
+from optuna_study.definition.fixed import fix_settings
 from optuna_study.definition.model import (
     DATA_KEYS,
     PROFILES,
@@ -63,27 +64,33 @@ def find_study_file(name_or_path: str | Path, folders: Sequence[Path] | None = N
     )
 
 
-def read_study_file(path: Path) -> StudyFile:
-    """The study file at a path, checked in every profile.
+def read_study_file(path: Path, fixed: Sequence[str] = ()) -> StudyFile:
+    """The study file at a path, checked in every profile; `fixed` are settings as NAME=VALUE.
 
     Raises:
         StudyFileError: it has problems; all of them are named.
         NotFoundError: it cannot be read.
+        UsageError: settings to fix that there are not.
     """
-    return parse_study_file(read_text(path, "study file"), path.stem, path)
+    return parse_study_file(read_text(path, "study file"), path.stem, path, fixed)
 
 
-def parse_study_file(text: str, name: str, path: Path | None = None) -> StudyFile:
-    """The study file that a text holds.
+def parse_study_file(
+    text: str, name: str, path: Path | None = None, fixed: Sequence[str] = ()
+) -> StudyFile:
+    """The study file that a text holds; `fixed` are settings as NAME=VALUE.
 
     Raises:
         StudyFileError: it has problems; all of them are named.
+        UsageError: settings to fix that there are not.
     """
     where = str(path) if path else name
     problems = Problems()
     if not is_name(name):
         problems.add("file name", f"'{name}' cannot be the name of a study; use {RULE}")
-    file = _read_study(parse_toml(text, where), name, path, problems)
+    raw = parse_toml(text, where)
+    fix_settings(raw, fixed)
+    file = _read_study(raw, name, path, problems)
     _check_profiles(file, problems)
     if problems.noted:
         raise StudyFileError(where, problems.sentences())

@@ -58,6 +58,7 @@ from optuna_study.worker.messages import WorkerTask
 from optuna_study.worker.versions import pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from optuna_study.definition.model import Definition
@@ -93,6 +94,7 @@ class LaunchRequest:
     only: str | None = None  # ONLY_BASELINES: nothing is searched
     seeds: int | None = None  # with it: runs of each baseline, in all
     priority: int | None = None  # among studies that share workers; higher ones come first
+    fixed: tuple[str, ...] = ()  # settings as NAME=VALUE, over the file's
     detach: bool = False  # register only, others do the work
     confirm: bool = True  # the best ones, once the budget is met
 
@@ -102,10 +104,15 @@ class LaunchRequest:
         return 1 if self.only is None else self.seeds or COMPARED_SEEDS
 
 
-def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask:
+def prepare(
+    request: LaunchRequest,
+    backend: Backend | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> StudyTask:
     """Check everything a launch needs, then create the study or find it again.
 
-    Its workers are to run on `backend`, this machine unless another is given.
+    Its workers are to run on `backend`, this machine unless another is given. `say` gets what is
+    done next, where it takes a while.
 
     Raises:
         UsageError: options, study file, data or device that cannot be used; nothing was written.
@@ -119,7 +126,7 @@ def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask
     backend = backend or ThisMachine()
     workspace = request.workspace or Workspace.locate()
     address = request.storage or StoreAddress.of_file(workspace.database)
-    file = read_study_file(locate_study_file(request.study, address))
+    file = read_study_file(locate_study_file(request.study, address), request.fixed)
     check_store(address, workspace)
     board = event_folder(request.tensorboard)
     backend.get_ready(address)
@@ -133,6 +140,7 @@ def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask
         resolve, file, profile, stand_in=stand_in, name=request.name, only=request.only
     )
     definition = resolved(threads=machine.cores())
+    say("Reading and checking the pictures")
     proven = backend.prove(definition, folder, workspace, facts.device)
     workspace.require_writable()
     store = open_store(address, create=True)
@@ -144,6 +152,7 @@ def prepare(request: LaunchRequest, backend: Backend | None = None) -> StudyTask
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
     asked = 1 if request.detach else request.workers
+    say("Trying out how many trials this machine can train at once")
     count = backend.count_workers(asked, definition, folder, workspace, facts)
     worker = WorkerTask(
         address=address,

@@ -24,7 +24,7 @@ def command(target: Target, *, yes: bool) -> None:
     from optuna_study.actions.delete import remove
     from optuna_study.cli.steering import require_consent
 
-    store, study = target.open_study()
+    store, study = target.open_study(exact=True)
     if not yes:
         require_consent(store, study)
     click.echo(remove(store, study, target.workspace).sentence)

@@ -32,17 +32,20 @@ def command(
     A picture that cannot be read has its line, the others are classified, and the exit code is 1.
     Functions of one's own that the model names are run only where --allow names their module.
     """
+    from optuna_study.cli.waiting import waiting
     from optuna_study.data.folder.inspection import find_pictures
     from optuna_study.data.folder.listing import count_line
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.formats import render
     from optuna_study.report.pages import predictions_table
     from optuna_study.report.rows import prediction_row
-    from optuna_study.training.device import pick_device
-    from optuna_study.training.model_file import predict
 
     pictures, left_out = find_pictures(images)
-    predictions = predict(checkpoint, pictures, pick_device(device), allowed)
+    with waiting(f"Starting torch and classifying {len(pictures):,} pictures"):
+        from optuna_study.training.device import pick_device
+        from optuna_study.training.model_file import predict
+
+        predictions = predict(checkpoint, pictures, pick_device(device), allowed)
     unreadable = sum(each.problem is not None for each in predictions)
     counts = count_line(len(pictures) - unreadable, left_out)
     for sentence in (counts, *(each.problem or each.note for each in predictions)):

@@ -10,6 +10,7 @@ import click
 from optuna_study.cli.options import allow_option, artifacts_option, device_option, example
 
 if TYPE_CHECKING:
+    from optuna_study.config.epoch import EpochResult
     from optuna_study.paths import Workspace
 
 
@@ -42,11 +43,18 @@ def command(
     Leaves the model, its curve, the figures and the configuration in the folder of -o. Functions
     of one's own that it names are run only where --allow names their module.
     """
-    from optuna_study.actions.train import TrainRequest, train
-    from optuna_study.cli.watching import epoch_line, require_match
-    from optuna_study.report.training import training_page
+    from optuna_study.cli.waiting import waiting
 
-    request = TrainRequest(config, output, workspace, folder, device, verify, allowed)
-    result = train(request, epoch_line)
+    with waiting("Starting torch and reading the pictures") as say:
+        from optuna_study.actions.train import TrainRequest, train
+        from optuna_study.cli.watching import epoch_line, require_match
+        from optuna_study.report.training import training_page
+
+        def told(result: EpochResult, epochs: int) -> None:
+            epoch_line(result, epochs)
+            say(f"Training: {result.epoch} of {epochs} epochs")
+
+        request = TrainRequest(config, output, workspace, folder, device, verify, allowed)
+        result = train(request, told)
     click.echo(training_page(result))
     require_match(result.verdict)

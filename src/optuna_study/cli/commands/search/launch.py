@@ -41,6 +41,18 @@ if TYPE_CHECKING:
 @crew_options
 @click.option("--seed", type=int, metavar="N", help="Seed of a new study.")
 @click.option(
+    "--set",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix a setting, over the study file; a part of the study, so give it again to go on.",
+)
+@click.option(
+    "--notify",
+    metavar="COMMAND",
+    help="Run this when the launch ends, with its outcome as JSON on stdin.",
+)
+@click.option(
     "--tensorboard",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -90,6 +102,8 @@ def command(
     workers: str | int,
     device: str,
     seed: int | None,
+    fixed: tuple[str, ...],
+    notify: str | None,
     tensorboard: Path | None,
     only: str | None,
     seeds: int | None,
@@ -113,11 +127,14 @@ def command(
     if on == "local":
         warm()  # it takes seconds: before anything else is even imported
 
+    from optuna_study.cli.notify import command_words, notified
+    from optuna_study.cli.waiting import waiting
     from optuna_study.cli.watching import register, see_through
     from optuna_study.launch.backend import find_backend
     from optuna_study.launch.prepare import LaunchRequest, prepare
     from optuna_study.launch.supervise import WorkerPool
 
+    notified_command = command_words(notify)
     request = LaunchRequest(
         study_of(study),
         data=data,
@@ -135,14 +152,16 @@ def command(
         seeds=seeds,
         confirm=confirm,
         priority=priority,
+        fixed=fixed,
         detach=detach,
     )
     with find_backend(on) as backend:
-        task = prepare(request, backend)
+        with waiting("Starting torch") as say:
+            task = prepare(request, backend, say)
         if detach:
             register(task, place_options(), quiet=invocation().quiet)
             return
-        with WorkerPool(task, backend) as pool:
+        with notified(notified_command, task), WorkerPool(task, backend) as pool:
             see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)
 
 

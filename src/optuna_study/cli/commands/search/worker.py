@@ -55,21 +55,23 @@ def command(
     name. Functions of one's own that a study names are run only where --allow names their module.
     Ctrl-C gives running trials back.
     """
+    from optuna_study.cli.waiting import waiting
     from optuna_study.cli.watching import see_through
     from optuna_study.launch.local import ThisMachine
     from optuna_study.launch.prepare import join
     from optuna_study.launch.supervise import WorkerPool
 
-    task = join(
-        study,
-        data=data,
-        device=device,
-        workers=workers,
-        timeout=timeout,
-        forever=forever,
-        allowed=allowed,
-        storage=storage,
-        workspace=workspace,
-    )
+    with waiting("Starting torch and looking for the pictures"):
+        task = join(
+            study,
+            data=data,
+            device=device,
+            workers=workers,
+            timeout=timeout,
+            forever=forever,
+            allowed=allowed,
+            storage=storage,
+            workspace=workspace,
+        )
     with WorkerPool(task, ThisMachine()) as pool:
         see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)

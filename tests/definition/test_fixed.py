@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from optuna_study.definition.read import parse_study_file
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import definition_hash
+from optuna_study.errors import StudyFileError, UsageError
+
+TEXT = """
+title = "Digits"
+[data]
+name = "digits"
+image_size = 16
+[train]
+epochs = 4
+lr = 0.5
+[search]
+trials = 3
+[space]
+activation = ["relu", "tanh"]
+lr = {low = 1e-4, high = 0.1, log = true}
+[profile.cpu]
+train = {epochs = 2, batch_size = 8}
+"""
+
+
+def test_a_setting_is_fixed_in_every_profile_and_part_of_the_study() -> None:
+    plain = parse_study_file(TEXT, "small")
+    file = parse_study_file(TEXT, "small", None, ["epochs=7", "lr=0.01", "optimizer = adam"])
+    for profile in ("full", "cpu"):
+        config = resolve(file, profile).config.train
+        assert (config.epochs, config.lr, config.optimizer) == (7, 0.01, "adam")
+        assert definition_hash(resolve(file, profile)) != definition_hash(resolve(plain, profile))
+    assert resolve(file, "cpu").config.train.batch_size == 8
+    assert [dimension.setting for dimension in file.space] == ["activation"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ("widht=2", UsageError, "--set widht: no such setting, did you mean 'width'?"),
+        ("lr", UsageError, "--set lr: give it as NAME=VALUE"),
+        ("lr=", UsageError, "--set lr=: give it as NAME=VALUE"),
+        ("lr=fast", StudyFileError, "train.lr:"),
+        ("epochs=0", StudyFileError, "train.epochs:"),
+    ],
+)
+def test_what_cannot_be_fixed_is_said(given: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=re.escape(said)):
+        parse_study_file(TEXT, "small", None, [given])
