@@ -58,7 +58,7 @@ def test_plain_lines_without_a_terminal(
     assert out == ""
     assert [line.partition(" ")[2] for line in err.splitlines()] == [
         "No pictures here.",
-        "0 of 6 trials ended, 0 running",
+        "0 of 6 trials ended, 0 running, waiting for a worker",
         "host-1-001 was killed by SIGKILL",
         "1/6  trial 0 (plain)  completed  50.0 %  0.5 s",
     ]

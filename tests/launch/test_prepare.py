@@ -183,6 +183,28 @@ def test_a_study_without_baselines_has_nothing_to_compare(
         prepare(replace(request_of, only="baselines"))
 
 
+def test_a_changed_definition_is_refused_before_torch_is_loaded(
+    stored_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: Any) -> None:
+        raise AssertionError("the workers' server was started")
+
+    monkeypatch.setattr(ThisMachine, "get_ready", started)
+    file = tmp_path / "files/small.toml"
+    request = LaunchRequest(
+        str(file),
+        device="cpu",
+        profile="full",
+        storage=stored_study.store.address,
+        workspace=Workspace(tmp_path / "storage"),
+    )
+    with pytest.raises(AssertionError, match="server was started"):
+        prepare(request)  # the same definition
+    file.write_text(file.read_text().replace("high = 0.1,", "high = 0.2,"))
+    with pytest.raises(DefinitionChangedError, match=r"space.lr.high: 0.1 -> 0.2; put that back"):
+        prepare(request)
+
+
 @pytest.mark.slow
 def test_a_changed_definition_is_refused_with_what_changed(request_of: LaunchRequest) -> None:
     first = prepare(request_of)

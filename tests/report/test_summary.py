@@ -20,8 +20,8 @@ from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Counts, EndKind
-from optuna_study.store.studies.studies import load_study, set_budget
+from optuna_study.store.records import Counts, EndKind, StudyState
+from optuna_study.store.studies.studies import load_study, set_budget, set_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,8 +162,29 @@ def test_plain_lines(stored_study: Any) -> None:
         "2/6  trial 1 (wild)  completed  50.0 %  0.5 s",
     ]
     assert live.progress_line(look.summary) == (
-        "2 of 6 trials ended, 0 running, best 50.0 %, best baseline 50.0 %"
+        "2 of 6 trials ended, 0 running, best 50.0 %, best baseline 50.0 %, waiting for a worker"
     )
+
+
+def test_a_live_view_says_what_stands_still_and_counts_epochs_that_are_done(
+    stored_study: Any,
+) -> None:
+    store, study = stored_study.store, stored_study.study
+    follower = Follower(store, study)
+    assert _drawn(live.view(follower.look().summary, [], [], 0.0))[0].endswith(
+        "0/6  waiting for a worker"
+    )
+    stored_study.run([0.5, 0.5])  # of 0.5 s an epoch
+    stored_study.start([0.25, 0.75])  # two of its three epochs
+    summary = follower.look().summary
+    assert summary.seconds_left == pytest.approx(1.0 * (5 - 2 / 3))
+    set_state(store, study, StudyState.PAUSED)
+    set_budget(store, study, 5)
+    line = live.progress_line(follower.look().summary)
+    assert line.startswith("1 of 5 trials ended, 1 running, ")
+    assert line.endswith(" left, paused")
+    set_state(store, study, StudyState.STOPPING)
+    assert "stopping" in _drawn(live.view(follower.look().summary, [], [], 0.0))[0]
 
 
 def test_a_study_that_waits_for_plain_optuna_says_so(held_up_study: Any) -> None:

@@ -28,6 +28,13 @@ def test_there_is_always_one_worker() -> None:
     assert machine.cpu_workers(2, 8, 64_000_000_000) == 4
 
 
+def test_a_driver_s_file_tells_of_a_gpu(tmp_path: Path) -> None:
+    assert not machine.may_have_gpu(tmp_path)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidiactl").touch()
+    assert machine.may_have_gpu(tmp_path)
+
+
 def test_an_error_keeps_its_class_over_the_pipe() -> None:
     error = rebuilt(Message(MessageKind.ERROR, "data/: has one class", "DataError"))
     assert (type(error).__name__, str(error), error.exit_code) == (

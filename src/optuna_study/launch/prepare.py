@@ -7,6 +7,7 @@ workers' server, so that this one stays small and torch is imported once.
 from __future__ import annotations
 
 import importlib
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from optuna_study.definition.names import require_name
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import baseline_parameters, resolve
 from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
-from optuna_study.errors import DefinitionChangedError, UsageError
+from optuna_study.errors import DefinitionChangedError, OptunaStudyError, UsageError
 from optuna_study.launch import ask
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.options import (
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from optuna_study.definition.model import Definition
+    from optuna_study.definition.model import Definition, StudyFile
     from optuna_study.launch.backend import Backend
     from optuna_study.launch.task import AnyTask, StudyTask
     from optuna_study.store.engine.connection import Store
@@ -72,6 +73,7 @@ MOST_TRIALS: int = section_fields("search")["trials"].metadata["high"]
 MODELS = ("tpe", "gp", "cmaes")  # samplers that learn from the trials before
 FEWEST_PROPOSALS = 10  # by such a sampler, for a search to be one
 HIGHEST_PRIORITY = 10**6  # either way of 0, within what every store's columns hold
+WAY_OUT = "put that back, or give the new study a name with --name"
 COMPARED_SEEDS = 3  # runs of each baseline where --seeds does not say: fewer show no spread
 
 
@@ -128,6 +130,8 @@ def prepare(
     address = request.storage or StoreAddress.of_file(workspace.database)
     file = read_study_file(locate_study_file(request.study, address), request.fixed)
     check_store(address, workspace)
+    if isinstance(backend, ThisMachine):
+        _refuse_changed(request, file, address, workspace)
     board = event_folder(request.tensorboard)
     backend.get_ready(address)
     importlib.import_module(
@@ -264,6 +268,41 @@ def _check_options(request: LaunchRequest) -> None:
         raise UsageError(f"--seed {request.seed}: give a number from 0 to 2^63 - 1")
 
 
+def _refuse_changed(
+    request: LaunchRequest, file: StudyFile, address: StoreAddress, workspace: Workspace
+) -> None:
+    """Refuse a changed definition before torch is loaded, where the profile is known without."""
+    if request.profile == "auto" and request.device != "cpu" and machine.may_have_gpu():
+        return
+    try:
+        store = open_store(address)
+    except OptunaStudyError:
+        return  # there is none, or it is upgraded first
+    _, stand_in, _ = choose_data(request.data, file, workspace)
+    resolved = partial(
+        resolve,
+        file,
+        choose_profile(request.profile, "cpu"),
+        stand_in=stand_in,
+        name=request.name,
+        only=request.only,
+    )
+    with closing(store):
+        existing = find_study(store, resolved(threads=1).name)
+        if existing is not None:
+            threads = from_json(existing.definition).config.train.threads
+            _compare_definition(existing, resolved(threads=threads))
+
+
+def _compare_definition(existing: StudyRecord, definition: Definition) -> None:
+    require_same_version(existing)
+    if existing.definition_hash != definition_hash(definition):
+        changes = "; ".join(diff(from_json(existing.definition), definition))
+        raise DefinitionChangedError(
+            f"{existing.name}: differs from the study made earlier: {changes}; {WAY_OUT}"
+        )
+
+
 def _compare(
     existing: StudyRecord, definition: Definition, proven: Proven, request: LaunchRequest
 ) -> None:
@@ -273,21 +312,15 @@ def _compare(
         DefinitionChangedError: what it searches, or its data, has changed.
         UsageError: another seed was asked for.
     """
-    require_same_version(existing)
-    way_out = "put that back, or give the new study a name with --name"
-    if existing.definition_hash != definition_hash(definition):
-        changes = "; ".join(diff(from_json(existing.definition), definition))
-        raise DefinitionChangedError(
-            f"{existing.name}: differs from the study made earlier: {changes}; {way_out}"
-        )
+    _compare_definition(existing, definition)
     if existing.fingerprint != proven.fingerprint:
         raise DefinitionChangedError(
             f"{existing.name}: its pictures ({existing.data_source}) are not those it was made "
-            f"with; {way_out}"
+            f"with; {WAY_OUT}"
         )
     if request.seed is not None and request.seed != existing.seed:
         raise UsageError(
-            f"--seed {request.seed}: {existing.name} was made with seed {existing.seed}; {way_out}"
+            f"--seed {request.seed}: {existing.name} was made with seed {existing.seed}; {WAY_OUT}"
         )
 
 

@@ -61,16 +61,19 @@ class Follower:
         counts = reads.counts(self.store, self.study)
         running = [self._running(each) for each in reads.progress(self.store, self.study)]
         ended: list[TrialRecord] = []
+        study = find_study(self.store, self.study.name) or self.study  # its state and budget
         if counts.ended != self._summary.counts.ended:
-            study = find_study(self.store, self.study.name) or self.study  # its budget
             summary, mean = load_summary(self.store, study), mean_seconds(self.store, study)
             ended = self._newly_ended()
             # Nothing is kept before all could be read: the store may be away in between.
-            self.study, self._summary, self._mean = study, summary, mean
+            self._summary, self._mean = summary, mean
+        self.study = study
+        trained = sum(each.last.epoch / each.epochs for each in running if each.last)
         self._summary = dataclasses.replace(
             self._summary,
+            study=study,
             counts=counts,
-            seconds_left=seconds_left(counts, self.study.total, self._mean),
+            seconds_left=seconds_left(counts, study.total, self._mean, trained),
         )
         return Look(self._summary, running, ended)
 

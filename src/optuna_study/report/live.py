@@ -10,7 +10,7 @@ from rich.text import Text
 
 from optuna_study.report import values as words
 from optuna_study.report.summary import ending, held_up, why
-from optuna_study.store.records import EndKind
+from optuna_study.store.records import EndKind, StudyState
 from optuna_study.text import duration, pasteable, printable
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def progress_line(summary: Summary, place: str = "") -> str:
         parts.append(f"best baseline {words.metric(study.metric, summary.best_baseline.value)}")
     if summary.seconds_left:
         parts.append(f"about {duration(summary.seconds_left)} left")
+    if stands := _stands(summary):
+        parts.append(stands)
     if waits := held_up(study, counts):
         parts.append(pasteable(waits, place))
     return ", ".join(parts)
@@ -99,9 +101,21 @@ def _progress(summary: Summary) -> Text:
     )
     if summary.seconds_left:
         text.append(f"  about {duration(summary.seconds_left)} left", "dim")
+    if stands := _stands(summary):
+        text.append(f"  {stands}", "yellow")
     if waits := held_up(summary.study, counts):
         text.append(f"\n{waits}", "yellow")
     return text
+
+
+def _stands(summary: Summary) -> str:
+    """Why nothing new begins: paused, stopped, failed too often, or nobody at work."""
+    study, counts = summary.study, summary.counts
+    met = counts.ended >= study.total
+    stands = words.standing(study.state, running=counts.running, met=met, halted=study.halted)
+    if stands == StudyState.ACTIVE:
+        return "" if counts.running else "waiting for a worker"
+    return "" if met else stands
 
 
 def _ends(summary: Summary) -> Text:

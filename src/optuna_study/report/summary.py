@@ -99,15 +99,21 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None
     return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
 
-def seconds_left(counts: Counts, total: int, mean_seconds: float | None) -> float | None:
-    """How long the rest of `total` trials takes at our workers' pace so far, None if unknown."""
+def seconds_left(
+    counts: Counts, total: int, mean_seconds: float | None, trained: float | None = None
+) -> float | None:
+    """How long the rest of `total` trials takes at our workers' pace so far, None if unknown.
+
+    `trained` is the running trials' share of epochs that are done, all together; where it is not
+    known, half of each.
+    """
     remaining, ours = total - counts.ended, counts.running - counts.plain_running
     if remaining <= 0:
         return 0.0
     if mean_seconds is None or not ours:
         return None
-    # Half of each running trial is done on average.
-    outstanding = remaining - min(ours, remaining) / 2
+    done = min(ours, remaining) / 2 if trained is None else trained
+    outstanding = max(remaining - done, 0.0)
     return mean_seconds * outstanding / ours
 
 

@@ -26,6 +26,14 @@ def cores(group: Path = _GROUP) -> int:
     return max(1, min(limits))
 
 
+GPU_FILES = ("dev/nvidiactl", "dev/nvidia0", "dev/dxg", "dev/kfd")  # NVIDIA's, WSL's, AMD's
+
+
+def may_have_gpu(root: Path = Path("/")) -> bool:
+    """Whether a driver of a GPU is there; without one, torch has none to find."""
+    return any((root / name).exists() for name in GPU_FILES)
+
+
 def cpu_workers(threads: int, allowed_cores: int, memory: int | None) -> int:
     """Workers that keep the cores busy with `threads` each and fit in memory, at least one.
 
