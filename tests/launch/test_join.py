@@ -16,7 +16,8 @@ from optuna_study.errors import (
     StoreError,
     UsageError,
 )
-from optuna_study.launch.prepare import LaunchRequest, join, prepare
+from optuna_study.launch.join import join
+from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 

@@ -16,6 +16,7 @@ from optuna_study.errors import (
     StudyFileError,
     UsageError,
 )
+from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
 from optuna_study.store.queue import queue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.model import Confirm
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import UsageError
-from optuna_study.launch.prepare import join
+from optuna_study.launch.join import join
 from optuna_study.launch.task import Task
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import confirmation_runs

@@ -57,8 +57,8 @@ def command(
     """
     from optuna_study.cli.waiting import waiting
     from optuna_study.cli.watching import see_through
+    from optuna_study.launch.join import join
     from optuna_study.launch.local import ThisMachine
-    from optuna_study.launch.prepare import join
     from optuna_study.launch.supervise import WorkerPool
 
     with waiting("Starting torch and looking for the pictures"):
