@@ -63,13 +63,6 @@ hypothesis.settings.register_profile("many", UNHURRIED, max_examples=5000)
 hypothesis.settings.load_profile("unhurried")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """With `-n`, processes take the next test or `xdist_group` whenever they are free."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadgroup"
-
-
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: slow tests wait for processes most of their time, so cores take two at once.
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
-STUDIES = sorted(ROOT.glob("studies/*.toml"))
+OURS = {"finetune"}  # no article has it
+STUDIES = [path for path in sorted(ROOT.glob("studies/*.toml")) if path.stem not in OURS]
 PAGE = (ROOT / "docs/articles.md").read_text(encoding="utf-8")
 NOTES = articles.read_notes(articles.NOTES.read_text(encoding="utf-8"))
 

@@ -28,6 +28,7 @@ EXECUTES = {"eval", "exec", "compile", "__import__"}
 UNPICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "code"}
 # Modules that may be imported by a computed name, and what the name comes from.
 COMPUTED_IMPORTS = {
+    "__init__.py": "its own table of what the Python interface has",
     "cli/main.py": "the files of cli/commands",
     "store/rows.py": "the two dialects of SQLAlchemy",
     "training/build_model.py": "the files of training/models",

@@ -43,7 +43,7 @@ STUDY = """
 data = {name = "digits", image_size = 16, subset = 0.3}
 model = {width = 0.05, dropout = 0.0}
 train = {epochs = 2, batch_size = 64, threads = 1, optimizer = "adam", lr = 0.001}
-search = {trials = 2, pruner = "none"}
+search = {trials = 1, confirm = {top = 0}, pruner = "none"}
 [space]
 lr = {low = 1e-4, high = 0.01, log = true}
 [[baselines]]

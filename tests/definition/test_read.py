@@ -129,8 +129,8 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
         ),
         (
             "train = {optimizer = 'a.b:c'}",
-            "train.optimizer: unknown name 'a.b:c', known: adagrad, adam, adamw, gd, momentum, "
-            "nesterov, rmsprop, sgd",
+            "train.optimizer: unknown name 'a.b:c', known: adagrad, adam, adamw, gd, lamb, "
+            "momentum, nesterov, rmsprop, sgd",
         ),
         (
             "train = {breakpoints = 3}",

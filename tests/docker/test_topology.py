@@ -40,13 +40,13 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("t
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 NOBODY = 65534
 DASHBOARD_PASSWORD = "dashboard-s3cret"
-BUDGET = 6
+BUDGET = 6  # with the baseline
 STUDY = f"""
 title = "Digits, small enough for a test"
 data = {{name = "digits", image_size = 16}}
 model = {{name = "mlp", variant = "100"}}
 train = {{epochs = 10, batch_size = 64, optimizer = "adam", lr = 0.001, threads = 1}}
-search = {{trials = {BUDGET}, pruner = "none"}}
+search = {{trials = {BUDGET - 1}, confirm = {{top = 0}}, pruner = "none"}}
 [space]
 lr = {{low = 1e-4, high = 0.01, log = true}}
 [[baselines]]

@@ -135,7 +135,7 @@ class Switched(Store):
 def test_a_worker_of_a_whole_store_says_which_studies_failures_stopped(
     prepared: StudyTask,
 ) -> None:
-    set_budget(prepared.store, prepared.study, 7)
+    set_budget(prepared.store, prepared.study, 5)
     for _ in range(5):
         claim = queue.claim(prepared.store, prepared.study, "w1")
         assert isinstance(claim, Claim)

@@ -170,7 +170,8 @@ class Storm:
             return False
         counts = reads.counts(prepared.store, prepared.study)
         self.budget = counts.ended + counts.running + 1
-        set_budget(prepared.store, prepared.study, self.budget)
+        searched = self.budget - prepared.study.beside
+        set_budget(prepared.store, prepared.study, searched)
         return True
 
 
@@ -228,7 +229,7 @@ def test_through_a_client_server_and_postgresql_nothing_shows_the_password(
 
     code, said, prepared = launch_on(on, workers=2, storage=storage, n_trials=2)
     assert code == 0, said
-    assert [trial.number for trial in trials_of(prepared) if trial.end is not None] == [0, 1]
+    assert [trial.number for trial in trials_of(prepared) if trial.end is not None] == [0, 1, 2, 3]
     written = [path for path in nodes.logs.rglob("*") if path.is_file()]
     written += [path for path in prepared.workspace.root.rglob("*.log")]
     assert any("ray::" in line for line in lines)
