@@ -200,10 +200,7 @@ def launched(
     """Launch the study and run it to its end; how many seconds that took."""
     root.mkdir()
     file = root / "outage.toml"
-    searched = STUDY.replace(
-        "[space]", "confirm = {{top = 0}}\n[space]"
-    )  # nothing beside the search
-    file.write_text(searched.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
+    file.write_text(STUDY.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
     request = LaunchRequest(
         str(file),
         profile="full",

@@ -48,7 +48,8 @@ lr = 0.001
 threads = 1
 [search]
 trials = {trials}
-startup_trials = {trials}
+sampler = "random"
+confirm = {{top = 1, seeds = 1}}
 pruner = "none"
 [space]
 activation = ["relu", "tanh"]

@@ -16,10 +16,11 @@ SMALL = ("--trials=3", "--epochs=6", "--seconds=2", "--cut-every=0.3")
 
 
 def nothing_was_lost(found: dict[str, Any]) -> None:
-    assert found["ended"] == found["completed"] == found["ends_written"] == 3
+    # 3 searched and one that confirms the best
+    assert found["ended"] == found["completed"] == found["ends_written"] == 4
     assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
     assert found["strikes"] == 0
-    assert found["as_undisturbed"] == 3
+    assert found["as_undisturbed"] == 4
 
 
 @pytest.mark.postgres

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from optuna_study.config.reader import Node, Problems, read_config
+from optuna_study.paths import Workspace
 from optuna_study.training import loop
 from optuna_study.training.backbone import features
 from optuna_study.training.device_data import DeviceData, load_data, to_model_input
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.paths import Workspace
 
 CPU = torch.device("cpu")
 
@@ -65,9 +65,11 @@ def test_a_head_on_features_is_the_whole_models(data: DeviceData, tmp_path: Path
 
 
 def test_features_are_computed_once_and_again_where_they_are_damaged(
-    data: DeviceData, shared_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = features.open_features(head_config(), data)
+    config, workspace = head_config(name="digits"), Workspace(tmp_path)  # nobody else reads it
+    data = load_data(config.data, None, workspace, CPU)
+    first = features.open_features(config, data)
     training, validation = first.training[0].clone(), first.validation.clone()
     computed: list[int] = []
     original = features._computed
@@ -78,16 +80,16 @@ def test_features_are_computed_once_and_again_where_they_are_damaged(
 
     monkeypatch.setattr(features, "_computed", counting)
     told: list[tuple[int, int]] = []
-    again = features.open_features(head_config(), data, lambda *both: told.append(both))
+    again = features.open_features(config, data, lambda *both: told.append(both))
     assert computed == []
     assert told[-1] == (len(data.validation_labels) + 40, len(data.validation_labels) + 40)
     assert again.validation.equal(validation)
-    entries = [path for path in shared_workspace.cache("x").parent.glob("features-*/features.npy")]
+    entries = list(workspace.cache("x").parent.glob("features-*/features.npy"))
     for entry in entries:
         content = bytearray(entry.read_bytes())
         content[-2] ^= 1
         entry.write_bytes(content)
-    mended = features.open_features(head_config(), data)
+    mended = features.open_features(config, data)
     assert computed == [1, 1]
     assert mended.training[0].equal(training)
     assert mended.validation.equal(validation)
