@@ -48,6 +48,8 @@ def main(name: str, kind: str) -> None:
         page = Path(folder, "page.html")
         if kind == "report":
             study.report(page)
+            text = page.read_text(encoding="utf-8")  # without where it was made
+            page.write_text(text.replace(f"{Path.cwd()}/", ""), encoding="utf-8")
             screenshot(page, IMAGES / "report.png", 1100, 950)
             return
         store = open_store(StoreAddress.of_file(Workspace.locate().database))
