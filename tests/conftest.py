@@ -63,6 +63,35 @@ hypothesis.settings.register_profile("many", UNHURRIED, max_examples=5000)
 hypothesis.settings.load_profile("unhurried")
 
 
+# Tests of these files share what is costly to make or takes a machine for itself: one process
+# each, or one for all of the same name. xdist's own mark for it does nothing since pytest 9.2,
+# which no longer reads the names that it changes.
+GROUPS = {
+    "tests/cli/test_train.py": "train",
+    "tests/docker/test_topology.py": "topology",
+    "tests/launch/ray/test_cluster.py": "ray",
+    "tests/launch/test_outages.py": "outages",
+    "tests/training/backbone/test_features.py": "timm",
+    "tests/training/backbone/test_timm_models.py": "timm",
+    "tests/training/test_pretrained.py": "pretrained",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`, processes take the next test or group whenever they are free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    if config.getvalue("dist") != "load":
+        return None  # another way of dealing out was asked for
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc] # without types
+        def _split_scope(self, nodeid: str) -> str:
+            return GROUPS.get(nodeid.partition("::")[0], nodeid)
+
+    return Groups(config, log)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: slow tests wait for processes most of their time, so cores take two at once.
 

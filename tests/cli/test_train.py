@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("train")
-
 CONFIG = TrainConfig(
     DataSettings(name="digits", image_size=16, subset=0.3),
     ModelSettings(width=0.05, dropout=0.1),

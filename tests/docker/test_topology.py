@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import TrialRecord
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("topology")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 NOBODY = 65534

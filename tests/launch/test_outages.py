@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outages")]
+pytestmark = pytest.mark.slow
 SMALL = ("--trials=3", "--epochs=6", "--seconds=2", "--cut-every=0.3")
 
 

@@ -16,8 +16,6 @@ from optuna_study.training.pretrained import FILES, weights_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("pretrained")
-
 
 def settings(pretrained: str, **changes: Any) -> ModelSettings:
     values = {"name": "alexnet", "variant": "torchvision", **changes}

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from optuna_study.launch.task import StudyTask, Tick
     from optuna_study.store.records import TrialRecord
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.xdist_group("timm")
-
 
 def head_config(**data: object) -> TrainConfig:
     raw = {

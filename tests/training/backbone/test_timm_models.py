@@ -30,8 +30,6 @@ LITE = "timm:tf_efficientnet_lite0"
 SIZES = {"channels": 3, "image_size": 32, "classes": 5}
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.xdist_group("timm")
-
 
 def settings(name: str = LITE, **changes: Any) -> ModelSettings:
     return ModelSettings(name=name, **{"pretrained": "auto", "dropout": 0.0, **changes})

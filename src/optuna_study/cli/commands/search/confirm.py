@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import (
+    allow_option,
     artifacts_option,
     crew_options,
     example,
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
 @click.argument("study")
 @click.option("--top", type=int, metavar="K", help="How many of the best. [default: the study's]")
 @click.option("--seeds", type=int, metavar="S", help="Runs of each. [default: the study's]")
-@click.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="MODULE",
-    help="A module, or package, whose functions the study may name. [default: none]",
-)
+@allow_option
 @click.option("--timeout", type=float, metavar="S", help="Seconds of this command.")
 @crew_options
 @storage_option
