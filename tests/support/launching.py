@@ -55,7 +55,7 @@ lr = 0.001
 threads = 1
 [search]
 trials = 3
-startup_trials = 8
+sampler = "random"
 confirm = {top = 0}
 pruner = "none"
 [space]

@@ -163,7 +163,7 @@ def test_only_what_is_searched_is_pruned(ready_study: Callable[..., StudyTask]) 
 def test_patience_counts_trials_ended_since_the_best(
     ready_study: Callable[..., StudyTask],
 ) -> None:
-    prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 2"))
+    prepared = ready_study(50, ('sampler = "random"', "stop_without_improvement = 2"))
     assert not enough_without_improvement(opened(prepared))
     assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
@@ -183,7 +183,7 @@ def test_patience_counts_trials_ended_since_the_best(
 def test_a_study_paused_while_its_last_hopeful_trial_ran_stays_paused(
     ready_study: Callable[..., StudyTask],
 ) -> None:
-    prepared = ready_study(50, ("startup_trials = 8", "stop_without_improvement = 1"))
+    prepared = ready_study(50, ('sampler = "random"', "stop_without_improvement = 1"))
     with sqlite3.connect(prepared.workspace.database) as connection:
         connection.execute(
             "CREATE TRIGGER pause AFTER UPDATE OF end_kind ON optuna_study_trials "

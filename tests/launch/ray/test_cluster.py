@@ -71,6 +71,8 @@ def nodes() -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "false")  # as docs/clusters.md says, and why
+        # Ray has its workers wait for everything else, beside other tests for minutes.
+        patch.setenv("RAY_worker_niceness", "0")
         pytest.importorskip("ray", reason="Ray is not installed: extra ray")
         started = Nodes(importlib.import_module("ray.cluster_utils"))
         patch.setenv("RAY_ADDRESS", started.cluster.address)
