@@ -22,6 +22,7 @@ from optuna_study.errors import DataError, DiskFullError, FolderError, UsageErro
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STORAGE_VARIABLE = "OPTUNA_STORAGE"  # Optuna's own name for it
 ARTIFACTS_VARIABLE = "OPTUNA_STUDY_ARTIFACTS"
 FOLDER_OPTION = f"--artifacts or {ARTIFACTS_VARIABLE}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.paths import Workspace
+from optuna_study.paths import STORAGE_VARIABLE, Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.studies.studies import load_study
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
-
-STORAGE_VARIABLE = "OPTUNA_STORAGE"
 
 
 class Study:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from optuna_study.paths import STORAGE_VARIABLE
 from optuna_study.text import pasteable, spell_out
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
 
-STORAGE_VARIABLE = "OPTUNA_STORAGE"
 ALLOW_VARIABLE = "OPTUNA_STUDY_ALLOW"
 FORMATS = ("table", "json", "yaml", "csv")
 
