@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
-from optuna_study.report.confirmation.page import guessing, verdict_row
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
 
@@ -71,6 +70,7 @@ def prediction_row(prediction: Prediction) -> dict[str, Any]:
 def summary_row(summary: Summary) -> dict[str, Any]:
     """Everything `show` says of a study."""
     from optuna_study.report.comparison.page import claim_rows, group_rows
+    from optuna_study.report.confirmation.page import guessing, verdict_row
 
     study, counts = summary.study, summary.counts
     return {
