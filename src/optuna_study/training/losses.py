@@ -28,12 +28,12 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def mse(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean squared error of the sigmoid against one-hot targets, over pictures and classes."""
-    return functional.mse_loss(logits.sigmoid(), _one_hot(logits, labels))
+    return functional.mse_loss(logits.sigmoid(), one_hot(logits, labels))
 
 
 def bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean binary cross entropy of the sigmoid and one-hot targets, over pictures and classes."""
-    return functional.binary_cross_entropy_with_logits(logits, _one_hot(logits, labels))
+    return functional.binary_cross_entropy_with_logits(logits, one_hot(logits, labels))
 
 
 _LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse, "bce": bce}
@@ -116,7 +116,7 @@ def _mse_of_activation(settings: ModelSettings) -> Loss:
     activation = _output_activation(settings)
 
     def mse_of_activation(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.mse_loss(activation(logits), _one_hot(logits, labels))
+        return functional.mse_loss(activation(logits), one_hot(logits, labels))
 
     return mse_of_activation
 
@@ -131,5 +131,6 @@ def _output_activation(settings: ModelSettings) -> nn.Module:
     return activation
 
 
-def _one_hot(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def one_hot(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Labels (N) as rows (N, classes) of the logits' type, 1 at the true class."""
     return functional.one_hot(labels, logits.shape[1]).to(logits.dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from optuna_study.training.losses import answers, get_loss
+from optuna_study.training.losses import answers, get_loss, one_hot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,7 @@ def training_loss(config: TrainConfig, counts: Sequence[int], device: torch.devi
     answer = answers(config)
 
     def compared(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        classes = logits.shape[1]
-        truth = functional.one_hot(labels, classes).to(logits.dtype)
-        targets = truth * (1 - smoothing) + smoothing / classes
+        targets = one_hot(logits, labels) * (1 - smoothing) + smoothing / logits.shape[1]
         if settings.loss == "mse":
             each = functional.mse_loss(answer(logits), targets, reduction="none")
         else:
