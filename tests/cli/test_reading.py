@@ -34,6 +34,7 @@ TRIAL_FIELDS = [
     "seed",
     "epochs",
     "confirms",
+    "excluded",
 ]
 BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from optuna_study.actions.exclude import exclude, include
 from optuna_study.cli.serving import address, serve
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.optuna_bridge import optuna_storage
@@ -75,6 +76,13 @@ def test_details_have_the_metric_figures_and_the_notes_of_trials(
         figures = {each["id"]: each["graph_object"] for each in details["plotly_graph_objects"]}
         assert list(figures) == ["ends", "curves", "schedules", "baselines", "trial"]
         assert json.loads(figures["trial"])["data"][2]["y"] == [0.5, 0.6]
+        exclude(stored_study.store, stored_study.study, [0], "wrong pictures")
+        marked = json.loads(get(url)[0])
+        assert marked["trials"][0]["constraints"] == [1.0]
+        attribute = {"key": "excluded", "value": "wrong pictures"}
+        assert attribute in marked["trials"][0]["user_attrs"]
+        include(stored_study.store, stored_study.study, [0])
+        assert json.loads(get(url)[0])["trials"][0]["constraints"] == []
         stored_study.run([0.7, 0.9])
         again = json.loads(get(f"{url}?after=2")[0])
         figures = {each["id"]: each["graph_object"] for each in again["plotly_graph_objects"]}

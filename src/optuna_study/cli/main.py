@@ -35,7 +35,7 @@ PROGRAM = "optuna-study"
 ORDER = (
     *("init", "data", "validate"),
     *("launch", "worker", "watch", "pause", "resume", "stop"),
-    *("list", "show", "trials", "report", "plot", "dashboard", "doctor"),
+    *("list", "show", "trials", "exclude", "include", "report", "plot", "dashboard", "doctor"),
     *("export", "train", "predict", "copy", "delete"),
 )
 

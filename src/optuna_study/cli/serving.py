@@ -41,12 +41,17 @@ def serve(
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    from optuna_study.cli.study_details import StudyDetails, read_without_trial_notes
+    from optuna_study.cli.study_details import (
+        StudyDetails,
+        leave_out_of_best,
+        read_without_trial_notes,
+    )
     from optuna_study.store.engine.optuna_bridge import optuna_storage
 
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
     storage = optuna_storage(store)
     read_without_trial_notes(storage)
+    leave_out_of_best(storage, store)
     app = wsgi(storage, artifact_store=artifacts)
     return listening(guard(StudyDetails(app, store, workspace)), host, port)
 

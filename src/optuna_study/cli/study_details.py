@@ -24,19 +24,20 @@ from optuna_study.report.figures.kinds import KINDS
 from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.report.pages import ends_line
 from optuna_study.report.tables import plain
-from optuna_study.store.reads import reads
-from optuna_study.store.schema import SIDE_COUNTS
+from optuna_study.store.reads import aggregates, reads
+from optuna_study.store.schema import EXCLUDED, SIDE_COUNTS
 from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial_notes
 from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Any
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna.storages import BaseStorage
     from optuna.study._frozen import FrozenStudy
+    from optuna.trial import FrozenTrial
 
     from optuna_study.paths import Workspace
     from optuna_study.report.summary import Summary
@@ -102,6 +103,7 @@ class StudyDetails:
                 trial["note"] = notes.get(trial["trial_id"], trial["note"])
             study = self._find(study_id)
             if study is not None:
+                _mark(details["trials"], aggregates.excluded(self.store, study))
                 details.setdefault("objective_names", [study.metric.replace("_", " ")])
                 shown = self._shown(study)
                 details["plotly_graph_objects"] += shown.figures
@@ -122,7 +124,8 @@ class StudyDetails:
         return None if name is None else find_study(self.store, name)
 
     def _shown(self, study: StudyRecord) -> Shown:
-        now = (reads.counts(self.store, study), study.importances_at)
+        out = aggregates.excluded(self.store, study)
+        now = (reads.counts(self.store, study), study.importances_at, out)
         with self._lock:  # one of several pages makes it, the others wait
             before, shown = self._made.get(study.uuid, (None, None))
             if shown is None or before != now:
@@ -161,6 +164,32 @@ def read_without_trial_notes(storage: BaseStorage) -> None:
         return found
 
     storage.get_all_studies = studies  # type: ignore[method-assign]
+
+
+def leave_out_of_best(storage: BaseStorage, store: Store) -> None:
+    """Let a storage call no trial best that is excluded, or trains another again."""
+    best = storage.get_best_trial
+
+    def sound(study_id: int) -> FrozenTrial:
+        found = next((row for row in reads.list_studies(store) if row.study_id == study_id), None)
+        study = None if found is None else find_study(store, found.name)
+        ours = None if study is None else reads.best(store, study)
+        return best(study_id) if ours is None else storage.get_trial(ours.trial_id)
+
+    storage.get_best_trial = sound  # type: ignore[method-assign]
+
+
+def _mark(trials: list[dict[str, Any]], excluded: Mapping[int, str]) -> None:
+    """Say of trials whether they are excluded; the storage keeps an ended one as it was."""
+    for trial in trials:
+        attributes = [each for each in trial["user_attrs"] if each["key"] != EXCLUDED]
+        was, why = len(attributes) < len(trial["user_attrs"]), excluded.get(trial["number"])
+        if why is not None:
+            attributes.append({"key": EXCLUDED, "value": why})
+            trial["constraints"] = [1.0]
+        elif was and trial["state"] == "Complete":
+            trial["constraints"] = []
+        trial["user_attrs"] = attributes
 
 
 _asked_for_details: ContextVar[bool] = ContextVar("asked_for_details", default=False)

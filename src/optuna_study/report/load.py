@@ -38,6 +38,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         aggregates.mean_seconds(store, study),
         load_comparison(store, study, readings) if compared else None,
         None if compared else load_confirmation(store, study),
+        aggregates.excluded(store, study),
     )
 
 

@@ -12,6 +12,7 @@ from optuna_study.report.summary import (
     ended_by_kind,
     ending,
     ends_by_reason,
+    excluded_clause,
     importance_columns,
     reason,
     untold_sentence,
@@ -67,7 +68,8 @@ def study_note(summary: Summary) -> str:
         lines += [definition["source"], ""]
     ends = ", ".join(ends_by_reason(summary.counts)) or "none yet"
     kinds = "" if summary.comparison else ended_by_kind(summary.counts)
-    lines += [f"**{summary.counts.ended} of {study.total}** trials have ended{kinds}: {ends}.", ""]
+    ended = f"**{summary.counts.ended} of {study.total}** trials have ended{kinds}: {ends}"
+    lines += [f"{ended}{excluded_clause(summary)}.", ""]
     if summary.comparison is not None:
         blocks = "\n\n".join(comparison_blocks(study, summary.comparison))
         lines += ["```text", plain(blocks), "```", ""]

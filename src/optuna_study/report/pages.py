@@ -12,6 +12,7 @@ from optuna_study.report.summary import (
     ended_by_kind,
     ending,
     ends_by_reason,
+    excluded_clause,
     held_up,
     importance_columns,
     reason,
@@ -213,7 +214,8 @@ def ends_line(summary: Summary) -> str:
         for name, amount in (("running", counts.running), ("waiting", counts.waiting))
         if amount
     ]
-    return f"{line}; {', '.join(open_ones)}." if open_ones else f"{line}."
+    line += f"; {', '.join(open_ones)}" if open_ones else ""
+    return f"{line}{excluded_clause(summary)}."
 
 
 def curves_line(summary: Summary, curves: Newest, place: str) -> str:
@@ -260,6 +262,7 @@ def trial_page(
         "state": trial.state.value,
         study.metric.replace("_", " "): words.metric(study.metric, trial.value),
         "reason": reason(trial),
+        "excluded": trial.excluded,
         "loss curve": diagnosis and f"{diagnosis.pattern.label}: {diagnosis.cause}",
         "baseline": trial.baseline,
         "seed": trial.seed,

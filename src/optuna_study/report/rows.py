@@ -32,6 +32,7 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
         "seed": trial.seed,
         "epochs": trial.epochs,
         "confirms": trial.confirms,
+        "excluded": trial.excluded,
     }
 
 
@@ -93,6 +94,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "waiting": counts.waiting,
         "ends": {kind.value: counts.ends.get(kind, 0) for kind in EndKind},
         "plain": sum(counts.plain.values()),
+        "excluded": [{"number": n, "reason": why} for n, why in summary.excluded.items()],
         "datetime_start": values.moment(study.created),
         "seconds_left": summary.seconds_left,
         "guessing": guessing(study),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.text import Advice, count, percent
+from optuna_study.text import Advice, count, join_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ class Summary:
     seconds_left: float | None
     comparison: Comparison | None = None
     confirmation: Confirmation | None = None
+    excluded: Mapping[int, str] = field(default_factory=dict)  # trials left out, and why
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -72,6 +73,7 @@ def summarise(
     mean_seconds: float | None,
     comparison: Comparison | None = None,
     confirmation: Confirmation | None = None,
+    excluded: Mapping[int, str] | None = None,
 ) -> Summary:
     """Put a study's records together; `mean_seconds` is what an ended trial took on average."""
     ordered = tuple(sorted(baselines, key=lambda trial: trial.number))
@@ -85,16 +87,19 @@ def summarise(
         seconds_left=seconds_left(counts, study.total, mean_seconds),
         comparison=comparison,
         confirmation=confirmation,
+        excluded=excluded or {},
     )
 
 
 def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None:
-    """The completed trial with the best value; the earlier one of two equal ones."""
+    """The completed trial with the best value but for excluded ones; of equals the earlier."""
     sign = -1 if direction == "maximize" else 1
     ranked = [
         (sign * trial.value, trial.number, trial)
         for trial in trials
-        if trial.state is TrialState.COMPLETE and trial.value is not None
+        if trial.state is TrialState.COMPLETE
+        and trial.value is not None
+        and trial.excluded is None
     ]
     return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
@@ -142,10 +147,13 @@ def reason(trial: TrialRecord) -> str | None:
 
 
 def why(trial: TrialRecord) -> str:
-    """Why a trial ended otherwise than planned."""
+    """Why a trial ended otherwise than planned, or is excluded."""
+    if trial.excluded is not None:
+        return f"excluded: {trial.excluded}"
     return "" if trial.end in (None, EndKind.COMPLETED) else str(trial.reason or "")
 
 
+NAMED = 12  # excluded trials; of more their number is said
 LEAST_SHARE = 0.001  # an importance below this is not shown
 
 
@@ -183,6 +191,15 @@ def ended_by_kind(counts: Counts) -> str:
     kinds = {"baseline": counts.baselines, "confirmation run": counts.confirmations}
     beside = [count(amount, kind) for kind, amount in kinds.items() if amount]
     return f" ({', '.join([f'{counts.searched} searched', *beside])})" if beside else ""
+
+
+def excluded_clause(summary: Summary) -> str:
+    """Which trials are excluded, to follow a sentence; empty without any."""
+    numbers = [str(number) for number in summary.excluded]
+    if not numbers:
+        return ""
+    named = join_words(numbers) if len(numbers) <= NAMED else f"{len(numbers)} of them"
+    return f"; excluded: {named}"
 
 
 def ends_by_reason(counts: Counts) -> list[str]:

@@ -21,8 +21,7 @@ import optuna
 
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.importances import Importance
-from optuna_study.store.reads import reads
-from optuna_study.store.records import EndKind
+from optuna_study.store.reads import aggregates
 from optuna_study.store.schema import CONFIRMS
 from optuna_study.store.studies import studies
 
@@ -51,8 +50,7 @@ def due(store: Store, study: StudyRecord, *, last: bool) -> bool:
     The interval grows with the study: the computation takes seconds at thousands of trials.
     `last` asks whether they are behind at all, for a study that has come to its end.
     """
-    counts = reads.counts(store, study)
-    completed = counts.ends.get(EndKind.COMPLETED, 0) - counts.confirmations
+    completed = aggregates.completed_trials(store, study)
     now = studies.find_study(store, study.name)
     if now is None or completed < FEWEST:
         return False
@@ -61,10 +59,16 @@ def due(store: Store, study: StudyRecord, *, last: bool) -> bool:
 
 
 def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
-    """Compute the importances over completed trials but confirmation runs, and store them."""
+    """Compute the importances over completed trials, and store them.
+
+    Confirmation runs and excluded trials are left out.
+    """
     view = optuna_bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
     done = view.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    used = [trial for trial in done if CONFIRMS not in trial.user_attrs]
+    out = aggregates.excluded(store, study)
+    used = [
+        trial for trial in done if CONFIRMS not in trial.user_attrs and trial.number not in out
+    ]
     found = measure(used[-MOST_TRIALS:], study.direction)
     studies.save_importances(store, study, found, len(used))
     log.info("importances of %d parameters from %d completed trials", len(found), len(used))

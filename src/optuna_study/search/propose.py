@@ -11,7 +11,7 @@ from optuna_study.search import suggest
 from optuna_study.space.space import build
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.queue import queue
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +84,7 @@ def _draw(
         startup=startup_trials(study, definition),
         names=[leaf.name for leaf in definition.space.leaves()],
     )
-    draft = optuna_bridge.Draft(storage, study, sampler, claim)
+    out = aggregates.excluded(store, study)
+    draft = optuna_bridge.Draft(storage, study, sampler, claim, out)
     definition.space.suggest(suggest.drawing(draft.trial))
     queue.write_parameters(store, claim, draft.parameters, draft.attributes)

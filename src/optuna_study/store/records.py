@@ -218,6 +218,7 @@ class TrialRecord:
     checkpoint_claim: int | None  # whose checkpoint stands, as `Claim.ordinal`; None: an old one
     resumed_elsewhere: bool  # continued on other hardware, so exempt from bit equality
     confirms: int | None = None  # the number of the trial that this one trains again
+    excluded: str | None = None  # why somebody left it out of everything
 
 
 @dataclass(frozen=True)

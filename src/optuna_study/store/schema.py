@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     case,
+    exists,
     literal,
 )
 
@@ -54,10 +55,12 @@ OWN_VERSION = 7  # of our tables; a store with a greater one was made by a newer
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
 CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again
+EXCLUDED = "excluded"  # attribute of a trial that is left out of everything: why
 RETRIED_AFTER = "retried_after"  # attribute of a trial that an exception did not end
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes
+EXCLUDED_KEY = "constraints:excluded"  # so that Optuna and its dashboard call no such trial best
 DASHBOARD_CONSTRAINTS_KEY = "constraints"  # a list of them, as Optuna 4 wrote and it reads
 ARTIFACT_KEY = "artifacts:"  # before an artifact's id: what `upload_artifact` writes
 # Attributes of a study that the dashboard keeps for one of its trials, whose id is the group.
@@ -277,3 +280,9 @@ VALUE: ColumnElement[float] = case(
 def quoted(column: ColumnElement[str]) -> ColumnElement[str]:
     """A text as Optuna's attributes hold it: as JSON."""
     return literal('"') + column + literal('"')
+
+
+def is_excluded(trial_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether somebody has excluded the trial of an id."""
+    attribute = trial_user_attributes.alias().c  # statements around it may ask for others
+    return exists().where(attribute.trial_id == trial_id, attribute.key == EXCLUDED)

@@ -86,5 +86,5 @@ def enough_without_improvement(study: OpenStudy) -> bool:
         return False
     begin = max(best.completed, now.going_since or 0.0)
     trials = reads.trials(study.store, study.record, with_parameters=False)
-    since = [t for t in trials if t.completed is not None and t.completed > begin]
+    since = [t for t in trials if (t.completed or 0.0) > begin and t.excluded is None]
     return len(since) >= enough

@@ -29,9 +29,8 @@ HOVER = 60  # characters of a trial's settings
 def history(data: StudyData) -> Figure:
     """Values by trial number, the best so far, baselines and confirmation runs marked."""
     traces = []
-    searched = [
-        trial for trial in data.trials if trial.baseline is None and trial.confirms is None
-    ]
+    looked_at = [trial for trial in data.trials if trial.excluded is None]
+    searched = [t for t in looked_at if t.baseline is None and t.confirms is None]
     for name, members in _by_end(searched):
         drawn = [trial for trial in members if trial.value is not None]
         if drawn:
@@ -54,7 +53,7 @@ def history(data: StudyData) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    valued = [trial for trial in data.trials if trial.value is not None]
+    valued = [trial for trial in looked_at if trial.value is not None]
     baselines = [t for t in valued if t.baseline is not None and t.confirms is None]
     if baselines:
         marker = {"color": style.BASELINE, "size": 11, "symbol": "star"}
@@ -63,6 +62,10 @@ def history(data: StudyData) -> Figure:
     if runs:
         marker = {"color": style.CONFIRMED, "size": 9, "symbol": "diamond-open"}
         traces.append(_points(data, runs, "confirmation run", marker))
+    out = [t for t in data.trials if t.excluded is not None and t.value is not None]
+    if out:
+        marker = {"color": style.QUIET, "size": 8, "symbol": "x-thin-open"}
+        traces.append(_points(data, out, "excluded", marker))
     if not traces:
         return style.message("No trial has reported a value yet.")
     layout = {
@@ -170,7 +173,8 @@ def _best_so_far(data: StudyData) -> list[tuple[int, float]]:
     better = max if data.study.direction == "maximize" else min
     found: list[tuple[int, float]] = []
     for trial in data.trials:
-        if group_name(trial) != "completed" or trial.value is None or trial.confirms is not None:
+        left_out = trial.confirms is not None or trial.excluded is not None
+        if group_name(trial) != "completed" or trial.value is None or left_out:
             continue
         best = trial.value if not found else better(found[-1][1], trial.value)
         if not found or best != found[-1][1]:

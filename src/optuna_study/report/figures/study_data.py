@@ -60,7 +60,7 @@ class StudyData:
 
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
-        """The completed trials, the best first; confirmation runs are of trials among them."""
+        """The completed trials, the best first, without confirmation runs and excluded ones."""
         sign = -1 if self.study.direction == "maximize" else 1
         done = [
             (sign * trial.value, trial.number, trial)
@@ -68,6 +68,7 @@ class StudyData:
             if trial.state is TrialState.COMPLETE
             and trial.value is not None
             and trial.confirms is None
+            and trial.excluded is None
         ]
         return tuple(trial for _, _, trial in sorted(done, key=lambda entry: entry[:2]))
 

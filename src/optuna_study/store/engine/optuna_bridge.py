@@ -94,7 +94,8 @@ class Draft:
     Optuna would write each parameter, and what samplers note of a trial, at once and whoever asks;
     `queue.write_parameters` writes them together, for the trial's owner alone. The study's trials
     are read once: a sampler asks for all of them several times a proposal, each time 7 queries,
-    and had better not see them change.
+    and had better not see them change. `left_out` are the numbers of trials it is not to see: the
+    storage keeps an ended trial as it was, so what was excluded since it does not know.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Draft:
         study: StudyRecord,
         sampler: optuna.samplers.BaseSampler,
         claim: Claim,
+        left_out: Container[int] = (),
     ) -> None:
         self.parameters: list[StoredParameter] = []
         self.attributes: dict[str, Any] = {}  # the system's
@@ -110,7 +112,11 @@ class Draft:
         self._study = study
         self._trial_id = claim.trial_id
         found = storage.get_all_trials(study.study_id, deepcopy=False)
-        self._history = [each for each in found if CONFIRMS not in each.user_attrs]
+        self._history = [
+            each
+            for each in found
+            if CONFIRMS not in each.user_attrs and each.number not in left_out
+        ]
         self._drawn_for = next(each for each in found if each.number == claim.number)
         view = optuna_study(cast("BaseStorage", self), study, sampler)
         self.trial = optuna.Trial(view, claim.trial_id)
@@ -129,7 +135,7 @@ class Draft:
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """What samplers learn from: all trials but confirmation runs, which repeat the best."""
+        """What samplers learn from: confirmation runs, which repeat the best, are left out."""
         assert study_id == self._study.study_id
         found = [each for each in self._history if states is None or each.state in states]
         return copy.deepcopy(found) if deepcopy else found

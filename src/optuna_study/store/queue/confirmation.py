@@ -24,6 +24,7 @@ from optuna_study.store.schema import (
     CONFIRMS,
     SIDE_COUNTS,
     VALUE,
+    is_excluded,
     own_studies,
     own_trials,
     trial_params,
@@ -131,6 +132,7 @@ def _entrants(
             own_trials.c.uuid == study.uuid,
             own_trials.c.end_kind == EndKind.COMPLETED.value,
             own_trials.c.confirms.is_(None),
+            ~is_excluded(own_trials.c.trial_id),
         )
         .order_by(order, own_trials.c.number)
     )
@@ -162,18 +164,26 @@ def _entrant(connection: Connection, row: Row[Any]) -> _Entrant:
 
 
 def _runs(connection: Connection, study: StudyRecord) -> dict[int, list[float | None]]:
-    """The runs of each confirmed trial in order: values, inf where one diverged, None unknown."""
+    """The runs of each confirmed trial in order: values, inf where one diverged, None unknown.
+
+    Of an excluded run nothing is known, yet its seed is used up.
+    """
     value = (trial_values.c.trial_id == own_trials.c.trial_id) & (trial_values.c.objective == 0)
     rows = connection.execute(
-        select(own_trials.c.confirms, own_trials.c.end_kind, VALUE)
+        select(
+            own_trials.c.confirms,
+            own_trials.c.end_kind,
+            VALUE,
+            is_excluded(own_trials.c.trial_id).label("out"),
+        )
         .select_from(own_trials.outerjoin(trial_values, value))
         .where(own_trials.c.uuid == study.uuid, own_trials.c.confirms.is_not(None))
         .order_by(own_trials.c.number)
     )
     found: dict[int, list[float | None]] = defaultdict(list)
-    for number, end, reached in rows:
-        known = reached if end == EndKind.COMPLETED else None
-        found[number].append(math.inf if end == EndKind.DIVERGED else known)
+    for number, end, reached, out in rows:
+        known = reached if end == EndKind.COMPLETED and not out else None
+        found[number].append(math.inf if end == EndKind.DIVERGED and not out else known)
     return found
 
 

@@ -10,8 +10,10 @@ from sqlalchemy import and_, exists, func, or_, select
 from optuna_study.store.records import ComparedRun, ConfirmationRun, EndKind, TrialState
 from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
+    EXCLUDED,
     TEST_ACCURACY,
     VALUE,
+    is_excluded,
     own_epochs,
     own_trials,
     trial_user_attributes,
@@ -29,7 +31,7 @@ MOST_VALUES = 200  # that the pruner compares: where half of them begins is know
 
 
 def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
-    """The runs of all baselines, by number; one statement."""
+    """The runs of all baselines but excluded ones, by number; one statement."""
     own, last, attribute = own_trials.c, own_epochs.c, trial_user_attributes.c
     of_last = and_(last.uuid == own.uuid, last.number == own.number, last.epoch == own.epochs)
     of_test = and_(attribute.trial_id == own.trial_id, attribute.key == TEST_ACCURACY)
@@ -48,7 +50,7 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
         .select_from(
             own_trials.outerjoin(own_epochs, of_last).outerjoin(trial_user_attributes, of_test)
         )
-        .where(own.uuid == study.uuid, own.baseline.is_not(None))
+        .where(own.uuid == study.uuid, own.baseline.is_not(None), ~is_excluded(own.trial_id))
         .order_by(own.number)
     )
     with store.read() as connection:
@@ -67,7 +69,7 @@ def compared_runs(store: Store, study: StudyRecord) -> list[ComparedRun]:
 
 
 def confirmation_runs(store: Store, study: StudyRecord) -> list[ConfirmationRun]:
-    """A study's confirmation runs, by number; one statement."""
+    """A study's confirmation runs, by number; none excluded or of an excluded trial."""
     own, attribute = own_trials.c, trial_user_attributes.c
     of_test = and_(attribute.trial_id == own.trial_id, attribute.key == TEST_ACCURACY)
     of_value = and_(trial_values.c.trial_id == own.trial_id, trial_values.c.objective == 0)
@@ -83,11 +85,26 @@ def confirmation_runs(store: Store, study: StudyRecord) -> list[ConfirmationRun]
         .select_from(
             own_trials.outerjoin(trial_values, of_value).outerjoin(trial_user_attributes, of_test)
         )
-        .where(own.uuid == study.uuid, own.confirms.is_not(None))
+        .where(own.uuid == study.uuid, own.confirms.is_not(None), ~is_excluded(own.trial_id))
         .order_by(own.number)
     )
+    out = excluded(store, study)
     with store.read() as connection:
-        return [_confirmation_run(row) for row in connection.execute(query)]
+        rows = [row for row in connection.execute(query) if row.confirms not in out]
+    return [_confirmation_run(row) for row in rows]
+
+
+def excluded(store: Store, study: StudyRecord) -> dict[int, str]:
+    """The numbers of the trials that somebody has excluded, in order, and why."""
+    attribute = trial_user_attributes.c
+    query = (
+        select(trials.c.number, attribute.value_json)
+        .join(trial_user_attributes, attribute.trial_id == trials.c.trial_id)
+        .where(trials.c.study_id == study.study_id, attribute.key == EXCLUDED)
+        .order_by(trials.c.number)
+    )
+    with store.read() as connection:
+        return {number: str(json.loads(why)) for number, why in connection.execute(query)}
 
 
 def _confirmation_run(row: Row[Any]) -> ConfirmationRun:
@@ -106,6 +123,19 @@ def mean_seconds(store: Store, study: StudyRecord) -> float | None:
     with store.read() as connection:
         mean = connection.execute(query).scalar()
     return None if mean is None else float(mean)
+
+
+def completed_trials(store: Store, study: StudyRecord) -> int:
+    """How many trials of ours have completed, without confirmation runs and excluded ones."""
+    own = own_trials.c
+    query = select(func.count()).where(
+        own.uuid == study.uuid,
+        own.end_kind == EndKind.COMPLETED.value,
+        own.confirms.is_(None),
+        ~is_excluded(own.trial_id),
+    )
+    with store.read() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def ended_numbers(store: Store, study: StudyRecord) -> list[int]:
@@ -164,7 +194,7 @@ def values_at(
 ) -> list[float]:
     """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
 
-    Confirmation runs, which are of the best alone, are not among them.
+    Confirmation runs, which are of the best alone, and excluded trials are not among them.
 
     MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
     Trials of plain Optuna have no epochs of ours and are not among them.
@@ -175,11 +205,11 @@ def values_at(
     )
     if but is not None:
         query = query.where(table.c.number != but)
-    confirming = exists().where(
+    left_out = exists().where(
         own_trials.c.uuid == table.c.uuid,
         own_trials.c.number == table.c.number,
-        own_trials.c.confirms.is_not(None),
+        or_(own_trials.c.confirms.is_not(None), is_excluded(own_trials.c.trial_id)),
     )
-    query = query.where(~confirming).order_by(table.c.number.desc()).limit(MOST_VALUES)
+    query = query.where(~left_out).order_by(table.c.number.desc()).limit(MOST_VALUES)
     with store.read() as connection:
         return list(connection.execute(query).scalars())

@@ -28,6 +28,7 @@ from optuna_study.store.records import (
 from optuna_study.store.rows import external_parameter, stored_reason, utc_seconds
 from optuna_study.store.schema import (
     CONFIRMS,
+    EXCLUDED,
     VALUE,
     own_epochs,
     own_studies,
@@ -54,6 +55,7 @@ _EPOCH_COLUMNS = (
     own_epochs.c.number,
     *(own_epochs.c[entry.name] for entry in fields(EpochRecord)),
 )
+_OUT = trial_user_attributes.c
 _OWN_COLUMNS = tuple(
     column for column in own_trials.c if column.name not in ("number", "trial_id", "token")
 )
@@ -62,9 +64,11 @@ _OWN_COLUMNS = tuple(
 def _select_trials(study: StudyRecord) -> Select[Any]:
     own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
     value = and_(trial_values.c.trial_id == trial_table.c.trial_id, trial_values.c.objective == 0)
+    out = and_(_OUT.trial_id == trial_table.c.trial_id, _OUT.key == EXCLUDED)
+    tables = trial_table.outerjoin(own_trials, own).outerjoin(trial_values, value)
     return (
-        select(trial_table, VALUE.label("value"), *_OWN_COLUMNS)
-        .select_from(trial_table.outerjoin(own_trials, own).outerjoin(trial_values, value))
+        select(trial_table, VALUE.label("value"), *_OWN_COLUMNS, _OUT.value_json.label("excluded"))
+        .select_from(tables.outerjoin(trial_user_attributes, out))
         .where(trial_table.c.study_id == study.study_id)
     )
 
@@ -120,7 +124,10 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
 
 
 def best(store: Store, study: StudyRecord) -> TrialRecord | None:
-    """The best completed trial but for confirmation runs, the earliest of equals, or None."""
+    """The best completed trial, the earliest of equals, or None.
+
+    Confirmation runs and excluded trials are not looked at.
+    """
     attribute = trial_system_attributes
     infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
         attribute.c.trial_id == trial_table.c.trial_id,
@@ -131,7 +138,7 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
     query = (
         _select_trials(study)
         .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
-        .where(own_trials.c.confirms.is_(None))
+        .where(own_trials.c.confirms.is_(None), _OUT.value_json.is_(None))
         .order_by(order, trial_table.c.number)
         .limit(1)
     )
@@ -145,6 +152,7 @@ def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
     query = (
         _select_trials(study)
         .where(own_trials.c.end_kind == EndKind.COMPLETED.value, own_trials.c.confirms.is_(None))
+        .where(_OUT.value_json.is_(None))
         .order_by(order, trial_table.c.number)
         .limit(count)
     )
@@ -205,6 +213,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
         checkpoint_claim=row.checkpoint_claim,
         resumed_elsewhere=bool(row.resumed_elsewhere),
         confirms=row.confirms,
+        excluded=None if row.excluded is None else str(json.loads(row.excluded)),
     )
 
 
@@ -339,7 +348,7 @@ def _count_trials() -> Select[Any]:
         trial_table.c.state == TrialState.COMPLETE.value,
         ~exists().where(
             trial_user_attributes.c.trial_id == trial_table.c.trial_id,
-            trial_user_attributes.c.key == CONFIRMS,
+            trial_user_attributes.c.key.in_((CONFIRMS, EXCLUDED)),
         ),
     )
 
