@@ -12,6 +12,7 @@ def test_seeds_are_those_of_the_first_version() -> None:
     assert seeds.stream_seed(3, "weights") == 3259301387365201187
     assert seeds.sampler_seed(0, 0) == 1024908002
     assert seeds.sampler_seed(2**62, 999) == 3113299190
+    assert seeds.second_seed(5) == 2393318114474429684
     assert seeds.lattice_seed(5) == 2306437297682208768
     assert seeds.lattice_shift(5, 2) == 0.24160854608527108
 

@@ -34,6 +34,11 @@ def sampler_seed(study_seed: int, number: int) -> int:
     return _hash(f"propose:{study_seed}:{number}") >> 32
 
 
+def second_seed(study_seed: int) -> int:
+    """What stands for a study's seed when a sampler is asked a second time, below 2**63."""
+    return _hash(f"again:{study_seed}") >> 1
+
+
 def lattice_seed(study_seed: int) -> int:
     """The seed of the lattice that a study's evenly spread points are taken from, below 2**64."""
     return _hash(f"spread:{study_seed}:0")

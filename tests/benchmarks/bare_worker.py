@@ -139,7 +139,7 @@ class BareJob:
 
     def propose(self) -> Begun:
         desk, claim = self.desk, self.claim
-        config = propose(desk.store, desk.storage, desk.study, desk.definition, claim)
+        config = propose(desk.store, desk.storage, desk.study, desk.definition, claim).config
         training, after = desk.begin(config, claim, desk.stop.event)
         if claim.resumed:
             queue.rewind(desk.store, claim, after)

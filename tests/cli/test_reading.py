@@ -35,6 +35,7 @@ TRIAL_FIELDS = [
     "epochs",
     "confirms",
     "excluded",
+    "reuses",
 ]
 BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
 

@@ -40,7 +40,7 @@ def test_steps_stand_everywhere_as_they_are_written(
     for number in range(24):
         claim = queue.claim(made.store, made.study, "host-1-001")
         assert isinstance(claim, Claim)
-        config = propose(made.store, storage, made.study, definition, claim)
+        config = propose(made.store, storage, made.study, definition, claim).config
         drawn.append(config.model.dropout)
         queue.end(made.store, claim, End(EndKind.COMPLETED, "all 3 epochs", number / 24))
     assert set(drawn) <= STEPS

@@ -21,6 +21,7 @@ from optuna_study.config.reasons import (
     OutOfMemory,
     Pruned,
     Reason,
+    Reused,
     SystemOutOfMemory,
     TimedOut,
     WorkersLost,
@@ -63,6 +64,9 @@ SENTENCES = {
     ),
     Pruned("rungs", "validation_loss", "minimize", 2, math.inf, 0.3, 6): (
         "rungs: validation_loss inf at epoch 2, above 0.3, where the better half of 6 begins"
+    ),
+    Reused(7, "all 4 epochs: validation_accuracy 0.4"): (
+        "same settings as trial 7, not trained again; all 4 epochs: validation_accuracy 0.4"
     ),
     TimedOut(25.0): "timeout: 25 s of training were allowed",
     TimedOut(25.0, worked=30.4, epoch=3): (

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.config.reasons import Reused
 from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import NotFoundError
 from optuna_study.report.export import export_trial, trial_config
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,21 @@ def test_what_is_exported_reads_back_as_the_trials_configuration(
     assert origin.environment["torch"] == "2.14.1"
     assert origin.fingerprint == "f" * 16
     assert origin.folder is None
+
+
+def test_a_trial_that_was_not_trained_is_exported_as_the_one_that_was(stored_study: Any) -> None:
+    for accuracy in (0.5, 0.25):
+        stored_study.run([accuracy])
+    stored_study.run([0.5, 0.75], parameters=BEST)
+    reason = Reused(2, "all 3 epochs")
+    stored_study.run([0.5, 0.75], parameters=BEST, reason=reason)
+    store, study = stored_study.store, stored_study.study
+    assert export_trial(store, study, 3, "toml") == export_trial(store, study, 2, "toml")
+    assert aggregates.values_at(store, study, 1) == [0.5, 0.25, 0.5]  # a curve counts once
+    best = reads.best(store, study)
+    assert best is not None
+    assert (best.number, reads.best_few(store, study, 9)) == (2, [2, 0, 1])
+    assert [trial.reuses for trial in reads.trials(store, study)] == [None, None, None, 2]
 
 
 def test_every_setting_stands_under_its_sentence(stored_study: Any) -> None:

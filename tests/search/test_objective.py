@@ -18,13 +18,14 @@ from optuna_study.config.reasons import (
     NonFinite,
     Oscillating,
     OutOfMemory,
+    Reused,
     TimedOut,
 )
 from optuna_study.errors import DeviceLostError, StoreError
-from optuna_study.search.objective import Left
+from optuna_study.search.objective import KnownEnd, Left
 from optuna_study.search.pruner import decide
 from optuna_study.search.stop_signal import StopReason
-from optuna_study.store.records import EndKind
+from optuna_study.store.records import End, EndKind, EpochRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,16 @@ def test_a_trial_reports_checkpoints_and_completes_with_its_last_value(
     assert str(job.end.reason) == "all 4 epochs: validation_accuracy 0.4"
     assert sorted(job.store.epochs) == [1, 2, 3, 4]
     assert job.published == [job.end]
+
+
+def test_a_trial_whose_settings_are_known_ends_as_they_did(job: FakeJob) -> None:
+    curve = [EpochRecord(epoch, epoch / 10, *(0.5,) * 7) for epoch in (1, 2)]
+    end = End(EndKind.PRUNED, Reused(3, "rungs: below"), 0.2)
+    left = job.run(KnownEnd(end, curve))
+    assert (left, job.end) == (Left.ENDED, end)
+    assert list(job.store.epochs.values()) == curve
+    assert job.store.log == ["end 1,2"]  # with its end, in one transaction
+    assert job.published == []
 
 
 def test_a_trial_that_keeps_its_best_epoch_ends_with_its_value(

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from optuna_study.config.reasons import AllEpochs, Reused
 from optuna_study.config.settings import get_setting
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import StaleClaimError
-from optuna_study.search.propose import propose
+from optuna_study.search.propose import Proposal, propose
 from optuna_study.search.samplers import Spread
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim
+from optuna_study.store.records import Claim, End, EndKind
+from optuna_study.store.schema import REUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from optuna_study.config.reasons import Reason
     from optuna_study.config.settings import TrainConfig
     from optuna_study.store.engine.connection import Store
 
@@ -64,7 +68,7 @@ class Owners:
 
         study = load_study(store, name)
         definition = from_json(study.definition)
-        return propose(store, optuna_storage(store), study, definition, claim)
+        return propose(store, optuna_storage(store), study, definition, claim).config
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -96,3 +100,80 @@ def test_an_owner_that_froze_within_its_draw_changes_nothing(
     assert stored == {key: get_setting(config, key) for key in stored}
     first.close()
     second.close()
+
+
+TWO = """
+title = "Two configurations"
+[data]
+name = "digits"
+[model]
+name = "mlp"
+[search]
+trials = 6
+sampler = "random"
+[space]
+optimizer = ["sgd", "adam"]
+[[baselines]]
+name = "slow"
+settings = {optimizer = "sgd", lr = 1e-6}
+"""
+
+
+def test_a_configuration_that_ended_is_asked_for_once_more_then_known(
+    store_file: Callable[..., Any],
+) -> None:
+    made = store_file(TWO)
+    store, storage, study = made.store, optuna_storage(made.store), made.study
+    definition = from_json(study.definition)
+
+    def proposed() -> tuple[Claim, Proposal]:
+        claim = queue.claim(store, study, "host-1-001")
+        assert isinstance(claim, Claim)
+        return claim, propose(store, storage, study, definition, claim)
+
+    made.run([0.3])  # the baseline, whose rate is not searched, is no configuration of the space
+    first, one = proposed()
+    second, other = proposed()
+    assert one.known is other.known is None  # what still runs is not known
+    assert {one.config.train.optimizer, other.config.train.optimizer} <= {"sgd", "adam"}
+    queue.release(store, second, "stopped")
+    queue.end(store, first, End(EndKind.FAILED, "it broke"))
+    _, again = proposed()
+    assert again == other  # a failure may have been a passing one
+    for number in range(3, 6):
+        claim, found = proposed()
+        ended = {
+            trial.parameters["optimizer"]: trial.number
+            for trial in reversed(reads.trials(store, study))
+            if trial.end is EndKind.COMPLETED and trial.reuses is None and not trial.fixed
+        }
+        assert claim.number == number
+        assert found.known == ended.get(found.config.train.optimizer)
+        reason: Reason = AllEpochs(3, "validation_accuracy", 0.5)
+        if found.known is not None:
+            reason = Reused(found.known, "as before")
+        noted = {} if found.known is None else {REUSES: found.known}
+        queue.end(store, claim, End(EndKind.COMPLETED, reason, 0.5, attributes=noted))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_second_draw_is_another_one(
+    store_study: Callable[..., Any], tmp_path: Path, sampler: str
+) -> None:
+    """Neither start-up points nor random ones look at history, so the first draw is the same."""
+    many = '["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"]'
+    text = TWO.split("[[baselines]]")[0].replace('"random"', f'"{sampler}"')
+    text = text.replace('["sgd", "adam"]', many)
+    drawn: list[Proposal] = []
+    for place in ("without", "with"):
+        made = store_study(tmp_path / place, text)
+        definition = from_json(made.study.definition)
+        seen = {"optimizer": drawn[0].config.train.optimizer} if drawn else None
+        made.run([0.5], parameters=seen)
+        claim = queue.claim(made.store, made.study, "host-1-001")
+        assert isinstance(claim, Claim)
+        storage = optuna_storage(made.store)
+        drawn.append(propose(made.store, storage, made.study, definition, claim))
+    first, second = drawn
+    assert first.known is second.known is None
+    assert first.config.train.optimizer != second.config.train.optimizer

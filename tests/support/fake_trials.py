@@ -10,7 +10,7 @@ import pytest
 
 from optuna_study.errors import DiskFullError, StaleClaimError, UnreachableError
 from optuna_study.search.ledger import RetryingLedger
-from optuna_study.search.objective import Left, Rules, run_trial
+from optuna_study.search.objective import KnownEnd, Left, Rules, run_trial
 from optuna_study.search.stop_signal import StopReason, StopSignal
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class FakeJob:
     leaves_in_wait: bool = False
     epochs: int = 4
     cleaned_up: bool = False
-    _training: FakeTraining | None = None
+    _training: FakeTraining | KnownEnd | None = None
 
     def __post_init__(self) -> None:
         self.store = FakeLedger(self.clock)
@@ -177,7 +177,7 @@ class FakeJob:
     def keep_lease(self) -> Iterator[None]:
         yield
 
-    def propose(self) -> FakeTraining:
+    def propose(self) -> FakeTraining | KnownEnd:
         if self.start_error is not None:
             raise self.start_error
         assert self._training is not None
@@ -200,7 +200,7 @@ class FakeJob:
         """A training run for `run`."""
         return FakeTraining(results, self.clock, self.stop, self.epochs)
 
-    def run(self, training: FakeTraining) -> Left:
+    def run(self, training: FakeTraining | KnownEnd) -> Left:
         """Work on it, with the fake clock."""
         self._training = training
         self._ledger = RetryingLedger(self.store, self.wait, self.clock)

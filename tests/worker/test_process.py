@@ -144,11 +144,11 @@ def test_a_returned_trial_keeps_the_parameters_it_drew(
     assert propose(study.store, study.storage, study.record, study.definition, again) == drawn
     baseline = claims[0]
     assert isinstance(baseline, Claim)
-    config = propose(study.store, study.storage, study.record, study.definition, baseline)
+    config = propose(study.store, study.storage, study.record, study.definition, baseline).config
     assert (config.train.lr, config.train.seed) == (0.001, baseline.seed)
     wild = claims[1]
     assert isinstance(wild, Claim)
-    config = propose(study.store, study.storage, study.record, study.definition, wild)
+    config = propose(study.store, study.storage, study.record, study.definition, wild).config
     assert config.train.lr == 80.0
 
 

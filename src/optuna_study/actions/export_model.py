@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.errors import CheckFailedError, NotFoundError, UsageError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report.document.model_card import model_card
-from optuna_study.report.export import export, write
+from optuna_study.report.export import export, trained, write
 from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
@@ -57,6 +57,7 @@ def export_model(
     trial = summary.winner if number is None else reads.trial(store, study, number)
     if trial is None:
         raise NotFoundError(f"no trial of '{study.name}' has completed")
+    trial = trained(store, study, trial)
     stored = read_model(_kept(study, workspace, trial))
     module = _program(stored, allowed)
     onnx = _has_onnx()

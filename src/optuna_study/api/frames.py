@@ -58,6 +58,7 @@ def trials_frame(store: Store, study: StudyRecord) -> pd.DataFrame:
         "group": pd.array([trial.group for trial in trials], dtype="string"),
         "confirms": _integers([trial.confirms for trial in trials]),
         "excluded": pd.array([trial.excluded for trial in trials], dtype="string"),
+        "reuses": _integers([trial.reuses for trial in trials]),
         "seed": _integers([trial.seed for trial in trials]),
         "epochs": _integers([trial.epochs for trial in trials]),
         "seconds": pd.array([trial.worked for trial in trials], dtype="Float64"),

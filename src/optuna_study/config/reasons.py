@@ -223,6 +223,19 @@ class Pruned(Reason):
 
 
 @dataclass(frozen=True)
+class Reused(Reason):
+    """A trial that drew what an earlier one had tried, and was given that one's known end."""
+
+    kind = "reused"
+
+    trial: int  # the number of the one that was trained
+    result: str  # the sentence of its end
+
+    def __str__(self) -> str:
+        return f"same settings as trial {self.trial}, not trained again; {self.result}"
+
+
+@dataclass(frozen=True)
 class TimedOut(Reason):
     """A trial whose seconds of training were used up; `worked` is None when within an epoch."""
 
@@ -304,6 +317,7 @@ STORED = (
     AllEpochs,
     BestEpoch,
     Pruned,
+    Reused,
     TimedOut,
     OutOfMemory,
     SystemOutOfMemory,

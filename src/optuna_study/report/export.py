@@ -94,7 +94,17 @@ def export_trial(store: Store, study: StudyRecord, number: int | None, form: For
             f"no trial of '{study.name}' has completed",
             Advice("name one with --trial N, ", ["trials", study.name], " lists them"),
         )
+    trial = trained(store, study, trial)
     return export(study, trial, reads.epochs(store, study, trial.number), form)
+
+
+def trained(store: Store, study: StudyRecord, trial: TrialRecord) -> TrialRecord:
+    """The trial itself, or the one whose known end it was given: the one that has a seed's curve.
+
+    Raises:
+        NotFoundError: the study is gone.
+    """
+    return trial if trial.reuses is None else reads.trial(store, study, trial.reuses)
 
 
 def find_best(store: Store, study: StudyRecord) -> TrialRecord | None:

@@ -33,6 +33,7 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
         "epochs": trial.epochs,
         "confirms": trial.confirms,
         "excluded": trial.excluded,
+        "reuses": trial.reuses,
     }
 
 

@@ -147,10 +147,11 @@ def reason(trial: TrialRecord) -> str | None:
 
 
 def why(trial: TrialRecord) -> str:
-    """Why a trial ended otherwise than planned, or is excluded."""
+    """Why a trial ended otherwise than planned or untrained, or is excluded."""
     if trial.excluded is not None:
         return f"excluded: {trial.excluded}"
-    return "" if trial.end in (None, EndKind.COMPLETED) else str(trial.reason or "")
+    as_planned = trial.end in (None, EndKind.COMPLETED) and trial.reuses is None
+    return "" if as_planned else str(trial.reason or "")
 
 
 NAMED = 12  # excluded trials; of more their number is said

@@ -22,7 +22,7 @@ import optuna
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.importances import Importance
 from optuna_study.store.reads import aggregates
-from optuna_study.store.schema import CONFIRMS
+from optuna_study.store.schema import CONFIRMS, REUSES
 from optuna_study.store.studies import studies
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ def due(store: Store, study: StudyRecord, *, last: bool) -> bool:
 def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
     """Compute the importances over completed trials, and store them.
 
-    Confirmation runs and excluded trials are left out.
+    Confirmation runs, excluded trials and those that repeat another's value are left out.
     """
     view = optuna_bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
     done = view.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     out = aggregates.excluded(store, study)
     used = [
-        trial for trial in done if CONFIRMS not in trial.user_attrs and trial.number not in out
+        trial
+        for trial in done
+        if not {CONFIRMS, REUSES} & trial.user_attrs.keys() and trial.number not in out
     ]
     found = measure(used[-MOST_TRIALS:], study.direction)
     studies.save_importances(store, study, found, len(used))

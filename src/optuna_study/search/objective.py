@@ -103,6 +103,14 @@ class Rules:
     retries: int = 0  # times that an exception still does not end it
 
 
+@dataclass(frozen=True)
+class KnownEnd:
+    """What stands in place of training for settings that another trial had: its end and curve."""
+
+    end: End
+    epochs: Sequence[EpochRecord]
+
+
 class Job(Protocol):
     """A claimed trial and all that a worker does with it."""
 
@@ -125,8 +133,8 @@ class Job(Protocol):
     def keep_lease(self) -> AbstractContextManager[None]:
         """Keep the claim while the block runs; losing it sets the worker's stop signal."""
 
-    def propose(self) -> Training:
-        """Find its configuration and its checkpoint, and build the run from them."""
+    def propose(self) -> Training | KnownEnd:
+        """Build its run, from its checkpoint if there is one; or the end of one just like it."""
 
     def publish(
         self, training: Training, end: End, epochs: Sequence[EpochRecord]
@@ -166,19 +174,7 @@ def run_trial(
     try:
         with job.keep_lease():
             try:
-                trial.training = job.propose()
-                trial.epochs = list(trial.training.before)
-                for result in trial.training.epochs():
-                    trial.record(result)
-                    end = trial.diverged(result) or trial.completed() or trial.prune()
-                    if end is None:
-                        trial.checkpoint()
-                        trial.report()
-                        end = trial.overdue()
-                    if end is not None:
-                        break
-                else:
-                    end = trial.completed() or trial.stopped()
+                end = trial.train(job.propose())
             except (StaleClaimError, StoreError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a configuration makes torch raise ends this trial alone
@@ -213,6 +209,24 @@ class _Trial:
     unsent: list[EpochRecord] = field(default_factory=list)
     device_lost: bool = False
     retried_after: str | None = None  # the error for which it is to be tried again
+
+    def train(self, training: Training | KnownEnd) -> End | None:
+        """Train to an end, unless it is known; None when others are to resume it."""
+        if isinstance(training, KnownEnd):
+            self.unsent = list(training.epochs)
+            return training.end
+        self.training = training
+        self.epochs = list(training.before)
+        for result in training.epochs():
+            self.record(result)
+            end = self.diverged(result) or self.completed() or self.prune()
+            if end is None:
+                self.checkpoint()
+                self.report()
+                end = self.overdue()
+            if end is not None:
+                return end
+        return self.completed() or self.stopped()
 
     @property
     def epoch(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import import_reference
-from optuna_study.config.settings import TrainConfig, with_settings
+from optuna_study.config.settings import with_settings
 from optuna_study.definition.model import SAMPLERS
 from optuna_study.search import suggest
+from optuna_study.seeds import second_seed
 from optuna_study.space.space import build
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.queue import queue
@@ -18,10 +20,18 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
-    from optuna_study.config.settings import Scalar
+    from optuna_study.config.settings import Scalar, TrainConfig
     from optuna_study.definition.model import Definition
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import Claim, StudyRecord
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a trial is to train; or not, where the end of the trial number `known` is its own."""
+
+    config: TrainConfig
+    known: int | None = None
 
 
 def propose(
@@ -30,26 +40,33 @@ def propose(
     study: StudyRecord,
     definition: Definition,
     claim: Claim,
-) -> TrainConfig:
+) -> Proposal:
     """The configuration of a claimed trial; parameters that it lacks are drawn and stored.
 
     A baseline, a confirmation run and a trial that was released have theirs and cost no sampler.
-    Built from what is stored, whatever was drawn.
+    Built from what is stored, whatever was drawn. Where a sampler proposes what an ended trial had
+    it is asked once more.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     parameters: Mapping[str, Scalar] | None = None
+    known: int | None = None
     if not claim.searched:
         parameters = reads.trial(store, study, claim.number).parameters
     elif claim.resumed:
         parameters = _stored(store, study, definition, claim)
+        if parameters is not None and not claim.checkpoint_epoch:
+            optuna_bridge.read_trials(store, storage, study)
+            out = aggregates.excluded(store, study)
+            found = storage.get_all_trials(study.study_id, deepcopy=False)
+            known = optuna_bridge.find_alike((t for t in found if t.number not in out), parameters)
     if parameters is None:
-        _draw(store, storage, study, definition, claim)
+        known = _draw(store, storage, study, definition, claim)
         parameters = _stored(store, study, definition, claim)
     assert parameters is not None
     config = build(definition.config, definition.space, parameters, claim.fixed)
-    return with_settings(config, {"seed": claim.seed})
+    return Proposal(with_settings(config, {"seed": claim.seed}), known)
 
 
 def _stored(
@@ -74,17 +91,26 @@ def _draw(
     study: StudyRecord,
     definition: Definition,
     claim: Claim,
-) -> None:
-    """Ask a sampler made for this trial, and write all that it draws at once."""
-    make = import_reference(SAMPLERS[definition.search.sampler])
-    sampler = make(
-        study.seed,
-        claim.number,
-        baselines=len(definition.planned),
-        startup=startup_trials(study, definition),
-        names=[leaf.name for leaf in definition.space.leaves()],
-    )
+) -> int | None:
+    """Ask a sampler made for this trial, and write all that it draws at once.
+
+    The number of an ended trial that had the same, when a second one draws what is known, too.
+    """
+
+    def ask(seed: int) -> tuple[optuna_bridge.Draft, int | None]:
+        sampler = import_reference(SAMPLERS[definition.search.sampler])(
+            seed,
+            claim.number,
+            baselines=len(definition.planned),
+            startup=startup_trials(study, definition),
+            names=[leaf.name for leaf in definition.space.leaves()],
+        )
+        draft = optuna_bridge.Draft(storage, study, sampler, claim, out)
+        return draft, draft.alike(definition.space.suggest(suggest.drawing(draft.trial)))
+
     out = aggregates.excluded(store, study)
-    draft = optuna_bridge.Draft(storage, study, sampler, claim, out)
-    definition.space.suggest(suggest.drawing(draft.trial))
+    draft, known = ask(study.seed)
+    if known is not None:
+        draft, known = ask(second_seed(study.seed))
     queue.write_parameters(store, claim, draft.parameters, draft.attributes)
+    return known

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Text,
     case,
     exists,
+    func,
     literal,
 )
 
@@ -56,6 +57,7 @@ UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ou
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
 CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again
 EXCLUDED = "excluded"  # attribute of a trial that is left out of everything: why
+REUSES = "reuses"  # attribute of a trial that was not trained: the number of the one that was
 RETRIED_AFTER = "retried_after"  # attribute of a trial that an exception did not end
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
@@ -274,6 +276,11 @@ VALUE: ColumnElement[float] = case(
     (trial_values.c.value_type == "INF_POS", literal(math.inf, Double)),
     (trial_values.c.value_type == "INF_NEG", literal(-math.inf, Double)),
     else_=trial_values.c.value,
+)
+
+# Whether a trial was given the known end of another, which had the same settings.
+REUSED: ColumnElement[bool] = func.coalesce(own_trials.c.end_details, "").like(
+    '{"kind": "reused"%'
 )
 
 

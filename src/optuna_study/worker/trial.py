@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,22 @@ from optuna_study.artifacts import retention, tensorboard, upload
 from optuna_study.artifacts.answers import answers
 from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import import_reference
+from optuna_study.config.reasons import Reused
 from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import DiskFullError, FolderError, UnreachableError, UsageError
 from optuna_study.report import notes
 from optuna_study.report.figures import predictions
 from optuna_study.search.ledger import RetryingLedger, StoreLedger
-from optuna_study.search.objective import Rules
+from optuna_study.search.objective import KnownEnd, Rules
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
-from optuna_study.store.records import EndKind
-from optuna_study.store.schema import TEST_ACCURACY, TEST_LOSS
+from optuna_study.store.records import End, EndKind
+from optuna_study.store.schema import REUSES, TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
 from optuna_study.training.model_file import save_model
 from optuna_study.worker.heartbeat import keep_lease
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from optuna_study.search.objective import Ledger, Training
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.clock import Jumps
-    from optuna_study.store.records import Artifact, Claim, End, EpochRecord
+    from optuna_study.store.records import Artifact, Claim, EpochRecord
     from optuna_study.worker.open_study import OpenStudy, T
 
 log = logging.getLogger(__name__)
@@ -83,13 +85,19 @@ class TrialJob:
         renew = partial(queue.renew, self.study.store, self._claim, self._lease)
         return keep_lease(renew, self._stop, self._lease, self.rules.timeout, self._jumps)
 
-    def propose(self) -> CheckpointedRun:
-        """Find the configuration and the checkpoint, and build the run from them."""
+    def propose(self) -> CheckpointedRun | KnownEnd:
+        """Find the configuration and the checkpoint, and build the run from them.
+
+        Or what is known of it, where a trial that has ended had the same configuration.
+        """
         study, claim = self.study, self._claim
-        config = self._config = self._retry(
+        proposal = self._retry(
             lambda: propose(study.store, study.storage, study.record, study.definition, claim)
         )
+        config = self._config = proposal.config
         require_allowed(study.record.name, modules_of(config), study.allowed)
+        if proposal.known is not None:
+            return self._known_end(proposal.known)
         path = study.workspace.checkpoint(claim.study_uuid, claim.number, claim.ordinal)
         point = None
         if claim.resumed:
@@ -118,6 +126,19 @@ class TrialJob:
         if study.tensorboard is not None:
             self._watch_steps(study.tensorboard, run)
         return run
+
+    def _known_end(self, number: int) -> KnownEnd:
+        """The end of a trial of the same configuration, its curve at no cost."""
+        study, claim = self.study, self._claim
+        origin = self._retry(lambda: reads.trial(study.store, study.record, number))
+        curve = self._retry(lambda: reads.epochs(study.store, study.record, number))
+        if claim.resumed:
+            self._retry(lambda: queue.rewind(study.store, claim, 0))
+        assert origin.end is not None
+        reason, noted = Reused(number, str(origin.reason)), {REUSES: number}
+        end = End(origin.end, reason, origin.value, attributes=noted)
+        log.info("has the settings of trial %d, whose end is known", number)
+        return KnownEnd(end, [replace(epoch, seconds=0.0) for epoch in curve])
 
     def publish(
         self, training: Training, end: End, epochs: Sequence[EpochRecord]

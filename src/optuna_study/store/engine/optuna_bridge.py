@@ -22,11 +22,11 @@ from optuna_study.errors import NotFoundError, UnreachableError
 from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
 from optuna_study.store.engine.sqlite_file import open_writer
-from optuna_study.store.records import StoredParameter
-from optuna_study.store.schema import CONFIRMS
+from optuna_study.store.records import EndKind, StoredParameter
+from optuna_study.store.schema import CONFIRMS, REUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
@@ -88,6 +88,26 @@ def optuna_study(
     return loaded
 
 
+def find_alike(trials: Iterable[FrozenTrial], parameters: Mapping[str, Any]) -> int | None:
+    """The number of the first trained trial with these parameters whose end its settings explain.
+
+    A trial that failed or ran out of memory may have met with a passing trouble; one with fixed
+    settings beside its parameters is another configuration.
+    """
+    for trial in trials:
+        attributes = trial.user_attrs
+        if (
+            trial.params == parameters
+            and attributes.get("end") in KNOWN_ENDS
+            and not {"fixed", CONFIRMS, REUSES} & attributes.keys()
+        ):
+            return trial.number
+    return None
+
+
+KNOWN_ENDS = (EndKind.COMPLETED, EndKind.PRUNED, EndKind.DIVERGED)
+
+
 class Draft:
     """A claimed trial as Optuna's: suggesting gives what is stored, and keeps here what it draws.
 
@@ -139,6 +159,10 @@ class Draft:
         assert study_id == self._study.study_id
         found = [each for each in self._history if states is None or each.state in states]
         return copy.deepcopy(found) if deepcopy else found
+
+    def alike(self, parameters: Mapping[str, Any]) -> int | None:
+        """The trial of the study that had these parameters and whose end is known."""
+        return find_alike(self._history, parameters)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial as it was when this was made."""

@@ -22,6 +22,7 @@ from optuna_study.store.records import EndKind, TrialState
 from optuna_study.store.rows import insert_trial, write_attributes
 from optuna_study.store.schema import (
     CONFIRMS,
+    REUSED,
     SIDE_COUNTS,
     VALUE,
     is_excluded,
@@ -133,6 +134,7 @@ def _entrants(
             own_trials.c.end_kind == EndKind.COMPLETED.value,
             own_trials.c.confirms.is_(None),
             ~is_excluded(own_trials.c.trial_id),
+            ~REUSED,
         )
         .order_by(order, own_trials.c.number)
     )

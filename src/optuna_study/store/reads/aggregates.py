@@ -11,6 +11,7 @@ from optuna_study.store.records import ComparedRun, ConfirmationRun, EndKind, Tr
 from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
     EXCLUDED,
+    REUSED,
     TEST_ACCURACY,
     VALUE,
     is_excluded,
@@ -180,7 +181,7 @@ def newest_curves(
     own = own_trials.c
     query = (
         select(own.number, own.epochs, func.count().over())
-        .where(own.uuid == study.uuid, or_(own.epochs > 0, own.end_kind.is_not(None)))
+        .where(own.uuid == study.uuid, or_(own.epochs > 0, own.end_kind.is_not(None)), ~REUSED)
         .order_by(own.number.desc())
         .limit(most)
     )
@@ -194,7 +195,8 @@ def values_at(
 ) -> list[float]:
     """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
 
-    Confirmation runs, which are of the best alone, and excluded trials are not among them.
+    Confirmation runs, which are of the best alone, excluded trials and curves that stand there a
+    second time are not among them.
 
     MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
     Trials of plain Optuna have no epochs of ours and are not among them.
@@ -208,7 +210,7 @@ def values_at(
     left_out = exists().where(
         own_trials.c.uuid == table.c.uuid,
         own_trials.c.number == table.c.number,
-        or_(own_trials.c.confirms.is_not(None), is_excluded(own_trials.c.trial_id)),
+        or_(own_trials.c.confirms.is_not(None), REUSED, is_excluded(own_trials.c.trial_id)),
     )
     query = query.where(~left_out).order_by(table.c.number.desc()).limit(MOST_VALUES)
     with store.read() as connection:

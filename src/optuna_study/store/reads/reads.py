@@ -29,6 +29,7 @@ from optuna_study.store.rows import external_parameter, stored_reason, utc_secon
 from optuna_study.store.schema import (
     CONFIRMS,
     EXCLUDED,
+    REUSED,
     VALUE,
     own_epochs,
     own_studies,
@@ -126,7 +127,7 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
 def best(store: Store, study: StudyRecord) -> TrialRecord | None:
     """The best completed trial, the earliest of equals, or None.
 
-    Confirmation runs and excluded trials are not looked at.
+    Confirmation runs, excluded trials and those that repeat another's value are not looked at.
     """
     attribute = trial_system_attributes
     infeasible = exists().where(  # of a plain Optuna trial: ours are never completed then
@@ -138,7 +139,7 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
     query = (
         _select_trials(study)
         .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
-        .where(own_trials.c.confirms.is_(None), _OUT.value_json.is_(None))
+        .where(own_trials.c.confirms.is_(None), ~REUSED, _OUT.value_json.is_(None))
         .order_by(order, trial_table.c.number)
         .limit(1)
     )
@@ -147,12 +148,12 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
 
 
 def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
-    """The numbers of the best completed trials of ours but confirmation runs, best first."""
+    """The numbers of the best trials of ours that were trained for the search, best first."""
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
-        .where(own_trials.c.end_kind == EndKind.COMPLETED.value, own_trials.c.confirms.is_(None))
-        .where(_OUT.value_json.is_(None))
+        .where(own_trials.c.end_kind == EndKind.COMPLETED.value, _OUT.value_json.is_(None))
+        .where(own_trials.c.confirms.is_(None), ~REUSED)
         .order_by(order, trial_table.c.number)
         .limit(count)
     )
