@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import io
 import json
-from typing import TYPE_CHECKING, Any
-from wsgiref.util import setup_testing_defaults
+from typing import TYPE_CHECKING
 
 import pytest
+from asking import ask
 
 from optuna_study.cli.guard import COOKIE, LONGEST_BODY, NO_TOKEN, READ_ONLY, Guard, new_token
 
@@ -20,20 +19,6 @@ WRITES = ("POST", "PUT", "DELETE", "PATCH")
 def app(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [])
     return [b"inside"]
-
-
-def ask(
-    guard: Guard, method: str = "GET", path: str = "/", **headers: str
-) -> tuple[int, Any, str]:
-    """The status of a request, the headers of its answer, and the body."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": method, "HTTP_HOST": "127.0.0.1:8080"}
-    environ["PATH_INFO"], _, environ["QUERY_STRING"] = path.partition("?")
-    environ |= {"wsgi.input": io.BytesIO(), **headers}
-    setup_testing_defaults(environ)
-    answers: list[tuple[str, list[tuple[str, str]]]] = []
-    body = b"".join(guard(environ, lambda *given: answers.append(given)))  # type: ignore[arg-type]
-    status, found = answers[0]
-    return int(status[:3]), dict(found), body.decode()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, EndKind, NoTrialReason
+from optuna_study.store.schema import own_studies
 from optuna_study.store.studies.studies import find_study, set_priority
 
 if TYPE_CHECKING:
@@ -197,3 +199,25 @@ def test_a_read_only_server_is_said_and_later_obeys(
     assert "takes no writes for now (cannot execute UPDATE in a read-only transaction)" in said
     assert said.endswith("target_session_attrs=read-write in a URL with several hosts")
     assert cli("pause", "small", "--storage", postgres_url).code == 0
+
+
+def test_studies_of_others_are_left_out_of_mine(
+    store_study: Callable[..., Any],
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored = store_study(tmp_path)
+    with stored.store.write() as connection:
+        environment = json.dumps({**stored.study.environment, "owner": "ada"})
+        connection.execute(update(own_studies).values(environment=environment))
+    place = ("--storage", stored.url)
+    for owner, names in (("ada", ["small"]), ("grace", [])):
+        monkeypatch.setenv("OPTUNA_STUDY_OWNER", owner)
+        rows = json.loads(cli("list", "--mine", *place, "-f", "json").out)
+        assert [row["name"] for row in rows] == names
+    [row] = json.loads(cli("list", *place, "-f", "json").out)
+    assert row["owner"] == "ada"
+    assert ["owner", "ada"] in [
+        line.split() for line in cli("show", "small", *place).out.splitlines()
+    ]

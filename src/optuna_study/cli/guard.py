@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COOKIE = "optuna_study_token"
 READING = ("GET", "HEAD", "OPTIONS")
+MAY_WRITE = "optuna_study.may_write"  # in a request's environ: whether it came with the token
 LONGEST_BODY = 64 * 2**20  # bytes: a note with a picture fits, no request fills the memory
 
 READ_ONLY = "this dashboard only shows; start it with --allow-write to change studies in it"
@@ -50,6 +51,8 @@ class Guard:
             given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
             if given and _equal(given, self.token):
                 return _let_in(environ, start_response, self.token)
+        knows = self.token is not None and _equal(_cookie(environ), self.token)
+        environ[MAY_WRITE] = knows  # for pages that show what may be done
         return self.app(environ, start_response)
 
     def _refuse(self, environ: WSGIEnvironment) -> str | None:

@@ -1,4 +1,7 @@
-"""optuna-dashboard on our store, inside this process: its URL stands in no process's arguments."""
+"""optuna-dashboard on our store, inside this process: its URL stands in no process's arguments.
+
+Around it our own pages: what it says more of studies, `/studies`, `/health` and `/metrics`.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,8 @@ def serve(
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
+    from optuna_study.cli.monitoring import Monitoring
+    from optuna_study.cli.studies_page import StudiesPage
     from optuna_study.cli.study_details import (
         StudyDetails,
         leave_out_of_best,
@@ -53,7 +58,8 @@ def serve(
     read_without_trial_notes(storage)
     leave_out_of_best(storage, store)
     app = wsgi(storage, artifact_store=artifacts)
-    return listening(guard(StudyDetails(app, store, workspace)), host, port)
+    pages = StudiesPage(StudyDetails(app, store, workspace), store)
+    return listening(guard(Monitoring(pages, store)), host, port)
 
 
 def serve_until_told(server: WSGIServer) -> None:

@@ -27,6 +27,7 @@ from optuna_study.launch.options import (
     event_folder,
     locate_study_file,
 )
+from optuna_study.launch.owner import owner_of
 from optuna_study.launch.task import Task
 from optuna_study.launch.worker_count import assign_devices, check_workers
 from optuna_study.paths import Workspace
@@ -39,6 +40,7 @@ from optuna_study.store.records import (
     StudyRecord,
     StudyState,
 )
+from optuna_study.store.schema import OWNER
 from optuna_study.store.studies.studies import (
     add_planned,
     create_study,
@@ -93,6 +95,7 @@ class LaunchRequest:
     seeds: int | None = None  # with it: runs of each baseline, in all
     priority: int | None = None  # among studies that share workers; higher ones come first
     fixed: tuple[str, ...] = ()  # settings as NAME=VALUE, over the file's
+    owner: str | None = None  # of a new study; None is the environment's or this user
     detach: bool = False  # register only, others do the work
     confirm: bool = True  # the best ones, once the budget is met
 
@@ -177,6 +180,7 @@ def prepare(
 def _check_options(request: LaunchRequest) -> None:
     if request.name is not None:
         require_name(request.name)
+    owner_of(request.owner)
     if request.n_trials is not None and not 1 <= request.n_trials <= MOST_TRIALS:
         raise UsageError(f"--n-trials {request.n_trials}: give a number from 1 to {MOST_TRIALS}")
     if request.priority is not None and abs(request.priority) > HIGHEST_PRIORITY:
@@ -274,7 +278,7 @@ def _new_study(
         definition_hash=definition_hash(definition),
         fingerprint=proven.fingerprint,
         data_source=str(folder) if folder is not None else definition.config.data.name,
-        environment={**proven.environment, **versions()},
+        environment={**proven.environment, **versions(), OWNER: owner_of(request.owner)},
         seed=search.seed if request.seed is None else request.seed,
         budget=search.trials if asked is None else asked,
         planned=planned,

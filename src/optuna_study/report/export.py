@@ -15,6 +15,7 @@ from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import TrialState
+from optuna_study.store.schema import OWNER
 from optuna_study.text import Advice
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def export(
     origin = provenance(study, trial.number, trial.baseline) | {
         "value": trial.value,
         "ended": values.moment(trial.completed),
-        "environment": dict(study.environment),
+        "environment": {k: v for k, v in study.environment.items() if k != OWNER},
         "resumed_elsewhere": trial.resumed_elsewhere,
     }
     return config_text(config, origin, recorded(study, trial.value, curve), form)

@@ -83,6 +83,7 @@ def study_note(summary: Summary) -> str:
     if untold := untold_sentence(study):
         lines += [untold, ""]
     lines += ["### Next", f"`optuna-study show {study.name}`", ""]
+    lines += ["On `optuna-study dashboard`: [pause, resume or stop it](/studies)", ""]
     lines += [f"`optuna-study export {study.name} -o best.toml`, then `optuna-study train`"]
     return "\n".join(lines)
 

@@ -35,10 +35,12 @@ CURVE_ROWS = 20
 
 
 def studies_table(studies: Sequence[StudyRow]) -> str:
-    """The studies of a store, one a line."""
+    """The studies of a store, one a line; with their owners where there are several."""
+    several = len({each.owner for each in studies}) > 1
     rows = [
         [
             each.name,
+            *([each.owner] if several else []),
             words.standing(
                 each.state,
                 running=each.running,
@@ -54,7 +56,8 @@ def studies_table(studies: Sequence[StudyRow]) -> str:
         ]
         for each in studies
     ]
-    headers = ["study", "state", "ended", "running", "best", "metric", "last activity"]
+    headers = ["study", *(["owner"] if several else []), "state", "ended", "running", "best"]
+    headers += ["metric", "last activity"]
     if any(each.priority for each in studies):
         headers.append("priority")
     return table(headers, rows)
@@ -299,6 +302,7 @@ def _facts(summary: Summary, place: str) -> str:
         "priority": study.priority or None,
         "data": study.data_source,
         "made": words.moment(study.created),
+        "owner": study.environment.get("owner"),
         "device": study.environment.get("device"),
         "seed": study.seed,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.report import values
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
+from optuna_study.store.schema import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,7 @@ def study_row(study: StudyRow) -> dict[str, Any]:
         "last_activity": values.moment(study.last_activity),
         "priority": study.priority,
         "halted": study.halted,
+        "owner": study.owner,
     }
 
 
@@ -78,6 +80,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
     return {
         "name": study.name,
         "uuid": study.uuid,
+        "owner": study.environment.get(OWNER),
         "state": study.state,
         "direction": study.direction.upper(),
         "metric": study.metric,

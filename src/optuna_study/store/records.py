@@ -374,6 +374,7 @@ class StudyRow:
     priority: int = 0
     halted: bool = False
     beside: int = 0  # trials that the budget does not count
+    owner: str | None = None
 
     @property
     def total(self) -> int:

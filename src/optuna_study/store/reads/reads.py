@@ -29,6 +29,7 @@ from optuna_study.store.rows import external_parameter, stored_reason, utc_secon
 from optuna_study.store.schema import (
     CONFIRMS,
     EXCLUDED,
+    OWNER,
     REUSED,
     VALUE,
     own_epochs,
@@ -393,4 +394,5 @@ def _study_row(row: Row[Any], counted: Row[Any] | None, touched: float | None) -
         priority=row.priority,
         halted=row.failures_in_a_row >= row.stop_after_failures,
         beside=row.beside,
+        owner=json.loads(row.environment).get(OWNER),
     )

@@ -42,7 +42,8 @@ def command(
 
     It only shows, unless started with --allow-write. Requests for another host name, or from
     another site's page, are refused. Prints its address when it listens; Ctrl-C or SIGTERM ends
-    it.
+    it. Beside it: /studies lists all studies, with --allow-write to pause, resume and stop them;
+    /health says whether the store answers, /metrics is for Prometheus.
     """
     from functools import partial
 

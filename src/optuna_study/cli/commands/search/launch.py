@@ -80,6 +80,11 @@ if TYPE_CHECKING:
     help="Among studies that share workers; higher ones come first. [default: 0]",
 )
 @click.option(
+    "--owner",
+    metavar="NAME",
+    help="Whose a new study is, for `list`. [env var: OPTUNA_STUDY_OWNER; default: the user]",
+)
+@click.option(
     "--detach", is_flag=True, help="Only register the study, and print its name: workers join it."
 )
 @click.option(
@@ -109,6 +114,7 @@ def command(
     seeds: int | None,
     confirm: bool,
     priority: int | None,
+    owner: str | None,
     detach: bool,
     on: str,
     storage: StoreAddress | None,
@@ -153,6 +159,7 @@ def command(
         confirm=confirm,
         priority=priority,
         fixed=fixed,
+        owner=owner,
         detach=detach,
     )
     with find_backend(on) as backend:
