@@ -155,6 +155,14 @@ def test_weights_are_read_and_compared_before_any_trial(weights: Path, tmp_path:
         check_model(settings(str(path)), **sizes)
 
 
+def test_layers_below_a_head_keep_no_drawn_weights(weights: Path) -> None:
+    """Features are computed with one seed, the whole model is built with another."""
+    head = settings(str(weights), train_layers="head")
+    with pytest.raises(UsageError, match=r"train_layers 'head': 14\.weight of alexnet does not"):
+        check_model(head, channels=3, image_size=128, classes=5)
+    check_model(head, channels=3, image_size=224, classes=5)
+
+
 def test_more_than_weights(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"epoch": 3}, path)

@@ -16,7 +16,7 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -38,6 +38,8 @@ ABOUT, FEATURES = "about.json", "features.npy"
 BUILDING = ".building-"
 CHUNK = 1 << 22
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
@@ -57,8 +59,22 @@ def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictur
         DiskFullError: no space left in it.
     """
     folder = workspace.cache(f"{key}-v{CACHE_VERSION}")
+    return read_or_write(folder, workspace, _read_entry, lambda new: _build_entry(new, build))
+
+
+def read_or_write(
+    folder: Path, workspace: Workspace, read: Callable[[Path], T], write: Callable[[Path], None]
+) -> T:
+    """What `read` makes of an entry, written first where it is not there yet or is damaged.
+
+    One process writes, others wait for it. `read` raises DamagedEntryError.
+
+    Raises:
+        FolderError: the workspace cannot be written.
+        DiskFullError: no space left in it.
+    """
     try:
-        return _read_entry(folder)
+        return read(folder)
     except DamagedEntryError:
         pass  # to be told by whoever holds the lock, after another may have mended it
     lock = workspace.lock(f"cache-{folder.name}")
@@ -66,12 +82,12 @@ def load_or_build(key: str, workspace: Workspace, build: Callable[[Path], Pictur
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             try:
-                return _read_entry(folder)
+                return read(folder)
             except DamagedEntryError as damage:
                 if folder.exists():
                     log.warning("%s: %s, built anew", folder, damage)
-                _build_entry(folder, build)
-    return _read_entry(folder)
+                write(folder)
+    return read(folder)
 
 
 def damaged_entries(workspace: Workspace, *, remove: bool = False) -> Iterator[tuple[Path, str]]:

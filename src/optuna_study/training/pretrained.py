@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from optuna_study.config.catalogue import is_timm, starts_pretrained
-from optuna_study.errors import DataError, UsageError
+from optuna_study.errors import UsageError
 from optuna_study.paths import given_path
-from optuna_study.training.backbone.timm_weights import digest, timm_weights
-from optuna_study.training.checkpoint import read_without_code
+from optuna_study.training.backbone.timm_weights import digest, read_weights, timm_weights
+from optuna_study.training.backbone.trained_layers import find_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,12 +44,6 @@ FILES: Mapping[tuple[str, str, str], str] = {  # by model, variant and kind of n
     ("vgg", "vgg19", "batch"): "vgg19_bn-c79401a0.pth",
 }
 """The names under which torchvision keeps its weights, which end with the file's own checksum."""
-
-
-_NESTED = "state_dict"
-"""Where the checkpoints of many a training framework keep the weights."""
-
-_SAVE = "save the model's state_dict() with torch.save"
 
 
 def weights_file(settings: ModelSettings) -> Path:
@@ -114,7 +108,7 @@ def weights_digest(settings: ModelSettings) -> str:
 @functools.lru_cache(maxsize=8)
 def _digest(path: Path, _written: int) -> str:
     """The digest of a file's weights, which a process remembers until it is written anew."""
-    return digest(_read(path).items())
+    return digest(read_weights(path).items())
 
 
 def load_pretrained(model: nn.Module, settings: ModelSettings) -> None:
@@ -131,11 +125,12 @@ def fitting_weights(model: nn.Module, settings: ModelSettings) -> dict[str, torc
     """The pretrained weights that fit a model, which may be one without memory, by its names.
 
     Raises:
-        UsageError: the weights are not there, or of another architecture.
+        UsageError: the weights are not there, of another architecture, or do not fit a layer that
+            is to keep them.
         DataError: the file cannot be read.
     """
     path = weights_file(settings)
-    theirs = list(_read(path).items())
+    theirs = list(read_weights(path).items())
     own = _owners(model)
     if len(theirs) != len(own):
         raise UsageError(
@@ -155,7 +150,23 @@ def fitting_weights(model: nn.Module, settings: ModelSettings) -> dict[str, torc
                 f"{tuple(value.shape)} here; take width 1, colour pictures of 128 pixels or more "
                 "and the variant that the weights are of"
             )
+    if settings.train_layers != "all":
+        _require_below_head(model, settings, taken, path)
     return taken
+
+
+def _require_below_head(
+    model: nn.Module, settings: ModelSettings, taken: Mapping[str, torch.Tensor], path: Path
+) -> None:
+    """Refuse to keep drawn weights: those of frozen layers would be of another seed elsewhere."""
+    head = find_head(model)
+    drawn = [name for name, layer, _ in _owners(model) if name not in taken and layer is not head]
+    if drawn:
+        raise UsageError(
+            f"train_layers '{settings.train_layers}': {drawn[0]} of {settings.name} does not have "
+            f"the shape it has in {path}, so it is drawn and nothing is to be kept of it; set "
+            'image_size = 224, which the weights are for, or train_layers = "all"'
+        )
 
 
 def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
@@ -164,19 +175,3 @@ def _owners(model: nn.Module) -> list[tuple[str, nn.Module, torch.Tensor]]:
         (name, model.get_submodule(name.rpartition(".")[0]), value)
         for name, value in model.state_dict().items()
     ]
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state = read_without_code(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except DataError as error:  # torch's own text is long, and advises to run the file's code
-        raise DataError(
-            f"{path}: damaged, or more than weights, such as a whole model; {_SAVE}"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get(_NESTED), dict):
-        state = state[_NESTED]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise DataError(f"{path}: holds no weights alone; {_SAVE}")
-    return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import torch
@@ -18,10 +19,11 @@ from optuna_study.training import divergence
 from optuna_study.training.augment import augment
 from optuna_study.training.backbone.features import (
     Features,
+    new_backbone,
     new_head,
     open_features,
     reads_features,
-    whole_model,
+    with_head,
 )
 from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.backbone.trained_layers import head_parameters
@@ -176,7 +178,12 @@ class Run:
         """The model that takes pictures, whatever of it was trained here."""
         if self.features is None:
             return self.model
-        return whole_model(self.config, self.data, self.model)
+        return with_head(self._backbone, self.model)
+
+    @cached_property
+    def _backbone(self) -> nn.Module:
+        """The frozen layers, built once for predictions, the saved model and the rest."""
+        return new_backbone(self.config, self.data)
 
     def evaluate(self, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
         """The figures of `model` on uint8 pictures, or on features, with one read of the device.

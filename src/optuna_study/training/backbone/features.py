@@ -15,27 +15,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import nn
 
 from optuna_study.config.catalogue import augmentation_names, is_reference, starts_pretrained
 from optuna_study.data.cache import (
     ABOUT,
     FEATURES,
-    DamagedEntryError,
     check_features,
     checksum,
+    read_or_write,
     written_entry,
 )
 from optuna_study.errors import UsageError
-from optuna_study.paths import writing
 from optuna_study.seeds import stream_seed
 from optuna_study.training.augment import augment
 from optuna_study.training.backbone.timm_models import own_scale
@@ -59,8 +57,6 @@ FEATURES_VERSION = 1
 """Part of every key; a change to how features are computed raises it."""
 
 BATCH = 16
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,22 +131,23 @@ def new_head(config: TrainConfig, width: int, classes: int) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(config.model.dropout), head)
 
 
-def whole_model(config: TrainConfig, data: DeviceData, head: nn.Module) -> nn.Module:
-    """The model that takes pictures, with a head that was trained on features."""
-    model = _backbone(config, data)
+def with_head(backbone: nn.Module, head: nn.Module) -> nn.Module:
+    """A backbone that takes pictures, whose head from now on is one trained on features."""
     assert isinstance(head, nn.Sequential)
-    find_head(model).load_state_dict(head[-1].state_dict())
-    return model.to(data.device).eval()
+    find_head(backbone).load_state_dict(head[-1].state_dict())
+    return backbone
 
 
-def _backbone(config: TrainConfig, data: DeviceData) -> nn.Module:
-    return initialised_model(
+def new_backbone(config: TrainConfig, data: DeviceData) -> nn.Module:
+    """The whole model on the data's device, ready to be asked; its head is still drawn."""
+    model = initialised_model(
         config.model,
         channels=data.channels,
         image_size=data.image_size,
         classes=len(data.classes),
         seed=config.train.seed,
     )
+    return model.to(data.device).eval()
 
 
 class _Network:
@@ -159,12 +156,16 @@ class _Network:
     def __init__(self, config: TrainConfig, data: DeviceData) -> None:
         self.config = config
         self.data = data
-        self._below: nn.Module | None = None
 
     def key(self, part: str, count: int, version: int, names: tuple[str, ...]) -> str:
         """What the features follow from."""
+        facts = {**self._facts, "part": [part, count, version, names]}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
         config, data = self.config, self.data
-        facts = {
+        return {
             "version": FEATURES_VERSION,
             "torch": str(torch.__version__),
             "device": data.device.type,
@@ -176,30 +177,22 @@ class _Network:
             "pictures": data.fingerprint,
             "sizes": [data.image_size, data.cache_size, config.data.fit, config.data.pixels],
             "scale": [data.mean.tolist(), data.std.tolist()],
-            "part": [part, count, version, names],
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """The features (B, width) of a model's input."""
         with torch.inference_mode():
             return torch.as_tensor(self.below(inputs))
 
-    @property
+    @cached_property
     def below(self) -> nn.Module:
-        """The model without its head."""
-        if self._below is None:
-            self._below = self._cut()
-        return self._below
-
-    def _cut(self) -> nn.Module:
-        """Take the head off, and show that nothing stands between it and the features.
+        """The model without its head, shown that nothing stands between it and the features.
 
         Raises:
             UsageError: the head alone does not give the model's answers.
         """
         config, data = self.config, self.data
-        model = _backbone(config, data).to(data.device).eval()
+        model = new_backbone(config, data)
         head = find_head(model)
         picture = to_model_input(data.train_images[:1], data)
         with torch.inference_mode():
@@ -230,20 +223,17 @@ def _kept(
     workspace = network.data.workspace
     if workspace is None:
         return torch.cat(list(_computed(network, images, version, names, counted)))
+    computed = False
+
+    def compute(folder: Path) -> None:
+        nonlocal computed
+        computed = True
+        _write(folder, torch.cat(list(_computed(network, images, version, names, counted))))
+
     key = f"features-{network.key(part, len(images), version, names)}"
-    folder = workspace.cache(key)
-    found = _read(folder)
-    if found is None:
-        lock = workspace.lock(f"cache-{key}")
-        with writing(workspace.root):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
-                found = _read(folder)  # another process may have computed them meanwhile
-                if found is None:
-                    parts = _computed(network, images, version, names, counted)
-                    _write(folder, torch.cat(list(parts)).cpu().numpy())
-                    return torch.from_numpy(_required(folder))
-    counted(len(images))
+    found = read_or_write(workspace.cache(key), workspace, _read, compute)
+    if not computed:
+        counted(len(images))
     return torch.from_numpy(found)
 
 
@@ -278,27 +268,20 @@ def _computed(
         torch.set_num_threads(threads)
 
 
-def _read(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]] | None:
-    """The array of an entry; None where it is not there, or not as it was written."""
-    try:
-        check_features(folder)
-    except DamagedEntryError as damage:
-        if folder.exists():
-            log.warning("%s: %s, computed anew", folder, damage)
-        return None
+def _read(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The array of an entry.
+
+    Raises:
+        DamagedEntryError: it is not there, or not as it was written.
+    """
+    check_features(folder)
     # Copy on write: torch wants writable memory, and yet nobody can change the file.
     found: np.ndarray[Any, np.dtype[np.float32]] = np.load(folder / FEATURES, mmap_mode="c")
     return found
 
 
-def _required(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
-    found = _read(folder)
-    assert found is not None  # it has just been written, and nobody else may
-    return found
-
-
-def _write(folder: Path, features: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+def _write(folder: Path, features: torch.Tensor) -> None:
     with written_entry(folder) as beside:
-        np.save(beside / FEATURES, features)
+        np.save(beside / FEATURES, features.cpu().numpy())
         about = {"checksum": checksum(beside / FEATURES)}
         (beside / ABOUT).write_text(json.dumps(about), encoding="utf-8")

