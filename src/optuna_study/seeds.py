@@ -44,6 +44,11 @@ def lattice_seed(study_seed: int) -> int:
     return _hash(f"spread:{study_seed}:0")
 
 
+def finetune_seed(study_seed: int) -> int:
+    """The seed of the lattice that a study's second stage takes its settings from."""
+    return _hash(f"finetune:{study_seed}:0")
+
+
 def lattice_shift(seed: int, axis: int) -> float:
     """How far a lattice is shifted along an axis, in [0, 1]."""
     return _hash(f"shift:{seed}:{axis}") / 2**64

@@ -420,6 +420,25 @@ def test_baselines_say_what_is_wrong(
     assert found[0].startswith(expected)
 
 
+def test_a_second_stage_says_what_is_wrong(problems: Callable[[str], list[str]]) -> None:
+    given = """
+[search.finetune]
+trials = 3
+settings = {train_layer = "all", threads = 2, epochs = 4, breakpoints = [[9, 0.1]], lr = 0.1}
+space = {lr = [0.1, 0.2], epochs = [2, 3], slope = {low = 0, high = 1, when = {lr2 = 1}}}
+[space]
+lr = [0.1, 0.2]
+"""
+    assert problems(given) == [
+        "search.finetune.train_layer: unknown setting, did you mean 'train_layers'?",
+        "search.finetune.threads: is the same for all trials; set it in [train]",
+        "search.finetune.space.epochs: cannot be searched; set it in [train]",
+        "search.finetune.space.slope.when.lr2: unknown setting, did you mean 'lr'?",
+        "search.finetune.space.lr: stands in search.finetune.settings, too; leave one of them out",
+        "search.finetune.breakpoints: epoch 9 is not before the last of 4 epochs",
+    ]
+
+
 def test_conditions_in_a_circle_are_told(problems: Callable[[str], list[str]]) -> None:
     found = problems(
         "[space]\n"

@@ -16,6 +16,7 @@ from optuna_study.definition.model import (
     SAMPLERS,
     Baseline,
     Definition,
+    Finetune,
     SearchSettings,
     Statement,
 )
@@ -59,6 +60,11 @@ def _definitions(draw: st.DrawFn) -> Definition:
         timeout=draw(st.none() | st.floats(1.0, 1e6)),
         sampler=draw(st.sampled_from(sorted(SAMPLERS))),
         pruner=draw(st.sampled_from(sorted(PRUNERS))),
+        finetune=Finetune(
+            trials=draw(st.integers(0, 9)),
+            settings=draw(SETTINGS),
+            space=(Choice("batch_size", (8, 16)), FloatRange("dropout", 0.0, 0.5)),
+        ),
     )
     baselines = [
         Baseline(
@@ -132,6 +138,16 @@ def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
             'reported = "better"',
             'reported = "better"\nin_search = false',
             ["baselines.stepped.in_search: nothing -> false"],
+        ),
+        (
+            "[space]\n",
+            "[search.finetune]\ntrials = 2\n[space]\n",
+            [
+                "search.finetune.trials: nothing -> 2",
+                "search.finetune.top: nothing -> 2",
+                "search.finetune.settings: nothing -> {}",
+                "search.finetune.space: nothing -> []",
+            ],
         ),
         ("trials = 30", "trials = 300\ntimeout = 60", []),
         ("A small study", "Another title", []),

@@ -233,6 +233,18 @@ def test_a_resumed_study_keeps_the_threads_it_was_made_with(
 
 
 @pytest.mark.slow
+def test_a_size_that_is_left_to_the_model_is_pinned(
+    request_of: LaunchRequest, study_text: str, tmp_path: Path
+) -> None:
+    model = 'name = "timm:test_efficientnet"\npretrained = "none"'
+    text = study_text.replace('name = "alexnet"\nvariant = "single_tower"', model)
+    (tmp_path / "tiny.toml").write_text(text.replace("image_size = 16\n", ""))
+    first = prepare(request_of)
+    assert first.study.definition["config"]["data"]["image_size"] == 160
+    assert prepare(request_of).resumed
+
+
+@pytest.mark.slow
 def test_workers_auto_is_at_least_one(request_of: LaunchRequest) -> None:
     assert len(prepare(replace(request_of, workers="auto")).workers) >= 1
 

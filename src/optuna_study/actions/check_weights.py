@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import is_timm, starts_pretrained
+from optuna_study.config.settings import OWN_SIZE
 from optuna_study.definition.model import PROFILES
 from optuna_study.definition.resolve import baseline_config, resolve, searched_models
 from optuna_study.errors import UsageError
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import ModelSettings
-    from optuna_study.definition.model import StudyFile
+    from optuna_study.definition.model import Definition, StudyFile
 
 CLASSES = 10  # any number: the layer that answers need not fit
 
@@ -25,12 +27,13 @@ def check_weights(file: StudyFile) -> None:
         UsageError: the weights are not there, or of another architecture.
         DataError: they cannot be read.
     """
-    definitions = [resolve(file, profile) for profile in PROFILES]
+    definitions = [_resolved(file, profile) for profile in PROFILES]
     configs = [
         config
         for each in definitions
         for config in (
             each.config,
+            *(() if each.second_stage is None else (each.second_stage,)),
             *(baseline_config(each, baseline) for baseline in each.baselines),
             *searched_models(each),
         )
@@ -45,6 +48,15 @@ def check_weights(file: StudyFile) -> None:
     for model, data in dict.fromkeys((each.model, each.data) for each in configs):
         name = data.name if file.folder is None else "folder"
         _check(model, data.image_size, possible_channels(name))
+
+
+def _resolved(file: StudyFile, profile: str) -> Definition:
+    definition = resolve(file, profile)
+    if definition.config.data.image_size != OWN_SIZE:
+        return definition
+    from optuna_study.training.backbone.timm_models import with_own_size
+
+    return replace(definition, config=with_own_size(definition.config))
 
 
 def _check(model: ModelSettings, image_size: int, channels: tuple[int, ...]) -> None:

@@ -25,7 +25,7 @@ from optuna_study.errors import OptunaStudyError
 from optuna_study.launch.options import choose_data, choose_profile
 from optuna_study.text import in_one_line, percent
 from optuna_study.training import loop
-from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.device import pick_device
 from optuna_study.training.device_data import load_data, to_model_input
 from optuna_study.worker import machine
@@ -103,7 +103,7 @@ def check_wiring(
     folder, stand_in, notes = choose_data(data, file, workspace)
     chosen = choose_profile(profile, str(place))
     definition = resolve(file, chosen, stand_in=stand_in, threads=machine.cores())
-    config = _bare(definition.config, steps)
+    config = _bare(with_own_size(definition.config), steps)
     scale = own_scale(config)
     few = _handful(
         load_data(config.data, folder, workspace, place, config.train.memory_format, scale)

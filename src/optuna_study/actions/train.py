@@ -19,7 +19,7 @@ from optuna_study.report import formats
 from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
-from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
@@ -72,6 +72,7 @@ def train(request: TrainRequest, told: Callable[[EpochResult, int], None]) -> Tr
         FolderError: the output cannot be written.
     """
     config, origin = read_config_file(request.config)
+    config = with_own_size(config)
     require_allowed(request.config, modules_of(config), request.allowed)
     if request.verify and not (
         origin.recorded and origin.recorded.metric and origin.recorded.curve

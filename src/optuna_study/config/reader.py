@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from optuna_study.config import catalogue
-from optuna_study.config.settings import SECTION_OF, SECTIONS, SETTINGS, TrainConfig
+from optuna_study.config.settings import OWN_SIZE, SECTION_OF, SECTIONS, SETTINGS, TrainConfig
 from optuna_study.errors import MOST_SHOWN, UsageError
 from optuna_study.text import did_you_mean, printable, shorten
 
@@ -36,7 +36,7 @@ _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _TIMM = re.compile(rf"{catalogue.TIMM}[a-z0-9_]+(\.[a-z0-9_]+)?")
 
 _OF_TIMM: dict[str, dict[str, Any]] = {
-    "data": {"image_size": 224, "scaling": "model"},
+    "data": {"image_size": OWN_SIZE, "scaling": "model"},
     "model": {"pretrained": catalogue.AUTO, "dropout": 0.0},
     "train": {},
 }

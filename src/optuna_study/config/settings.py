@@ -33,7 +33,8 @@ class DataSettings:
     )
     image_size: int = setting(
         64,
-        "Side of the square a model sees, in pixels; the points of `spiral` need only 1.",
+        "Side of the square a model sees, in pixels; of a timm model, unless it is set, what its "
+        "own configuration says. The points of `spiral` need only 1.",
         low=1,
         high=1024,
     )
@@ -187,6 +188,9 @@ class TrainConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
+
+OWN_SIZE = 0
+"""The `image_size` of a timm model where nobody sets it, until timm is asked what it was."""
 
 SECTIONS: Mapping[str, type] = {
     "data": DataSettings,

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.epoch import DIRECTIONS as FIGURE_DIRECTIONS
-from optuna_study.config.settings import SECTIONS, setting
+from optuna_study.config.settings import SECTIONS, setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +97,36 @@ class Confirm:
 
 
 @dataclass(frozen=True)
+class Finetune:
+    """The second stage of a search: its best settings again, with more of the network learning.
+
+    `settings` take the place of theirs, and so do values from `space`, spread evenly over it: so
+    few trials teach no sampler, and none learns from them.
+    """
+
+    trials: int = setting(
+        0, "The last so many of the searched trials; 0 for none.", low=0, high=10**6
+    )
+    top: int = setting(
+        2, "They take the settings of so many of the best before them, by turns.", low=1, high=100
+    )
+    settings: Mapping[str, Setting] = field(
+        default_factory=dict,
+        metadata={
+            "doc": "Settings that take the place of those, such as `train_layers`, by their bare "
+            "names."
+        },
+    )
+    space: tuple[Dimension, ...] = field(
+        default=(),
+        metadata={
+            "doc": "What else these trials try, an entry a setting as in `[space]`: values spread "
+            "evenly over it."
+        },
+    )
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """What is optimised, by what, for how long."""
 
@@ -156,6 +186,7 @@ class SearchSettings:
         None, "Seconds of training after which a trial is ended.", low=1.0, high=1e9
     )
     confirm: Confirm = Confirm()
+    finetune: Finetune = Finetune()
 
     @property
     def direction(self) -> str:
@@ -298,8 +329,15 @@ class Definition:
         """The baselines that are trained: all for a comparison, else those in the search."""
         return tuple(one for one in self.baselines if self.only or one.in_search)
 
+    @property
+    def second_stage(self) -> TrainConfig | None:
+        """The base configuration as the search's last trials change it, None without such."""
+        stage = self.search.finetune
+        return with_settings(self.config, stage.settings) if stage.trials else None
+
 
 def section_fields(section: str) -> dict[str, Field]:
-    """The settings of a section by name: data, model, train, search or search.confirm."""
-    cls = {"search": SearchSettings, "search.confirm": Confirm, **SECTIONS}[section]
-    return {entry.name: entry for entry in dataclasses.fields(cls) if entry.metadata}
+    """The settings of a section by name: data, model, train, search or a table of it."""
+    tables = {"search": SearchSettings, "search.confirm": Confirm, "search.finetune": Finetune}
+    fields = dataclasses.fields({**tables, **SECTIONS}[section])
+    return {entry.name: entry for entry in fields if entry.metadata}

@@ -19,6 +19,7 @@ from optuna_study.definition.model import (
     PINNED,
     TOP_LEVEL_KEYS,
     Baseline,
+    Finetune,
     Statement,
     section_fields,
 )
@@ -64,7 +65,7 @@ def _keys(sentences: Mapping[str, str]) -> str:
     return _table(("key", "what it is"), [(f"`{name}`", text) for name, text in sentences.items()])
 
 
-def _fields(cls: type[Baseline | Statement]) -> str:
+def _fields(cls: type[Baseline | Statement | Finetune]) -> str:
     return _keys({field.name: field.metadata["doc"] for field in dataclasses.fields(cls)})
 
 
@@ -111,6 +112,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "optimizers": _optimizers,
     "settings of search": lambda: _settings("search"),
     "settings of search confirm": lambda: _settings("search.confirm"),
+    "settings of search finetune": lambda: _fields(Finetune),
     "settings not searched": lambda: _code(sorted(NOT_SEARCHED)),
     "keys of baselines": lambda: _fields(Baseline),
     "settings of all trials": lambda: _code(sorted(PINNED)),

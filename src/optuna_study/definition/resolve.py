@@ -10,6 +10,7 @@ from optuna_study.config.catalogue import variants
 from optuna_study.config.reader import Problems
 from optuna_study.config.settings import (
     MODEL,
+    OWN_SIZE,
     SECTION_OF,
     SECTIONS,
     TrainConfig,
@@ -26,7 +27,7 @@ from optuna_study.text import count
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import Scalar, Setting
-    from optuna_study.definition.model import StudyFile
+    from optuna_study.definition.model import Finetune, StudyFile
     from optuna_study.space.dimensions import Dimension
 
 
@@ -37,13 +38,15 @@ def resolve(
     stand_in: bool = False,
     name: str | None = None,
     threads: int = 0,
+    image_size: int = OWN_SIZE,
     only: str | None = None,
 ) -> Definition:
     """The definition that a launch runs.
 
     `stand_in` takes the file's built-in stand-in for its pictures, `name` makes a further study of
-    the same file, `threads` are what a run gets where the file says 0, `only` is ONLY_BASELINES
-    for a comparison that searches nothing.
+    the same file, `threads` are what a run gets where the file says 0, `image_size` is the side of
+    pictures where the file leaves it to a timm model, `only` is ONLY_BASELINES for a comparison
+    that searches nothing.
 
     Raises:
         UsageError: a name that cannot be one, or no stand-in where one is asked for.
@@ -58,6 +61,8 @@ def resolve(
     if only and not file.baselines:
         raise StudyFileError(file.name, ["baselines: there are none to compare; add some"])
     changes: dict[str, Setting] = {} if definition.config.train.threads else {"threads": threads}
+    if definition.config.data.image_size == OWN_SIZE:
+        changes["image_size"] = image_size
     config = with_settings(definition.config, changes)
     if stand_in:
         data = dataclasses.replace(config.data, name=str(file.stand_in))
@@ -74,7 +79,9 @@ def outline(file: StudyFile) -> str:
         definition = resolve(file, profile)
         config, trials = definition.config, count(definition.search.trials, "trial")
         epochs = count(config.train.epochs, "epoch")
-        length = f"profile {profile}: {trials} of {epochs} at {config.data.image_size} px"
+        size = config.data.image_size
+        seen = "its model's own size" if size == OWN_SIZE else f"{size} px"
+        length = f"profile {profile}: {trials} of {epochs} at {seen}"
         known = profile == "full" or profile in file.profiles
         lengths.append(length if known else f"no profile {profile}")
     baselines = count(len(file.baselines), "baseline")
@@ -117,6 +124,8 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     )
     for baseline in baselines:
         _check_baseline(definition, baseline, problems)
+    if definition.second_stage is not None:
+        _check_second_stage(definition.second_stage, search.finetune, problems)
     return definition
 
 
@@ -209,6 +218,17 @@ def check_config(config: TrainConfig, problems: Problems) -> None:
     """Check that the settings of one configuration fit each other."""
     _check_variant(config.model.variant, config, "model.variant", problems)
     _check_within(config.train.breakpoints, config.train.epochs, "train.breakpoints", problems)
+
+
+def _check_second_stage(config: TrainConfig, stage: Finetune, problems: Problems) -> None:
+    own = Problems()
+    check_config(config, own)
+    _check_dimensions(list(stage.space), config, own)
+    for path, sentence in own.noted:
+        setting = path.split(".")[1]
+        known = setting in stage.settings or path.startswith("space.")
+        if known or not problems.at(path):
+            problems.add(f"search.finetune.{setting}", sentence)
 
 
 def _check_within(pairs: Setting, epochs: int, path: str, problems: Problems) -> None:

@@ -17,6 +17,7 @@ from optuna_study.definition.model import (
     FREE_SEARCH_KEYS,
     Baseline,
     Definition,
+    Finetune,
     SearchSettings,
     Statement,
 )
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
+    from optuna_study.config.reader import Readers
     from optuna_study.space.dimensions import Dimension
 
 Record = TypeVar("Record", bound="DataclassInstance")
-
-_READERS = {**baselines.READERS, **search_table.READERS, **space_table.READERS}
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -61,7 +61,9 @@ def to_json(definition: Definition) -> dict[str, Any]:
     for baseline in plain["baselines"]:
         if baseline["in_search"]:
             del baseline["in_search"]
-    for name in ("confirm", "retries"):
+    stage = definition.search.finetune
+    plain["search"]["finetune"]["space"] = [_dimension_to_json(each) for each in stage.space]
+    for name in ("confirm", "retries", "finetune"):
         if getattr(definition.search, name) == getattr(SearchSettings(), name):
             del plain["search"][name]
     claims = plain.pop("statements")
@@ -202,6 +204,11 @@ def _read_dimension(node: Node) -> Dimension | None:
     return _read_record(_KINDS[kind.raw], node, also=("kind",))
 
 
+def _read_finetune(node: Node) -> Finetune | None:
+    dimensions = _records(node.get("space", []), _read_dimension)
+    return _read_record(Finetune, node, {"space": dimensions})
+
+
 def _read_record(
     cls: type[Record], node: Node, given: Mapping[str, object] = _NOTHING, also: Iterable[str] = ()
 ) -> Record | None:
@@ -218,3 +225,11 @@ def _read_record(
             node.get(field.name, None).refuse("is missing")
             return None
     return cls(**values)
+
+
+_READERS: Readers = {
+    **baselines.READERS,
+    **search_table.READERS,
+    **space_table.READERS,
+    "Finetune": _read_finetune,
+}

@@ -145,12 +145,13 @@ def prepare(
     definition = resolved(threads=machine.cores())
     say("Reading and checking the pictures")
     proven = backend.prove(definition, folder, workspace, facts.device)
+    definition = resolved(threads=machine.cores(), image_size=proven.image_size)
     workspace.require_writable()
     store = open_store(address, create=True)
     existing = find_study(store, definition.name)
-    if existing is not None:  # it keeps the threads it was made with, whatever this machine has
-        pinned = from_json(existing.definition).config.train.threads
-        definition = resolved(threads=pinned)
+    if existing is not None:
+        threads, image_size = _pinned(existing)
+        definition = resolved(threads=threads, image_size=image_size)
         _compare(existing, definition, proven, request)
     study = create_study(store, _new_study(request, definition, proven, folder), explain=diff)
     study = _set_going(store, study, definition, request, existing)
@@ -230,8 +231,14 @@ def _refuse_changed(
     with closing(store):
         existing = find_study(store, resolved(threads=1).name)
         if existing is not None:
-            threads = from_json(existing.definition).config.train.threads
-            _compare_definition(existing, resolved(threads=threads))
+            threads, image_size = _pinned(existing)
+            _compare_definition(existing, resolved(threads=threads, image_size=image_size))
+
+
+def _pinned(existing: StudyRecord) -> tuple[int, int]:
+    """The threads and the image size that a study was made with, which its file may leave open."""
+    config = from_json(existing.definition).config
+    return config.train.threads, config.data.image_size
 
 
 def _compare_definition(existing: StudyRecord, definition: Definition) -> None:

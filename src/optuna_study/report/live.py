@@ -86,6 +86,8 @@ def label(trial: TrialRecord) -> str:
     """A trial's baseline, or its main settings."""
     if trial.confirms is not None:
         return f"confirms trial {trial.confirms}"
+    if trial.fixed and not trial.baseline:
+        return printable(f"fine-tunes, {words.headline(trial.fixed)}")
     return printable(trial.baseline or words.headline(trial.parameters) or "not drawn yet")
 
 

@@ -98,7 +98,7 @@ class Rules:
 
     metric: str
     direction: str  # maximize or minimize
-    decide: Decide | None  # None for baselines: they are what the others must beat
+    decide: Decide | None  # None for what has no like: baselines, fine-tuning
     timeout: float | None = None  # seconds of training
     retries: int = 0  # times that an exception still does not end it
 

@@ -43,16 +43,16 @@ def propose(
 ) -> Proposal:
     """The configuration of a claimed trial; parameters that it lacks are drawn and stored.
 
-    A baseline, a confirmation run and a trial that was released have theirs and cost no sampler.
-    Built from what is stored, whatever was drawn. Where a sampler proposes what an ended trial had
-    it is asked once more.
+    A baseline, a confirmation run, a trial that fine-tunes and one that was released have theirs
+    and cost no sampler. Built from what is stored, whatever was drawn. Where a sampler proposes
+    what an ended trial had it is asked once more.
 
     Raises:
         StaleClaimError: the trial is no longer the caller's.
     """
     parameters: Mapping[str, Scalar] | None = None
     known: int | None = None
-    if not claim.searched:
+    if not claim.proposed:
         parameters = reads.trial(store, study, claim.number).parameters
     elif claim.resumed:
         parameters = _stored(store, study, definition, claim)

@@ -8,10 +8,8 @@ workers with one seed propose the same.)
 
 from __future__ import annotations
 
-import math
 import warnings
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import (
@@ -26,7 +24,9 @@ from optuna.samplers import (
 
 from optuna_study.definition.model import MISSING_CMAES
 from optuna_study.errors import UsageError
-from optuna_study.seeds import lattice_seed, lattice_shift, sampler_seed
+from optuna_study.seeds import lattice_seed, sampler_seed
+from optuna_study.space import spread as spread_over
+from optuna_study.space.dimensions import Leaf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,24 +123,8 @@ def spread(
     study_seed: int, number: int, baselines: int, startup: int, names: Sequence[str]
 ) -> BaseSampler:
     """Points spread evenly over the space by their index alone, whatever came before."""
-    points = lattice(lattice_seed(study_seed), max(number - baselines, 0), len(names))
+    points = spread_over.lattice(lattice_seed(study_seed), max(number - baselines, 0), len(names))
     return Spread(dict(zip(names, points, strict=True)))
-
-
-def lattice(seed: int, index: int, dimensions: int) -> tuple[float, ...]:
-    """Point `index` of an additive recurrence in [0, 1)^dimensions, shifted by the seed.
-
-    The steps are the powers of 1/g, where g solves g^(dimensions + 1) = g + 1 (the golden ratio
-    in one dimension): of a handful of points no two lie close in any coordinate, which
-    independent draws do not give.
-    """
-    root = 2.0
-    for _ in range(40):  # converges to the last bit well before
-        root = (1 + root) ** (1 / (dimensions + 1))
-    return tuple(
-        math.modf(lattice_shift(seed, axis) + (index + 1) * root ** -(axis + 1))[0]
-        for axis in range(dimensions)
-    )
 
 
 class OnStep(BaseSampler):
@@ -195,9 +179,7 @@ def on_step(distribution: BaseDistribution, value: Any) -> Any:
     """
     if not isinstance(distribution, FloatDistribution) or distribution.step is None:
         return value
-    low, step = Decimal(repr(distribution.low)), Decimal(repr(distribution.step))
-    exact = float(low + round((Decimal(value) - low) / step) * step)
-    return min(max(exact, distribution.low), distribution.high)
+    return spread_over.on_step(distribution.low, distribution.high, distribution.step, value)
 
 
 class Spread(BaseSampler):
@@ -238,28 +220,9 @@ def quantile(distribution: BaseDistribution, coordinate: float) -> Scalar:
     'b'
     """
     if isinstance(distribution, CategoricalDistribution):
-        choice = distribution.choices[int(coordinate * len(distribution.choices))]
-        assert choice is not None  # None is no choice of ours
-        return choice
+        choices = tuple(choice for choice in distribution.choices if choice is not None)
+        return spread_over.value_at(Leaf("", "categorical", choices=choices), coordinate)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
-    if isinstance(distribution, IntDistribution):
-        return _whole(distribution, coordinate)
-    if distribution.step is not None:
-        steps = round((high - low) / distribution.step)
-        drawn = low + int(coordinate * (steps + 1)) * distribution.step
-        return float(on_step(distribution, drawn))
-    if distribution.log:
-        value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
-        return min(max(float(f"{value:.12g}"), low), high)
-    return low + coordinate * (high - low)
-
-
-def _whole(distribution: IntDistribution, coordinate: float) -> int:
-    low, high = distribution.low, distribution.high
-    if distribution.log:
-        edges = math.log(low - 0.5), math.log(high + 0.5)
-        value = round(math.exp(edges[0] + coordinate * (edges[1] - edges[0])))
-        return min(max(value, low), high)
-    steps = (high - low) // distribution.step
-    return low + int(coordinate * (steps + 1)) * distribution.step
+    kind: Literal["float", "int"] = "int" if isinstance(distribution, IntDistribution) else "float"
+    leaf = Leaf("", kind, distribution.low, distribution.high, distribution.log, distribution.step)
+    return spread_over.value_at(leaf, coordinate)

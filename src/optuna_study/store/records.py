@@ -251,8 +251,13 @@ class Claim:
 
     @property
     def searched(self) -> bool:
-        """Whether a sampler proposes its parameters."""
+        """Whether the budget counts it: it is no baseline and no confirmation run."""
         return self.baseline is None and self.confirms is None
+
+    @property
+    def proposed(self) -> bool:
+        """Whether a sampler proposes its parameters; one that fine-tunes has all its settings."""
+        return self.searched and not self.fixed
 
     @property
     def resumed(self) -> bool:

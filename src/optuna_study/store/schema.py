@@ -55,6 +55,7 @@ OWN_VERSION = 7  # of our tables; a store with a greater one was made by a newer
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
+FINETUNES = "finetunes"  # attribute of a trial that goes on from another's settings: its number
 CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again
 EXCLUDED = "excluded"  # attribute of a trial that is left out of everything: why
 REUSES = "reuses"  # attribute of a trial that was not trained: the number of the one that was

@@ -98,6 +98,7 @@ class Proven:
     fingerprint: str  # of the data
     environment: Mapping[str, Any]
     notes: tuple[str, ...]  # a sentence for each picture skipped or repaired
+    image_size: int  # also where the study file leaves it to a timm model
 
 
 @dataclass(frozen=True)

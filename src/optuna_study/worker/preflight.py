@@ -22,7 +22,7 @@ from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
 from optuna_study.training.backbone.features import open_features, reads_features
-from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.build_model import check_model
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
@@ -93,7 +93,8 @@ def prove(
     Also one for each activation of somebody's own, and for all pretrained weights, that are
     searched.
     """
-    config = definition.config
+    config = with_own_size(definition.config)
+    definition = replace(definition, config=config)
     pictures = open_pictures(config.data, folder, workspace)
     sides = split(pictures, config.data.subset, config.data.picture_limit)
     training = pictures.labels[sides.train]
@@ -124,6 +125,7 @@ def prove(
             },
         },
         pictures.notes,
+        config.data.image_size,
     )
 
 
@@ -159,9 +161,14 @@ def compute_features(
 
 
 def models_of(definition: Definition) -> list[ModelSettings]:
-    """The base model, the planned baselines', and all that are searched by name or by weights."""
+    """The base model, its second stage's, the planned baselines', and all that are searched.
+
+    By name or by weights, that is.
+    """
+    stage = definition.second_stage
     configs = [
         definition.config,
+        *(() if stage is None else (stage,)),
         *(baseline_config(definition, each) for each in definition.planned),
         *searched_models(definition),
     ]

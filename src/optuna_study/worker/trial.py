@@ -67,7 +67,7 @@ class TrialJob:
         self.rules = Rules(
             metric=search.metric,
             direction=search.direction,
-            decide=import_reference(PRUNERS[search.pruner]) if claim.searched else None,
+            decide=import_reference(PRUNERS[search.pruner]) if claim.proposed else None,
             timeout=search.trial_timeout,
             retries=max(0, search.retries - claim.retried),
         )

@@ -13,7 +13,7 @@ from optuna_study.config.settings import ModelSettings, TrainConfig, with_settin
 from optuna_study.errors import DataError, UsageError
 from optuna_study.training import loop
 from optuna_study.training.backbone import timm_weights
-from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.build_model import check_model, initialised_model
 from optuna_study.training.device_data import load_data
 from optuna_study.training.optimizers import set_lr
@@ -205,11 +205,16 @@ def test_models_that_cannot_be_are_refused(changes: dict[str, Any], sentence: st
 
 def test_a_model_of_timms_sets_what_nobody_named() -> None:
     config = config_of({"model": {"name": LITE}})
-    assert (config.data.image_size, config.data.scaling) == (224, "model")
+    assert (with_own_size(config).data.image_size, config.data.scaling) == (224, "model")
+    larger = config_of({"model": {"name": "timm:tf_efficientnet_b1"}})
+    assert with_own_size(larger).data.image_size == 240
     assert (config.model.pretrained, config.model.dropout) == ("auto", 0.0)
     assert own_scale(config) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    named = config_of({"data": {"scaling": "unit"}, "model": {"name": LITE, "dropout": 0.3}})
+    named = config_of(
+        {"data": {"scaling": "unit", "image_size": 96}, "model": {"name": LITE, "dropout": 0.3}}
+    )
     assert (named.data.scaling, named.model.dropout) == ("unit", 0.3)
+    assert with_own_size(named) == named
     assert own_scale(named) is None
     scratch = with_settings(config, {"model": "alexnet", "lr": 0.1})
     assert (scratch.model.name, scratch.data.name) == ("alexnet", config.data.name)

@@ -9,7 +9,8 @@ store:
 2. Ended and running trials together never exceed the budget and what stands beside it: baselines
    and confirmation runs, which the claim that finds the budget met plans (see `confirmation`), a
    round at a time. Trials that plain Optuna runs in the study count; nothing here ever releases
-   or ends them. Trials that it enqueues are claimed like returned ones.
+   or ends them. Trials that it enqueues are claimed like returned ones. The last new ones that
+   the budget allows get their settings in the claim where the study says so (see `finetuning`).
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
    write: `renew`, `write_parameters`, `rewind`, `report`, `record_checkpoint`, `annotate`,
    `release` and `end` check it in the transaction that writes and raise StaleClaimError, with
@@ -57,6 +58,7 @@ from optuna_study.store.queue.ends import (
     release_lost,
     set_waiting,
 )
+from optuna_study.store.queue.finetuning import fix_settings
 from optuna_study.store.queue.ownership import (
     find_held,
     hold,
@@ -140,6 +142,8 @@ def claim(
             trial_id = insert_trial(
                 connection, study.study_id, number, TrialState.RUNNING, times.utc
             )
+            left = settings.budget + settings.beside - counted.ended - counted.running
+            fix_settings(connection, study, number, trial_id, left=left, now=times.utc)
         else:
             trial_id = start_waiting(connection, settings, study.study_id, number, times.utc)
         hold(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.catalogue import TIMM, is_timm
+from optuna_study.config.settings import OWN_SIZE, with_settings
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean, in_one_line
 
@@ -111,6 +112,18 @@ def own_configuration(name: str) -> PretrainedCfg:
     from timm.models import PretrainedCfg, get_pretrained_cfg
 
     return get_pretrained_cfg(name) or PretrainedCfg()
+
+
+def with_own_size(config: TrainConfig) -> TrainConfig:
+    """A configuration with the `image_size` that a timm model was trained with, unless one is set.
+
+    Raises:
+        UsageError: timm has no such model.
+    """
+    if config.data.image_size != OWN_SIZE:
+        return config
+    *_, side = own_configuration(architecture(config.model.name)).input_size
+    return with_settings(config, {"image_size": side})
 
 
 def own_scale(config: TrainConfig) -> Scale | None:

@@ -1,0 +1,132 @@
+"""The second stage of a search: its last trials take the settings of the best ones before them.
+
+What such a trial trains is found in the transaction of the claim that makes it and stored with it,
+complete, as an own setting of a baseline is: whoever resumes, repeats or exports it needs no more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select
+
+from optuna_study.config.settings import get_setting, with_settings
+from optuna_study.definition.scale import scale_settings
+from optuna_study.definition.serialise import from_json
+from optuna_study.seeds import finetune_seed
+from optuna_study.space.space import Space, build
+from optuna_study.space.spread import lattice, value_at
+from optuna_study.store.records import EndKind
+from optuna_study.store.rows import external_parameter, strict_json, write_attributes
+from optuna_study.store.schema import (
+    FINETUNES,
+    REUSED,
+    VALUE,
+    is_excluded,
+    own_trials,
+    trial_params,
+    trial_values,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from optuna_study.config.settings import Scalar, Setting
+    from optuna_study.definition.model import Definition
+    from optuna_study.store.records import StudyRecord
+
+
+def fix_settings(
+    connection: Connection,
+    study: StudyRecord,
+    number: int,
+    trial_id: int,
+    *,
+    left: int,
+    now: float,
+) -> None:
+    """Store a new trial's settings where it is of the second stage, one of the last `left`.
+
+    They are those of one of the best trials of the first stage, which the second goes through by
+    turns, or the study's own where none of them has completed.
+    """
+    wanted = study.definition["search"].get("finetune")
+    if wanted is None or left > wanted["trials"]:
+        return
+    definition = from_json(study.definition)
+    of_study = (
+        own_trials.c.uuid == study.uuid,
+        own_trials.c.baseline.is_(None),
+        own_trials.c.confirms.is_(None),
+    )
+    before = connection.execute(
+        select(func.count()).where(*of_study, own_trials.c.fixed.is_not(None))
+    ).scalar_one()
+    order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
+    best = connection.execute(
+        select(own_trials.c.number, own_trials.c.trial_id)
+        .join(
+            trial_values,
+            (trial_values.c.trial_id == own_trials.c.trial_id) & (trial_values.c.objective == 0),
+        )
+        .where(
+            *of_study,
+            own_trials.c.fixed.is_(None),
+            own_trials.c.end_kind == EndKind.COMPLETED.value,
+            ~is_excluded(own_trials.c.trial_id),
+            ~REUSED,
+        )
+        .order_by(order, own_trials.c.number)
+        .limit(definition.search.finetune.top)
+    ).all()
+    shown: dict[str, object] = {}
+    parameters: dict[str, Scalar] = {}
+    if best:
+        chosen = best[before % len(best)]
+        shown, parameters = {FINETUNES: chosen.number}, _parameters(connection, chosen.trial_id)
+    fixed = second_stage(definition, parameters, study.seed, before)
+    connection.execute(
+        insert(own_trials).values(
+            uuid=study.uuid,
+            number=number,
+            trial_id=trial_id,
+            fixed=strict_json(dict(fixed)),
+            touched=now,
+        )
+    )
+    write_attributes(connection, trial_id, {**shown, "fixed": dict(fixed)})
+
+
+def second_stage(
+    definition: Definition, parameters: Mapping[str, Scalar], seed: int, index: int
+) -> dict[str, Setting]:
+    """All that trial `index` of the second stage has of its own, by setting; pure.
+
+    `parameters` are those of the trial whose settings it takes, none for the study's own.
+    """
+    stage, space = definition.search.finetune, definition.space
+    first = build(definition.config, space, parameters, {})
+    taken = {name: get_setting(first, name) for name in space.defaults}
+    epochs = stage.settings.get("epochs", first.train.epochs)
+    assert isinstance(epochs, int)
+    taken = {**scale_settings(taken, first.train.epochs, epochs), **stage.settings}
+    base = with_settings(definition.config, taken)
+    own = Space.of(stage.space, base)
+    leaves = own.leaves()
+    point = lattice(finetune_seed(seed), index, len(leaves))
+    at = {leaf.name: value_at(leaf, where) for leaf, where in zip(leaves, point, strict=True)}
+    drawn = own.suggest(lambda leaf: at[leaf.name])
+    return {**taken, **own.settings(drawn, base)}
+
+
+def _parameters(connection: Connection, trial_id: int) -> dict[str, Scalar]:
+    """A trial's parameters by name, as the space has them."""
+    table = trial_params.c
+    rows = connection.execute(
+        select(table.param_name, table.param_value, table.distribution_json)
+        .where(table.trial_id == trial_id)
+        .order_by(table.param_id)
+    )
+    return {name: external_parameter(value, kind) for name, value, kind in rows}

@@ -1,0 +1,130 @@
+"""The second stage: which trials are of it, and that a claim gives them all their settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.config.settings import get_setting
+from optuna_study.definition.read import parse_study_file
+from optuna_study.definition.resolve import resolve
+from optuna_study.definition.serialise import to_json
+from optuna_study.search.suggest import to_store
+from optuna_study.space.space import build
+from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
+from optuna_study.store.records import Claim, Confirmation, End, EndKind, NoTrialReason
+from optuna_study.store.studies.studies import load_study, set_budget
+
+if TYPE_CHECKING:
+    from optuna_study.definition.model import Definition
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+TEXT = """
+[data]
+name = "digits"
+[model]
+name = "mlp"
+[train]
+epochs = 20
+[search]
+trials = 6
+[search.finetune]
+trials = 3
+top = 2
+settings = {epochs = 4, schedule = "one_cycle"}
+space = {lr = {low = 0.001, high = 0.1, log = true}, batch_size = [16, 32]}
+[space]
+lr = {low = 1e-4, high = 1.0, log = true}
+dropout = {low = 0.0, high = 0.5, step = 0.1}
+breakpoints = {most = 1, factor = {low = 0.1, high = 0.5}}
+[[baselines]]
+name = "own"
+settings = {lr = 0.01}
+"""
+HEADS = {1: (0.3, 0.6), 2: (0.4, 0.9), 3: (0.1, 0.8)}  # number: dropout, value
+
+
+@pytest.fixture
+def definition() -> Definition:
+    return resolve(parse_study_file(TEXT, "staged"), "full", threads=1)
+
+
+def take(store: Store, study: StudyRecord) -> Claim:
+    claim = queue.claim(store, study, "w1")
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def finish(store: Store, claim: Claim, value: float) -> None:
+    queue.end(store, claim, End(EndKind.COMPLETED, "because", value))
+
+
+@pytest.fixture
+def study(store: Store, make_study: Any, planned: Any, definition: Definition) -> StudyRecord:
+    """Of a baseline, three heads that have ended and three trials that are to come."""
+    made: StudyRecord = make_study(
+        store, planned=(planned("own"),), definition=to_json(definition), budget=6, beside=1
+    )
+    finish(store, take(store, made), 0.95)
+    for number, (dropout, value) in HEADS.items():
+        claim = take(store, made)
+        assert (claim.number, claim.proposed, claim.fixed) == (number, True, {})
+        drawn = {"lr": 0.5, "dropout": dropout, "breakpoints": 1}
+        drawn |= {"breakpoint_1_after": 10, "breakpoint_1_factor": 0.2}
+        queue.write_parameters(store, claim, to_store(definition.space, drawn), {})
+        finish(store, claim, value)
+    return made
+
+
+def test_the_last_trials_take_the_best_ones_settings_by_turns(
+    store: Store, study: StudyRecord, definition: Definition
+) -> None:
+    seen = []
+    for number in (4, 5, 6):
+        claim = take(store, study)
+        assert (claim.number, claim.searched, claim.proposed) == (number, True, False)
+        config = build(definition.config, definition.space, {}, claim.fixed)
+        assert (config.train.epochs, config.train.schedule) == (4, "one_cycle")
+        assert config.train.breakpoints == ((2, 0.1),)  # the tenth of twenty epochs
+        assert 0.001 <= config.train.lr <= 0.1  # the second stage's, not the head's
+        record = reads.trial(store, study, number)
+        assert (record.parameters, record.fixed) == ({}, json.loads(json.dumps(claim.fixed)))
+        seen.append([get_setting(config, name) for name in ("dropout", "lr", "batch_size")])
+        queue.release(store, claim, "stopped")
+        again = take(store, study)
+        assert (again.number, again.fixed, again.proposed) == (number, claim.fixed, False)
+        finish(store, again, 0.97)
+    assert [dropout for dropout, _, _ in seen] == [0.4, 0.1, 0.4]
+    assert len({lr for _, lr, _ in seen}) == 3
+    assert {size for _, _, size in seen} == {16, 32}
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+
+
+def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(
+    store: Store, make_study: Any, definition: Definition
+) -> None:
+    study = make_study(
+        store,
+        definition=to_json(definition),
+        budget=2,
+        beside=0,
+        confirm=Confirmation(1, 1),
+    )
+    first = take(store, study)  # none before it: the study's own settings
+    assert build(definition.config, definition.space, {}, first.fixed).model.dropout == (
+        definition.config.model.dropout
+    )
+    finish(store, first, 0.5)
+    second = take(store, study)
+    finish(store, second, 0.7)
+    run = take(store, study)
+    assert (run.confirms, run.fixed, run.proposed) == (1, second.fixed, False)
+    finish(store, run, 0.7)
+    set_budget(store, study, 6)
+    study = load_study(store, study.name)
+    assert take(store, study).proposed
+    assert not take(store, study).proposed
