@@ -230,10 +230,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to run one trial.
-
-    Every write of its owner carries the token and is refused once it is stale.
-    """
+    """The right to run one trial; a write without its token, or with a stale one, is refused."""
 
     study_uuid: str
     study_id: int
