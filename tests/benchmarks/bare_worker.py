@@ -129,7 +129,9 @@ class BareJob:
         search = desk.definition.search
         self.desk, self.claim = desk, claim
         self.number = claim.number
-        self.rules = Rules(search.metric, search.direction, desk.decide)
+        self.rules = Rules(
+            search.metric, search.direction, desk.decide if claim.searched else None
+        )
         ledger = StoreLedger(desk.store, desk.study, claim)
         self.ledger = RetryingLedger(ledger, desk.stop.wait, time.monotonic)
 

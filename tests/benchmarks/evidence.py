@@ -50,6 +50,7 @@ def counted(
     """What became of a study; `undisturbed` gives the curve that a trial has without a storm.
 
     `ends_written` counts changes to an ended state, `strikes` deaths without a new checkpoint;
+    `confirmed_twice` seeds that a finalist had more than once;
     a trial that was pruned or diverged is as undisturbed when it is so as far as it got.
     """
     trials = reads.trials(store, study)
@@ -57,6 +58,9 @@ def counted(
         events = connection.execute(text("SELECT what, number FROM storm")).all()
     ends = Counter(number for what, number in events if what == "end")
     curves = reads.curves(store, study)
+    confirming = Counter(
+        (trial.confirms, trial.seed) for trial in trials if trial.confirms is not None
+    )
     resumed = {trial.number for trial in trials if trial.claims > 1}
     as_undisturbed = {
         trial.number
@@ -74,6 +78,8 @@ def counted(
         "missing": len(set(range(study.budget)) - {trial.number for trial in trials}),
         "ends_written": sum(ends.values()),
         "ended_twice": sum(times > 1 for times in ends.values()),
+        "confirmation_runs": sum(confirming.values()),
+        "confirmed_twice": sum(times > 1 for times in confirming.values()),
         "claims": sum(trial.claims for trial in trials),
         "strikes": sum(what == "strike" for what, _ in events),
         "failed_by_strikes": sum(trial.end is EndKind.FAILED for trial in trials),

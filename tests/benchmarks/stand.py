@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import Confirmation, StudyRecord
 
 KINDS = ("sqlite", "postgres")
 POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"  # a server to use instead of one of our own
@@ -118,7 +118,13 @@ def _on_server(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def make_study(store: Store, folder: Path, study_file: str, budget: int) -> StudyRecord:
+def make_study(
+    store: Store,
+    folder: Path,
+    study_file: str,
+    budget: int,
+    confirm: Confirmation | None = None,
+) -> StudyRecord:
     """Store a study, given as the text of its file, without baselines."""
     path = folder / "bench.toml"
     path.write_text(study_file, encoding="utf-8")
@@ -135,5 +141,7 @@ def make_study(store: Store, folder: Path, study_file: str, budget: int) -> Stud
         seed=1,
         budget=budget,
         planned=(),
+        searched_budget=confirm is not None,
+        confirm=confirm,
     )
     return create_study(store, new)

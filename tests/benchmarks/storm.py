@@ -4,7 +4,7 @@
 the machine and one for each store; `evidence.py` says what the figures are. Dead workers' trials
 come back by their leases alone, as if the workers' machine had gone. With `--freeze-every` and
 `--freeze-draws` workers stand still past their leases, the latter while they draw parameters, and
-come back to trials that are others' by then.
+come back to trials that are others' by then. The best are confirmed, under fire, too.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from optuna_study.search.pruner import decide, never
 from optuna_study.space.space import build
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import Draft
+from optuna_study.store.records import Confirmation
 
 if TYPE_CHECKING:
     import threading
@@ -107,7 +108,8 @@ def storm(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with fresh_store(kind) as (url, folder):
         store = open_store(url, create=True)
         file = STUDY.format(epochs=arguments.epochs, trials=arguments.trials)
-        study = make_study(store, folder, file, arguments.trials)
+        confirm = Confirmation(arguments.confirm, arguments.confirm) if arguments.confirm else None
+        study = make_study(store, folder, file, arguments.trials, confirm)
         watch(store)
         store.close()
         start = partial(begin, workspace=Workspace(folder), epoch_seconds=arguments.epoch_seconds)
@@ -173,6 +175,9 @@ def main() -> int:
     parser.add_argument("--frozen-for", type=float, default=0.0, help="seconds")
     parser.add_argument("--lease", type=float, default=3.0, help="seconds")
     parser.add_argument("--prune", action="store_true", help="give trials up at the rungs")
+    parser.add_argument(
+        "--confirm", type=int, default=3, help="so many of the best, on so many fresh seeds each"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of who is killed")
     arguments = parser.parse_args()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "store"})

@@ -15,12 +15,14 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.errors import StaleClaimError
 from optuna_study.search.propose import Proposal, propose
 from optuna_study.search.samplers import Spread
+from optuna_study.seeds import confirmation_seed
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim, End, EndKind
+from optuna_study.store.records import Claim, Confirmation, End, EndKind, NoTrialReason
 from optuna_study.store.schema import REUSES
+from optuna_study.store.studies.studies import set_confirmation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,3 +179,34 @@ def test_a_second_draw_is_another_one(
     first, second = drawn
     assert first.known is second.known is None
     assert first.config.train.optimizer != second.config.train.optimizer
+
+
+def test_with_more_workers_a_study_begins_and_ends_with_the_same_runs(
+    store_study: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Start-up points and confirmation seeds follow from the study alone."""
+    runs: list[list[tuple[Any, ...]]] = []
+    for workers in (1, 3):
+        made = store_study(tmp_path / str(workers))
+        store, study = made.store, made.study
+        set_confirmation(store, study, Confirmation(top=2, seeds=2))
+        definition, storage = from_json(study.definition), optuna_storage(store)
+        held: list[tuple[Claim, float]] = []
+        while True:
+            claim = queue.claim(store, study, f"host-1-{len(held)}")
+            if isinstance(claim, Claim):
+                config = propose(store, storage, study, definition, claim).config
+                held.append((claim, config.model.dropout - config.train.lr))
+            if held and (len(held) == workers or not isinstance(claim, Claim)):
+                last, value = held.pop()  # the one begun last ends first
+                queue.end(store, last, End(EndKind.COMPLETED, "all 3 epochs", value))
+            elif claim is NoTrialReason.BUDGET_MET:
+                break
+        trials = reads.trials(store, study)
+        runs.append([(t.number, t.seed, t.confirms, t.parameters, t.value) for t in trials])
+        assert [t.confirms is None for t in trials] == [True] * 6 + [False] * (len(trials) - 6)
+    assert {seed for _, seed, of, *_ in runs[0] if of is not None} == {
+        confirmation_seed(7, 0),
+        confirmation_seed(7, 1),
+    }
+    assert runs[0] == runs[1]

@@ -14,7 +14,14 @@ from optuna_study.store.engine.clock import RESTART_GRACE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZES = ("--trials=12", "--workers=4", "--epochs=20", "--kill-every=0.7", "--lease=2")
+SIZES = (
+    "--trials=12",
+    "--workers=4",
+    "--epochs=20",
+    "--kill-every=0.7",
+    "--lease=2",
+    "--confirm=2",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -31,17 +38,22 @@ def test_workers_killed_at_and_at_lose_nothing_and_run_nothing_twice(
     assert found["kills"] >= 1
     assert found["resumed"] >= 1
     assert found["failed_workers"] == 0
-    assert found["ended"] == 12
-    assert found["running"] == found["waiting"] == found["missing"] == 0
-    assert found["ends_written"] == 12
-    assert found["ended_twice"] == 0
+    assert_all_ended_once(found)
     # Three deaths in a row without a new checkpoint may befall one, on a machine that is busy.
     done = found["completed"] + found["pruned"]
-    assert done == 12 - found["failed_by_strikes"] >= 10
+    assert done == found["ended"] - found["failed_by_strikes"] >= 12
     assert found["as_undisturbed"] == done
     assert kind == "sqlite" or found["pruned"] == 0
     # What was done before a death is not done again, but for the epochs since a checkpoint.
-    assert found["epochs"] <= found["epochs_trained"] < 2 * 12 * 20
+    assert found["epochs"] <= found["epochs_trained"] < 2 * found["ended"] * 20
+
+
+def assert_all_ended_once(found: dict[str, Any]) -> None:
+    """Twelve searched trials, and two finalists on two seeds each while both can win."""
+    assert found["confirmation_runs"] in (3, 4)
+    assert found["ended"] == found["ends_written"] == 12 + found["confirmation_runs"]
+    assert found["running"] == found["waiting"] == found["missing"] == 0
+    assert found["ended_twice"] == found["confirmed_twice"] == 0
 
 
 def await_grace(server: str) -> None:
@@ -71,10 +83,9 @@ def test_workers_that_come_back_after_their_leases_change_nothing(
     assert found["freezes"] >= 1  # how many fit in depends on how busy the machine is
     assert found["resumed"] >= 1
     assert found["failed_workers"] == 0
-    assert found["ended"] == found["ends_written"] == 12
-    assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
+    assert_all_ended_once(found)
     done = found["completed"]
-    assert done == 12 - found["failed_by_strikes"] >= 10
+    assert done == found["ended"] - found["failed_by_strikes"] >= 12
     assert found["as_undisturbed"] == done
 
 
