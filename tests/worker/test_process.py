@@ -163,20 +163,28 @@ def test_only_what_is_searched_is_pruned(ready_study: Callable[..., StudyTask]) 
 def test_patience_counts_trials_ended_since_the_best(
     ready_study: Callable[..., StudyTask],
 ) -> None:
-    prepared = ready_study(50, ('sampler = "random"', "stop_without_improvement = 2"))
+    prepared = ready_study(
+        50,
+        ('sampler = "random"', "stop_without_improvement = 2"),
+        ("confirm = {top = 0}", "confirm = {top = 1, seeds = 1}"),
+    )
     assert not enough_without_improvement(opened(prepared))
     assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
-    last = [t.number for t in trials if t.end is not None][-1]
+    last = [t.number for t in trials if t.confirms is None][-1]
     assert last == best.number + 2
+    confirmed = {t.confirms for t in trials if t.confirms is not None}
+    assert best.number in confirmed, "a search that ends by itself is confirmed"
+    before = trials[-1].number
     set_state(prepared.store, prepared.study, StudyState.ACTIVE)
     assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
-    assert len(trials) - 1 == max(best.number, last) + 2, "those before it went on count no more"
+    more = [t.number for t in trials if t.number > before]
+    assert len(more) == 2 + max(best.number - before, 0), "those before it went on count no more"
 
 
 @pytest.mark.slow

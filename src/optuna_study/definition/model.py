@@ -178,7 +178,8 @@ class SearchSettings:
     )
     stop_without_improvement: int | None = setting(
         None,
-        "Ended trials without a new best that stop the study; going on after a stop counts anew.",
+        "Ended trials without a new best that end the search: its best are confirmed, then the "
+        "study stops; going on after a stop counts anew.",
         low=1,
         high=10**6,
     )

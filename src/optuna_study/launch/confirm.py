@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 def prepare_confirmation(
     study_name: str, top: int | None = None, seeds: int | None = None, **options: Any
 ) -> StudyTask:
-    """Check everything, then ask for the confirmation of a study whose search is over.
+    """Check everything, then ask for the confirmation of a study, with which its search is over.
 
-    What was confirmed before counts. Without `top` and `seeds` it is what the study's file says;
-    `options` are those of `join`.
+    What was confirmed before counts; what was begun is ended first. Without `top` and `seeds` it
+    is what the study's file says; `options` are those of `join`.
 
     Raises:
-        UsageError: its search is not over, or it is a comparison; and what `join` raises.
+        UsageError: it is searching, or it is a comparison; and what `join` raises.
     """
     for name, given in (("--top", top), ("--seeds", seeds)):
         if given is not None and not 1 <= given <= MOST:
             raise UsageError(f"{name} {given}: give a number from 1 to {MOST}")
     task = join(study_name, **options)
     study, store = load_study(task.store, study_name), task.store
-    _require_searched(store, study)
+    early = _is_early(store, study)
     wanted = from_json(study.definition).search.confirm
-    asked = Confirmation(top or wanted.top or Confirm().top, seeds or wanted.seeds)
+    asked = Confirmation(top or wanted.top or Confirm().top, seeds or wanted.seeds, early)
     set_confirmation(store, study, asked)
     if study.halted or study.state is not StudyState.ACTIVE:
         set_state(store, study, StudyState.ACTIVE)
@@ -49,7 +49,8 @@ def prepare_confirmation(
 MOST = 100  # as in a study's file
 
 
-def _require_searched(store: Store, study: StudyRecord) -> None:
+def _is_early(store: Store, study: StudyRecord) -> bool:
+    """Whether a study that may be confirmed has not searched all that it was to."""
     if study.definition.get("only") is not None:
         raise UsageError(
             f"{study.name} compares its baselines on several seeds already; launch it with "
@@ -57,11 +58,9 @@ def _require_searched(store: Store, study: StudyRecord) -> None:
         )
     counts, runs = reads.counts(store, study), confirmation_runs(store, study)
     left = study.total - len(runs) - (counts.ended - counts.confirmations)
-    if left > 0:
+    if left > 0 and counts.running:
         raise UsageError(
-            f"{study.name}: {count(left, 'trial')} of its search have not ended",
-            Advice(
-                ["launch", "--n-trials", "N"],
-                " ends it after N searched ones, and then confirms the best",
-            ),
+            f"{study.name} is searching, {count(counts.running, 'trial')} at work",
+            Advice(["stop", study.name], " lets them end; confirm it then"),
         )
+    return left > 0

@@ -240,6 +240,10 @@ def next_commands(summary: Summary, place: str = "") -> str:
     """The commands that make sense after a launch, ready to paste."""
     name = shlex.quote(summary.study.name) + place
     commands = {f"optuna-study show {name}": "the whole study"}
+    study, ended = summary.study, summary.counts.ended
+    unconfirmed = summary.confirmation is None and study.definition.get("only") is None
+    if summary.best is not None and unconfirmed and not study.is_done(ended):
+        commands[f"optuna-study confirm {name}"] = "end the search: its best on fresh seeds"
     if summary.best is not None:
         commands |= {
             f"optuna-study export {name} -o best.toml": "the best configuration, complete",

@@ -89,6 +89,7 @@ class Confirmation:
 
     top: int
     seeds: int
+    early: bool = False  # once what runs has ended, whatever is left of the budget; then it stops
 
 
 @dataclass(frozen=True)

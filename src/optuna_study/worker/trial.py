@@ -171,17 +171,17 @@ class TrialJob:
         return artifacts
 
     def clean_up(self) -> None:
-        """Put files and notes in order, and stop a study that no longer improves."""
+        """Put files and notes in order, and end a search that no longer improves."""
         study, wait = self.study, self._stop.wait
         clean_up(study, self._claim, self._config, wait)
 
         def stop_if_enough() -> bool:
             enough = enough_without_improvement(study)
-            return enough and studies.stop_if_active(study.store, study.record)
+            return enough and studies.end_search(study.store, study.record)
 
         try:
             if retry_until_done(stop_if_enough, wait):
-                log.info("no improvement for long: the study stops")
+                log.info("no improvement for long: the search ends")
         except UnreachableError:
             if not self._stop.leaving:
                 raise

@@ -73,7 +73,7 @@ def _try(
 
 
 def enough_without_improvement(study: OpenStudy) -> bool:
-    """Whether so many trials have ended since the best that the study asks to be stopped.
+    """Whether so many trials have ended since the best that the study's search is to end.
 
     Those that had ended when somebody resumed the study no longer count.
     """
@@ -86,5 +86,9 @@ def enough_without_improvement(study: OpenStudy) -> bool:
         return False
     begin = max(best.completed, now.going_since or 0.0)
     trials = reads.trials(study.store, study.record, with_parameters=False)
-    since = [t for t in trials if (t.completed or 0.0) > begin and t.excluded is None]
+    since = [
+        trial
+        for trial in trials
+        if (trial.completed or 0.0) > begin and trial.excluded is None and trial.confirms is None
+    ]
     return len(since) >= enough

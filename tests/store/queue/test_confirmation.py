@@ -138,6 +138,42 @@ def test_one_that_cannot_win_any_more_gets_no_further_seed(
     assert [take(store, study).confirms for _ in range(3)] == [2, 3, 0]
 
 
+def test_a_search_that_is_ended_early_is_confirmed_then_stopped(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned, budget=50)
+    last, given_back = take(store, study), take(store, study)
+    queue.release(store, given_back, "stopped")
+    assert studies.end_search(store, study)
+    assert not studies.end_search(store, study)  # it was ended already
+    again = take(store, study)
+    assert again.number == given_back.number  # what was begun is ended first
+    assert queue.claim(store, study, "late") is NoTrialReason.BUDGET_TAKEN
+    for claim in (last, again):
+        finish(store, claim, 0.5)
+    for _ in range(2):
+        seen = [take(store, study) for _ in range(3)]
+        assert [claim.confirms for claim in seen] == [2, 4, 0]
+        for claim in seen:
+            finish(store, claim, 0.9)
+    assert queue.claim(store, study, "w1") is NoTrialReason.STOPPING
+    done = studies.load_study(store, study.name)
+    assert (done.state, done.confirm, done.budget) == (StudyState.STOPPING, None, 50)
+    counts = reads.counts(store, done)
+    assert (counts.searched, counts.confirmations, counts.waiting) == (7, 6, 0)
+    studies.set_state(store, study, StudyState.ACTIVE)
+    assert take(store, study).searched  # it may go on
+
+
+def test_without_a_confirmation_a_search_that_is_ended_stops(
+    store: Store, make_study: Any, planned: Any
+) -> None:
+    study = searched(store, make_study, planned, budget=50, confirm=None)
+    assert studies.end_search(store, study)
+    assert queue.claim(store, study, "w1") is NoTrialReason.STOPPING
+    assert not studies.end_search(store, study)
+
+
 def test_nothing_is_confirmed_where_nothing_completed_or_none_is_asked(
     store: Store, make_study: Any
 ) -> None:

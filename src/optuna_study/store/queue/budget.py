@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,13 @@ def _settle(
 def find_refusal(
     connection: Connection, settings: Row[Any], counted: TrialCount
 ) -> NoTrialReason | None:
-    """Why a study hands out no trial now, or None when it does."""
+    """Why a study hands out no trial now, or None when it does.
+
+    Where confirmation comes early, what was begun is all that there is.
+    """
     total = settings.budget + settings.beside
+    if settings.confirm is not None and json.loads(settings.confirm).get("early"):
+        total = min(total, counted.next_number)
     if counted.ended >= total:
         return NoTrialReason.BUDGET_MET
     if settings.state != StudyState.ACTIVE:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from optuna_study.seeds import confirmation_seed
-from optuna_study.store.records import EndKind, TrialState
+from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, write_attributes
 from optuna_study.store.schema import (
     CONFIRMS,
@@ -59,7 +59,8 @@ def plan_round(
 ) -> None:
     """Let the next round of a study's confirmation wait, numbered from `next_number` on.
 
-    Nothing is left to be confirmed when each has all of its seeds, or can no longer win.
+    Nothing is left to be confirmed when each has all of its seeds, or can no longer win. A study
+    whose budget is not met then, since its search was ended early, stops.
     """
     wanted = json.loads(settings.confirm)
     entrants = _entrants(connection, study, settings, wanted["top"])
@@ -69,6 +70,8 @@ def plan_round(
     values: dict[str, Any] = {"beside": settings.beside + len(chosen)}
     if not chosen:
         values["confirm"] = None
+        if next_number < settings.budget + settings.beside:
+            values["state"] = StudyState.STOPPING.value
     for offset, entrant in enumerate(chosen):
         seed = confirmation_seed(study.seed, len(runs[entrant.number]))
         _insert_run(connection, study, entrant, next_number + offset, seed, now)

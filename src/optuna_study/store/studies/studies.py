@@ -343,16 +343,23 @@ def set_state(store: Store, study: StudyRecord, state: StudyState) -> None:
         _change(store, study, {"state": state.value})
 
 
-def stop_if_active(store: Store, study: StudyRecord) -> bool:
-    """Stop a study, unless it was paused, stopped or deleted meanwhile; whether it was stopped."""
+def end_search(store: Store, study: StudyRecord) -> bool:
+    """Let no more be searched: what was to be confirmed begins, else the study stops.
+
+    Whether that was news: not of a study that was paused, stopped or deleted meanwhile.
+    """
     own = own_studies.c
+    active = (own.uuid == study.uuid) & (own.state == StudyState.ACTIVE.value)
     with store.write(durable=True) as connection:
-        stopped = connection.execute(
-            update(own_studies)
-            .where(own.uuid == study.uuid, own.state == StudyState.ACTIVE.value)
-            .values(state=StudyState.STOPPING.value)
-        )
-        return bool(stopped.rowcount)
+        row = connection.execute(select(own.confirm).where(active).with_for_update()).first()
+        values = {"state": StudyState.STOPPING.value}
+        if row is not None and row.confirm is not None:
+            confirm = Confirmation(**json.loads(row.confirm))
+            if confirm.early:
+                return False
+            values = {"confirm": json.dumps(asdict(confirm) | {"early": True})}
+        changed = connection.execute(update(own_studies).where(active).values(**values))
+        return bool(changed.rowcount)
 
 
 def save_importances(
