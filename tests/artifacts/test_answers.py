@@ -8,18 +8,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from launching import work_here
+from PIL import Image
 
 from optuna_study.artifacts import answers
 from optuna_study.config.settings import DataSettings
-from optuna_study.report.figures.predictions import LARGEST, MOST_MISTAKES
+from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.report.figures.predictions import (
+    LARGEST,
+    MOST_MISTAKES,
+    Predictions,
+    from_bytes,
+    to_bytes,
+)
+from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.training.device_data import load_data
+from optuna_study.training.model_file import predict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from optuna_study.paths import Workspace
     from optuna_study.training.device_data import DeviceData
 
+STUDY = """
+data = {name = "digits", image_size = 16, subset = 0.3}
+model = {name = "mlp", variant = "50", dropout = 0.0}
+train = {epochs = 3, batch_size = 64, threads = 1, optimizer = "adam", lr = 0.01}
+search = {trials = 1, confirm = {top = 0}, pruner = "none", outputs_of = 5}
+[space]
+lr = {low = 1e-4, high = 0.01, log = true}
+[[baselines]]
+name = "plain"
+"""
 CONFUSION = np.eye(3, dtype=np.int64)
 
 
@@ -113,3 +136,53 @@ def test_a_model_is_asked_only_where_single_pictures_are_looked_at(digits: Devic
     found = answers.answers(digits, CONFUSION, refuse, in_detail=False)
     assert (found.mistakes, found.plane) == (None, None)
     assert found.confusion is CONFUSION
+
+
+def test_one_training_picture_is_asked_about_and_kept(digits: DeviceData) -> None:
+    def ask(images: torch.Tensor) -> NDArray[np.float32]:
+        assert torch.equal(images, digits.train_images[7:8])
+        return np.full((1, 10), 0.5, np.float32)
+
+    found = answers.ask_outputs(digits, ask, 7)
+    assert found is not None
+    assert (found.record, found.truth) == (7, int(digits.train_labels[7]))
+    assert found.image.tolist() == digits.train_images[7].permute(1, 2, 0).tolist()
+    assert found.values.tolist() == [0.5] * 10
+    assert answers.ask_outputs(digits, ask, len(digits.train_images)) is None
+    read = from_bytes(to_bytes(Predictions(digits.classes, np.eye(10, dtype=int), outputs=found)))
+    assert read.outputs is not None
+    assert read.outputs.image.tolist() == found.image.tolist()
+
+
+@pytest.mark.slow
+def test_a_study_keeps_the_outputs_and_losses_that_its_figures_show(
+    tmp_path: Path, warm_workspace: Workspace
+) -> None:
+    """Of its baseline and of its best: what the kept model gives, and every step's loss."""
+    (tmp_path / "kept.toml").write_text(STUDY)
+    prepared = prepare(
+        LaunchRequest(
+            str(tmp_path / "kept.toml"), device="cpu", workers=1, workspace=warm_workspace
+        )
+    )
+    work_here(prepared.workers[0])
+    for number in (0, 1):
+        data = load_study_data(prepared.store, prepared.study, warm_workspace, number)
+        assert data.predictions is not None
+        assert data.losses is not None
+        outputs, losses = data.predictions.outputs, data.losses
+        assert outputs is not None
+        assert (outputs.record, outputs.values.shape) == (5, (10,))
+        assert outputs.values.sum() == pytest.approx(1.0, abs=1e-5)
+        curve = data.curves[number]
+        count = len(losses.points) // len(curve)
+        for epoch in curve:
+            few = losses.points[(epoch.epoch - 1) * count : epoch.epoch * count, 0]
+            assert few.mean() == pytest.approx(epoch.train_loss, rel=1e-5)
+        model = warm_workspace.kept_model(prepared.study.uuid, number, 1)
+        picture = tmp_path / f"{number}.png"
+        Image.fromarray(outputs.image[..., 0]).save(picture)
+        (predicted,) = predict(model, [picture], torch.device("cpu"))
+        chances = dict(predicted.probabilities)
+        for name, value in zip(data.predictions.classes, outputs.values, strict=True):
+            assert chances[name] == pytest.approx(value, abs=1e-4)

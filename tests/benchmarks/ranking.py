@@ -154,7 +154,8 @@ def scaled_log_loss(run: Run) -> float:
     from optuna_study.training.evaluation import predict_proba
 
     data = run.data
-    proba = predict_proba(run.model, run.config, data, data.validation_images)
+    seen = run.features.validation if run.features else data.validation_images
+    proba = predict_proba(run.evaluated, run.config, data, seen)
     logits = proba.double().clamp_min(1e-12).log()
     losses = [
         torch.nn.functional.cross_entropy(logits / t, data.validation_labels).item()

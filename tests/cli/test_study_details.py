@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from dashboards import get, served
 
 from optuna_study.actions.exclude import exclude, include
-from optuna_study.cli.serving import address, serve
-from optuna_study.paths import Workspace
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.records import EndKind
 from optuna_study.store.studies.dashboard_notes import PART, write_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextmanager
-def served(stored: Any, folder: Path) -> Iterator[str]:
-    """The address of a dashboard without a guard."""
-    server = serve(stored.store, Workspace(folder), "127.0.0.1", 0, guard=lambda app: app)
-    with server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield address(server)
-        server.shutdown()
-        thread.join()
-
-
-def get(url: str, encoding: str = "") -> tuple[bytes, str | None]:
-    request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
-    with urllib.request.urlopen(request) as response:
-        return response.read(), response.headers["Content-Encoding"]
 
 
 def put(url: str, body: dict[str, Any]) -> int:

@@ -175,6 +175,17 @@ def test_the_order_of_the_file_does_not_matter(small_file: StudyFile) -> None:
     assert definition_hash(resolve(turned, "full")) == definition_hash(definition)
 
 
+def test_what_is_kept_of_trials_may_change(small_file: StudyFile) -> None:
+    kept = dataclasses.replace(
+        small_file, search=dataclasses.replace(small_file.search, outputs_of=19)
+    )
+    before, after = resolve(small_file, "full"), resolve(kept, "full")
+    assert "outputs_of" not in to_json(before)["search"]
+    assert from_json(to_json(after)).search.outputs_of == 19
+    assert diff(before, after) == []
+    assert definition_hash(before) == definition_hash(after)
+
+
 def test_a_setting_that_came_later_does_not_set_studies_apart() -> None:
     """The hash is what this package gave the file before there was mse_of, pooling or shuffle."""
     text = """

@@ -136,6 +136,8 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: StudyTask) -> None
         names = {meta.filename for meta in get_all_artifact_meta(trial, storage=storage)}
         assert "config.toml" in names
         assert ("predictions.npz" in names) == (trial.user_attrs["end"] == "completed")
+        if "baseline" in trial.user_attrs or trial.number in reads.best_few(store, study, 3):
+            assert "losses.npz" in names
         note = get_note_from_system_attrs(attributes, trial._trial_id)["body"]
         assert trial.user_attrs["reason"] in note
     assert "| plain | lr |" in get_note_from_system_attrs(attributes, None)["body"]

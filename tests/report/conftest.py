@@ -7,9 +7,11 @@ import pytest
 from records import result, trial  # noqa: F401 - fixtures
 
 from optuna_study.paths import Workspace
+from optuna_study.report.figures import losses
 from optuna_study.report.figures.predictions import (
     FILE,
     Mistakes,
+    Outputs,
     Plane,
     Predictions,
     to_bytes,
@@ -40,12 +42,24 @@ def make_predictions(classes: tuple[str, ...] = ("a", "<b>")) -> Predictions:
             np.full((256, 256), 255, np.uint8),
             np.array([[10, 20, 0], [200, 20, 1]], np.uint8),
         ),
+        outputs=Outputs(19, images[0], 1, np.array([0.25, 0.5], np.float32)),
     )
+
+
+def make_losses() -> losses.Losses:
+    """Two steps a point, after ten of which nothing is known."""
+    rows = [(3.0, 2.5, 3.5), (1.0, 0.5, 2.0), (0.5, 0.25, 0.75)]
+    return losses.Losses(2, 10, np.array(rows, np.float32))
 
 
 @pytest.fixture
 def predictions() -> Predictions:
     return make_predictions()
+
+
+@pytest.fixture
+def kept_losses() -> losses.Losses:
+    return make_losses()
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +80,11 @@ def finished_study(store_study: Callable[..., Any], finished_workspace: Workspac
     claim = stored_study.start([0.5, 0.7, 0.8], BEST)
     workspace.artifacts.mkdir(parents=True)
     workspace.artifact("answers").write_bytes(to_bytes(make_predictions()))
-    named = (Artifact("answers", FILE, "application/octet-stream"),)
+    workspace.artifact("losses").write_bytes(losses.to_bytes(make_losses()))
+    named = (
+        Artifact("answers", FILE, "application/octet-stream"),
+        Artifact("losses", losses.FILE, "application/octet-stream"),
+    )
     end = End(EndKind.COMPLETED, "all 3 epochs", 0.8, artifacts=named)
     queue.end(stored_study.store, claim, end)
     shares = {

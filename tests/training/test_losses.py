@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.errors import UsageError
@@ -57,6 +58,27 @@ def test_mse_of_the_activation_compares_it_with_the_targets() -> None:
 def test_outputs_have_no_place_for_weights_of_an_activation(name: str) -> None:
     with pytest.raises(UsageError, match=f"mse_of 'activation': {name} has weights of its own"):
         get_loss("mse", mse_of="activation", activation=name)
+
+
+def test_outputs_are_what_the_loss_compares_with_the_targets() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 0.25, 4.0]]), torch.tensor([0, 2])
+    targets = functional.one_hot(labels, 3).float()
+    for settings, compare in (
+        ({"loss": "mse"}, functional.mse_loss),
+        ({"loss": "bce"}, functional.binary_cross_entropy),
+        (
+            {"loss": "mse", "mse_of": "activation", "activation": "leaky_relu"},
+            functional.mse_loss,
+        ),
+        (
+            {"loss": "cross_entropy"},
+            lambda outputs, _: functional.nll_loss(outputs.log(), labels),
+        ),
+    ):
+        config = with_settings(TrainConfig(), settings)
+        outputs = losses.outputs(config, logits)
+        loss = losses.get_loss(config)(logits, labels)
+        assert compare(outputs, targets).item() == pytest.approx(loss.item())
 
 
 def test_probabilities_sum_to_one() -> None:

@@ -18,6 +18,7 @@ from optuna_study.report.figures.predictions import (
     MOST_MISTAKES,
     MOST_POINTS,
     Mistakes,
+    Outputs,
     Plane,
     Predictions,
 )
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from optuna_study.training.device_data import DeviceData
 
-    PredictProba = Callable[[torch.Tensor], NDArray[np.float32]]
+    Ask = Callable[[torch.Tensor], NDArray[np.float32]]
+    """Gives a row a picture, a number a class, of uint8 pictures on the data's device."""
 
 STEPS = 256  # points of an axis
 MOST_ASKED = 2000  # validation pictures among which the worst mistakes are looked for
@@ -38,24 +40,37 @@ MOST_ASKED = 2000  # validation pictures among which the worst mistakes are look
 def answers(
     data: DeviceData,
     confusion: NDArray[np.int64],
-    predict_proba: PredictProba,
+    predict_proba: Ask,
     *,
     in_detail: bool,
+    outputs: Outputs | None = None,
 ) -> Predictions:
     """What a trial leaves of its model's answers on the validation pictures.
 
-    `predict_proba` gives the probabilities (N, classes) of uint8 pictures on the data's device; it
-    is asked only where single pictures are looked at, `in_detail`.
+    `predict_proba` is asked only where single pictures are looked at, `in_detail`.
     """
     mistakes = plane = None
     if in_detail and is_plane(data):
         plane = ask_plane(data, predict_proba)
     elif in_detail and are_pictures(data):
         mistakes = find_mistakes(data, predict_proba)
-    return Predictions(data.classes, confusion, mistakes, plane)
+    return Predictions(data.classes, confusion, mistakes, plane, outputs)
 
 
-def find_mistakes(data: DeviceData, predict_proba: PredictProba) -> Mistakes:
+def ask_outputs(data: DeviceData, ask: Ask, record: int) -> Outputs | None:
+    """What a model gives for one training picture; None where there are not so many."""
+    if record >= len(data.train_images):
+        return None
+    picture = data.train_images[record : record + 1]
+    return Outputs(
+        record=record,
+        image=_small(picture)[0, :3].permute(1, 2, 0).numpy(force=True),
+        truth=int(data.train_labels[record]),
+        values=ask(picture)[0],
+    )
+
+
+def find_mistakes(data: DeviceData, predict_proba: Ask) -> Mistakes:
     """The validation pictures that are answered wrongly with the highest probabilities."""
     images, labels = data.validation_images[:MOST_ASKED], data.validation_labels[:MOST_ASKED]
     probabilities, truths = predict_proba(images), labels.numpy(force=True)
@@ -72,7 +87,7 @@ def find_mistakes(data: DeviceData, predict_proba: PredictProba) -> Mistakes:
     )
 
 
-def ask_plane(data: DeviceData, predict_proba: PredictProba) -> Plane:
+def ask_plane(data: DeviceData, predict_proba: Ask) -> Plane:
     """A model's answers at every point of the plane, and the points that it saw or chose by.
 
     Those held out for the test stay unseen.

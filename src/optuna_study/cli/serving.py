@@ -51,6 +51,7 @@ def serve(
         leave_out_of_best,
         read_without_trial_notes,
     )
+    from optuna_study.cli.trial_figures import TrialFigures
     from optuna_study.store.engine.optuna_bridge import optuna_storage
 
     artifacts = FileSystemArtifactStore(str(workspace.artifacts))
@@ -59,7 +60,8 @@ def serve(
     leave_out_of_best(storage, store)
     app = wsgi(storage, artifact_store=artifacts)
     pages = StudiesPage(StudyDetails(app, store, workspace), store)
-    return listening(guard(Monitoring(pages, store)), host, port)
+    figures = TrialFigures(pages, store, workspace)
+    return listening(guard(Monitoring(figures, store)), host, port)
 
 
 def serve_until_told(server: WSGIServer) -> None:

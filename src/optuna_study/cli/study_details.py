@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from optuna_study.cli.trial_figures import study_of_id, with_link
 from optuna_study.errors import OptunaStudyError
 from optuna_study.report.confirmation.page import sentence
 from optuna_study.report.figures.kinds import KINDS
@@ -27,7 +28,6 @@ from optuna_study.report.tables import plain
 from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.schema import EXCLUDED, SIDE_COUNTS
 from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial_notes
-from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DETAILS = re.compile(r"/api/studies/(\d+)")
-SHOWN = ("ends", "curves", "schedules", "baselines", "trial", "confusion", "mistakes", "boundary")
+SHOWN = (
+    *("ends", "curves", "schedules", "baselines"),
+    *(kind.name for kind in KINDS.values() if kind.of_a_trial),
+)
 """Kinds that the dashboard has nothing like."""
 
 VERSIONS = ("optuna-study", "optuna", "torch", "python")
@@ -101,9 +104,12 @@ class StudyDetails:
             notes = read_trial_notes(self.store, study_id)
             for trial in (*details["trials"], *details["best_trials"]):
                 trial["note"] = notes.get(trial["trial_id"], trial["note"])
-            study = self._find(study_id)
+            study = study_of_id(self.store, study_id)
             if study is not None:
                 _mark(details["trials"], aggregates.excluded(self.store, study))
+                for trial in (*details["trials"], *details["best_trials"]):
+                    text = with_link(trial["note"]["body"], study_id, trial)
+                    trial["note"] = {**trial["note"], "body": text}
                 details.setdefault("objective_names", [study.metric.replace("_", " ")])
                 shown = self._shown(study)
                 details["plotly_graph_objects"] += shown.figures
@@ -116,12 +122,6 @@ class StudyDetails:
         except OptunaStudyError:  # gone or away in between: the rest can be shown
             log.warning("study %d: not all of its page could be read", study_id)
         return json.dumps(details).encode()
-
-    def _find(self, study_id: int) -> StudyRecord | None:
-        """The study of an id; None of plain Optuna's."""
-        named = (row.name for row in reads.list_studies(self.store) if row.study_id == study_id)
-        name = next(named, None)
-        return None if name is None else find_study(self.store, name)
 
     def _shown(self, study: StudyRecord) -> Shown:
         out = aggregates.excluded(self.store, study)
@@ -139,7 +139,8 @@ class StudyDetails:
             made = KINDS[name].make(data)
             if made.data:
                 height = min(made.layout.height, CARD)
-                title = {"text": KINDS[name].title}
+                whose = f" (trial {data.focus})" if KINDS[name].of_a_trial else ""
+                title = {"text": f"{KINDS[name].title}{whose}"}
                 made.update_layout(title=title, margin={"t": 90}, height=height)
                 drawn.append({"id": name, "graph_object": made.to_json()})
         return Shown(drawn, _attributes(data.summary))
@@ -171,8 +172,7 @@ def leave_out_of_best(storage: BaseStorage, store: Store) -> None:
     best = storage.get_best_trial
 
     def sound(study_id: int) -> FrozenTrial:
-        found = next((row for row in reads.list_studies(store) if row.study_id == study_id), None)
-        study = None if found is None else find_study(store, found.name)
+        study = study_of_id(store, study_id)
         ours = None if study is None else reads.best(store, study)
         return best(study_id) if ours is None else storage.get_trial(ours.trial_id)
 

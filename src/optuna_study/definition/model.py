@@ -76,8 +76,8 @@ PINNED = frozenset(
 )
 """Settings that are the same for every trial of a study: trials share data and device."""
 
-FREE_SEARCH_KEYS = frozenset({"trials", "timeout", "confirm", "retries"})
-"""What may change from one launch to the next: budgets, and what is done about errors."""
+FREE_SEARCH_KEYS = frozenset({"trials", "timeout", "confirm", "retries", "outputs_of"})
+"""What may change from one launch to the next: budgets, what errors lead to, what is kept."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,13 @@ class SearchSettings:
     )
     trial_timeout: float | None = setting(
         None, "Seconds of training after which a trial is ended.", low=1.0, high=1e9
+    )
+    outputs_of: int | None = setting(
+        None,
+        "Training picture whose outputs are kept with baselines and the best few trials (`plot "
+        "STUDY outputs`): its place in the order of the study's training pictures, from 0.",
+        low=0,
+        high=10**9,
     )
     confirm: Confirm = Confirm()
     finetune: Finetune = Finetune()

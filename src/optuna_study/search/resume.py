@@ -16,7 +16,7 @@ from optuna_study.training.recipe import best_epoch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -150,11 +150,20 @@ class CheckpointedRun:
 
     def predict_proba(self, images: torch.Tensor) -> NDArray[np.float32]:
         """The model's probabilities (N, classes) for uint8 pictures on its device."""
+        return self._asked(evaluation.predict_proba, images)
+
+    def outputs(self, images: torch.Tensor) -> NDArray[np.float32]:
+        """What the loss compares with the targets, (N, classes), for uint8 pictures."""
+        return self._asked(evaluation.outputs, images)
+
+    def _asked(
+        self, function: Callable[..., torch.Tensor], images: torch.Tensor
+    ) -> NDArray[np.float32]:
         run = self.run
-        chances: NDArray[np.float32] = evaluation.predict_proba(
+        found: NDArray[np.float32] = function(
             run.whole_model(), run.config, run.data, images
         ).numpy(force=True)
-        return chances
+        return found
 
     def save(self) -> None:
         """Write the checkpoint of the last epoch.

@@ -105,6 +105,23 @@ def predict_proba(
     model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
 ) -> torch.Tensor:
     """The probabilities (N, classes) that a model gives uint8 pictures, on their device."""
+    return _of_logits(losses.probabilities, model, config, data, images)
+
+
+def outputs(
+    model: nn.Module, config: TrainConfig, data: DeviceData, images: torch.Tensor
+) -> torch.Tensor:
+    """What the loss compares with the targets, (N, classes), for uint8 pictures."""
+    return _of_logits(losses.outputs, model, config, data, images)
+
+
+def _of_logits(
+    function: Callable[[TrainConfig, torch.Tensor], torch.Tensor],
+    model: nn.Module,
+    config: TrainConfig,
+    data: DeviceData,
+    images: torch.Tensor,
+) -> torch.Tensor:
     was_training = model.training
     model.eval()
     with torch.inference_mode():
@@ -112,7 +129,7 @@ def predict_proba(
         for batch in torch.split(images, config.train.evaluation_batch_size):
             with autocast(batch.device, config.train.precision):
                 logits = evaluation_logits(model, config, data, batch).float()
-            parts.append(losses.probabilities(config, logits))
+            parts.append(function(config, logits))
     model.train(was_training)
     return torch.cat(parts)
 

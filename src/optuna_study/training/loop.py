@@ -61,6 +61,8 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         if steps is None:
             run.interrupted = True
             return
+        if train is train_epoch:  # an own objective gives one figure an epoch
+            run.step_losses.add(steps.losses)
         pictures = max(len(steps.losses) * run.pictures_per_step, 1)
         training = divergence.Figures(
             sum(steps.losses) / len(steps.losses), steps.correct / pictures, pictures

@@ -63,6 +63,16 @@ def answers(config: TrainConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     return _output_activation(config.model) if takes_activation(config) else torch.sigmoid
 
 
+def outputs(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
+    """What a configuration's loss compares with the targets, of (N, classes) logits.
+
+    The softmax for cross entropy, the sigmoids for bce, and for mse what `mse_of` says.
+    """
+    if config.train.loss == "cross_entropy":
+        return logits.softmax(dim=1)
+    return answers(config)(logits)
+
+
 def probabilities(config: TrainConfig, logits: torch.Tensor) -> torch.Tensor:
     """(N, classes) probabilities from logits, as the configuration's loss has them meant.
 

@@ -34,6 +34,7 @@ from optuna_study.training.optimizers import build_optimizer, restore
 from optuna_study.training.recipe.averaging import Average
 from optuna_study.training.recipe.best_epoch import METRIC, BestEpoch, BestState, better_of
 from optuna_study.training.recipe.plateau import Plateau
+from optuna_study.training.recipe.step_losses import StepLosses
 from optuna_study.training.recipe.targets import training_loss
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class RunState(TypedDict):
     best: NotRequired[BestState | None]  # states of earlier versions have none of these
     average: NotRequired[dict[str, torch.Tensor] | None]
     plateau: NotRequired[dict[str, Any]]
+    step_losses: NotRequired[dict[str, Any]]
     scaler: NotRequired[dict[str, Any] | None]
     batch_size: NotRequired[int]
 
@@ -106,6 +108,7 @@ class Run:
     average: Average | None = None
     scaler: torch.amp.GradScaler | None = None
     plateau: Plateau = field(default_factory=Plateau)
+    step_losses: StepLosses = field(default_factory=StepLosses)
     stop: threading.Event = field(default_factory=threading.Event)
     observer: StepObserver | None = None
 
@@ -224,6 +227,7 @@ class Run:
             "best": None if self.best is None else self.best.state(),
             "average": None if self.average is None else self.average.module.state_dict(),
             "plateau": dataclasses.asdict(self.plateau),
+            "step_losses": self.step_losses.state(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "batch_size": self.batch_size,
         }
@@ -339,6 +343,9 @@ def _resume(run: Run, state: RunState) -> None:
     if run.average is not None and average is not None:
         run.average.module.load_state_dict(average)
     run.plateau = Plateau(**state.get("plateau", {}))
+    losses = state.get("step_losses")
+    unknown = StepLosses(before=run.epoch * run.steps_per_epoch)
+    run.step_losses = unknown if losses is None else StepLosses.restored(losses)
     run.batch_size = state.get("batch_size", run.batch_size)
     scaler = state.get("scaler")
     if run.scaler is not None and scaler is not None:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from optuna_study.artifacts import retention, tensorboard, upload
-from optuna_study.artifacts.answers import answers
+from optuna_study.artifacts.answers import answers, ask_outputs
 from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.reasons import Reused
@@ -17,7 +19,7 @@ from optuna_study.config.text import config_text
 from optuna_study.definition.model import PRUNERS
 from optuna_study.errors import DiskFullError, FolderError, UnreachableError, UsageError
 from optuna_study.report import notes
-from optuna_study.report.figures import predictions
+from optuna_study.report.figures import losses, predictions
 from optuna_study.search.ledger import RetryingLedger, StoreLedger
 from optuna_study.search.objective import KnownEnd, Rules
 from optuna_study.search.propose import propose
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.clock import Jumps
     from optuna_study.store.records import Artifact, Claim, EpochRecord
+    from optuna_study.training.recipe.step_losses import StepLosses
     from optuna_study.worker.open_study import OpenStudy, T
 
 log = logging.getLogger(__name__)
@@ -156,10 +159,14 @@ class TrialJob:
         text = config_text(config, origin, recorded(study.record, end.value, epochs))
         files = {upload.CONFIG: text.encode()}
         kept = self._is_among_best(end)
+        looked_at = kept or claim.baseline is not None
         if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
             confusion, ask = training.confusion(), training.predict_proba
-            found = answers(training.run.data, confusion, ask, in_detail=kept)
+            outputs = self._outputs(training) if looked_at else None
+            found = answers(training.run.data, confusion, ask, in_detail=kept, outputs=outputs)
             files[predictions.FILE] = predictions.to_bytes(found)
+        if looked_at and training.run.step_losses.points:
+            files[losses.FILE] = losses.to_bytes(_losses(training.run.step_losses))
         artifacts = self._write_artifacts(files)
         nothing_chosen = study.definition.only is not None or claim.confirms is not None
         if end.kind is EndKind.COMPLETED and nothing_chosen:
@@ -194,6 +201,17 @@ class TrialJob:
         test = training.run.test()
         measured = {TEST_ACCURACY: test.accuracy, TEST_LOSS: test.loss}
         self._retry(lambda: queue.annotate(self.study.store, self._claim, measured))
+
+    def _outputs(self, training: CheckpointedRun) -> predictions.Outputs | None:
+        """What the model gives for the training picture that the study names, if it names one."""
+        record, data = self.study.definition.search.outputs_of, training.run.data
+        if record is None:
+            return None
+        outputs = ask_outputs(data, training.outputs, record)
+        if outputs is None:
+            found = len(data.train_images)
+            log.warning("outputs_of %d: there are only %d training pictures", record, found)
+        return outputs
 
     def _write_artifacts(self, files: Mapping[str, bytes]) -> list[Artifact]:
         """Write artifacts, and wait for a full disk to be cleared, once for all trials.
@@ -259,3 +277,7 @@ class TrialJob:
             )
         except (DiskFullError, UsageError, ImportError) as error:
             log.warning("nothing written for TensorBoard: %s", error)
+
+
+def _losses(kept: StepLosses) -> losses.Losses:
+    return losses.Losses(kept.steps, kept.before, np.array(kept.points, dtype=np.float32))

@@ -205,3 +205,22 @@ def test_importances_have_intervals(data: StudyData) -> None:
     assert list(bar["y"]) == ["dropout", "lr"]
     assert list(bar["error_x"]["array"]) == pytest.approx([0.0, 0.2])
     assert list(bar["error_x"]["arrayminus"]) == pytest.approx([0.0, 0.2])
+
+
+def test_losses_by_step_have_a_mean_within_their_extremes(data: StudyData) -> None:
+    low, high, mean = draw("steps", data)["data"]
+    assert [list(each["y"]) for each in (low, mean, high)] == [
+        [2.5, 0.5, 0.25],
+        [3.0, 1.0, 0.5],
+        [3.5, 2.0, 0.75],
+    ]
+    assert list(mean["x"]) == [11.5, 13.5, 15.5]
+
+
+def test_outputs_stand_by_class_beside_their_picture(data: StudyData) -> None:
+    made = draw("outputs", data)
+    (bars,) = made["data"]
+    assert list(bars["y"]) == [0.25, 0.5]
+    assert bars["marker"]["color"][1] == style.BEST, "the true class"
+    assert "training picture 19" in made["layout"]["xaxis"]["title"]["text"]
+    assert made["layout"]["images"][0]["source"].startswith("data:image/png")

@@ -27,13 +27,17 @@ def test_what_is_written_is_read(predictions: Predictions) -> None:
     read = from_bytes(to_bytes(predictions))
     assert read.classes == list(predictions.classes)
     assert read.confusion.tolist() == predictions.confusion.tolist()
-    for stored, made in ((read.mistakes, predictions.mistakes), (read.plane, predictions.plane)):
+    for stored, made in (
+        (read.mistakes, predictions.mistakes),
+        (read.plane, predictions.plane),
+        (read.outputs, predictions.outputs),
+    ):
         assert stored is not None
         assert made is not None
         for name in vars(made):
             assert np.array_equal(getattr(stored, name), getattr(made, name)), name
     bare = from_bytes(to_bytes(Predictions(["a"], np.array([[3]]))))
-    assert (bare.mistakes, bare.plane) == (None, None)
+    assert (bare.mistakes, bare.plane, bare.outputs) == (None, None, None)
 
 
 def test_one_trial_writes_the_same_file_twice(predictions: Predictions) -> None:
@@ -64,6 +68,10 @@ def test_half_a_file_is_refused(predictions: Predictions, length: int) -> None:
         ("plane", np.full((256, 256), 200, np.uint8)),
         ("plane_chance", np.zeros(256, np.uint8)),
         ("points", np.zeros((5, 2), np.uint8)),
+        ("record", np.array([-1])),
+        ("record_picture", np.zeros((900, 4, 3), np.uint8)),
+        ("record_true", np.array([2])),
+        ("record_outputs", np.zeros(3, np.float32)),
     ],
 )
 def test_arrays_that_cannot_be_are_refused(

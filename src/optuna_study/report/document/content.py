@@ -166,7 +166,7 @@ def _best(data: StudyData) -> Iterator[Block]:
     if best is None:
         return
     yield _configuration(data, best)
-    for kind in ("trial", "confusion", "mistakes", "boundary", "schedules"):
+    for kind in ("trial", "steps", "confusion", "mistakes", "outputs", "boundary", "schedules"):
         yield Drawing(kind)
     rows = [
         [

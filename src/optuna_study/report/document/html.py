@@ -63,6 +63,13 @@ def figure_page(kind: str, data: StudyData) -> str:
     return to_html(Document(title, data.study.name, (section,)), data)
 
 
+def trial_page(data: StudyData) -> str:
+    """The figures of the trial that the data look at, as a page of their own."""
+    drawings = tuple(Drawing(kind.name) for kind in KINDS.values() if kind.of_a_trial)
+    page = Document(f"Trial {data.focus}", data.study.name, (Section("Figures", drawings),))
+    return to_html(page, data)
+
+
 class _Page:
     """A page under construction: what its figures are, in order."""
 

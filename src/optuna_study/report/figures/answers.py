@@ -1,4 +1,4 @@
-"""Figures of what one trial's model answers: confusion, its worst mistakes, areas of a plane."""
+"""Figures of a trial's answers: confusion, worst mistakes, one picture's outputs, a plane."""
 
 from __future__ import annotations
 
@@ -151,6 +151,41 @@ def mistakes(data: StudyData) -> Figure:
     return style.figure(traces, layout)
 
 
+def outputs(data: StudyData) -> Figure:
+    """What the model gives for one training picture; the true class's output is green."""
+    found = data.predictions
+    if found is None or found.outputs is None:
+        return style.message(
+            "Kept where the study file names a training picture, [search] outputs_of."
+        )
+    one, names = found.outputs, _distinct(found.classes)
+    colours = [style.COLOURS["completed"]] * len(names)
+    colours[one.truth] = style.BEST
+    trace = {
+        "type": "bar",
+        "x": names,
+        "y": style.rounded(one.values.tolist()),
+        "marker": {"color": colours},
+        "hovertemplate": "%{x}: %{y}<extra></extra>",
+    }
+    layout: dict[str, Any] = {
+        "showlegend": False,
+        "margin": style.MARGIN | {"t": 96},
+        "xaxis": {
+            "title": {"text": f"class; training picture {one.record} is of the green one"},
+            "type": "category",
+            "showgrid": False,
+            "showticklabels": len(names) <= NAMED_CLASSES,
+        },
+        "yaxis": {"title": {"text": "output"}},
+    }
+    if min(one.image.shape[:2]) > 1:
+        picture = {"source": _png(one.image), "sizex": 0.25, "sizey": 0.25, "x": 1, "y": 1.02}
+        place = {"xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
+        layout["images"] = [picture | place]
+    return style.figure([trace], layout)
+
+
 def boundary(data: StudyData) -> Figure:
     """What the model answers everywhere, where the data are points of a plane."""
     found = data.predictions
@@ -237,7 +272,8 @@ def _safe(text: str) -> str:
 
 
 KINDS = (
-    Kind("confusion", "Confusion of the best trial", confusion, of_a_trial=True),
-    Kind("mistakes", "Its worst mistakes", mistakes, of_a_trial=True),
-    Kind("boundary", "Its answers everywhere", boundary, of_a_trial=True),
+    Kind("confusion", "Confusion", confusion, of_a_trial=True),
+    Kind("mistakes", "Worst mistakes", mistakes, of_a_trial=True),
+    Kind("outputs", "Outputs for one training picture", outputs, of_a_trial=True),
+    Kind("boundary", "Answers everywhere", boundary, of_a_trial=True),
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_CURVES = 150  # more of them hide each other
 FEW = 30  # curves that need not be faint
 MOST_STEPS = 120  # points of a curve
+MOST_STEP_POINTS = 400
 MOST_SCHEDULES = 10
 LOG_RANGE = 30.0  # a loss that spans more is drawn on a logarithmic axis
 
@@ -99,6 +100,52 @@ def trial_curve(data: StudyData) -> Figure:
         "yaxis": {"title": {"text": "loss"}, "type": "log" if wide else "linear"},
         "yaxis2": {"title": {"text": "accuracy"}, "tickformat": ".0%"},
         "shapes": _rate_lines(curve) + _rate_lines(curve, "2"),
+    }
+    return style.figure(traces, layout)
+
+
+def steps(data: StudyData) -> Figure:
+    """One trial's loss by step: the mean of each few steps, and from the least to the greatest."""
+    if data.losses is None:
+        return style.message(
+            "Kept of baselines and of the best few trials, where their files are."
+        )
+    x, rows = data.losses.drawn(MOST_STEP_POINTS)
+    mean, low, high = (style.rounded(column) for column in rows.T.tolist())
+    colour = style.COLOURS["completed"]
+    edge: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "hoverinfo": "skip",
+        "line": {"width": 0},
+        "showlegend": False,
+    }
+    traces = [
+        edge | {"y": low},
+        edge
+        | {
+            "y": high,
+            "name": "least to greatest",
+            "showlegend": True,
+            "fill": "tonexty",
+            "fillcolor": "rgba(47,127,209,0.2)",
+        },
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": x,
+            "y": mean,
+            "name": "mean",
+            "line": {"color": colour, "width": 1.5},
+            "hovertemplate": "step %{x:.0f}: %{y}<extra></extra>",
+        },
+    ]
+    finite = [value for value in mean if value is not None and value > 0]
+    wide = bool(finite) and max(finite) > LOG_RANGE * min(finite)
+    layout = {
+        "xaxis": {"title": {"text": "step"}},
+        "yaxis": {"title": {"text": "training loss"}, "type": "log" if wide else "linear"},
     }
     return style.figure(traces, layout)
 
@@ -234,6 +281,7 @@ def _rate_lines(curve: Sequence[EpochRecord], axis: str = "") -> list[dict[str, 
 
 KINDS = (
     Kind("curves", "Learning curves", curves),
-    Kind("trial", "Loss and accuracy of the best trial", trial_curve, of_a_trial=True),
+    Kind("trial", "Loss and accuracy", trial_curve, of_a_trial=True),
+    Kind("steps", "Training loss by step", steps, of_a_trial=True),
     Kind("schedules", "Learning rates of the ten best", schedules),
 )

@@ -5,7 +5,9 @@ A file of NumPy arrays without pickled objects: `confusion` counts validation pi
 uint8 pictures (N, height, width, channels) with `mistakes_true`, `mistakes_answer` (class numbers)
 and `mistakes_chance` (the probability of the wrong answer); of data that are points of a plane
 `plane` (256, 256) the likeliest class, row after row, `plane_chance` its probability in 1/255, and
-`points` (N, 3): x, y and class of those seen.
+`points` (N, 3): x, y and class of those seen. Where the study names a training record, of the
+best few and of baselines `record`, its number, with `record_picture`, `record_true` and
+`record_outputs`, a number a class.
 """
 
 from __future__ import annotations
@@ -57,13 +59,24 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """What a model gives for one training picture."""
+
+    record: int  # the picture's place among the training pictures, from 0
+    image: NDArray[np.uint8]  # (height, width, channels)
+    truth: int
+    values: NDArray[np.float32]  # an output a class, as the loss compares it with its target
+
+
+@dataclass(frozen=True)
 class Predictions:
-    """A model's answers on the validation pictures."""
+    """A model's answers: on the validation pictures, and on one that it was trained on."""
 
     classes: Sequence[str]
     confusion: NDArray[np.int64]
     mistakes: Mistakes | None = None
     plane: Plane | None = None
+    outputs: Outputs | None = None
 
 
 def to_bytes(predictions: Predictions) -> bytes:
@@ -88,6 +101,21 @@ def to_bytes(predictions: Predictions) -> bytes:
             "plane_chance": predictions.plane.chances,
             "points": predictions.plane.points,
         }
+    if predictions.outputs is not None:
+        one = predictions.outputs
+        arrays |= {
+            "record": np.array([one.record]),
+            "record_picture": one.image,
+            "record_true": np.array([one.truth]),
+            "record_outputs": one.values.astype(np.float32),
+        }
+    return arrays_to_bytes(arrays)
+
+
+def arrays_to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as the content of a file."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -99,6 +127,15 @@ def from_bytes(content: bytes) -> Predictions:
     Raises:
         ValueError: it is none of its files.
     """
+    return _predictions(arrays_from_bytes(content))
+
+
+def arrays_from_bytes(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a file.
+
+    Raises:
+        ValueError: it is no file of arrays, or they would fill the memory.
+    """
     import numpy as np
 
     try:
@@ -106,23 +143,22 @@ def from_bytes(content: bytes) -> Predictions:
             if sum(part.file_size for part in archive.infolist()) > MOST_BYTES:
                 raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            return {name: stored[name] for name in stored.files}
     except Exception as error:  # readers of archives and arrays fail in any way that bytes lead to
         raise ValueError(f"not a file of predictions: {error}") from error
-    return _predictions(arrays)
 
 
 def _predictions(arrays: Mapping[str, NDArray[np.generic]]) -> Predictions:
-    classes = [str(name) for name in _array(arrays, "classes", "U", 1)]
+    classes = [str(name) for name in array_of(arrays, "classes", "U", 1)]
     count = len(classes)
-    mistakes = plane = None
+    mistakes = plane = outputs = None
     if "mistakes" in arrays:
-        images = _array(arrays, "mistakes", "u", 4)
-        _require("mistakes", len(images) <= MOST_MISTAKES and images.shape[3] <= 3)
+        images = array_of(arrays, "mistakes", "u", 4)
+        require("mistakes", len(images) <= MOST_MISTAKES and images.shape[3] <= 3)
         mistakes = Mistakes(
             images,
             *(
-                _array(arrays, name, kind, 1, len(images), below=below)
+                array_of(arrays, name, kind, 1, len(images), below=below)
                 for name, kind, below in (
                     ("mistakes_true", "iu", count),
                     ("mistakes_answer", "iu", count),
@@ -131,18 +167,31 @@ def _predictions(arrays: Mapping[str, NDArray[np.generic]]) -> Predictions:
             ),
         )
     if "plane" in arrays:
-        answers = _array(arrays, "plane", "u", 2, below=count)
-        chances = _array(arrays, "plane_chance", "u", 2)
-        _require("plane", answers.shape == chances.shape == (PLANE, PLANE))
-        points = _array(arrays, "points", "u", 2)
-        _require("points", points.shape[1] == 3 and len(points) <= MOST_POINTS)
+        answers = array_of(arrays, "plane", "u", 2, below=count)
+        chances = array_of(arrays, "plane_chance", "u", 2)
+        require("plane", answers.shape == chances.shape == (PLANE, PLANE))
+        points = array_of(arrays, "points", "u", 2)
+        require("points", points.shape[1] == 3 and len(points) <= MOST_POINTS)
         plane = Plane(answers, chances, points)
-    confusion = _array(arrays, "confusion", "iu", 2, count).astype("int64")
-    _require("confusion", confusion.shape == (count, count))
-    return Predictions(classes, confusion, mistakes, plane)
+    if "record" in arrays:
+        outputs = _outputs(arrays, count)
+    confusion = array_of(arrays, "confusion", "iu", 2, count).astype("int64")
+    require("confusion", confusion.shape == (count, count))
+    return Predictions(classes, confusion, mistakes, plane, outputs)
 
 
-def _array(
+def _outputs(arrays: Mapping[str, NDArray[np.generic]], count: int) -> Outputs:
+    image = array_of(arrays, "record_picture", "u", 3)
+    require("record_picture", max(image.shape[:2]) <= LARGEST and 1 <= image.shape[2] <= 3)
+    return Outputs(
+        record=int(array_of(arrays, "record", "iu", 1, 1, below=2**62)[0]),
+        image=image,
+        truth=int(array_of(arrays, "record_true", "iu", 1, 1, below=count)[0]),
+        values=array_of(arrays, "record_outputs", "f", 1, count),
+    )
+
+
+def array_of(
     arrays: Mapping[str, NDArray[Any]],
     name: str,
     kinds: str,
@@ -150,17 +199,26 @@ def _array(
     length: int | None = None,
     below: float | None = None,
 ) -> NDArray[Any]:
-    """An array, of one of NumPy's `kinds` and so many dimensions, its values from 0 to `below`."""
-    _require(name, name in arrays)
+    """An array, of one of NumPy's `kinds` and so many dimensions, its values from 0 to `below`.
+
+    Raises:
+        ValueError: there is no such array.
+    """
+    require(name, name in arrays)
     array = arrays[name]
     fits = array.dtype.kind in kinds and array.ndim == dimensions
-    _require(name, fits and length in (None, len(array)))
+    require(name, fits and length in (None, len(array)))
     if below is not None:
-        _require(name, bool(((array >= 0) & (array < below)).all()))
+        require(name, bool(((array >= 0) & (array < below)).all()))
     return array
 
 
-def _require(name: str, fits: bool) -> None:
+def require(name: str, fits: bool) -> None:
+    """Refuse an array that does not fit.
+
+    Raises:
+        ValueError: it does not.
+    """
     if not fits:
         raise ValueError(f"not a file of predictions: its '{name}' cannot be")
 

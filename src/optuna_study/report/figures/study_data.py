@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.definition.serialise import from_json
 from optuna_study.report import values
+from optuna_study.report.figures.losses import find_losses
 from optuna_study.report.figures.predictions import find_predictions
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna_study.paths import Workspace
+    from optuna_study.report.figures.losses import Losses
     from optuna_study.report.figures.predictions import Predictions
     from optuna_study.report.summary import Summary
     from optuna_study.space.dimensions import Leaf
@@ -29,7 +31,7 @@ class StudyData:
     """One study at one moment, as figures take it.
 
     `focus` is the number of the trial that figures of a single trial show, None where no trial
-    has completed; `predictions` are what its worker left of it.
+    has completed; `predictions` and `losses` are what its worker left of it.
     """
 
     summary: Summary
@@ -37,6 +39,7 @@ class StudyData:
     curves: Mapping[int, Sequence[EpochRecord]]
     focus: int | None = None
     predictions: Predictions | None = None
+    losses: Losses | None = None
     leaves: tuple[Leaf, ...] = field(default=())  # of the searched space
 
     @property
@@ -101,10 +104,11 @@ def load_study_data(
     elif summary.winner is not None:
         focus = summary.winner.number
     trials = tuple(reads.trials(store, study))
-    predictions = None
+    predictions = losses = None
     if focus is not None:
         trial_id = next(trial.trial_id for trial in trials if trial.number == focus)
         predictions = find_predictions(store, workspace, trial_id)
+        losses = find_losses(store, workspace, trial_id)
     space = from_json(study.definition).space
     return StudyData(
         summary=summary,
@@ -112,6 +116,7 @@ def load_study_data(
         curves=reads.curves(store, study),
         focus=focus,
         predictions=predictions,
+        losses=losses,
         leaves=space.leaves(),
     )
 

@@ -1,0 +1,78 @@
+"""A trial's own figures as a page of our dashboard's server, drawn when somebody asks for it.
+
+optuna-dashboard draws figures of studies alone, so a trial's note leads to the page.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna_study.errors import OptunaStudyError
+from optuna_study.report.document.html import trial_page
+from optuna_study.report.figures import losses, predictions
+from optuna_study.report.figures.study_data import load_study_data
+from optuna_study.store.reads import reads
+from optuna_study.store.studies.studies import find_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from optuna_study.paths import Workspace
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import StudyRecord
+
+PAGE = re.compile(r"/figures/(\d{1,18})/(\d{1,18})")
+FILES = frozenset({losses.FILE, predictions.FILE})
+
+
+@dataclass(frozen=True)
+class TrialFigures:
+    """A WSGI application that answers as `app` does, and has a page of figures for each trial."""
+
+    app: WSGIApplication
+    store: Store
+    workspace: Workspace
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        asked = PAGE.fullmatch(environ.get("PATH_INFO", ""))
+        if asked is None or environ["REQUEST_METHOD"] != "GET":
+            return self.app(environ, start_response)
+        status, page = "200 OK", self._page(int(asked[1]), int(asked[2]))
+        if page is None:
+            status, page = "404 Not Found", "There is no such trial."
+        body = page.encode()
+        headers = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+        ]
+        start_response(status, headers)
+        return [body]
+
+    def _page(self, study_id: int, number: int) -> str | None:
+        study = study_of_id(self.store, study_id)
+        if study is None:
+            return None
+        try:
+            return trial_page(load_study_data(self.store, study, self.workspace, number))
+        except OptunaStudyError:  # no such trial, or gone in between
+            return None
+
+
+def study_of_id(store: Store, study_id: int) -> StudyRecord | None:
+    """The study of Optuna's id; None of plain Optuna's."""
+    named = (row.name for row in reads.list_studies(store) if row.study_id == study_id)
+    name = next(named, None)
+    return None if name is None else find_study(store, name)
+
+
+def with_link(note: str, study_id: int, trial: Mapping[str, Any]) -> str:
+    """A trial's note with a link to its page, where the trial left what the page shows."""
+    link = f"/figures/{study_id}/{trial['number']}"
+    names = {each["filename"] for each in trial["artifacts"]}
+    if not names & FILES or link in note:
+        return note
+    return f"{note}\n\n[Figures of this trial]({link})".lstrip()
