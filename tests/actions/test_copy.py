@@ -246,7 +246,7 @@ def test_a_signal_while_files_are_copied_leaves_nothing(
 def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
     finished: StudyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove = copy._remove_files
+    remove = copy.remove_files
 
     def interrupted(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -256,7 +256,7 @@ def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
         raise DiskFullError("no space left")
 
     monkeypatch.setattr(copy, "_copy_artifacts", fail)
-    monkeypatch.setattr(copy, "_remove_files", interrupted)
+    monkeypatch.setattr(copy, "remove_files", interrupted)
     to = Workspace(tmp_path / "there")
     with pytest.raises(DiskFullError):
         copy_study(_request(finished, to_workspace=to))

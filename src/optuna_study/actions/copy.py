@@ -99,22 +99,31 @@ def _copy(
     artifacts = copying.artifact_ids(source, study)
     with interruptible("nothing was copied") as go_on:
         try:
-            files = _copy_folder(request, study, new)
-            files += _copy_artifacts(request, new, artifacts)
+            files = copy_folder(request.workspace, study, request.to_workspace, new)
+            files += copy_artifacts(request.workspace, request.to_workspace, new, artifacts)
             go_on()  # who is broken off while committing does not know whether the rows are there
             rows = copying.copy_rows(source, study, target, new)
         except BaseException:
             go_on()
-            _remove_files(request.to_workspace, new, artifacts)
+            remove_files(request.to_workspace, new, artifacts)
             raise
         # Those of trials that ended in between.
-        files += _copy_artifacts(request, new, copying.artifact_ids(source, study))
+        ended = copying.artifact_ids(source, study)
+        files += copy_artifacts(request.workspace, request.to_workspace, new, ended)
     return rows, files
 
 
-def _copy_folder(request: CopyRequest, study: StudyRecord, new: Identity) -> int:
-    """Copy a study's folder but for files just being written; how many files."""
-    source, target = request.workspace.study(study.uuid), request.to_workspace.study(new.uuid)
+def copy_folder(
+    workspace: Workspace, study: StudyRecord, to_workspace: Workspace, new: Identity
+) -> int:
+    """Copy a study's folder but for files just being written; how many files.
+
+    Raises:
+        DataError: a file cannot be read.
+        FolderError: the target's folder cannot be written.
+        DiskFullError: no space left there.
+    """
+    source, target = workspace.study(study.uuid), to_workspace.study(new.uuid)
     return sum(
         _copy_file(path, target / path.relative_to(source))
         for path in sorted(source.rglob("*"))
@@ -122,12 +131,17 @@ def _copy_folder(request: CopyRequest, study: StudyRecord, new: Identity) -> int
     )
 
 
-def _copy_artifacts(request: CopyRequest, new: Identity, ids: Iterable[str]) -> int:
-    """Copy the artifacts that are there and not yet copied; how many files."""
-    pairs = [
-        (request.workspace.artifact(each), request.to_workspace.artifact(new.artifact(each)))
-        for each in ids
-    ]
+def copy_artifacts(
+    workspace: Workspace, to_workspace: Workspace, new: Identity, ids: Iterable[str]
+) -> int:
+    """Copy the artifacts that are there and not yet copied; how many files.
+
+    Raises:
+        DataError: a file cannot be read.
+        FolderError: the target's folder cannot be written.
+        DiskFullError: no space left there.
+    """
+    pairs = [(workspace.artifact(each), to_workspace.artifact(new.artifact(each))) for each in ids]
     return sum(_copy_file(source, target) for source, target in pairs if not target.exists())
 
 
@@ -149,7 +163,7 @@ def _copy_file(source: Path, target: Path) -> bool:
     return True
 
 
-def _remove_files(workspace: Workspace, new: Identity, ids: Iterable[str]) -> None:
+def remove_files(workspace: Workspace, new: Identity, ids: Iterable[str]) -> None:
     """Remove what was copied for rows that never came."""
     shutil.rmtree(workspace.study(new.uuid), ignore_errors=True)
     for artifact_id in ids:

@@ -30,7 +30,7 @@ def exclude(store: Store, study: StudyRecord, numbers: Sequence[int], reason: st
     """
     numbers = sorted(set(numbers))
     exclusion.exclude(store, study, numbers, reason)
-    _renew(store, study)
+    renew(store, study, study.measured_importances is not None)
     return Advice(
         f"{study.name}: {_named(numbers)} excluded, and counted in its budget as before; "
         f"{_best(store, study)}; ",
@@ -49,13 +49,13 @@ def include(store: Store, study: StudyRecord, numbers: Sequence[int]) -> Advice:
     """
     numbers = sorted(set(numbers))
     exclusion.include(store, study, numbers)
-    _renew(store, study)
+    renew(store, study, study.measured_importances is not None)
     return Advice(f"{study.name}: {_named(numbers)} included; {_best(store, study)}.")
 
 
-def _renew(store: Store, study: StudyRecord) -> None:
-    """Renew importances, where there are some, and the dashboard's note."""
-    if study.measured_importances is not None:
+def renew(store: Store, study: StudyRecord, importances: bool) -> None:
+    """Renew a study's note for the dashboard, and its importances if they are to be."""
+    if importances:
         from optuna_study.search import importance
         from optuna_study.store.engine.optuna_bridge import optuna_storage
 

@@ -34,7 +34,7 @@ PROGRAM = "optuna-study"
 # As one works; a command that is not named here is listed behind these.
 ORDER = (
     *("init", "data", "validate"),
-    *("launch", "worker", "watch", "pause", "resume", "stop"),
+    *("launch", "worker", "watch", "pause", "resume", "stop", "confirm", "migrate"),
     *("list", "show", "trials", "exclude", "include", "report", "plot", "dashboard", "doctor"),
     *("export", "train", "predict", "copy", "delete"),
 )

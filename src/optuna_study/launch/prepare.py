@@ -51,7 +51,7 @@ from optuna_study.store.studies.studies import (
     set_priority,
     set_state,
 )
-from optuna_study.text import count
+from optuna_study.text import Advice, count
 from optuna_study.worker import machine
 from optuna_study.worker.messages import WorkerTask
 from optuna_study.worker.versions import require_same_version, versions
@@ -232,7 +232,8 @@ def _refuse_changed(
         existing = find_study(store, resolved(threads=1).name)
         if existing is not None:
             threads, image_size = _pinned(existing)
-            _compare_definition(existing, resolved(threads=threads, image_size=image_size))
+            definition = resolved(threads=threads, image_size=image_size)
+            _compare_definition(existing, definition, request)
 
 
 def _pinned(existing: StudyRecord) -> tuple[int, int]:
@@ -241,12 +242,20 @@ def _pinned(existing: StudyRecord) -> tuple[int, int]:
     return config.train.threads, config.data.image_size
 
 
-def _compare_definition(existing: StudyRecord, definition: Definition) -> None:
+def _compare_definition(
+    existing: StudyRecord, definition: Definition, request: LaunchRequest
+) -> None:
     require_same_version(existing)
     if existing.definition_hash != definition_hash(definition):
         changes = "; ".join(diff(from_json(existing.definition), definition))
+        migrate = Advice(
+            f"{WAY_OUT}; ",
+            ["migrate", existing.name, "--definition", request.study],
+            " shows which of its trials can be carried over",
+        )
         raise DefinitionChangedError(
-            f"{existing.name}: differs from the study made earlier: {changes}; {WAY_OUT}"
+            f"{existing.name}: differs from the study made earlier: {changes}",
+            migrate if request.only is None and not request.fixed else WAY_OUT,
         )
 
 
@@ -259,7 +268,7 @@ def _compare(
         DefinitionChangedError: what it searches, or its data, has changed.
         UsageError: another seed was asked for.
     """
-    _compare_definition(existing, definition)
+    _compare_definition(existing, definition, request)
     if existing.fingerprint != proven.fingerprint:
         raise DefinitionChangedError(
             f"{existing.name}: its pictures ({existing.data_source}) are not those it was made "

@@ -72,7 +72,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
             words.metric(study.metric, each.value),
             each.epochs,
             duration(each.worked),
-            each.baseline or words.headline(each.parameters),
+            each.baseline or words.headline(each.parameters or each.fixed),
             why(each),
         ]
         for each in trials

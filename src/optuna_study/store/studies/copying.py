@@ -137,14 +137,14 @@ def copy_rows(source: Store, study: StudyRecord, target: Store, new: Identity) -
         with source.snapshot() as old, target.write(durable=True) as connection:
             if not is_taken(connection, new.name):
                 collect_orphans(connection)
-                return _Copying(source, old, connection, study, new).run()
+                return Copying(source, old, connection, study, new).run()
     except StoreError as error:
         if not is_clash(error):
             raise  # else plain Optuna took the name between our look and our insert
     raise _refusal(target, study, new)
 
 
-class _Copying:
+class Copying:
     """One study on its way from one connection to another."""
 
     def __init__(
@@ -160,16 +160,16 @@ class _Copying:
         self._new = new
         self._study = study
         self._identity = identity
-        self._study_id = 0
-        self._trial_ids: dict[int, int] = {}  # the original's -> the copy's
+        self.study_id = 0
+        self.trial_ids: dict[int, int] = {}  # the original's -> the copy's
 
     def run(self) -> Copied:
         """Copy everything."""
         self._copy_own_study()
         row = insert(studies).values(study_name=self._identity.name)
-        self._study_id = self._new.execute(row.returning(studies.c.study_id)).scalar_one()
+        self.study_id = self._new.execute(row.returning(studies.c.study_id)).scalar_one()
         waiting = self._copy_trials()
-        of_study = {"study_id": self._study_id}
+        of_study = {"study_id": self.study_id}
         for table in (study_directions, study_user_attributes):
             self._copy(self._of_study(table), table, lambda row: row | of_study)
         self._copy(
@@ -189,7 +189,7 @@ class _Copying:
         epochs = select(own_epochs).where(own_epochs.c.uuid == self._study.uuid)
         named = {"uuid": self._identity.uuid}
         self._copy(epochs, own_epochs, lambda row: row | named)
-        return Copied(len(self._trial_ids), waiting)
+        return Copied(len(self.trial_ids), waiting)
 
     def _copy_own_study(self) -> None:
         query = select(own_studies).where(own_studies.c.uuid == self._study.uuid)
@@ -215,18 +215,18 @@ class _Copying:
         for rows in self._batches(query):
             old_ids = [row.pop("trial_id") for row in rows]
             for row in rows:
-                row["study_id"] = self._study_id
+                row["study_id"] = self.study_id
                 if row["state"] == TrialState.RUNNING:
                     row["state"] = TrialState.WAITING.value
                     waiting += 1
             new_ids = self._new.execute(statement, rows).scalars()
-            self._trial_ids.update(zip(old_ids, new_ids, strict=True))
+            self.trial_ids.update(zip(old_ids, new_ids, strict=True))
         return waiting
 
     def _of_trial(self, row: Row) -> Row | None:
         if row.get("key") == ENDED_BY_KEY:
             return None  # a token of the original's
-        row["trial_id"] = self._trial_ids[row["trial_id"]]
+        row["trial_id"] = self.trial_ids[row["trial_id"]]
         return self._attribute(row) if "key" in row else row
 
     def _own_trial(self, row: Row) -> Row:
@@ -234,18 +234,18 @@ class _Copying:
         left = {"token": None, "owner": None, "lease_until": None, "reason": "copied while it ran"}
         row |= {
             "uuid": self._identity.uuid,
-            "trial_id": self._trial_ids[row["trial_id"]],
+            "trial_id": self.trial_ids[row["trial_id"]],
             **(left if held else {}),
         }
         return row
 
     def _study_attribute(self, row: Row) -> Row | None:
-        row["study_id"] = self._study_id
+        row["study_id"] = self.study_id
         if row["key"] == UUID_KEY:
             row["value_json"] = json.dumps(self._identity.uuid)
         of_a_trial = OF_A_TRIAL.fullmatch(row["key"])
         if of_a_trial:
-            trial_id = self._trial_ids.get(int(of_a_trial[1]))
+            trial_id = self.trial_ids.get(int(of_a_trial[1]))
             if trial_id is None:
                 return None  # a note of no trial here: it would become that of a stranger's
             start, end = of_a_trial.span(1)

@@ -144,7 +144,7 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
         )
     )
     for number, planned in enumerate(new.planned):
-        _insert_planned(connection, name, study_id, number, planned, now)
+        insert_planned(connection, name, study_id, number, planned, now)
 
 
 def add_planned(
@@ -169,13 +169,13 @@ def add_planned(
         ).scalar_one()
         now = store.now(connection)
         for offset, each in enumerate(planned[known:]):
-            _insert_planned(connection, study.uuid, study.study_id, number + offset, each, now)
+            insert_planned(connection, study.uuid, study.study_id, number + offset, each, now)
         connection.execute(
             update(own_studies).where(own_studies.c.uuid == study.uuid).values(budget=budget)
         )
 
 
-def _insert_planned(
+def insert_planned(
     connection: Connection,
     name: str,
     study_id: int,
@@ -183,6 +183,7 @@ def _insert_planned(
     planned: PlannedTrial,
     now: float,
 ) -> None:
+    """Let a baseline wait; the caller has locked the study and counted its trials."""
     trial_id = insert_trial(connection, study_id, number, TrialState.WAITING, None)
     if planned.parameters:
         connection.execute(insert(trial_params), parameter_rows(trial_id, planned.parameters))

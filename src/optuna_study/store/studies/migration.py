@@ -1,0 +1,179 @@
+"""A study under a changed definition: written anew beside the old one, which is renamed.
+
+Optuna holds all choices of a parameter to be those of its first trial, so the rows of parameters
+are written anew with the new distributions. The study has a new UUID, by which a worker that holds
+the old definition knows that its own is not this one. All of it is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, insert, select, update
+
+from optuna_study.definition.names import bare_name, rename_variant
+from optuna_study.definition.serialise import definition_hash
+from optuna_study.errors import UsageError
+from optuna_study.store.queue.ownership import lock_study
+from optuna_study.store.records import EndKind, StudyState, TrialState
+from optuna_study.store.rows import parameter_rows, storable, strict_json, write_attributes
+from optuna_study.store.schema import (
+    DASHBOARD_CONSTRAINTS_KEY,
+    EXCLUDED,
+    EXCLUDED_KEY,
+    own_studies,
+    own_trials,
+    studies,
+    trial_params,
+    trial_user_attributes,
+    trials,
+)
+from optuna_study.store.studies.copying import Copying
+from optuna_study.store.studies.studies import insert_planned, study_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import PlannedTrial, StoredParameter, StudyRecord
+    from optuna_study.store.studies.copying import Identity
+
+_WAITING = TrialState.WAITING.value
+
+
+@dataclass(frozen=True)
+class NewForm:
+    """A trial as it is to stand; `why` it is excluded, None of one that is not."""
+
+    parameters: tuple[StoredParameter, ...]
+    fixed: Mapping[str, Any]
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as it is to stand: its trials by their numbers, and baselines that come to it."""
+
+    new: Identity
+    old_name: str  # of the old study from then on
+    trials: Mapping[int, NewForm]
+    planned: Sequence[PlannedTrial]
+    budget: int
+
+
+def free_name(store: Store, study: StudyRecord) -> str:
+    """The name that a study takes when another takes its own."""
+    taken, count = set(study_names(store)), 1
+    while True:
+        mark = "before" if count == 1 else f"before-{count}"
+        name = rename_variant(study.name, f"{bare_name(study.name)}-{mark}")
+        if name not in taken:
+            return name
+        count += 1
+
+
+def migrate_rows(source: Store, study: StudyRecord, target: Store, plan: Plan) -> None:
+    """Write a study under its new definition; `target` is another `Store` of the same URL.
+
+    Raises:
+        NotFoundError: the study was deleted meanwhile.
+        UsageError: a trial runs, or came to it meanwhile.
+        StoreError: the store fails.
+    """
+    with target.write(durable=True) as connection:
+        lock_study(connection, study)
+        _require_still(connection, study, len(plan.trials))
+        with source.snapshot() as old:
+            _rename(connection, study, plan.old_name)
+            copying = Copying(source, old, connection, study, plan.new)
+            copying.run()
+        by_number = connection.execute(
+            select(trials.c.number, trials.c.trial_id, trials.c.state)
+            .where(trials.c.trial_id.in_(list(copying.trial_ids.values())))
+            .order_by(trials.c.number)
+        ).all()
+        for number, trial_id, state in by_number:
+            _rewrite(connection, plan, number, trial_id, waits=state == _WAITING)
+        now = target.now(connection)
+        for offset, planned in enumerate(plan.planned):
+            number = len(plan.trials) + offset
+            insert_planned(connection, plan.new.uuid, copying.study_id, number, planned, now)
+        is_it = own_studies.c.uuid == plan.new.uuid
+        connection.execute(
+            update(own_studies)
+            .where(is_it)
+            .values(
+                budget=plan.budget,
+                beside=own_studies.c.beside + len(plan.planned),
+                importances=None,
+                importances_at=None,
+                importances_trials=None,
+            )
+        )
+
+
+def _require_still(connection: Connection, study: StudyRecord, known: int) -> None:
+    """Refuse a study that is being worked on: what a trial comes to would be lost."""
+    its = trials.c.study_id == study.study_id
+    count, running = connection.execute(
+        select(
+            func.count(), func.count().filter(trials.c.state == TrialState.RUNNING.value)
+        ).where(its)
+    ).one()
+    if running or count != known:
+        raise UsageError(f"study '{study.name}' is being worked on; pause it, then try again")
+
+
+def _rename(connection: Connection, study: StudyRecord, name: str) -> None:
+    definition = {**study.definition, "name": name}
+    connection.execute(
+        update(studies).where(studies.c.study_id == study.study_id).values(study_name=name)
+    )
+    connection.execute(
+        update(own_studies)
+        .where(own_studies.c.uuid == study.uuid)
+        .values(
+            definition=json.dumps(definition),
+            definition_hash=definition_hash(definition),
+            state=StudyState.STOPPING.value,
+        )
+    )
+
+
+def _rewrite(
+    connection: Connection, plan: Plan, number: int, trial_id: int, *, waits: bool
+) -> None:
+    form = plan.trials[number]
+    connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
+    if form.parameters:
+        connection.execute(insert(trial_params), parameter_rows(trial_id, form.parameters))
+    attribute = trial_user_attributes.c
+    connection.execute(
+        delete(trial_user_attributes).where(
+            attribute.trial_id == trial_id, attribute.key == "fixed"
+        )
+    )
+    if form.fixed:
+        write_attributes(connection, trial_id, {"fixed": dict(form.fixed)})
+    own: dict[str, Any] = {"fixed": strict_json(dict(form.fixed))}
+    if form.why is not None:
+        write_attributes(connection, trial_id, {EXCLUDED: storable(form.why)})
+        violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
+        write_attributes(connection, trial_id, violated, system=True)
+        if waits:  # nobody may train it any more
+            own |= {"end_kind": EndKind.FAILED.value, "reason": "it was not trained"}
+            connection.execute(
+                update(trials)
+                .where(trials.c.trial_id == trial_id)
+                .values(state=EndKind.FAILED.state.value)
+            )
+    connection.execute(
+        update(own_trials)
+        .where(own_trials.c.uuid == plan.new.uuid, own_trials.c.number == number)
+        .values(**own)
+    )
