@@ -62,6 +62,9 @@ SENTENCES = {
     Pruned("rungs", "validation_accuracy", "maximize", 2, 0.45, 0.5, 9): (
         "rungs: validation_accuracy 0.45 at epoch 2, below 0.5, where the better half of 9 begins"
     ),
+    Pruned("Optuna's median pruner", "validation_loss", "minimize", 2, 0.5, math.nan, 6): (
+        "Optuna's median pruner: validation_loss 0.5 at epoch 2, which 6 trials have reached"
+    ),
     Pruned("rungs", "validation_loss", "minimize", 2, math.inf, 0.3, 6): (
         "rungs: validation_loss inf at epoch 2, above 0.3, where the better half of 6 begins"
     ),
@@ -93,7 +96,7 @@ def test_a_reason_comes_back_from_strict_json(reason: Reason) -> None:
     again = from_plain(json.loads(strict_json(to_plain(reason))))
     assert type(again) is type(reason)
     assert str(again) == str(reason)
-    assert again == reason or isinstance(reason, NonFinite)  # NaN equals nothing
+    assert again == reason or isinstance(reason, NonFinite | Pruned)  # NaN equals nothing
 
 
 def test_every_reason_has_a_sentence_here() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from optuna_study.config.settings import Setting, TrainConfig, with_settings
 from optuna_study.definition.model import (
+    OPTUNAS_PRUNERS,
     PRUNERS,
     SAMPLERS,
     Baseline,
@@ -59,7 +60,7 @@ def _definitions(draw: st.DrawFn) -> Definition:
         trials=draw(st.integers(1, 500)),
         timeout=draw(st.none() | st.floats(1.0, 1e6)),
         sampler=draw(st.sampled_from(sorted(SAMPLERS))),
-        pruner=draw(st.sampled_from(sorted(PRUNERS))),
+        pruner=draw(st.sampled_from(sorted((*PRUNERS, *OPTUNAS_PRUNERS)))),
         finetune=Finetune(
             trials=draw(st.integers(0, 9)),
             settings=draw(SETTINGS),

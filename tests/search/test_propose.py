@@ -210,3 +210,28 @@ def test_with_more_workers_a_study_begins_and_ends_with_the_same_runs(
         confirmation_seed(7, 1),
     }
     assert runs[0] == runs[1]
+
+
+def test_tpe_learns_from_baselines_and_begins_without_them(
+    store_study: Callable[..., Any], study_file: str, tmp_path: Path
+) -> None:
+    text = study_file.replace("trials = 6", "trials = 6\nstartup_trials = 1")
+    baselines: list[dict[str, Any]] = []
+    proposed: list[list[dict[str, Any]]] = []
+    for values in ((0.9, 0.2), (0.2, 0.9)):
+        made = store_study(tmp_path / str(values[0]), text)
+        definition, storage = from_json(made.study.definition), optuna_storage(made.store)
+        for value in values:
+            made.run([value])
+        for _ in range(2):
+            claim = queue.claim(made.store, made.study, "host-1-001")
+            assert isinstance(claim, Claim)
+            propose(made.store, storage, made.study, definition, claim)
+            queue.end(made.store, claim, End(EndKind.COMPLETED, "all 3 epochs", 0.5))
+        drawn = [dict(trial.parameters) for trial in reads.trials(made.store, made.study)]
+        baselines += drawn[:2]
+        proposed.append(drawn[2:])
+    (start, modelled), (same_start, otherwise_modelled) = proposed
+    assert start == same_start  # whatever the baselines reached
+    assert modelled != otherwise_modelled  # they are a part of the model
+    assert not [each for each in (start, modelled, otherwise_modelled) if each in baselines]

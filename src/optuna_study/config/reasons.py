@@ -6,6 +6,7 @@ accuracies fractions in [0, 1].
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,7 @@ class BestEpoch(Reason):
 
 @dataclass(frozen=True)
 class Pruned(Reason):
-    """A trial given up by a rule: its value, and the one that it had to reach."""
+    """A trial given up by a rule: its value, and the one that it had to reach, NaN if unknown."""
 
     kind = "pruned"
 
@@ -216,10 +217,11 @@ class Pruned(Reason):
 
     def __str__(self) -> str:
         beyond = "below" if self.direction == "maximize" else "above"
-        return (
-            f"{self.rule}: {self.metric} {self.value:.4g} at epoch {self.epoch}, {beyond} "
-            f"{self.against:.4g}, where the better half of {self.compared} begins"
-        )
+        reached = f"{self.rule}: {self.metric} {self.value:.4g} at epoch {self.epoch}"
+        if math.isnan(self.against):
+            return f"{reached}, which {self.compared} trials have reached"
+        half = f"where the better half of {self.compared} begins"
+        return f"{reached}, {beyond} {self.against:.4g}, {half}"
 
 
 @dataclass(frozen=True)

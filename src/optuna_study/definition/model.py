@@ -38,7 +38,15 @@ PRUNERS: Mapping[str, str] = {
     "rungs": "optuna_study.search.pruner:decide",
     "none": "optuna_study.search.pruner:never",
 }
-"""The names `search.pruner` may have, each with the function that decides."""
+"""The names of our own `search.pruner`, each with the function that decides."""
+
+OPTUNAS_PRUNERS: Mapping[str, str] = {
+    "median": "optuna_study.search.optuna_pruners:median",
+    "percentile": "optuna_study.search.optuna_pruners:percentile",
+    "successive_halving": "optuna_study.search.optuna_pruners:successive_halving",
+    "hyperband": "optuna_study.search.optuna_pruners:hyperband",
+}
+"""The further names, Optuna's own, each with the function that makes one for so many epochs."""
 
 DIRECTIONS: Mapping[str, str] = {"accuracy": "maximize", **FIGURE_DIRECTIONS}
 """The metrics a study may have, each with the direction that is better."""
@@ -157,8 +165,10 @@ class SearchSettings:
     )
     pruner: str = setting(
         "rungs",
-        "What gives up trials early: rungs (the better half goes on at a few epochs) or none.",
-        choices=tuple(PRUNERS),
+        "What gives up trials early, by the metric that they are ranked by: rungs (the better "
+        "half goes on at a few epochs), none, or by the names that Optuna's pruners have: median, "
+        "percentile (the best quarter), successive_halving or hyperband (one in three goes on).",
+        choices=(*PRUNERS, *OPTUNAS_PRUNERS),
     )
     seed: int = setting(
         0, "Seed of the whole study; every trial's follows from it.", low=0, high=2**63 - 1

@@ -35,7 +35,7 @@ class Cut:
     """What a trial that is given up had to reach."""
 
     rule: str
-    against: float
+    against: float  # NaN where a rule does not say
     compared: int  # trials at this rung, this one included
 
 

@@ -16,7 +16,7 @@ from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import import_reference
 from optuna_study.config.reasons import Reused
 from optuna_study.config.text import config_text
-from optuna_study.definition.model import PRUNERS
+from optuna_study.definition.model import OPTUNAS_PRUNERS, PRUNERS
 from optuna_study.errors import DiskFullError, FolderError, UnreachableError, UsageError
 from optuna_study.report import notes
 from optuna_study.report.figures import losses, predictions
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from optuna_study.config.settings import TrainConfig
     from optuna_study.search.objective import Ledger, Training
+    from optuna_study.search.pruner import Decide
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.clock import Jumps
     from optuna_study.store.records import Artifact, Claim, EpochRecord
@@ -70,7 +71,7 @@ class TrialJob:
         self.rules = Rules(
             metric=search.metric,
             direction=search.direction,
-            decide=import_reference(PRUNERS[search.pruner]) if claim.proposed else None,
+            decide=_rule(study, claim) if claim.proposed else None,
             timeout=search.trial_timeout,
             retries=max(0, search.retries - claim.retried),
         )
@@ -281,3 +282,15 @@ class TrialJob:
 
 def _losses(kept: StepLosses) -> losses.Losses:
     return losses.Losses(kept.steps, kept.before, np.array(kept.points, dtype=np.float32))
+
+
+def _rule(study: OpenStudy, claim: Claim) -> Decide:
+    """What gives the trial up early."""
+    name = study.definition.search.pruner
+    if name in PRUNERS:
+        rule: Decide = import_reference(PRUNERS[name])
+        return rule
+    from optuna_study.search.optuna_pruners import OptunasRule
+
+    pruner = import_reference(OPTUNAS_PRUNERS[name])(study.definition.config.train.epochs)
+    return OptunasRule(name, pruner, study.store, study.storage, study.record, claim)
