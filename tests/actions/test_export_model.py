@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from optuna_study.actions.export_model import export_model, require_alone
 from optuna_study.config.settings import with_settings
 from optuna_study.definition.serialise import from_json
-from optuna_study.errors import NotFoundError, UsageError
+from optuna_study.errors import DataError, NotFoundError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.report.document.model_card import ONNX_SNIPPET, SNIPPET
 from optuna_study.training import loop
@@ -69,6 +69,7 @@ def test_the_card_s_lines_load_it_and_it_answers_as_the_model(
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "picture.png")
     (expected,) = predict(model, [folder / "picture.png"], torch.device("cpu"))
+    assert predict(folder, [folder / "picture.png"], torch.device("cpu")) == [expected]
     card = (folder / "README.md").read_text()
     assert f"```python\n{SNIPPET}```" in card
     assert f"```python\n{ONNX_SNIPPET}```" in card
@@ -83,6 +84,22 @@ def test_the_card_s_lines_load_it_and_it_answers_as_the_model(
     assert json.loads((folder / "preprocessing.json").read_text())["decoded_side"] == 16
     assert "validation accuracy 75.0 %" in card
     assert "lr = 0.01" in (folder / "config.toml").read_text()
+    preprocessing = json.loads((folder / "preprocessing.json").read_text())
+    damaged = {
+        "preprocessing.json": json.dumps({**preprocessing, "mean": ["a"]}).encode(),
+        "classes.json": b'["0"',
+        "config.toml": b"[data]\nname = ",
+        "model.safetensors": (folder / "model.safetensors").read_bytes()[:-9],
+    }
+    for name, content in damaged.items():
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        with pytest.raises(DataError, match="is damaged"):
+            read_model(folder)
+        (folder / name).write_bytes(whole)
+    (folder / "classes.json").unlink()
+    with pytest.raises(NotFoundError, match=r"it lacks classes\.json"):
+        read_model(folder)
 
 
 def test_a_model_that_was_not_kept_here_is_said(stored_study: Any, tmp_path: Path) -> None:

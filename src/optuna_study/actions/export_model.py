@@ -13,6 +13,14 @@ from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
 from optuna_study.text import Advice
+from optuna_study.training.model_folder import (
+    CLASSES,
+    CONFIG,
+    ONNX,
+    PREPROCESSING,
+    PROGRAM,
+    WEIGHTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord, TrialRecord
     from optuna_study.training.model_file import ModelFile
 
-WEIGHTS, PROGRAM, ONNX = "model.safetensors", "model.pt2", "model.onnx"
 TOLERANCE = 1e-4  # between the probabilities of the model and of its ONNX program
 PICTURES = 3  # that both are asked about
 MODES = {1: "L", 3: "RGB"}
@@ -62,9 +69,9 @@ def export_model(
     module = _program(stored, allowed)
     onnx = _has_onnx()
     texts = {
-        "config.toml": export(study, trial, reads.epochs(store, study, trial.number), "toml"),
-        "classes.json": to_json(stored.classes) + "\n",
-        "preprocessing.json": to_json(_preprocessing(stored)) + "\n",
+        CONFIG: export(study, trial, reads.epochs(store, study, trial.number), "toml"),
+        CLASSES: to_json(stored.classes) + "\n",
+        PREPROCESSING: to_json(_preprocessing(stored)) + "\n",
         "README.md": model_card(summary, trial, stored.classes, onnx=onnx),
     }
     with writing(folder):
@@ -128,6 +135,7 @@ def _preprocessing(stored: ModelFile) -> dict[str, Any]:
         "std": stored.std.tolist(),
         "grey_ranges": {kind: list(ends) for kind, ends in stored.grey_ranges.items()},
         "permuted": stored.permutation is not None,
+        "permutation": None if stored.permutation is None else stored.permutation.tolist(),
     }
 
 

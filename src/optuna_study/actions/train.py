@@ -23,6 +23,7 @@ from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
+from optuna_study.training.model_folder import MODEL
 from optuna_study.training.pretrained import weights_of
 from optuna_study.training.recipe import best_epoch
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 NOTES_SHOWN = 5  # sentences on the pictures that are told; `data check` gives all
 log = logging.getLogger(__name__)
-MODEL, CURVE, RESULT = "model.pt", "curve.csv", "result.json"
+CURVE, RESULT = "curve.csv", "result.json"
 
 
 @dataclass(frozen=True)

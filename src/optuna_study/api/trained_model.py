@@ -68,7 +68,7 @@ class TrainedModel(nn.Module):
 def load_model(
     path: str | Path, device: str = "cpu", allowed: Collection[str] = ()
 ) -> TrainedModel:
-    """The model in a file that `train -o` wrote, or that a study kept.
+    """The model in a file that `train -o` wrote, or in the folder of `export --model`.
 
     `allowed` are modules whose functions the model may name; it runs them.
 

@@ -25,6 +25,7 @@ from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.build_model import build_model
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
+from optuna_study.training.model_folder import read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -91,13 +92,13 @@ def save_model(path: Path, run: Run, config: TrainConfig, data: DeviceData) -> N
 
 
 def read_model(path: Path) -> ModelFile:
-    """The model in a file, its parts checked.
+    """The model in a file, or in a folder that hands one out, its parts checked.
 
     Raises:
-        NotFoundError: no such file.
+        NotFoundError: no such file, or a folder without a model.
         DataError: it holds no model, or one whose parts cannot be.
     """
-    stored = checkpoint.load(path)
+    stored = read_folder(path) if path.is_dir() else checkpoint.load(path)
     if stored.get("kind") != "model" or stored.get("version") != MODEL_VERSION:
         raise DataError(
             f"{path}: holds no trained model of this version; give the file that train -o wrote"

@@ -11,17 +11,17 @@ from optuna_study.cli.options import allow_option, device_option, example, forma
 
 @click.command(
     epilog=example(
-        "optuna-study predict best/model.pt cat.jpg",
+        "optuna-study predict model cat.jpg",
         "optuna-study predict best/model.pt photos -f json",
     )
 )
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @device_option
 @allow_option
 @format_option("table", "json")
 def command(
-    checkpoint: Path,
+    model: Path,
     images: tuple[Path, ...],
     device: str,
     allowed: tuple[str, ...],
@@ -29,6 +29,7 @@ def command(
 ) -> None:
     """Classify pictures, or folders of them, with a trained model: classes and probabilities.
 
+    MODEL is a model.pt, or a folder that `export --model` or `train -o` wrote.
     A picture that cannot be read has its line, the others are classified, and the exit code is 1.
     Functions of one's own that the model names are run only where --allow names their module.
     """
@@ -45,7 +46,7 @@ def command(
         from optuna_study.training.device import pick_device
         from optuna_study.training.model_file import predict
 
-        predictions = predict(checkpoint, pictures, pick_device(device), allowed)
+        predictions = predict(model, pictures, pick_device(device), allowed)
     unreadable = sum(each.problem is not None for each in predictions)
     counts = count_line(len(pictures) - unreadable, left_out)
     for sentence in (counts, *(each.problem or each.note for each in predictions)):
