@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.artifacts.retention import remove_superseded, take_over
+from optuna_study.artifacts.retention import is_among_best, remove_superseded, take_over
 from optuna_study.paths import Workspace
 from optuna_study.store.queue import queue
+from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind
 
 if TYPE_CHECKING:
@@ -67,3 +68,22 @@ def test_a_checkpoint_of_the_first_version_is_resumed_from(
     assert second.checkpoint_claim is None
     take_over(workspace, second)
     assert workspace.checkpoint(study.uuid, 0, 2).read_text() == "epoch 2"
+
+
+def test_every_finalist_keeps_its_model_however_good_the_baselines_are(
+    stored_study: Any, tmp_path: Path
+) -> None:
+    store, study, workspace = stored_study.store, stored_study.study, Workspace(tmp_path / "files")
+    values = (0.9, 0.9, 0.5, 0.6, 0.7, 0.8)  # of the study's two baselines, then of its search
+    for value in values:
+        claim = _claim(stored_study, "one")
+        baseline = claim.baseline is not None
+        if is_among_best(store, study, value, baseline=baseline):
+            path = workspace.kept_model(study.uuid, claim.number, claim.ordinal)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("weights")
+        queue.end(store, claim, End(EndKind.COMPLETED, "done", value))
+        remove_superseded(store, study, workspace)
+    kept = sorted(int(path.stem.split("-")[1]) for path in path.parent.iterdir())
+    assert [bool(reads.trial(store, study, number).baseline) for number in (0, 1)] == [True, True]
+    assert kept == [0, 3, 4, 5]

@@ -125,7 +125,11 @@ def leaves_models_pictures_notes_and_no_checkpoints(prepared: StudyTask) -> None
     folder = prepared.workspace.study(study.uuid)
     assert list((folder / "checkpoints").iterdir()) == []
     kept = sorted(int(path.stem.split("-")[1]) for path in (folder / "models").iterdir())
-    assert kept == sorted(reads.best_few(store, study, 3))
+    searched, hand_chosen = (
+        reads.best_few(store, study, most, baselines=baselines)
+        for most, baselines in ((3, False), (1, True))
+    )
+    assert kept == sorted([*searched, *hand_chosen])
     assert {path.stem for path in (folder / "logs").iterdir()} == {
         order.name for order in prepared.workers
     }

@@ -21,21 +21,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEPT_MODELS = 3
+KEPT_MODELS = 3  # of searched trials, beside the best baseline's: the finalists
 WRITTEN_WITHIN = 3600.0  # seconds, however large a file and slow a disk
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{32}")  # as `written_beside` names them
 _NAME = re.compile(r"trial-(\d+)(?:-(\d+))?\.pt")
 
 
-def is_among_best(store: Store, study: StudyRecord, value: float) -> bool:
-    """Whether a trial about to complete with `value` would be among the best few."""
-    best = reads.best_few(store, study, KEPT_MODELS)
-    if len(best) < KEPT_MODELS:
+def is_among_best(store: Store, study: StudyRecord, value: float, *, baseline: bool) -> bool:
+    """Whether a trial about to complete with `value` would be among those with a kept model."""
+    most = 1 if baseline else _searched(study)
+    best = reads.best_few(store, study, most, baselines=baseline)
+    if len(best) < most:
         return True
     last = reads.trial(store, study, best[-1]).value
     if last is None:
         return True
     return value > last if study.direction == "maximize" else value < last
+
+
+def _searched(study: StudyRecord) -> int:
+    """How many searched trials keep their model: whatever confirmation chooses can be exported."""
+    confirm = study.definition.get("search", {}).get("confirm") or {}
+    return max(KEPT_MODELS, confirm.get("top", 0))
 
 
 def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> None:
@@ -51,7 +58,11 @@ def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> l
     the checkpoint that stands. Workers remove them in their own folder when a trial ends; those of
     a launch from another folder stay there.
     """
-    best, found = set(reads.best_few(store, study, KEPT_MODELS)), []
+    best = {
+        *reads.best_few(store, study, _searched(study), baselines=False),
+        *reads.best_few(store, study, 1, baselines=True),
+    }
+    found = []
     for path, number, claim in _numbered(workspace.checkpoint(study.uuid, 0, None).parent):
         trial = _find_trial(store, study, number)
         if trial is None or trial.end or claim not in (trial.checkpoint_claim, trial.claims):

@@ -241,7 +241,10 @@ class TrialJob:
         study, value = self.study, end.value
         if end.kind is not EndKind.COMPLETED or value is None or self._claim.confirms is not None:
             return False
-        return self._retry(lambda: retention.is_among_best(study.store, study.record, value))
+        baseline = self._claim.baseline is not None
+        return self._retry(
+            lambda: retention.is_among_best(study.store, study.record, value, baseline=baseline)
+        )
 
     def _keep_model(self, training: CheckpointedRun) -> None:
         study = self.study

@@ -148,8 +148,13 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
         return _one(connection, query)
 
 
-def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
-    """The numbers of the best trials of ours that were trained for the search, best first."""
+def best_few(
+    store: Store, study: StudyRecord, count: int, *, baselines: bool | None = None
+) -> list[int]:
+    """The numbers of the best trials of ours that were trained for the search, best first.
+
+    Only of baselines, or of searched ones, where `baselines` is not None.
+    """
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
@@ -158,6 +163,9 @@ def best_few(store: Store, study: StudyRecord, count: int) -> list[int]:
         .order_by(order, trial_table.c.number)
         .limit(count)
     )
+    if baselines is not None:
+        name = own_trials.c.baseline
+        query = query.where(name.is_not(None) if baselines else name.is_(None))
     with store.read() as connection:
         return [row.number for row in connection.execute(query)]
 
