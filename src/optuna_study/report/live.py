@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from optuna_study.report import values as words
-from optuna_study.report.summary import ending, held_up, why
+from optuna_study.report.summary import ending, held_up, label, why
 from optuna_study.store.records import EndKind, StudyState
 from optuna_study.text import duration, pasteable, printable
 
@@ -80,15 +80,6 @@ def progress_line(summary: Summary, place: str = "") -> str:
     if waits := held_up(study, counts):
         parts.append(pasteable(waits, place))
     return ", ".join(parts)
-
-
-def label(trial: TrialRecord) -> str:
-    """A trial's baseline, or its main settings."""
-    if trial.confirms is not None:
-        return f"confirms trial {trial.confirms}"
-    if trial.fixed and not trial.baseline:
-        return printable(f"fine-tunes, {words.headline(trial.fixed)}")
-    return printable(trial.baseline or words.headline(trial.parameters) or "not drawn yet")
 
 
 def _progress(summary: Summary) -> Text:

@@ -15,6 +15,7 @@ from optuna_study.report.summary import (
     excluded_clause,
     held_up,
     importance_columns,
+    label,
     reason,
     untold_sentence,
     why,
@@ -72,7 +73,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
             words.metric(study.metric, each.value),
             each.epochs,
             duration(each.worked),
-            each.baseline or words.headline(each.parameters or each.fixed),
+            label(each),
             why(each),
         ]
         for each in trials
@@ -85,7 +86,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
 def study_page(summary: Summary, now: float, curves: Newest, place: str = "") -> str:
     """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
     blocks = [_facts(summary, place), stand_in_sentence(summary), *_results(summary)]
-    blocks += [ends_line(summary), curves_line(summary, curves, place)]
+    blocks += [paragraph(ends_line(summary)), curves_line(summary, curves, place)]
     blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
 
@@ -103,7 +104,7 @@ def closing_page(
     """
     best_one = "" if best is None else configuration_block(best, baseline, names)
     blocks = [*_results(summary, best_one), stand_in_sentence(summary)]
-    blocks += [ends_line(summary), next_commands(summary, place)]
+    blocks += [paragraph(ends_line(summary)), next_commands(summary, place)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -143,9 +144,9 @@ def best_block(summary: Summary) -> str:
         return "No trial has completed."
     from optuna_study.report.confirmation.page import guessing  # 20 ms that a list does not need
 
-    label = study.metric.replace("_", " ")
+    metric = study.metric.replace("_", " ")
     lines = [
-        heading(f"Best: trial {best.number}, {label} {words.metric(study.metric, best.value)}")
+        heading(f"Best: trial {best.number}, {metric} {words.metric(study.metric, best.value)}")
     ]
     if best.baseline:
         lines.append(f"It is the baseline {best.baseline}; no trial of the search beats it.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from optuna_study.report import values as words
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.text import Advice, count, join_words, percent
+from optuna_study.text import Advice, count, join_words, percent, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,6 +135,16 @@ def held_up(study: StudyRecord, counts: Counts) -> Advice | None:
 def ending(trial: TrialRecord) -> str:
     """How a trial ended, or where it stands, in one word."""
     return trial.end.value if trial.end else trial.state.value.lower()
+
+
+def label(trial: TrialRecord) -> str:
+    """A trial's baseline, or its main settings."""
+    if trial.confirms is not None:
+        return f"confirms trial {trial.confirms}"
+    if trial.fixed and not trial.baseline:
+        return printable(f"fine-tunes, {words.headline(trial.fixed)}")
+    nothing = "not drawn yet" if trial.state in (TrialState.WAITING, TrialState.RUNNING) else ""
+    return printable(trial.baseline or words.headline(trial.parameters) or nothing)
 
 
 def reason(trial: TrialRecord) -> str | None:
