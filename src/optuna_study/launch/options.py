@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna_study.data.availability import is_here, way_to_get
+from optuna_study.definition.init import study_of_folder
 from optuna_study.definition.names import bare_name
 from optuna_study.definition.read import find_study_file
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import FolderError, NotFoundError, OptunaStudyError, UsageError
-from optuna_study.paths import Workspace
+from optuna_study.paths import Workspace, given_path
 from optuna_study.store.engine.connection import check_versions, connect
 from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import StudyFile
     from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.records import StudyRecord
+
+
+def study_of(argument: str) -> tuple[str, str]:
+    """The study that is meant, and a sentence where its file was made just now.
+
+    Raises:
+        UsageError: another study has the name of the folder, or that cannot be made into one.
+        DataError: the folder cannot be learned from.
+        FolderError: the studies folder cannot be written.
+        DiskFullError: no space left.
+    """
+    folder = given_path(argument)
+    if not folder.is_dir():
+        return argument, ""
+    with suppress(NotFoundError):
+        find_study_file(argument)
+        return argument, ""  # a folder that is called as a study is: the study came first
+    path, written = study_of_folder(folder)
+    # What is left out of the folder, and why, a launch says itself.
+    return str(path), "" if written is None else f"{path}: {written.found}"
 
 
 def locate_study_file(name: str, address: StoreAddress) -> Path:

@@ -151,21 +151,16 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
 def best_few(
     store: Store, study: StudyRecord, count: int, *, baselines: bool | None = None
 ) -> list[int]:
-    """The numbers of the best trials of ours that were trained for the search, best first.
-
-    Only of baselines, or of searched ones, where `baselines` is not None.
-    """
+    """The numbers of the best trials trained for the search; of (no) baselines only if said."""
+    only = [] if baselines is None else [own_trials.c.baseline.is_not(None).is_(baselines)]
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
         .where(own_trials.c.end_kind == EndKind.COMPLETED.value, _OUT.value_json.is_(None))
-        .where(own_trials.c.confirms.is_(None), ~REUSED)
+        .where(own_trials.c.confirms.is_(None), ~REUSED, *only)
         .order_by(order, trial_table.c.number)
         .limit(count)
     )
-    if baselines is not None:
-        name = own_trials.c.baseline
-        query = query.where(name.is_not(None) if baselines else name.is_(None))
     with store.read() as connection:
         return [row.number for row in connection.execute(query)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from optuna_study.cli.options import (
     profile_option,
     storage_option,
 )
-from optuna_study.paths import given_path
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -137,12 +135,16 @@ def command(
     from optuna_study.cli.waiting import waiting
     from optuna_study.cli.watching import register, see_through
     from optuna_study.launch.backend import find_backend
+    from optuna_study.launch.options import study_of
     from optuna_study.launch.prepare import LaunchRequest, prepare
     from optuna_study.launch.supervise import WorkerPool
 
     notified_command = command_words(notify)
+    named, made = study_of(study)
+    if made:
+        click.echo(made, err=True)
     request = LaunchRequest(
-        study_of(study),
+        named,
         data=data,
         profile=profile,
         name=name,
@@ -170,22 +172,3 @@ def command(
             return
         with notified(notified_command, task), WorkerPool(task, backend) as pool:
             see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)
-
-
-def study_of(argument: str) -> str:
-    """The study that is meant: a name, a study file, or the one made for a folder of pictures."""
-    if not given_path(argument).is_dir():
-        return argument
-    from optuna_study.definition.init import study_of_folder
-    from optuna_study.definition.read import find_study_file
-    from optuna_study.errors import NotFoundError
-
-    with suppress(NotFoundError):
-        find_study_file(argument)
-        return argument  # a folder that is called as a study is: the study came first
-    path, written = study_of_folder(given_path(argument))
-    if written is not None:
-        for note in written.notes:
-            click.echo(note, err=True)
-        click.echo(f"{path}: {written.found}", err=True)
-    return str(path)
