@@ -40,7 +40,10 @@ MAY_DIFFER = (
     (r"[-+]?\d+(?:[.,:]\d+)*(?:e[-+]?\d+)?", "0"),
     (r"\b0-0-0 0\b", "TIME"),
     (r"\b0 (?:s|min|h|d)(?: 0 (?:s|min|h))?\b", "SECONDS"),
-    (r"Best baseline: [\w-]+ \(trial 0\), 0 %; the best is (?:0 points better|the same)\.", "HELD"),
+    (
+        r"Best baseline: [\w-]+ \(trial 0\), 0 %; the best is (?:0 points better|the same)\.",
+        "HELD",
+    ),
     (r"It is the baseline [\w-]+; no trial of the search beats it\.", "HELD"),
     (
         r"(?:Trial 0|The baseline [\w-]+) (?:and [\w -]+ are not distinguishable|is better than "
@@ -105,7 +108,7 @@ def draw_pictures(folder: Path) -> None:
             picture = Image.fromarray(random.integers(0, 160, (72, 72, 3), dtype=np.uint8))
             pen = ImageDraw.Draw(picture)
             x, y = random.integers(14, 40, 2)
-            for left, top in random.uniform(-12, 12, (6, 2)) + (x, y):
+            for left, top in random.uniform(-12, 12, (6, 2)) + np.array([x, y]):
                 pen.ellipse((left, top, left + 15, top + 15), fill=colour)
             picture.save(folder / label / f"{number:04}.jpg")
     shutil.copy(folder / "roses" / "0003.jpg", folder / "tulips" / "0005.jpg")
@@ -184,6 +187,6 @@ def test_a_missing_word_is_noticed() -> None:
         assert_printed("a\n...\nb\n", "a\nc\n")
     with pytest.raises(AssertionError, match="begins otherwise: a c"):
         assert_printed("a\nc\n", "a\nb\nc\n")
-    assert steps("```bash\npip install . && x\n```\n```bash\nx a \\\n  b\n```\n```text\nc\n```") == [
-        Step(("x a b",), "c\n")
-    ]
+    assert steps(
+        "```bash\npip install . && x\n```\n```bash\nx a \\\n  b\n```\n```text\nc\n```"
+    ) == [Step(("x a b",), "c\n")]

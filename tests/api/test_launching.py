@@ -1,4 +1,4 @@
-"""What a launch from Python shows, on a terminal and in a notebook; the launch itself is a fake."""
+"""What a launch from Python shows, on a terminal and in a notebook; the launch is a fake."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
 from optuna_study.text import Advice
-from optuna_study.training.model_folder import (
+from optuna_study.training.checkpoint import (
     CLASSES,
     CONFIG,
     ONNX,

@@ -20,10 +20,10 @@ from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
+from optuna_study.training.checkpoint import MODEL
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
-from optuna_study.training.model_folder import MODEL
 from optuna_study.training.pretrained import weights_of
 from optuna_study.training.recipe import best_epoch
 

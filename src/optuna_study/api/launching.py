@@ -42,8 +42,8 @@ def launch(
     """Create or resume a study and work on it until its budget is met, as `optuna-study launch`.
 
     `study` is a study file, its name, or a folder of pictures, which gets the file that `init`
-    would write. Shows the live table on a terminal and in a notebook, unless `progress` is off. A script calls
-    it below `if __name__ == "__main__":`, since workers are processes that import the script.
+    would write. Shows the live table on a terminal and in a notebook, unless `progress` is off. A
+    script calls it below `if __name__ == "__main__":`, since workers import the script.
 
     Raises:
         UsageError: options, study file, folder, data or device that cannot be used.

@@ -41,8 +41,8 @@ def is_among_best(store: Store, study: StudyRecord, value: float, *, baseline: b
 
 def _searched(study: StudyRecord) -> int:
     """How many searched trials keep their model: whatever confirmation chooses can be exported."""
-    confirm = study.definition.get("search", {}).get("confirm") or {}
-    return max(KEPT_MODELS, confirm.get("top", 0))
+    confirm = study.definition["search"].get("confirm") or {}
+    return max(KEPT_MODELS, int(confirm.get("top", 0)))
 
 
 def remove_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> None:

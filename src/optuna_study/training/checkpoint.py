@@ -1,13 +1,19 @@
-"""States on disk: plain values and tensors, written beside and renamed, loaded without code."""
+"""States on disk: plain values and tensors, written beside and renamed, loaded without code.
+
+The folder that hands a trained model out is read back here, too, as what a model's file holds.
+"""
 
 from __future__ import annotations
 
+import json
 import struct
+import tomllib
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from optuna_study.config.settings import SECTIONS
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.paths import writing, written_beside
 
@@ -15,8 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+MODEL = "model.pt"  # of a folder that `train -o` wrote
+WEIGHTS, PROGRAM, ONNX = "model.safetensors", "model.pt2", "model.onnx"
+CONFIG, CLASSES, PREPROCESSING = "config.toml", "classes.json", "preprocessing.json"
+
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
 """What Python's reader of archives raises of damaged ones."""
+
+_DAMAGED_PARTS = ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError
+"""What readers of JSON, TOML and tensors raise of damaged ones."""
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -93,3 +106,42 @@ def read_without_code(path: Path) -> Any:
         raise
     except Exception as error:  # the unpickler fails in any way that the bytes lead it to
         raise DataError(f"{path}: not a checkpoint of this program, or damaged") from error
+
+
+def read_folder(folder: Path) -> dict[str, Any]:
+    """What the folder of `train -o` or of `export --model` holds, unchecked, as a model's file.
+
+    Raises:
+        NotFoundError: neither of them wrote it.
+        DataError: one of its files is damaged.
+    """
+    if (folder / MODEL).is_file():
+        return load(folder / MODEL)
+    for name in (WEIGHTS, CONFIG, CLASSES, PREPROCESSING):
+        if not (folder / name).is_file():
+            raise NotFoundError(
+                f"{folder}: no model, since it lacks {name}; give a folder that `optuna-study "
+                "export --model` or `train -o` wrote, or its model.pt"
+            )
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_weights
+
+    try:
+        known = json.loads((folder / PREPROCESSING).read_bytes())
+        config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        order = known.get("permutation")
+        return {
+            "kind": "model",
+            "version": 1,
+            "config": {section: config.get(section) for section in SECTIONS},
+            "classes": json.loads((folder / CLASSES).read_bytes()),
+            "channels": known["channels"],
+            "cache_size": known["decoded_side"],
+            "mean": torch.tensor(known["mean"], dtype=torch.float32),
+            "std": torch.tensor(known["std"], dtype=torch.float32),
+            "permutation": None if order is None else torch.tensor(order, dtype=torch.int64),
+            "grey_ranges": known["grey_ranges"],
+            "weights": load_weights((folder / WEIGHTS).read_bytes()),
+        }
+    except (SafetensorError, *_DAMAGED_PARTS) as error:
+        raise DataError(f"{folder}: its model is damaged ({type(error).__name__})") from error

@@ -25,7 +25,6 @@ from optuna_study.training.backbone.timm_models import own_scale
 from optuna_study.training.build_model import build_model
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
-from optuna_study.training.model_folder import read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -98,7 +97,7 @@ def read_model(path: Path) -> ModelFile:
         NotFoundError: no such file, or a folder without a model.
         DataError: it holds no model, or one whose parts cannot be.
     """
-    stored = read_folder(path) if path.is_dir() else checkpoint.load(path)
+    stored = checkpoint.read_folder(path) if path.is_dir() else checkpoint.load(path)
     if stored.get("kind") != "model" or stored.get("version") != MODEL_VERSION:
         raise DataError(
             f"{path}: holds no trained model of this version; give the file that train -o wrote"

@@ -1,7 +1,6 @@
 """What people and reports read: without Optuna, with connections that cannot write.
 
-Opening Optuna's own storage costs a second, and its best trial loads every trial with every
-report; these are aggregates that the database computes.
+Optuna's own storage opens in a second and loads every report; here the database aggregates.
 """
 
 from __future__ import annotations
