@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plotly.graph_objects import Figure
+
 
 @dataclass(frozen=True)
 class Text:
@@ -41,7 +43,15 @@ class Drawing:
     instead: Table | None = None
 
 
-Block: TypeAlias = Text | Table | Code | Drawing
+@dataclass(frozen=True)
+class Made:
+    """A figure that is made already, of more than one study."""
+
+    title: str
+    figure: Figure
+
+
+Block: TypeAlias = Text | Table | Code | Drawing | Made
 
 
 @dataclass(frozen=True)

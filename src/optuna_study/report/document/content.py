@@ -183,13 +183,13 @@ def _best(data: StudyData) -> Iterator[Block]:
 
 def _configuration(data: StudyData, best: TrialRecord) -> Table:
     """The settings worth showing, the best baseline's beside them."""
-    config, other = _config(data, best), None
+    config, other = config_of(data, best), None
     if config is None:
         rows = [[name, values.setting(value)] for name, value in best.parameters.items()]
         return Table(["parameter", f"trial {best.number}"], rows)
     baseline = data.summary.best_baseline
     if baseline is not None and baseline.number != best.number:
-        other = _config(data, baseline)
+        other = config_of(data, baseline)
     rows = []
     for name in telling_settings(data.study, best, other):
         row = [name, values.setting(get_setting(config, name))]
@@ -202,7 +202,7 @@ def _configuration(data: StudyData, best: TrialRecord) -> Table:
     return Table(headers, rows)
 
 
-def _config(data: StudyData, trial: TrialRecord) -> TrainConfig | None:
+def config_of(data: StudyData, trial: TrialRecord) -> TrainConfig | None:
     """A trial's configuration; None of one by plain Optuna that the space does not cover."""
     try:
         return trial_config(data.study, trial)
@@ -253,7 +253,7 @@ def _commands(data: StudyData) -> Iterator[Block]:
             "optuna-study predict best/model.pt picture.jpg",
         ]
     yield Code("\n".join(lines))
-    if best is not None and _config(data, best) is not None:
+    if best is not None and config_of(data, best) is not None:
         curve = data.curves.get(best.number, ())
         title = f"The complete configuration of trial {best.number}, best.toml"
         yield Code(export(data.study, best, curve, "toml"), title)

@@ -7,12 +7,22 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.report.document.blocks import Code, Document, Drawing, Section, Table, Text
+from optuna_study.report.document.blocks import (
+    Code,
+    Document,
+    Drawing,
+    Made,
+    Section,
+    Table,
+    Text,
+)
 from optuna_study.report.figures import style
 from optuna_study.report.figures.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from plotly.graph_objects import Figure
 
     from optuna_study.report.document.blocks import Block
     from optuna_study.report.figures.study_data import StudyData
@@ -89,20 +99,25 @@ class _Page:
             if not block.title:
                 return code
             return f"<details><summary>{escape(block.title)}</summary>{code}</details>"
-        return self._drawing(block)
-
-    def _drawing(self, block: Drawing) -> str:
+        if isinstance(block, Made):
+            return self._figure(block.title, block.figure, None)
         kind = KINDS[block.kind]
-        made = json.loads(kind.make(self._data).to_json())
+        made = kind.make(self._data)
+        return self._figure(kind.title, made, block.instead, wide=block.kind in WIDE)
+
+    def _figure(
+        self, title: str, figure: Figure, instead: Table | None, *, wide: bool = False
+    ) -> str:
+        made = json.loads(figure.to_json())
         if not made["data"]:  # nothing to draw: a report does without it
-            return "" if block.instead is None else _table(block.instead)
+            return "" if instead is None else _table(instead)
         made["layout"].pop("template", None)
         self.figures.append(made)
         height = made["layout"].get("height", style.HEIGHT)
-        wide = " wide" if block.kind in WIDE else ""
+        mark = " wide" if wide else ""
         return (
-            f"<figure><figcaption>{escape(kind.title)}</figcaption>"
-            f'<div class="scroller"><div class="plot{wide}" id="figure-{len(self.figures) - 1}" '
+            f"<figure><figcaption>{escape(title)}</figcaption>"
+            f'<div class="scroller"><div class="plot{mark}" id="figure-{len(self.figures) - 1}" '
             f'style="height:{height}px"></div></div></figure>'
         )
 

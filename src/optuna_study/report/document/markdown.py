@@ -30,7 +30,5 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Code):
         title = [block.title, ""] if block.title else []
         return [*title, "```", block.text.rstrip("\n"), "```", ""]
-    assert isinstance(block, Drawing)
-    return (
-        [] if block.instead is None else markdown_table(block.instead.headers, block.instead.rows)
-    )
+    instead = block.instead if isinstance(block, Drawing) else None
+    return [] if instead is None else markdown_table(instead.headers, instead.rows)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.errors import UsageError
 from optuna_study.paths import writing, written_beside
+from optuna_study.report.document.comparison import comparison_document
 from optuna_study.report.document.content import document
 from optuna_study.report.document.html import figure_page, to_html
 from optuna_study.report.document.markdown import to_markdown
@@ -35,9 +36,9 @@ def form_of(output: Path | None) -> str:
     return "md" if is_markdown else "html"
 
 
-def report_text(data: StudyData, form: str) -> str:
-    """The report of a study as `html` or `md`."""
-    content = document(data)
+def report_text(data: StudyData, form: str, *others: StudyData) -> str:
+    """The report of a study, or of several beside each other, as `html` or `md`."""
+    content = comparison_document((data, *others)) if others else document(data)
     # Markdown is read in terminals, too.
     return spell_out(to_markdown(content)) if form == "md" else to_html(content, data)
 

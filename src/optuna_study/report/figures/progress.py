@@ -39,7 +39,7 @@ def history(data: StudyData) -> Figure:
                 size //= 2
             marker = {"color": style.COLOURS[name], "size": size, "opacity": 0.75}
             traces.append(_points(data, style.sample(drawn, MOST_POINTS), name, marker))
-    best = list(_best_so_far(data))
+    best = list(best_so_far(data))
     if best:
         line = {"color": style.BEST, "width": 2, "shape": "hv"}
         traces.append(
@@ -168,7 +168,7 @@ def _safe(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _best_so_far(data: StudyData) -> list[tuple[int, float]]:
+def best_so_far(data: StudyData) -> list[tuple[int, float]]:
     """The best completed value after each trial, where it changes, and at the end."""
     better = max if data.study.direction == "maximize" else min
     found: list[tuple[int, float]] = []

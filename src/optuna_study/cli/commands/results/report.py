@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     epilog=example(
         "optuna-study report alexnet_pokemon -o report.html",
         "optuna-study report alexnet_pokemon -f md -o -",
+        "optuna-study report alexnet_pokemon second -o both.html",
     )
 )
 @click.option(
@@ -35,8 +37,14 @@ if TYPE_CHECKING:
     help="[default: what FILE ends in, else html]",
 )
 @study_target
-def command(target: Target, output: Path | None, form: str | None) -> None:
+@click.argument("others", nargs=-1, metavar="[OTHER]...")
+def command(
+    target: Target, output: Path | None, form: str | None, others: tuple[str, ...]
+) -> None:
     """Write a study's report: one page with its result, figures, tables and commands.
+
+    Of several studies of a store: what each came to, whose winner is better on held-out pictures,
+    their searches on the same axes, the winners' settings, and what differs between them.
 
     The page needs no network and can be sent to anyone. Markdown has the tables alone.
     """
@@ -46,8 +54,9 @@ def command(target: Target, output: Path | None, form: str | None) -> None:
 
     form = form or form_of(output)
     output = output or Path(f"report.{form}")
-    store, study = target.open_study()
-    text = report_text(load_study_data(store, study, target.workspace), form)
+    asked = [target, *(replace(target, study_name=name) for name in others)]
+    several = [load_study_data(*each.open_study(), target.workspace) for each in asked]
+    text = report_text(several[0], form, *several[1:])
     if str(output) == "-":
         click.echo(text, nl=False)
     else:
