@@ -5,7 +5,7 @@
 from stores that `launch STUDY --only baselines --seeds 3` has filled. Of several comparisons of
 one study file the page has one, and standard error says which it leaves out: real pictures go
 before a stand-in, then the full profile before a smaller one, then later stores before earlier
-ones. Of a study that no store holds the page keeps what it has, and names the rows that its file
+ones. Of a study that no store holds the page keeps its tables, and names the rows that its file
 has got since. Nothing in the page's tables is written by hand; the words around them stand in
 articles-notes.md.
 """
@@ -117,6 +117,7 @@ NOTES = Path(__file__).with_name("articles-notes.md")
 AGAINST = "mnist_cnn against mnist_fc"
 NOTHING = "Not measured yet."
 UNMEASURED = "Added since, not measured yet:"
+WORDS = "<!-- from articles-notes.md -->"
 
 
 def main(places: Sequence[str]) -> None:
@@ -147,9 +148,9 @@ def page(found: Mapping[str, Found], notes: Mapping[str, str], before: str = "")
         blocks.append(f"## {title}")
         for name in studies:
             if name in found:
-                blocks += [*study_blocks(found[name]), notes.get(name, "")]
+                blocks += [*study_blocks(found[name]), *words(name, notes)]
             else:
-                blocks += kept_blocks(name, before)
+                blocks += kept_blocks(name, notes, before)
         if title.startswith("C."):
             nets = [found[name].tested if name in found else {} for name in PERMUTED]
             made = permutation_claims(*nets)
@@ -212,15 +213,21 @@ def section(page: str, title: str) -> str:
     return below[1].strip() if below else ""
 
 
-def kept_blocks(name: str, before: str) -> list[str]:
-    """One study as the page had it, and what has been added to its file since."""
-    had = section(before, name).split(UNMEASURED)[0].strip()
+def words(name: str, notes: Mapping[str, str]) -> list[str]:
+    """What is said of a study below its tables."""
+    return [WORDS, notes[name]] if name in notes else []
+
+
+def kept_blocks(name: str, notes: Mapping[str, str], before: str) -> list[str]:
+    """One study's tables as the page had them, and what has been added to its file since."""
+    had, _, said = section(before, name).split(UNMEASURED)[0].strip().partition(WORDS)
     if had in ("", NOTHING):
         return [f"### {name}", NOTHING]
     rows = read_study_file(STUDIES / f"{name}.toml").baselines
     added = [row for row in rows if f"\n| {row.name} |" not in had]
     table = markdown(["row", "group", "source"], [[r.name, r.group, r.reported] for r in added])
-    return [f"### {name}", had, *([UNMEASURED, table] if added else [])]
+    blocks = [f"### {name}", had, *(words(name, notes) if said else [])]
+    return [*blocks, *([UNMEASURED, table] if added else [])]
 
 
 def study_blocks(found: Found) -> list[str]:

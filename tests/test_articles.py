@@ -79,6 +79,11 @@ def test_what_no_store_holds_stays_on_the_page_and_later_rows_are_named() -> Non
     later = articles.section(once, "vgg_cifar10").partition(articles.UNMEASURED)[2]
     assert [name for name in rows if f"\n| {name} |" in later] == [*rows[1:]]
     assert articles.page({}, NOTES, once) == once
+    said = before.replace("\n\n## D", f"\n\n{articles.WORDS}\n\nAs it was said once.\n\n## D")
+    anew = articles.page({}, NOTES, said)
+    assert "As it was said once." not in anew, "words are those of today"
+    assert f"| vgg |\n\n{articles.WORDS}\n\n{NOTES['vgg_cifar10']}\n" in anew
+    assert articles.page({}, NOTES, anew) == anew
     assert once.count("Not measured yet.") == len(STUDIES) - 1
 
 

@@ -2,18 +2,22 @@
 
     python tests/benchmarks/ranking.py train FILE --study digits.toml --configurations 24
     python tests/benchmarks/ranking.py evaluate FILE...
+    python tests/benchmarks/ranking.py confirm FILE...
 
 `train` draws configurations from a study's own space and trains each on several splits of its
 pictures (train, validation and test, all drawn anew) and several seeds; it adds a line of JSON a
 run to FILE, whole curves with the held-out accuracy of every epoch, and goes on where it was
 stopped. `evaluate` draws searches from these: of 24 or 60 configurations of one split, each with
 one seed's run, a figure picks the best; what counts is the held-out accuracy of that
-configuration's other seeds.
+configuration's other seeds. `confirm` goes on as `launch` does: the best three by the figure are
+held against each other by the same figure on their other seeds, beside what the last epoch's
+accuracy alone picks in the same search.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -36,13 +40,15 @@ if TYPE_CHECKING:
 Curve = list[dict[str, Any]]
 LATE = 3  # epochs whose mean one of the figures is
 SEARCHES = 2000
+CONFIRMED = 3  # of a search's best that are trained again
+SIZE = 24  # configurations of a search that goes on to confirmation
 FAILED = 0.8  # of the best configuration's held-out accuracy: who stays below has failed
 
 
 def main() -> None:
     """Train, or evaluate what was trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("train", "evaluate"))
+    parser.add_argument("what", choices=("train", "evaluate", "confirm"))
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--study", type=Path)
     parser.add_argument("--data", type=Path)
@@ -55,8 +61,9 @@ def main() -> None:
     if given.what == "train":
         train(given)
         return
+    table = {"evaluate": evaluate, "confirm": confirm}[given.what]
     for path in given.files:
-        for row in evaluate([json.loads(line) for line in path.read_text().splitlines()]):
+        for row in table([json.loads(line) for line in path.read_text().splitlines()]):
             cells = [path.stem, *row]
             print("|", *(f"{cell} |" for cell in cells))  # noqa: T201
 
@@ -76,17 +83,17 @@ def train(given: argparse.Namespace) -> None:
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(row["configuration"], row["split"], row["seed"]) for row in known}
     for split in range(given.splits):
-        data = None
+        shown = None
         for number in range(given.configurations):
             parameters = draw(definition.space, number)
             config = build(definition.config, definition.space, parameters, {})
             for seed in range(given.seeds):
                 if (number, split, seed) in done:
                     continue
-                data = data or pictures(config, given, split)
+                shown = shown or pictures(config, given, split)
                 run_config = with_settings(config, {"seed": 1000 * split + seed})
                 row: dict[str, Any] = {"configuration": number, "split": split, "seed": seed}
-                row |= {"parameters": parameters, **measure(run_config, data)}
+                row |= {"parameters": parameters, **measure(run_config, *shown)}
                 with path.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 sys.stderr.write(f"{number} {split} {seed} {row['curve'][-1:]}\n")
@@ -105,30 +112,57 @@ def draw(space: Any, number: int) -> dict[str, Any]:
     return dict(trial.params)
 
 
-def pictures(config: TrainConfig, given: argparse.Namespace, split: int) -> Any:
-    """The study's pictures, split anew; copies stay on one side."""
+def pictures(config: TrainConfig, given: argparse.Namespace, number: int) -> tuple[Any, Any]:
+    """The study's pictures in another split, and a frozen backbone's features of them, if any.
+
+    Copies stay on one side. The backbone sees each picture once, whatever the splits.
+    """
+    import torch
+
+    from optuna_study.training.backbone.features import Features, open_features, reads_features
+
+    data, parts = split_anew(config, given, number)
+    if not reads_features(config):
+        return data, None
+    first, places = split_anew(config, given, 0)
+    known = open_features(config, first)
+    whole = torch.cat((known.training[0], known.validation, known.test()))
+    in_order = whole[torch.cat(places).argsort()]
+    training, validation, test = (in_order[part] for part in parts)
+    return data, Features((training,), validation, lambda: test)
+
+
+def split_anew(config: TrainConfig, given: argparse.Namespace, number: int) -> tuple[Any, Any]:
+    """The study's pictures in a split of their own, and the indices of each part."""
     import torch
 
     from optuna_study.data.load import open_pictures
+    from optuna_study.data.split import split
     from optuna_study.paths import Workspace
     from optuna_study.training import device_data
 
     workspace = Workspace(given.workspace)
     found = open_pictures(config.data, given.data, workspace)
-    name = hashlib.sha256(f"{found.fingerprint}/{split}".encode()).hexdigest()
+    name = hashlib.sha256(f"{found.fingerprint}/{number}".encode()).hexdigest()
     changed = dataclasses.replace(found, sides=None, fingerprint=name)
     with mock.patch.object(device_data, "open_pictures", return_value=changed):
-        return device_data.load_data(config.data, given.data, workspace, torch.device("cpu"))
+        data = device_data.load_data(config.data, given.data, workspace, torch.device("cpu"))
+    parts = split(changed)
+    return data, [torch.from_numpy(p) for p in (parts.train, parts.validation, parts.test)]
 
 
-def measure(config: TrainConfig, data: Any) -> dict[str, Any]:
+def measure(config: TrainConfig, data: Any, features: Any) -> dict[str, Any]:
     """The curve of a run, the held-out accuracy of each epoch beside the recorded figures."""
     import torch
 
     from optuna_study.training.loop import epochs
     from optuna_study.training.run import prepare
 
-    run = prepare(config, data, torch.device("cpu"))
+    with contextlib.ExitStack() as patched:
+        if features is not None:
+            opened = mock.patch("optuna_study.training.run.open_features", return_value=features)
+            patched.enter_context(opened)
+        run = prepare(config, data, torch.device("cpu"))
     curve: Curve = []
     for epoch in epochs(run):
         if epoch.divergence is not None or not math.isfinite(epoch.validation_loss):
@@ -180,6 +214,9 @@ FIGURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "balanced accuracy": lambda run: run["curve"][-1]["balanced"],
 }
 RANKS = "mean rank of accuracy and log loss"
+BEFORE = "last accuracy"
+BEST = {"best epoch's accuracy": "accuracy", "best epoch's log loss": "log_loss"}
+"""Figures by which a run also chooses the epoch whose weights it keeps."""
 
 
 def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
@@ -187,9 +224,7 @@ def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
 
     Spreads are standard errors over splits.
     """
-    table: dict[int, dict[int, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
-    for run in runs:
-        table[run["split"]][run["configuration"]][run["seed"]] = run
+    table = by_split(runs)
     for name in (*FIGURES, RANKS):
         cells = [name]
         for size in (24, 60):
@@ -197,15 +232,70 @@ def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
                 continue
             found = [picks(configurations, name, size) for configurations in table.values()]
             reached, failed = zip(*found, strict=True)
-            error = statistics.stdev(reached) / math.sqrt(len(reached)) if len(reached) > 1 else 0
-            cells += [
-                f"{100 * statistics.fmean(reached):.2f} ± {100 * error:.2f}",
-                f"{100 * statistics.fmean(failed):.1f} %",
-            ]
+            cells += [spread(reached), f"{100 * statistics.fmean(failed):.1f} %"]
         kept = [rung_keeps(configurations, name) for configurations in table.values()]
         told = [each for each in kept if each is not None]
         cells.append(f"{statistics.fmean(told):.2f}" if told else "-")
         yield cells
+
+
+def confirm(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """A row a figure: what confirmed winners reach, and how far before the last accuracy's pick.
+
+    Spreads are standard errors over splits; the searches of both are the same.
+    """
+    table = by_split(runs)
+    for name in (*FIGURES, RANKS):
+        rows = [paired(configurations, name) for configurations in table.values()]
+        reached = [statistics.fmean(ours for ours, _ in row) for row in rows]
+        ahead = [statistics.fmean(ours - theirs for ours, theirs in row) for row in rows]
+        pairs = [pair for row in rows for pair in row]
+        better = sum(ours > theirs for ours, theirs in pairs) / len(pairs)
+        worse = sum(ours < theirs for ours, theirs in pairs) / len(pairs)
+        shown = [f"{better:.0%} / {1 - better - worse:.0%} / {worse:.0%}"]
+        yield [name, spread(reached), spread(ahead, sign=True), *shown]
+
+
+def paired(
+    configurations: dict[int, dict[int, dict[str, Any]]], name: str
+) -> list[tuple[float, float]]:
+    """Searches: the held-out accuracy of the winner that a figure finds and confirms, and of what
+    the last accuracy picks.
+    """
+    random, numbers, pairs = np.random.default_rng(SIZE), sorted(configurations), []
+    for _ in range(SEARCHES // 4):
+        chosen = random.choice(numbers, size=min(SIZE, len(numbers)), replace=False)
+        seeds = [int(random.choice(sorted(configurations[number]))) for number in chosen]
+        shown = [configurations[n][s] for n, s in zip(chosen, seeds, strict=True)]
+        others = [
+            [run for seed, run in configurations[n].items() if seed != s]
+            for n, s in zip(chosen, seeds, strict=True)
+        ]
+        finalists = np.argsort(-np.array(scores(shown, name)), kind="stable")[:CONFIRMED]
+        again = [each for place in finalists for each in others[place]]
+        seen = np.array(scores(again, name)).reshape(len(finalists), -1).mean(axis=1)
+        winner = finalists[int(np.argmax(seen))]
+        before = int(np.argmax(scores(shown, BEFORE)))
+        ours = statistics.fmean(_held_out(run, name) for run in others[winner])
+        pairs.append((ours, statistics.fmean(_held_out(run, BEFORE) for run in others[before])))
+    return pairs
+
+
+def by_split(
+    runs: Sequence[dict[str, Any]],
+) -> dict[int, dict[int, dict[int, dict[str, Any]]]]:
+    """Runs by split, configuration and seed."""
+    table: dict[int, dict[int, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        table[run["split"]][run["configuration"]][run["seed"]] = run
+    return table
+
+
+def spread(shares: Sequence[float], *, sign: bool = False) -> str:
+    """Per cent: the mean and its standard error."""
+    error = statistics.stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 0
+    mean = 100 * statistics.fmean(shares)
+    return f"{mean:+.2f} ± {100 * error:.2f}" if sign else f"{mean:.2f} ± {100 * error:.2f}"
 
 
 def picks(
@@ -214,7 +304,7 @@ def picks(
     """The mean held-out accuracy on other seeds of what a figure picks, and how many fail."""
     random = np.random.default_rng(size)
     best = max(
-        statistics.fmean(_held_out(run) for run in runs.values())
+        statistics.fmean(_held_out(run, name) for run in runs.values())
         for runs in configurations.values()
     )
     reached, failed, numbers = [], 0, sorted(configurations)
@@ -224,7 +314,7 @@ def picks(
         shown = [configurations[n][s] for n, s in zip(chosen, seeds, strict=True)]
         place = int(np.argmax(scores(shown, name)))
         others = [
-            _held_out(run)
+            _held_out(run, name)
             for seed, run in configurations[chosen[place]].items()
             if seed != seeds[place]
         ]
@@ -236,9 +326,7 @@ def picks(
 def scores(shown: Sequence[dict[str, Any]], name: str) -> list[float]:
     """What a figure gives some runs; more is better, a run that diverged is last."""
     if name == RANKS:
-        orders = [
-            np.argsort(np.argsort(scores(shown, each))) for each in ("last accuracy", "log loss")
-        ]
+        orders = [np.argsort(np.argsort(scores(shown, each))) for each in (BEFORE, "log loss")]
         return [float(sum(ranks)) for ranks in zip(*orders, strict=True)]
     return [-math.inf if run["diverged"] else FIGURES[name](run) for run in shown]
 
@@ -258,9 +346,15 @@ def rung_keeps(configurations: dict[int, dict[int, dict[str, Any]]], name: str) 
     return float(np.mean(early[final] < len(runs) / 2))
 
 
-def _held_out(run: dict[str, Any]) -> float:
-    """The held-out accuracy at the end of a run; of one that diverged, nothing."""
-    return 0.0 if run["diverged"] or not run["curve"] else float(run["curve"][-1]["test"])
+def _held_out(run: dict[str, Any], name: str = BEFORE) -> float:
+    """The held-out accuracy of the epoch that a run ends with; of one that diverged, nothing."""
+    if run["diverged"] or not run["curve"]:
+        return 0.0
+    kept, figure = run["curve"][-1], BEST.get(name)
+    if figure is not None:
+        sign = 1 if figure == "accuracy" else -1
+        kept = max(run["curve"], key=lambda epoch: sign * epoch[figure])
+    return float(kept["test"])
 
 
 if __name__ == "__main__":
