@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import EndKind, TrialState
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def counted(
     with store.read() as connection:
         events = connection.execute(text("SELECT what, number FROM storm")).all()
     ends = Counter(number for what, number in events if what == "end")
-    curves = reads.curves(store, study)
+    curves = aggregates.curves(store, study)
     confirming = Counter(
         (trial.confirms, trial.seed) for trial in trials if trial.confirms is not None
     )

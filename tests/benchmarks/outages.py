@@ -43,7 +43,7 @@ from optuna_study.paths import Workspace
 from optuna_study.search.pruner import never
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,7 +235,7 @@ def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
         url, trouble = left.enter_context(troubled)
         prepared, seconds = launched(folder / "outage", arguments, url, trouble)
         peaceful, calm_seconds = launched(folder / "calm", arguments, None, None)
-        calm = reads.curves(peaceful.store, peaceful.study)
+        calm = aggregates.curves(peaceful.store, peaceful.study)
         figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
         logs = prepared.workspace.log(prepared.study.uuid, "any").parent.glob("*.log")
         lines = [*said.lines, *(line for log in logs for line in log.read_text().splitlines())]

@@ -25,7 +25,7 @@ from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.launch.supervise import WorkerPool
 from optuna_study.paths import Workspace
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from optuna_study.launch.task import StudyTask, Tick
@@ -118,7 +118,7 @@ def storm(arguments: argparse.Namespace) -> dict[str, Any]:
         killer = Killer(arguments.kill_every, random.Random(arguments.seed), arguments.most_kills)
         prepared, seconds = launched(Path(folder, "storm"), arguments, killer)
         peaceful, calm_seconds = launched(Path(folder, "calm"), arguments)
-        calm = reads.curves(peaceful.store, peaceful.study)
+        calm = aggregates.curves(peaceful.store, peaceful.study)
         figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
         peaceful.store.close()
         prepared.store.close()

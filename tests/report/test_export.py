@@ -52,7 +52,7 @@ def test_a_trial_that_was_not_trained_is_exported_as_the_one_that_was(stored_stu
     assert aggregates.values_at(store, study, 1) == [0.5, 0.25, 0.5]  # a curve counts once
     best = reads.best(store, study)
     assert best is not None
-    assert (best.number, reads.best_few(store, study, 9)) == (2, [2, 0, 1])
+    assert (best.number, [*reads.best_few(store, study, 9)]) == (2, [2, 0, 1])
     assert [trial.reuses for trial in reads.trials(store, study)] == [None, None, None, 2]
 
 

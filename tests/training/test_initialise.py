@@ -8,7 +8,7 @@ from torch import nn
 
 from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.build_model import initialise
+from optuna_study.training.build_model import build_model, initialise, initialised_model
 
 Layers = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Linear]
 
@@ -74,3 +74,14 @@ def test_weights_follow_from_the_generator_alone() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match=r"initialisation 'xaver': .*did you mean 'xavier'\?"):
         drawn("xaver")
+
+
+def test_weights_that_are_drawn_anew_are_those_of_layers_that_drew_first() -> None:
+    settings = ModelSettings(name="lenet", initialisation="he", activation="prelu")
+    sizes = {"channels": 3, "image_size": 32, "classes": 5}
+    made = initialised_model(settings, **sizes, seed=3).state_dict()
+    drawn_first = build_model(settings, **sizes)
+    initialise(drawn_first, "he", settings.initialisation_std, torch.Generator().manual_seed(3))
+    assert list(made) == list(drawn_first.state_dict())
+    for name, weight in drawn_first.state_dict().items():
+        assert torch.equal(made[name], weight), name

@@ -8,16 +8,15 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from optuna_study.errors import NotFoundError
 from optuna_study.paths import writing, written_beside
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import Claim, StudyRecord, TrialRecord
+    from optuna_study.store.records import Claim, StudyRecord
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ def is_among_best(store: Store, study: StudyRecord, value: float, *, baseline: b
     best = reads.best_few(store, study, most, baselines=baseline)
     if len(best) < most:
         return True
-    last = reads.trial(store, study, best[-1]).value
+    last = list(best.values())[-1]
     if last is None:
         return True
     return value > last if study.direction == "maximize" else value < last
@@ -58,22 +57,26 @@ def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> l
     the checkpoint that stands. Workers remove them in their own folder when a trial ends; those of
     a launch from another folder stay there.
     """
+    checkpoints = _numbered(workspace.checkpoint(study.uuid, 0, None).parent)
+    models = _numbered(workspace.kept_model(study.uuid, 0, None).parent)
+    if not checkpoints and not models:
+        return []
+    # In this order: a trial that ends in between is among the best then, or has not ended yet.
+    owners = aggregates.file_owners(
+        store, study, (number for _, number, _ in checkpoints + models)
+    )
     best = {
         *reads.best_few(store, study, _searched(study), baselines=False),
         *reads.best_few(store, study, 1, baselines=True),
     }
     found = []
-    for path, number, claim in _numbered(workspace.checkpoint(study.uuid, 0, None).parent):
-        trial = _find_trial(store, study, number)
-        if trial is None or trial.end or claim not in (trial.checkpoint_claim, trial.claims):
+    for path, number, claim in checkpoints:
+        ended, claims, standing = owners.get(number, (True, 0, None))
+        if ended or claim not in (standing, claims):
             found.append(path)
-    for path, number, claim in _numbered(workspace.kept_model(study.uuid, 0, None).parent):
-        trial = _find_trial(store, study, number)
-        if (
-            trial is None
-            or claim not in (None, trial.claims)
-            or (trial.end and number not in best)
-        ):
+    for path, number, claim in models:
+        ended, claims, _ = owners.get(number, (True, 0, None))
+        if claim not in (None, claims) or (ended and number not in best):
             found.append(path)
     return found
 
@@ -119,10 +122,3 @@ def _numbered(folder: Path) -> list[tuple[Path, int, int | None]]:
         for path, match in found
         if match
     ]
-
-
-def _find_trial(store: Store, study: StudyRecord, number: int) -> TrialRecord | None:
-    try:
-        return reads.trial(store, study, number)
-    except NotFoundError:
-        return None

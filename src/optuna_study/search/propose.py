@@ -14,6 +14,7 @@ from optuna_study.space.space import build
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import aggregates, reads
+from optuna_study.store.rows import external_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +63,7 @@ def propose(
             found = storage.get_all_trials(study.study_id, deepcopy=False)
             known = optuna_bridge.find_alike((t for t in found if t.number not in out), parameters)
     if parameters is None:
-        known = _draw(store, storage, study, definition, claim)
-        parameters = _stored(store, study, definition, claim)
+        parameters, known = _draw(store, storage, study, definition, claim)
     assert parameters is not None
     config = build(definition.config, definition.space, parameters, claim.fixed)
     return Proposal(with_settings(config, {"seed": claim.seed}), known)
@@ -91,10 +91,11 @@ def _draw(
     study: StudyRecord,
     definition: Definition,
     claim: Claim,
-) -> int | None:
+) -> tuple[dict[str, Scalar] | None, int | None]:
     """Ask a sampler made for this trial, and write all that it draws at once.
 
-    The number of an ended trial that had the same, when a second one draws what is known, too.
+    What is stored, as whoever reads it later finds it; and the number of an ended trial that had
+    the same, when a second sampler draws what is known, too.
     """
 
     def ask(seed: int) -> tuple[optuna_bridge.Draft, int | None]:
@@ -113,4 +114,8 @@ def _draw(
     if known is not None:
         draft, known = ask(second_seed(study.seed))
     queue.write_parameters(store, claim, draft.parameters, draft.attributes)
-    return known
+    drawn = {
+        each.name: external_parameter(each.internal_value, each.distribution_json)
+        for each in draft.parameters
+    }
+    return suggest.stored(definition.space, {**draft.stored, **drawn}), known

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from optuna_study.config.reasons import Reason
-    from optuna_study.store.records import Artifact, Claim, StoredParameter, TrialState
+    from optuna_study.store.records import Artifact, StoredParameter, TrialState
 
 _UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 
@@ -220,23 +220,16 @@ def last_report(connection: Connection, trial_id: int) -> float | None:
 def write_value(connection: Connection, trial_id: int, value: float) -> None:
     """Write a trial's value; the caller has refused NaN, which Optuna does not store."""
     number, kind = stored_value(value)
-    connection.execute(
-        delete(trial_values).where(
-            trial_values.c.trial_id == trial_id, trial_values.c.objective == 0
-        )
-    )
-    connection.execute(
-        insert(trial_values).values(trial_id=trial_id, objective=0, value=number, value_type=kind)
-    )
+    row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
+    upsert(connection, trial_values, ("trial_id", "objective"), [row])
 
 
-def write_artifacts(connection: Connection, claim: Claim, artifacts: Sequence[Artifact]) -> None:
-    """Name files in Optuna's artifact store as a trial's, as it does itself."""
-    named = {
+def artifact_attributes(artifacts: Sequence[Artifact]) -> dict[str, str]:
+    """A trial's system attributes that name files in Optuna's artifact store, as it does."""
+    return {
         f"{ARTIFACT_KEY}{artifact.artifact_id}": json.dumps(asdict(artifact))
         for artifact in artifacts
     }
-    write_attributes(connection, claim.trial_id, named, system=True)
 
 
 def write_attributes(

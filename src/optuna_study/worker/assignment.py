@@ -36,7 +36,7 @@ from optuna_study.training.device import pick_device, use_threads
 from optuna_study.worker.messages import Message, MessageKind
 from optuna_study.worker.open_study import open_study
 from optuna_study.worker.trial import TrialJob
-from optuna_study.worker.upkeep import bring_up_to_date
+from optuna_study.worker.upkeep import bring_up_to_date, tidy
 from optuna_study.worker.versions import differences
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class TrialSource:
         self._log = _StudyLog(task.name)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, once what has ended is noted."""
+        for study in self._open.values():
+            self._tidy(study, lambda _: True)
         self._log.close()
         self.store.close()
 
@@ -183,6 +185,7 @@ class TrialSource:
                 baseline = f" (confirms trial {claim.confirms})"
             log.info("trial %d%s claimed", claim.number, baseline)
             return TrialJob(opened, claim, stop, lease, self._jumps)
+        self._tidy(opened, stop.wait)
         if claim is NoTrialReason.BUDGET_MET:
             self._met[study.uuid] = study.total
         if claim in OVER and study.uuid in self._noted:
@@ -190,10 +193,14 @@ class TrialSource:
             bring_up_to_date(opened, stop.wait, last=True)
         return claim
 
+    def _tidy(self, study: OpenStudy, wait: Callable[[float], bool]) -> None:
+        if study.unnoted.trials:
+            tidy(study, wait)
+
     def _opened(self, study: StudyRecord) -> OpenStudy:
         if study.uuid not in self._open:
             while len(self._open) >= MOST_OPEN:
-                self._open.popitem(last=False)
+                self._tidy(self._open.popitem(last=False)[1], lambda _: True)
             self._say(Message(MessageKind.OPENING, study.name))
             opened = open_study(self.store, self._storage, study, self._device, self._task)
             self._say(Message(MessageKind.OPENED, study.name))

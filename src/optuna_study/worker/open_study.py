@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
     import torch
     from optuna.storages import BaseStorage
 
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.definition.model import Definition
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
     from optuna_study.worker.messages import WorkerTask
 
 T = TypeVar("T")
+
+
+@dataclass
+class Unnoted:
+    """Trials that have ended and are to be noted, with their settings; when some last were."""
+
+    trials: dict[int, TrainConfig] = field(default_factory=dict)
+    since: float = -math.inf  # on the monotonic clock
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class OpenStudy:
     artifact_outage: Outage = field(
         default_factory=lambda: Outage("the folder of artifacts", reached=True)
     )
+    unnoted: Unnoted = field(default_factory=Unnoted)
 
     def retry_store(self, call: Callable[[], T], wait: Callable[[float], bool]) -> T:
         """Call something that reads or writes the store, also through Optuna, until it is back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from optuna_study.artifacts import retention
@@ -12,7 +13,7 @@ from optuna_study.report.load import load_summary
 from optuna_study.search import importance
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
-from optuna_study.store.studies.dashboard_notes import write_note
+from optuna_study.store.studies.dashboard_notes import write_note, write_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,28 +25,49 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+TIDY_SECONDS = 2.0
+"""Between two looks at a study's files and the notes of its trials: of short ones several."""
+
+
 def clean_up(
     study: OpenStudy, claim: Claim, config: TrainConfig | None, wait: Callable[[float], bool]
 ) -> None:
-    """Put the files in order and note a trial that has ended; nothing here can fail it."""
+    """Put the files in order and note a trial that has ended; nothing here can fail it.
+
+    Soon after another one it is left for later, for `tidy` at the latest.
+    """
+    if config is not None:
+        study.unnoted.trials[claim.number] = config
+    if time.monotonic() - study.unnoted.since >= TIDY_SECONDS:
+        tidy(study, wait)
+
+
+def tidy(study: OpenStudy, wait: Callable[[float], bool]) -> None:
+    """Remove the files that nobody needs, and note all trials that have ended since."""
+    store, record, ended = study.store, study.record, study.unnoted.trials
 
     def renew() -> None:
-        retention.remove_superseded(study.store, study.record, study.workspace)
-        if config is not None:
-            trial = reads.trial(study.store, study.record, claim.number)
-            text = notes.trial_note(trial, config, study.record)
-            write_note(study.store, study.record, text, claim.trial_id)
+        retention.remove_superseded(store, record, study.workspace)
+        if ended:
+            trials = reads.trials(store, record, numbers=ended)
+            texts: dict[int | None, str] = {
+                each.trial_id: notes.trial_note(each, ended[each.number], record)
+                for each in trials
+            }
+            write_notes(store, record, texts)
 
     _try(study, renew, wait, "files or notes not brought up to date")
+    ended.clear()
+    study.unnoted.since = time.monotonic()
 
 
 def bring_up_to_date(
     study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False
 ) -> None:
     """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
+    tidy(study, wait)
 
     def renew() -> None:
-        retention.remove_superseded(study.store, study.record, study.workspace)
         searched = study.definition.only is None
         if searched and importance.due(study.store, study.record, last=last):
             importance.refresh(study.store, study.storage, study.record)

@@ -90,7 +90,7 @@ def test_rounds_give_each_finalist_and_the_baseline_the_same_fresh_seeds(
     # What the search found is what it was: nothing here is its best, or compared at a rung.
     best = reads.best(store, done)
     assert best is not None
-    assert (best.number, reads.best_few(store, done, 3)) == (2, [2, 4, 0])
+    assert (best.number, [*reads.best_few(store, done, 3)]) == (2, [2, 4, 0])
     assert [row.best for row in reads.list_studies(store)] == [0.9]
     runs = aggregates.confirmation_runs(store, done)
     assert [run.confirms for run in runs] == [2, 4, 0] * 2

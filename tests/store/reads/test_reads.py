@@ -85,7 +85,7 @@ def test_infinite_values_are_compared_as_numbers(store: Store, make_study: Any) 
     study = make_study(store, direction="minimize")
     for value in (float("inf"), 0.5, float("-inf"), 0.25):
         complete(store, study, value)
-    assert reads.best_few(store, study, 3) == [2, 3, 1]
+    assert [*reads.best_few(store, study, 3)] == [2, 3, 1]
     assert reads.list_studies(store)[0].best == float("-inf")
 
 
@@ -93,7 +93,7 @@ def test_without_a_completed_trial_there_is_no_best(store: Store, make_study: An
     study = make_study(store)
     queue.end(store, take(store, study), End(EndKind.FAILED, "ValueError: no"))
     assert reads.best(store, study) is None
-    assert reads.best_few(store, study, 3) == []
+    assert reads.best_few(store, study, 3) == {}
 
 
 def test_an_infeasible_trial_of_plain_optuna_is_not_the_best(
@@ -228,7 +228,7 @@ def test_trials_and_curves_may_be_read_from_a_number_on(store: Store, make_study
         claim = take(store, study)
         queue.end(store, claim, End(EndKind.COMPLETED, "done", 0.1), curve[: number + 1])
     assert [trial.number for trial in reads.trials(store, study, first=1)] == [1, 2]
-    found = reads.curves(store, study, first=1)
+    found = aggregates.curves(store, study, first=1)
     assert {number: len(curve) for number, curve in found.items()} == {1: 2, 2: 2}
     assert found[2] == reads.epochs(store, study, 2)
 

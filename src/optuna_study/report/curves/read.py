@@ -14,7 +14,7 @@ from optuna_study.config.settings import SECTION_OF, SECTIONS
 from optuna_study.report.curves.advice import lower_rate
 from optuna_study.report.curves.diagnosis import diagnose
 from optuna_study.report.curves.patterns import Diagnosis, Expected, Pattern
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.reads.aggregates import newest_curves
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import CLASS_COUNTS
@@ -111,17 +111,27 @@ def expected(setting: Callable[[str], Any], counts: Sequence[int]) -> Expected:
     )
 
 
-def read_study(store: Store, study: StudyRecord, *, first: int = 0) -> list[Reading]:
+def read_study(
+    store: Store,
+    study: StudyRecord,
+    *,
+    first: int = 0,
+    trials: Sequence[TrialRecord] | None = None,
+) -> list[Reading]:
     """What the curves of a study's trials say from number `first` on, by number.
+
+    `trials` are those of the study, where they have been read already.
 
     Raises:
         StoreError: the store fails.
     """
     if not study.environment.get(CLASS_COUNTS):
         return []
-    curves = reads.curves(store, study, first=first)
+    curves = aggregates.curves(store, study, first=first)
     readings = []
-    for trial in reads.trials(store, study, first=first):
+    for trial in reads.trials(store, study, first=first) if trials is None else trials:
+        if trial.number < first:
+            continue
         found = read_trial(study, trial, curves.get(trial.number, ()))
         if found is not None:
             readings.append(Reading(trial, found))

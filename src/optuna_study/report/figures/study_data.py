@@ -11,7 +11,7 @@ from optuna_study.report import values
 from optuna_study.report.figures.losses import find_losses
 from optuna_study.report.figures.predictions import find_predictions
 from optuna_study.report.load import load_summary
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import EndKind, TrialState
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def load_study_data(
     return StudyData(
         summary=summary,
         trials=trials,
-        curves=reads.curves(store, study),
+        curves=aggregates.curves(store, study),
         focus=focus,
         predictions=predictions,
         losses=losses,

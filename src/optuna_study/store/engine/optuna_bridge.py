@@ -1,4 +1,4 @@
-"""Where the store meets Optuna; no other module here imports it, so reading never does."""
+"""Where the store meets Optuna; only `optuna_trials` imports it too, so reading never does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import storage as rdb_storage
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from optuna_study.errors import NotFoundError, UnreachableError
 from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
+from optuna_study.store.engine.optuna_trials import RowStorage
 from optuna_study.store.engine.sqlite_file import open_writer
 from optuna_study.store.records import EndKind, StoredParameter
 from optuna_study.store.schema import CONFIRMS, REUSES
@@ -144,6 +144,12 @@ class Draft:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The parameters that the trial had when this was made."""
+        params: dict[str, Any] = self._drawn_for.params
+        return params
+
     def get_study_id_from_name(self, study_name: str) -> int:
         """The only study that there is."""
         assert study_name == self._study.name
@@ -219,7 +225,7 @@ def optuna_failures(store: Store) -> Iterator[None]:
         raise translated from error
 
 
-def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
+def _rdb_storage(store: Store, *, create: bool) -> RowStorage:
     location = store.address.location
     if isinstance(location, Path):
         url = "sqlite://"
@@ -237,7 +243,7 @@ def _rdb_storage(store: Store, *, create: bool) -> RDBStorage:
         }
     store.engine.dispose()  # idle connections: never two at once, not even while this one opens
     with nullcontext() if create else _without_migrations():
-        storage = RDBStorage(
+        storage = RowStorage(
             url,
             engine_kwargs=options,
             skip_table_creation=not create,

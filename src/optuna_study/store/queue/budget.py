@@ -69,9 +69,7 @@ def _settle(
         )
 
 
-def find_refusal(
-    connection: Connection, settings: Row[Any], counted: TrialCount
-) -> NoTrialReason | None:
+def find_refusal(settings: Row[Any], counted: TrialCount) -> NoTrialReason | None:
     """Why a study hands out no trial now, or None when it does.
 
     Where confirmation comes early, what was begun is all that there is.
@@ -84,10 +82,7 @@ def find_refusal(
     if settings.state != StudyState.ACTIVE:
         paused = settings.state == StudyState.PAUSED
         return NoTrialReason.PAUSED if paused else NoTrialReason.STOPPING
-    failures = connection.execute(  # reaping may just have added one
-        select(own_studies.c.failures_in_a_row).where(own_studies.c.uuid == settings.uuid)
-    ).scalar_one()
-    if failures >= settings.stop_after_failures:
+    if settings.failures_in_a_row >= settings.stop_after_failures:
         return NoTrialReason.TOO_MANY_FAILURES
     if counted.ended + counted.running >= total:
         return NoTrialReason.BUDGET_TAKEN

@@ -32,7 +32,7 @@ from optuna_study.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from sqlalchemy import Connection, Row
@@ -45,9 +45,19 @@ MOST_STRIKES = 3
 
 
 def end_trial(
-    connection: Connection, uuid: str, number: int, trial_id: int, end: End, now: float
+    connection: Connection,
+    uuid: str,
+    number: int,
+    trial_id: int,
+    end: End,
+    now: float,
+    *,
+    system: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an end: value, attributes, constraint, state, times, the failures in a row."""
+    """Write an end: value, attributes, constraint, state, times, the failures in a row.
+
+    `system` are attributes of Optuna's own kind beside those.
+    """
     value = end.value if end.kind is EndKind.COMPLETED else None
     if end.kind.state is TrialState.PRUNED:
         value = last_report(connection, trial_id)
@@ -55,9 +65,10 @@ def end_trial(
         write_value(connection, trial_id, value)
     attributes = {"end": end.kind.value, "reason": str(end.reason), **end.attributes}
     write_attributes(connection, trial_id, attributes)
+    own = dict(system or {})
     if end.kind.infeasible:
-        violated = {INFEASIBLE_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
-        write_attributes(connection, trial_id, violated, system=True)
+        own |= {INFEASIBLE_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
+    write_attributes(connection, trial_id, own, system=True)
     connection.execute(
         update(trials)
         .where(trials.c.trial_id == trial_id)

@@ -70,12 +70,12 @@ from optuna_study.store.queue.ownership import (
 )
 from optuna_study.store.records import Claim, EndKind, NoTrialReason, TrialState
 from optuna_study.store.rows import (
+    artifact_attributes,
     drop_epochs,
     insert_trial,
     parameter_rows,
     storable,
     upsert,
-    write_artifacts,
     write_attributes,
     write_epochs,
 )
@@ -126,14 +126,15 @@ def claim(
             mine = find_held(connection, study, token, times.lease + lease)
             if mine is not None:
                 return mine
-        release_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc)
+        if release_lost(connection, study, lambda held: held.lease_until < times.lost, times.utc):
+            settings = lock_study(connection, study)  # one more may have failed
         counted = count_trials(connection, study, settings)
-        refusal = find_refusal(connection, settings, counted)
+        refusal = find_refusal(settings, counted)
         while refusal is NoTrialReason.BUDGET_MET and settings.confirm is not None:
             plan_round(connection, study, settings, counted.next_number, times.utc)
             settings = lock_study(connection, study)
             counted = count_trials(connection, study, settings)
-            refusal = find_refusal(connection, settings, counted)
+            refusal = find_refusal(settings, counted)
         if refusal is not None:
             return refusal
         number = counted.lowest_waiting
@@ -211,10 +212,11 @@ def _write_epochs(
 def _sum_up(connection: Connection, claim: Claim) -> None:
     """Note how far the epochs written go, and what they took."""
     is_it = (own_epochs.c.uuid == claim.study_uuid) & (own_epochs.c.number == claim.number)
-    last, seconds = connection.execute(
-        select(func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds)).where(is_it)
-    ).one()
-    update_if_owner(connection, claim, epochs=last or 0, worked=seconds or 0.0)
+    last, seconds = (
+        select(func.coalesce(figure, 0)).where(is_it).scalar_subquery()
+        for figure in (func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds))
+    )
+    update_if_owner(connection, claim, epochs=last, worked=seconds)
 
 
 def record_checkpoint(store: Store, claim: Claim, epoch: int) -> None:
@@ -317,9 +319,10 @@ def end(store: Store, claim: Claim, end: End, epochs: Sequence[EpochRecord] = ()
             if is_ended_by(connection, claim, end):
                 return
             raise
-        end_trial(connection, claim.study_uuid, claim.number, claim.trial_id, end, now)
-        write_artifacts(connection, claim, end.artifacts)
-        write_attributes(connection, claim.trial_id, {ENDED_BY_KEY: claim.token}, system=True)
+        named = {**artifact_attributes(end.artifacts), ENDED_BY_KEY: claim.token}
+        end_trial(
+            connection, claim.study_uuid, claim.number, claim.trial_id, end, now, system=named
+        )
 
 
 def reap(store: Store, study: StudyRecord) -> list[int]:

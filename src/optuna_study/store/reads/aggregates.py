@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, func, or_, select
 
+from optuna_study.store.reads.reads import EPOCH_COLUMNS, epoch_record
 from optuna_study.store.records import ComparedRun, ConfirmationRun, EndKind, TrialState
 from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
@@ -23,10 +25,12 @@ from optuna_study.store.schema import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Row
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
+    from optuna_study.store.records import EpochRecord, StudyRecord
 
 MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
 
@@ -169,6 +173,35 @@ def plain_running(store: Store, study: StudyRecord) -> list[tuple[int, float | N
     )
     with store.read() as connection:
         return [(number, utc_seconds(start)) for number, start in connection.execute(query)]
+
+
+def curves(store: Store, study: StudyRecord, *, first: int = 0) -> dict[int, list[EpochRecord]]:
+    """The epochs of all trials from number `first` on, by number, in order; one statement."""
+    query = (
+        select(*EPOCH_COLUMNS)
+        .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number >= first)
+        .order_by(own_epochs.c.number, own_epochs.c.epoch)
+    )
+    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    with store.read() as connection:
+        for row in connection.execute(query):
+            found[row[0]].append(epoch_record(row))
+    return found
+
+
+def file_owners(
+    store: Store, study: StudyRecord, numbers: Iterable[int]
+) -> dict[int, tuple[bool, int, int | None]]:
+    """Of some trials by number: whether ended, the claims, the claim of the checkpoint."""
+    own = own_trials.c
+    query = select(own.number, own.end_kind, own.claims, own.checkpoint_claim).where(
+        own.uuid == study.uuid, own.number.in_(sorted(set(numbers)))
+    )
+    with store.read() as connection:
+        return {
+            number: (end is not None, claims, checkpoint)
+            for number, end, claims, checkpoint in connection.execute(query)
+        }
 
 
 def newest_curves(

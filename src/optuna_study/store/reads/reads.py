@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 SPARKLINE = 24  # values of a running trial that the live table draws
-_EPOCH_COLUMNS = (
+EPOCH_COLUMNS = (
     own_epochs.c.number,
     *(own_epochs.c[entry.name] for entry in fields(EpochRecord)),
 )
@@ -75,14 +75,22 @@ def _select_trials(study: StudyRecord) -> Select[Any]:
 
 
 def trials(
-    store: Store, study: StudyRecord, *, with_parameters: bool = True, first: int = 0
+    store: Store,
+    study: StudyRecord,
+    *,
+    with_parameters: bool = True,
+    first: int = 0,
+    numbers: Iterable[int] | None = None,
 ) -> list[TrialRecord]:
-    """The trials of a study from number `first` on; without parameters in about half the time.
+    """The trials of a study from number `first` on, or those with some `numbers`.
+
+    Without parameters in about half the time.
 
     Raises:
         StoreError: the store fails.
     """
-    which = trial_table.c.number >= first
+    number = trial_table.c.number
+    which = number >= first if numbers is None else number.in_(sorted(numbers))
     return _several(store, study, which, with_parameters=with_parameters)
 
 
@@ -149,7 +157,7 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
 
 def best_few(
     store: Store, study: StudyRecord, count: int, *, baselines: bool | None = None
-) -> list[int]:
+) -> dict[int, float | None]:
     """The numbers of the best trials trained for the search; of (no) baselines only if said."""
     only = [] if baselines is None else [own_trials.c.baseline.is_not(None).is_(baselines)]
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
@@ -161,7 +169,7 @@ def best_few(
         .limit(count)
     )
     with store.read() as connection:
-        return [row.number for row in connection.execute(query)]
+        return {row.number: row.value for row in connection.execute(query)}
 
 
 def _one(connection: Connection, query: Select[Any]) -> TrialRecord | None:
@@ -184,7 +192,7 @@ def _parameters(connection: Connection, which: ColumnElement[bool]) -> dict[int,
         .where(which)
         .order_by(table.c.param_id)
     )
-    for trial_id, name, value, distribution in connection.execute(query):
+    for trial_id, name, value, distribution in connection.execute(query).all():
         found[trial_id][name] = external_parameter(value, distribution)
     return found
 
@@ -224,32 +232,20 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
 def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
     """The epochs of one trial, in order."""
     query = (
-        select(*_EPOCH_COLUMNS)
+        select(*EPOCH_COLUMNS)
         .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number == number)
         .order_by(own_epochs.c.epoch)
     )
     with store.read() as connection:
-        return [_epoch(row) for row in connection.execute(query)]
+        return [epoch_record(row) for row in connection.execute(query)]
 
 
-def curves(store: Store, study: StudyRecord, *, first: int = 0) -> dict[int, list[EpochRecord]]:
-    """The epochs of all trials from number `first` on, by number, in order; one statement."""
-    query = (
-        select(*_EPOCH_COLUMNS)
-        .where(own_epochs.c.uuid == study.uuid, own_epochs.c.number >= first)
-        .order_by(own_epochs.c.number, own_epochs.c.epoch)
-    )
-    found: dict[int, list[EpochRecord]] = defaultdict(list)
-    with store.read() as connection:
-        for row in connection.execute(query):
-            found[row.number].append(_epoch(row))
-    return found
-
-
-def _epoch(row: Row[Any]) -> EpochRecord:
-    """An epoch from the values of `_EPOCH_COLUMNS`; by position, since there may be thousands."""
-    _number, epoch, *figures = tuple(row)
-    return EpochRecord(epoch, *[math.nan if figure is None else figure for figure in figures])
+def epoch_record(row: Sequence[Any]) -> EpochRecord:
+    """An epoch from the values of `EPOCH_COLUMNS`; by position, since there may be thousands."""
+    _number, epoch, *figures = row
+    if None in figures:
+        figures = [math.nan if figure is None else figure for figure in figures]
+    return EpochRecord(epoch, *figures)
 
 
 def counts(store: Store, study: StudyRecord) -> Counts:
@@ -317,7 +313,7 @@ def _recent_epochs(
 ) -> dict[int, Sequence[EpochRecord]]:
     found: dict[int, list[EpochRecord]] = defaultdict(list)
     query = (
-        select(*_EPOCH_COLUMNS)
+        select(*EPOCH_COLUMNS)
         .where(
             own_epochs.c.uuid == study.uuid,
             own_epochs.c.number.in_([row.number for row in running]),
@@ -325,7 +321,7 @@ def _recent_epochs(
         .order_by(own_epochs.c.number, own_epochs.c.epoch)
     )
     for row in connection.execute(query):
-        found[row.number].append(_epoch(row))
+        found[row.number].append(epoch_record(row))
     return {number: rows[-SPARKLINE:] for number, rows in found.items()}
 
 

@@ -18,6 +18,8 @@ from optuna_study.store.rows import upsert
 from optuna_study.store.schema import UUID_KEY, study_system_attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from optuna_study.store.engine.connection import Store
@@ -39,30 +41,52 @@ def write_note(store: Store, study: StudyRecord, text: str, trial_id: int | None
         NotFoundError: the study is gone.
         StoreError: the store fails.
     """
-    about = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
-    version, part = f"{about}note_ver", f"{about}note_str:"
+    return write_notes(store, study, {trial_id: text}) > 0
+
+
+def write_notes(store: Store, study: StudyRecord, texts: Mapping[int | None, str]) -> int:
+    """Write several notes in one transaction, by the id of the trial; how many were written.
+
+    None stands for the study itself. As `write_note`.
+
+    Raises:
+        NotFoundError: the study is gone.
+        StoreError: the store fails.
+    """
+    written, rows = 0, []
     with store.write() as connection:
         lock_study(connection, study)  # two workers at once would mix their texts and hashes
-        found = _read(connection, study.study_id, version, part)
-        parts = _parts(found, part)
-        stands = "".join(found[key] for key in parts)
-        if stands and _hash(stands) != found.get(OURS_KEY):
-            return False
-        pieces = [text[start : start + PART] for start in range(0, len(text), PART)]
-        changed = {
-            version: found.get(version, 1),
-            **dict.fromkeys(parts, ""),
-            **{f"{part}{index}": piece for index, piece in enumerate(pieces)},
-        }
-        if trial_id is None:
-            changed[OURS_KEY] = _hash(text)
-        rows = [
-            {"study_id": study.study_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in changed.items()
-            if found.get(key) != value
-        ]
+        for trial_id, text in texts.items():
+            changed = _changes(connection, study.study_id, text, trial_id)
+            written += changed is not None
+            rows += [
+                {"study_id": study.study_id, "key": key, "value_json": json.dumps(value)}
+                for key, value in (changed or {}).items()
+            ]
         upsert(connection, study_system_attributes, ("study_id", "key"), rows)
-    return True
+    return written
+
+
+def _changes(
+    connection: Connection, study_id: int, text: str, trial_id: int | None
+) -> dict[str, Any] | None:
+    """The attributes that a note changes; None where a person's stands."""
+    about = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    version, part = f"{about}note_ver", f"{about}note_str:"
+    found = _read(connection, study_id, version, part)
+    parts = _parts(found, part)
+    stands = "".join(found[key] for key in parts)
+    if stands and _hash(stands) != found.get(OURS_KEY):
+        return None
+    pieces = [text[start : start + PART] for start in range(0, len(text), PART)]
+    changed = {
+        version: found.get(version, 1),
+        **dict.fromkeys(parts, ""),
+        **{f"{part}{index}": piece for index, piece in enumerate(pieces)},
+    }
+    if trial_id is None:
+        changed[OURS_KEY] = _hash(text)
+    return {key: value for key, value in changed.items() if found.get(key) != value}
 
 
 def read_trial_notes(store: Store, study_id: int) -> dict[int, dict[str, Any]]:

@@ -30,5 +30,7 @@ def command(target: Target, form: str) -> None:
 
     store, study = target.open_study()
     trials = reads.trials(store, study)
-    table = trials_table(study, trials)
-    click.echo(render(form, [trial_row(each) for each in trials], table))
+    if form == "table":
+        click.echo(trials_table(study, trials))
+    else:
+        click.echo(render(form, [trial_row(each) for each in trials], ""))
