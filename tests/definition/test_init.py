@@ -62,7 +62,7 @@ def test_the_file_is_written_complete_and_valid(
     cpu = resolve(file, "cpu")
     assert cpu.name == "pets@cpu"
     assert cpu.search.trials == 30
-    assert (cpu.config.model.train_layers, cpu.config.data.views) == ("head", 4)
+    assert (cpu.config.model.train_layers, cpu.config.data.views) == ("head", 2)
     assert [each.name for each in cpu.baselines] == [
         "logistic-head",
         "head-dropout",
@@ -167,7 +167,7 @@ def test_any_folder_gives_a_valid_file(
     assert file.folder == str(Path("/") / folder)
     for profile in ("full", "cpu"):
         config = resolve(file, profile).config
-        assert config.data.image_size == (128 if profile == "cpu" or side < 100 else 224)
+        assert config.data.image_size == (128 if side < 100 else 160 if profile == "cpu" else 224)
         training = pictures * 0.64 * config.data.subset
         if profile == "cpu":
             assert training * config.data.views <= max(4_000, pictures * 0.0064) * 1.01

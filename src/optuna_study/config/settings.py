@@ -120,9 +120,18 @@ class ModelSettings:
     train_layers: str = setting(
         "all",
         "What of a pretrained model learns: its head, the last dense layer; last_stage, the "
-        "last block of layers too; or all. Layers that do not learn keep their weights and "
-        "their batch norm's statistics.",
-        choices=("all", "last_stage", "head"),
+        "last block of layers too; half, the later half of these blocks, which takes half the "
+        "time of all; or all. Layers that do not learn keep their weights and their batch norm's "
+        "statistics.",
+        choices=("all", "half", "last_stage", "head"),
+        late="0.2.0",
+    )
+    norm_statistics: str = setting(
+        "trained",
+        "Mean and deviation of batch norm in layers that learn: trained, taken from each batch, "
+        "or frozen, as a pretrained model has them, which a few epochs of small batches would "
+        "only blur.",
+        choices=("trained", "frozen"),
         late="0.2.0",
     )
     width: float = setting(1.0, "Factor on every hidden channel count.", low=0.01, high=8.0)

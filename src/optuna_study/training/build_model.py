@@ -22,7 +22,11 @@ from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 from optuna_study.training.backbone.timm_models import build_timm
 from optuna_study.training.backbone.timm_weights import timm_weights
-from optuna_study.training.backbone.trained_layers import check_layers, freeze_layers
+from optuna_study.training.backbone.trained_layers import (
+    check_layers,
+    freeze_layers,
+    freeze_statistics,
+)
 from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
@@ -106,6 +110,8 @@ def initialised_model(
             load_pretrained(model, settings)
     if settings.train_layers != "all":
         freeze_layers(model, settings)
+    if settings.norm_statistics == "frozen":
+        freeze_statistics(model)
     return model
 
 

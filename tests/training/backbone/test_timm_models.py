@@ -86,23 +86,43 @@ def test_three_steps_are_timms_own_to_the_last_bit(shared_workspace: Workspace) 
         assert torch.equal(run.model.state_dict()[name], value), name
 
 
-def test_frozen_layers_do_not_move_and_the_others_do(shared_workspace: Workspace) -> None:
+LAST = ("blocks.6.", "conv_head.", "bn2.", "classifier.")
+HALF = tuple(f"blocks.{number}." for number in (3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("model", "learning", "kept"),
+    [
+        ({"train_layers": "last_stage"}, LAST, ("nothing",)),
+        (
+            {"train_layers": "half", "norm_statistics": "frozen"},
+            HALF + LAST,
+            ("running_mean", "running_var", "num_batches_tracked"),
+        ),
+    ],
+)
+def test_frozen_layers_do_not_move_and_the_others_do(
+    shared_workspace: Workspace,
+    model: dict[str, str],
+    learning: tuple[str, ...],
+    kept: tuple[str, ...],
+) -> None:
     run = run_of(
         shared_workspace,
         optimizer="adamw",
         lr=0.01,
         weight_decay=0.1,
         backbone_lr_factor=0.1,
-        model={"train_layers": "last_stage"},
+        model=model,
     )
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     rates = {group.get("lr_factor", 1.0) for group in run.optimizer.param_groups}
     assert rates == {0.1, 1.0}
     run.evaluate(run.data.validation_images[:8], run.data.validation_labels[:8])
     assert [result.epoch for result in loop.epochs(run)] == [1]
-    learning = ("blocks.6.", "conv_head.", "bn2.", "classifier.")
     for name, value in run.model.state_dict().items():
-        assert torch.equal(value, before[name]) is not name.startswith(learning), name
+        moves = name.startswith(learning) and not name.endswith(kept)
+        assert torch.equal(value, before[name]) is not moves, name
 
 
 def test_the_rate_of_the_backbone_is_a_share_of_the_heads(shared_workspace: Workspace) -> None:
@@ -192,7 +212,8 @@ def test_absent_weights_without_a_network_are_one_sentence(
     [
         ({"name": "timm:resnt18"}, "timm has no 'resnt18', did you mean resnet18"),
         ({"name": "timm:resnet18.nobodys"}, "timm has no weights 'nobodys' of it, did you mean"),
-        ({"train_layers": "head"}, "the weights of timm:resnet18 are drawn"),
+        ({"train_layers": "head"}, "train_layers 'head': the weights of timm:resnet18 are drawn"),
+        ({"norm_statistics": "frozen"}, "norm_statistics 'frozen': the weights of timm:resnet18"),
         ({"name": "timm:inception_v3"}, "was shown a picture of 32 pixels; set image_size"),
     ],
 )

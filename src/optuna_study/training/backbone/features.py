@@ -16,7 +16,7 @@ import dataclasses
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,9 @@ def open_features(config: TrainConfig, data: DeviceData, told: Told | None = Non
         FolderError: the workspace cannot be written.
         DiskFullError: no space left in it.
     """
-    data = view(data, config.data, own_scale(config))
+    # Measured as above: without training, contiguous pictures are faster on a CPU.
+    contiguous = torch.contiguous_format
+    data = replace(view(data, config.data, own_scale(config)), memory_format=contiguous)
     names = augmentation_names(config.data.augmentation)
     versions = config.data.views if names else 1
     network = _Network(config, data)
@@ -171,7 +173,9 @@ class _Network:
             "device": data.device.type,
             "model": config.model.name,
             "variant": dataclasses.asdict(
-                dataclasses.replace(config.model, dropout=0.0, pretrained="", train_layers="")
+                replace(
+                    config.model, dropout=0.0, pretrained="", train_layers="", norm_statistics=""
+                )
             ),
             "weights": weights_digest(config.model),
             "pictures": data.fingerprint,

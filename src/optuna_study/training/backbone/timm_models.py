@@ -134,8 +134,10 @@ def own_scale(config: TrainConfig) -> Scale | None:
     return tuple(own.mean), tuple(own.std)
 
 
-def last_stage(model: nn.Module) -> frozenset[str]:
-    """The names of the parameters in the last block of layers below the head, as timm cuts it.
+def upper_stages(model: nn.Module, share: float) -> frozenset[str]:
+    """The names of the parameters in the last blocks of layers below the head, as timm cuts them.
+
+    A `share` of the blocks, one at least.
 
     Raises:
         UsageError: timm does not say how its layers are grouped.
@@ -145,8 +147,10 @@ def last_stage(model: nn.Module) -> frozenset[str]:
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
         raise UsageError(
-            f"train_layers 'last_stage': timm does not say which layers of {type(model).__name__} "
-            "belong together; take head or all"
+            f"train_layers: timm does not say which layers of {type(model).__name__} belong "
+            "together; take head or all"
         )
     groups: Mapping[int, list[str]] = group_parameters(model, matcher(coarse=True))
-    return frozenset(groups[sorted(groups)[-2]])
+    blocks = sorted(groups)[:-1]
+    chosen = blocks[-max(1, int(share * len(blocks))) :]
+    return frozenset(name for block in chosen for name in groups[block])

@@ -1,4 +1,4 @@
-"""What of a pretrained model learns: its head, its last stage too, or all of it."""
+"""What of a pretrained model learns: its head, its last stages too, or all of it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,35 @@ from torch import nn
 
 from optuna_study.config.catalogue import is_timm, starts_pretrained
 from optuna_study.errors import UsageError
-from optuna_study.training.backbone.timm_models import last_stage
+from optuna_study.training.backbone.timm_models import upper_stages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from optuna_study.config.settings import ModelSettings, TrainConfig
 
 
+SHARES: Mapping[str, float] = {"last_stage": 0.0, "half": 0.5}
+"""What share of the blocks of layers below the head learns, by the value of `train_layers`."""
+
+
 def check_layers(settings: ModelSettings) -> None:
-    """Refuse to keep weights that nobody has trained.
+    """Refuse to keep weights, or statistics, that nobody has trained.
 
     Raises:
-        UsageError: layers are to keep their weights, which are drawn.
+        UsageError: layers are to keep what is drawn.
     """
-    if settings.train_layers != "all" and not starts_pretrained(
-        settings.name, settings.pretrained
+    if starts_pretrained(settings.name, settings.pretrained):
+        return
+    for name, wanted, free in (
+        ("train_layers", settings.train_layers, "all"),
+        ("norm_statistics", settings.norm_statistics, "trained"),
     ):
-        raise UsageError(
-            f"train_layers '{settings.train_layers}': the weights of {settings.name} are drawn, "
-            'which nothing is to be kept of; name some in pretrained, or set train_layers = "all"'
-        )
+        if wanted != free:
+            raise UsageError(
+                f"{name} '{wanted}': the weights of {settings.name} are drawn, which nothing is "
+                f'to be kept of; name some in pretrained, or set {name} = "{free}"'
+            )
 
 
 def find_head(model: nn.Module) -> nn.Linear:
@@ -59,19 +69,26 @@ def freeze_layers(model: nn.Module, settings: ModelSettings) -> None:
     """
     check_layers(settings)
     learning = {id(parameter) for parameter in find_head(model).parameters()}
-    if settings.train_layers == "last_stage":
+    if settings.train_layers != "head":
         if not is_timm(settings.name):
             raise UsageError(
-                f"train_layers 'last_stage': {settings.name} has no stages; take head or all, or "
-                "one of timm's models"
+                f"train_layers '{settings.train_layers}': {settings.name} has no stages; take "
+                "head or all, or one of timm's models"
             )
-        stage = last_stage(model)
-        learning |= {id(each) for name, each in model.named_parameters() if name in stage}
+        learned = upper_stages(model, SHARES[settings.train_layers])
+        learning |= {id(each) for name, each in model.named_parameters() if name in learned}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in learning)
     for module in model.modules():
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
+            _stay_in_evaluation(module)
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Keep the statistics of every batch norm, whose own weights still learn."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             _stay_in_evaluation(module)
 
 
