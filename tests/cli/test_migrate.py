@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from sqlalchemy import select
 
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
@@ -16,6 +17,7 @@ from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import Claim, EndKind, StudyState
+from optuna_study.store.schema import own_trials
 from optuna_study.store.studies.studies import find_study, study_names
 
 if TYPE_CHECKING:
@@ -114,6 +116,10 @@ def test_trials_keep_number_configuration_and_curve(
         )
         assert trial_config(study, now) == trial_config(old, was)
         assert reads.epochs(store, study, now.number) == reads.epochs(store, old, was.number)
+    with store.read() as connection:
+        query = select(own_trials.c.fixed).where(own_trials.c.uuid == study.uuid)
+        fixed = connection.execute(query.order_by(own_trials.c.number)).scalars().all()
+    assert fixed[2:4] == [None, None]  # so that a second stage knows whom to go on from
     best = reads.best(store, study)
     assert best is not None
     assert best.number == 3

@@ -84,6 +84,19 @@ def test_a_baseline_stays_one_where_it_is_what_it_was(tmp_path: Path, study_file
     assert carry(before, other, *wild, "wild").why == "lr was 0.1, is 0.05"
 
 
+def test_a_trial_of_the_second_stage_stays_one(tmp_path: Path, study_file: str) -> None:
+    before = changed(tmp_path, study_file)
+    fixed: dict[str, Any] = {"activation": "tanh", "lr": 0.001, "epochs": 5}
+    wider = ("high = 0.1, log", "high = 0.3, log")
+    after = changed(tmp_path, study_file, wider, ("width = 0.1", "width = 0.2"))
+    found = carry(before, after, {}, fixed)
+    assert (found.parameters, found.why) == ({}, None)
+    assert found.fixed == {**fixed, "width": 0.1}
+    stage = ("trials = 6", "trials = 6\nfinetune = {trials = 2, settings = {epochs = 9}}")
+    other = changed(tmp_path, study_file, stage)
+    assert carry(before, other, {}, fixed).why == "the second stage is another"
+
+
 def test_a_trial_that_has_drawn_nothing_or_something_else(tmp_path: Path, study_file: str) -> None:
     before = changed(tmp_path, study_file)
     assert carry(before, before, {}, {}).why is None

@@ -20,7 +20,7 @@ from optuna_study.errors import UsageError
 from optuna_study.launch.prepare import planned_trials
 from optuna_study.launch.signals import interruptible
 from optuna_study.store.engine.open import open_store
-from optuna_study.store.reads import reads
+from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import TrialState
 from optuna_study.store.studies.copying import Identity, artifact_ids
 from optuna_study.store.studies.migration import NewForm, Plan, free_name, migrate_rows
@@ -102,11 +102,11 @@ def work_out(store: Store, study: StudyRecord, file: str) -> Migration:
             f"{study.name}: {count(running, 'trial')} running",
             Advice(["pause", study.name], ", wait for the end of what runs, and try again"),
         )
-    carried = _carry_all(old, new, trials)
+    carried = _carry_all(old, new, trials, aggregates.finetuned(store, study))
     plan = Plan(
         new=_identity(new),
         old_name=free_name(store, study),
-        trials={number: _form(new, each) for number, each in carried.items()},
+        trials={each.number: _form(new, each, carried[each.number]) for each in trials},
         planned=_new_baselines(new, trials),
         budget=_budget(study, old, new),
     )
@@ -163,23 +163,33 @@ def _identity(new: Definition) -> Identity:
 
 
 def _carry_all(
-    old: Definition, new: Definition, trials: Sequence[TrialRecord]
+    old: Definition,
+    new: Definition,
+    trials: Sequence[TrialRecord],
+    origins: Mapping[int, int],
 ) -> dict[int, Carried]:
-    """Every trial under the new definition; one left out before stays so."""
+    """Every trial under the new definition; one left out before stays so.
+
+    `origins` are the trials whose settings those of a second stage go on from.
+    """
     carried: dict[int, Carried] = {}
     for trial in trials:
         first = carried.get(trial.confirms) if trial.confirms is not None else None
         found = first or carry(old, new, trial.parameters, trial.fixed, trial.baseline)
         why = found.why if found.why is not None else trial.excluded
+        origin = carried.get(origins.get(trial.number, -1))
+        if why is None and origin is not None and origin.why is not None:
+            why = f"goes on from trial {origins[trial.number]}, which is excluded"
         carried[trial.number] = Carried(found.parameters, found.fixed, why)
     return carried
 
 
-def _form(new: Definition, carried: Carried) -> NewForm:
+def _form(new: Definition, trial: TrialRecord, carried: Carried) -> NewForm:
     from optuna_study.search.suggest import to_store
 
     rows = to_store(new.space, carried.parameters) if carried.parameters else ()
-    return NewForm(rows, carried.fixed, carried.why)
+    has_own = trial.baseline is not None or bool(trial.fixed)
+    return NewForm(rows, carried.fixed, carried.why, has_own)
 
 
 def _new_baselines(new: Definition, trials: Sequence[TrialRecord]) -> list[PlannedTrial]:

@@ -60,6 +60,8 @@ def carry(
         config = build(old.config, old.space, parameters, fixed)
     except OutsideSpaceError:
         return Carried({}, {}, "plain Optuna drew it from another space")
+    if baseline is None and not parameters:
+        return _second_stage(old, new, config, fixed)
     try:
         if baseline is None:
             found: Carried | None = Carried(new.space.parameters(config), {})
@@ -79,6 +81,16 @@ def carry(
         if get_setting(config, name) != get_setting(made, name)
     ]
     return _outside(new, config, "; ".join(changed))
+
+
+def _second_stage(
+    old: Definition, new: Definition, config: TrainConfig, fixed: Mapping[str, Any]
+) -> Carried:
+    """A trial without parameters that is no baseline: all it is stands in its fixed settings."""
+    whole = _outside(new, config, "the second stage is another").fixed
+    its = {name: get_setting(config, name) for name in fixed if name in SETTINGS}
+    same = old.search.finetune == new.search.finetune
+    return Carried({}, {**its, **whole}, None if same else "the second stage is another")
 
 
 def _as_baseline(new: Definition, name: str) -> Carried | None:

@@ -13,6 +13,7 @@ from optuna_study.store.records import ComparedRun, ConfirmationRun, EndKind, Tr
 from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
     EXCLUDED,
+    FINETUNES,
     REUSED,
     TEST_ACCURACY,
     VALUE,
@@ -101,15 +102,25 @@ def confirmation_runs(store: Store, study: StudyRecord) -> list[ConfirmationRun]
 
 def excluded(store: Store, study: StudyRecord) -> dict[int, str]:
     """The numbers of the trials that somebody has excluded, in order, and why."""
+    return {number: str(why) for number, why in _noted(store, study, EXCLUDED).items()}
+
+
+def finetuned(store: Store, study: StudyRecord) -> dict[int, int]:
+    """The numbers of the second stage's trials, each with that whose settings it goes on from."""
+    return {number: int(origin) for number, origin in _noted(store, study, FINETUNES).items()}
+
+
+def _noted(store: Store, study: StudyRecord, key: str) -> dict[int, Any]:
+    """An attribute of a study's trials by their numbers, in order, of those that have it."""
     attribute = trial_user_attributes.c
     query = (
         select(trials.c.number, attribute.value_json)
         .join(trial_user_attributes, attribute.trial_id == trials.c.trial_id)
-        .where(trials.c.study_id == study.study_id, attribute.key == EXCLUDED)
+        .where(trials.c.study_id == study.study_id, attribute.key == key)
         .order_by(trials.c.number)
     )
     with store.read() as connection:
-        return {number: str(json.loads(why)) for number, why in connection.execute(query)}
+        return {number: json.loads(stored) for number, stored in connection.execute(query)}
 
 
 def _confirmation_run(row: Row[Any]) -> ConfirmationRun:

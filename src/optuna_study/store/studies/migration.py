@@ -53,6 +53,7 @@ class NewForm:
     parameters: tuple[StoredParameter, ...]
     fixed: Mapping[str, Any]
     why: str | None
+    keeps_fixed: bool = False  # whether it has settings of its own, if only none
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ def _rewrite(
     )
     if form.fixed:
         write_attributes(connection, trial_id, {"fixed": dict(form.fixed)})
-    own: dict[str, Any] = {"fixed": strict_json(dict(form.fixed))}
+    own: dict[str, Any] = {}
+    if form.fixed or form.keeps_fixed:  # NULL says that a sampler proposed the trial
+        own["fixed"] = strict_json(dict(form.fixed))
     if form.why is not None:
         write_attributes(connection, trial_id, {EXCLUDED: storable(form.why)})
         violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
@@ -172,8 +175,6 @@ def _rewrite(
                 .where(trials.c.trial_id == trial_id)
                 .values(state=EndKind.FAILED.state.value)
             )
-    connection.execute(
-        update(own_trials)
-        .where(own_trials.c.uuid == plan.new.uuid, own_trials.c.number == number)
-        .values(**own)
-    )
+    if own:
+        is_it = (own_trials.c.uuid == plan.new.uuid) & (own_trials.c.number == number)
+        connection.execute(update(own_trials).where(is_it).values(**own))
