@@ -90,6 +90,8 @@ def test_the_closing_page_sets_the_best_beside_the_best_baseline(stored_study: A
         "",
         "Next",
         "  optuna-study show small                        # the whole study",
+        "  optuna-study confirm small                     # end the search: its best on "
+        "fresh seeds",
         "  optuna-study export small -o best.toml         # the best configuration, complete",
         "  optuna-study train best.toml -o best --verify  # train it again and compare",
         "  optuna-study report small -o report.html       # all of it on one page to send",

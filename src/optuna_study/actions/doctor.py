@@ -25,7 +25,7 @@ from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import plain_running
 from optuna_study.store.records import EndKind, TrialState
-from optuna_study.store.schema import CLASS_COUNTS
+from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.store.studies.studies import find_study, load_study
 from optuna_study.text import Advice, count, duration
 from optuna_study.worker import machine
@@ -116,7 +116,8 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
             found.append(
                 Line("curves", f"of the newest {MOST_CURVES:,} of {len(trials):,} trials")
             )
-        found += curve_lines(readings, study.name)
+        sides = study.environment.get(SIDE_COUNTS) or {}
+        found += curve_lines(readings, study.name, sides.get("validation"))
     else:
         found.append(
             Line(

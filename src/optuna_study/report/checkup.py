@@ -54,13 +54,15 @@ class Checkup:
         return f"{self.about}: {count(self.findings, 'finding')}, see the lines above"
 
 
-def curve_lines(readings: Sequence[Reading], name: str) -> list[Line]:
+def curve_lines(readings: Sequence[Reading], name: str, pictures: int | None = None) -> list[Line]:
     """The patterns of a study's curves, one a line: whose they are, the first's cause, advice.
 
     A search tries what may fail: that some curves do is exploration, and no finding. That more
     than half of several show the same failing is one: the space, or the pictures, need a hand.
+    Curves on few validation `pictures` go in steps, which is no unrest of training.
     """
-    lines = []
+    coarse = values.grain(pictures)
+    lines = [Line("curves", f"{name}: {coarse[0].lower()}{coarse[1:-1]}")] if coarse else []
     for pattern in Pattern:
         found = [each for each in readings if each.diagnosis.pattern is pattern]
         if not found:

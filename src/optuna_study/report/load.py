@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import TYPE_CHECKING
 
+from optuna_study.config.reasons import BestEpoch
 from optuna_study.report.comparison.page import is_comparison, load_comparison
 from optuna_study.report.confirmation.page import load_confirmation
 from optuna_study.report.summary import Summary, summarise
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.report.curves.read import Reading
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord, TrialRecord
+    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
 
 LOG_LINES = 20
 
@@ -30,7 +32,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         StoreError: the store fails.
     """
     compared = is_comparison(study)
-    return summarise(
+    summary = summarise(
         study,
         reads.counts(store, study),
         reads.best(store, study),
@@ -40,6 +42,17 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         None if compared else load_confirmation(store, study),
         aggregates.excluded(store, study),
     )
+    if compared or summary.winner is None:
+        return summary
+    return dataclasses.replace(summary, figures=kept_epoch(store, study, summary.winner))
+
+
+def kept_epoch(store: Store, study: StudyRecord, trial: TrialRecord) -> EpochRecord | None:
+    """The epoch that a trial ended with: its best one where it kept that, else its last."""
+    curve = reads.epochs(store, study, trial.number)
+    best = trial.reason.best if isinstance(trial.reason, BestEpoch) else None
+    kept = [each for each in curve if best is None or each.epoch == best]
+    return kept[-1] if kept else None
 
 
 def trial_log(workspace: Workspace, study: StudyRecord, trial: TrialRecord) -> list[str]:

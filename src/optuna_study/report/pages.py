@@ -21,6 +21,7 @@ from optuna_study.report.summary import (
     why,
 )
 from optuna_study.report.tables import heading, pairs, paragraph, table
+from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, duration, pasteable, percent
 
 if TYPE_CHECKING:
@@ -139,15 +140,20 @@ def predictions_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def best_block(summary: Summary) -> str:
     """The best trial's value beside the best baseline's."""
+    first, *others = best_lines(summary)
+    title = first if summary.best is None else heading(first)
+    return "\n".join([title, *map(paragraph, others)])
+
+
+def best_lines(summary: Summary) -> list[str]:
+    """The best trial's value, the best baseline's, guessing's, and what else is measured."""
     study, best, baseline = summary.study, summary.best, summary.best_baseline
     if best is None or best.value is None:
-        return "No trial has completed."
+        return ["No trial has completed."]
     from optuna_study.report.confirmation.page import guessing  # 20 ms that a list does not need
 
     metric = study.metric.replace("_", " ")
-    lines = [
-        heading(f"Best: trial {best.number}, {metric} {words.metric(study.metric, best.value)}")
-    ]
+    lines = [f"Best: trial {best.number}, {metric} {words.metric(study.metric, best.value)}"]
     if best.baseline:
         lines.append(f"It is the baseline {best.baseline}; no trial of the search beats it.")
     elif baseline is not None and baseline.value is not None:
@@ -158,7 +164,15 @@ def best_block(summary: Summary) -> str:
     guess = guessing(study)
     if guess is not None:
         lines.append(f"Guessing the largest class gives {percent(guess)}.")
-    return "\n".join(lines)
+    if summary.figures is not None and summary.winner is not None:
+        number = summary.winner.number
+        which = "" if number == best.number else f" of trial {number}"
+        measured = words.measures(summary.figures)
+        if "," in measured:  # else an earlier version recorded nothing else
+            lines.append(f"On the validation pictures{which}: {measured}.")
+    if coarse := words.grain(summary.validation_pictures):
+        lines.append(coarse)
+    return lines
 
 
 def confirmed_block(summary: Summary) -> str:
@@ -264,8 +278,9 @@ def trial_page(
     settings: Mapping[str, Any],
     log: Sequence[str],
     diagnosis: Diagnosis | None = None,
+    confusion: str | None = None,
 ) -> str:
-    """One trial: how it ended, its settings, its curve, its traceback and the tail of its log."""
+    """One trial: how it ended, its settings, curve and confusion, traceback, tail of its log."""
     facts = {
         "state": trial.state.value,
         study.metric.replace("_", " "): words.metric(study.metric, trial.value),
@@ -287,7 +302,11 @@ def trial_page(
         values = {name: words.setting(value) for name, value in settings.items()}
         blocks.append(f"{heading('Settings')}\n{pairs(values)}")
     if curve:
-        blocks.append(_curve(curve))
+        sides = study.environment.get(SIDE_COUNTS) or {}
+        coarse = words.grain(sides.get("validation"))
+        blocks.append("\n".join(filter(None, (_curve(curve), coarse))))
+    if confusion is not None:
+        blocks.append(confusion)
     if trial.traceback:
         blocks.append(f"{heading('Traceback')}\n{trial.traceback.rstrip()}")
     if log:

@@ -103,6 +103,8 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "seconds_left": summary.seconds_left,
         "guessing": guessing(study),
         "best": trial_row(summary.best) if summary.best else None,
+        "figures": figures_row(summary),
+        "validation_pictures": summary.validation_pictures,
         "verdict": verdict_row(summary.confirmation),
         "best_baseline": trial_row(summary.best_baseline) if summary.best_baseline else None,
         "baselines": [
@@ -121,6 +123,14 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "importances_trials": study.importances_trials,
         "environment": dict(study.environment),
     }
+
+
+def figures_row(summary: Summary) -> dict[str, Any] | None:
+    """All that was measured of the winner on the validation pictures; None before there is one."""
+    if summary.figures is None or summary.winner is None:
+        return None
+    measured = {name: getattr(summary.figures, name) for name in values.MEASURES}
+    return {"trial": summary.winner.number, "epoch": summary.figures.epoch, **measured}
 
 
 def epoch_rows(curve: Sequence[EpochRecord]) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import formats, load, pages, rows
 from optuna_study.report.curves import read
+from optuna_study.report.figures import predictions
+from optuna_study.report.figures.confusion import confusion_table
 from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def show_trial(
     settings = _settings(study, trial)
     log = load.trial_log(workspace, study, trial)
     diagnosis = read.read_trial(study, trial, curve)
+    found = predictions.find_predictions(store, workspace, trial.trial_id)
+    confused = None if found is None else found.confusion.tolist()
     row = rows.trial_row(trial) | {
         "settings": settings,
         "curve": rows.epoch_rows(curve),
@@ -50,8 +54,11 @@ def show_trial(
         "claims": trial.claims,
         "resumed_elsewhere": trial.resumed_elsewhere,
         "log": log,
+        "classes": None if found is None else list(found.classes),
+        "confusion": confused,
     }
-    page = pages.trial_page(study, trial, curve, settings, log, diagnosis)
+    drawn = None if found is None else confusion_table(found.classes, confused or ())
+    page = pages.trial_page(study, trial, curve, settings, log, diagnosis, drawn)
     return formats.render(form, row, page)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.report import values as words
 from optuna_study.store.records import EndKind, TrialState
+from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, join_words, percent, printable
 
 if TYPE_CHECKING:
@@ -40,12 +41,19 @@ class Summary:
     comparison: Comparison | None = None
     confirmation: Confirmation | None = None
     excluded: Mapping[int, str] = field(default_factory=dict)  # trials left out, and why
+    figures: EpochRecord | None = None  # of the epoch whose weights the winner keeps
 
     @property
     def winner(self) -> TrialRecord | None:
         """The best trial: by its confirmation runs, where it has some, else by the search."""
         confirmed = None if self.confirmation is None else self.confirmation.winner
         return confirmed or self.best
+
+    @property
+    def validation_pictures(self) -> int | None:
+        """How many pictures values are measured on; None in studies that did not record it."""
+        sides: Mapping[str, int] = self.study.environment.get(SIDE_COUNTS) or {}
+        return sides.get("validation")
 
     @property
     def stand_in(self) -> str | None:

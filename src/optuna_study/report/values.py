@@ -14,6 +14,8 @@ from optuna_study.text import percent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optuna_study.store.records import EpochRecord
+
 ACCURACY = "validation_accuracy"
 SHARES = (ACCURACY, "balanced_accuracy")
 """Metrics that people read in per cent."""
@@ -42,6 +44,45 @@ def metric(name: str, value: float | None) -> str:
     if name in SHARES and math.isfinite(value):
         return percent(value)
     return f"{value:.4f}"
+
+
+MEASURES = {
+    "validation_accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+}
+"""What is recorded of the validation pictures at every epoch, whichever of them ranks."""
+
+
+def measures(epoch: EpochRecord) -> str:
+    """The recorded measures of an epoch; those that earlier versions did not record are left out.
+
+    >>> from optuna_study.store.records import EpochRecord
+    >>> measures(EpochRecord(1, 0.9, 1.0, 0.9, 0.4, 0.9, 0.1, 1.0, 2.0, 0.5, 0.45, 0.3))
+    'accuracy 90.0 %, balanced accuracy 50.0 %, macro F1 45.0 %, log loss 0.3000'
+    """
+    found = {name: getattr(epoch, name) for name in MEASURES}
+    shown = {
+        name: f"{value:.4f}" if name == "log_loss" else percent(value)
+        for name, value in found.items()
+        if not math.isnan(value)
+    }
+    return ", ".join(f"{MEASURES[name]} {text}" for name, text in shown.items())
+
+
+def grain(pictures: int | None) -> str:
+    """How coarse an accuracy on so few pictures is, in a sentence; empty where there are enough.
+
+    >>> grain(29), grain(200), grain(None)
+    ('One of the 29 validation pictures is 3.4 points.', '', '')
+    """
+    if not pictures or pictures > FINE:
+        return ""
+    return f"One of the {pictures} validation pictures is {100 / pictures:.1f} points."
+
+
+FINE = 100  # from so many pictures on one of them is less than a point
 
 
 def difference(name: str, ours: float, theirs: float, direction: str) -> str:

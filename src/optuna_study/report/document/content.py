@@ -20,7 +20,7 @@ from optuna_study.report.confirmation.page import WHAT_THEY_ARE, confirmed_colum
 from optuna_study.report.document.blocks import Code, Document, Drawing, Section, Table, Text
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
-from optuna_study.report.pages import best_block, ends_line, stand_in_sentence
+from optuna_study.report.pages import best_lines, ends_line, stand_in_sentence
 from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
@@ -68,7 +68,7 @@ def _result(data: StudyData) -> Iterator[Block]:
         confirmed = summary.confirmation is not None
         if summary.confirmation is not None:
             yield Text(sentence(summary.confirmation), lead=True)
-        lines = (line.rstrip(".") for line in plain(best_block(summary)).splitlines())
+        lines = (line.rstrip(".") for line in best_lines(summary))
         yield Text(f"{'. '.join(lines)}.", lead=not confirmed)
         if summary.confirmation is not None:
             headers, rows = confirmed_columns(summary.confirmation, study.metric)
