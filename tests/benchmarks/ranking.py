@@ -2,7 +2,9 @@
 
     python tests/benchmarks/ranking.py train FILE --study digits.toml --configurations 24
     python tests/benchmarks/ranking.py evaluate FILE...
+    python tests/benchmarks/ranking.py splits FILE...
     python tests/benchmarks/ranking.py confirm FILE...
+    python tests/benchmarks/ranking.py splits FILE...
 
 `train` draws configurations from a study's own space and trains each on several splits of its
 pictures (train, validation and test, all drawn anew) and several seeds; it adds a line of JSON a
@@ -11,7 +13,8 @@ stopped. `evaluate` draws searches from these: of 24 or 60 configurations of one
 one seed's run, a figure picks the best; what counts is the held-out accuracy of that
 configuration's other seeds. `confirm` goes on as `launch` does: the best three by the figure are
 held against each other by the same figure on their other seeds, beside what the last epoch's
-accuracy alone picks in the same search.
+accuracy alone picks in the same search. `splits` tells, of the ten best configurations, how much
+of their held-out accuracy's spread is the seed's, and how much a configuration's own with a split.
 """
 
 from __future__ import annotations
@@ -42,13 +45,14 @@ LATE = 3  # epochs whose mean one of the figures is
 SEARCHES = 2000
 CONFIRMED = 3  # of a search's best that are trained again
 SIZE = 24  # configurations of a search that goes on to confirmation
+TOP = 10  # configurations, such as finalists are taken from
 FAILED = 0.8  # of the best configuration's held-out accuracy: who stays below has failed
 
 
 def main() -> None:
     """Train, or evaluate what was trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("train", "evaluate", "confirm"))
+    parser.add_argument("what", choices=("train", "evaluate", "confirm", "splits"))
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--study", type=Path)
     parser.add_argument("--data", type=Path)
@@ -61,7 +65,7 @@ def main() -> None:
     if given.what == "train":
         train(given)
         return
-    table = {"evaluate": evaluate, "confirm": confirm}[given.what]
+    table = {"evaluate": evaluate, "confirm": confirm, "splits": spreads}[given.what]
     for path in given.files:
         for row in table([json.loads(line) for line in path.read_text().splitlines()]):
             cells = [path.stem, *row]
@@ -296,6 +300,34 @@ def spread(shares: Sequence[float], *, sign: bool = False) -> str:
     error = statistics.stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 0
     mean = 100 * statistics.fmean(shares)
     return f"{mean:+.2f} ± {100 * error:.2f}" if sign else f"{mean:.2f} ± {100 * error:.2f}"
+
+
+def spreads(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Deviations in points: of seeds, and of configuration by split beyond them; their F ratio.
+
+    A two-way layout, configuration and split, whose cells hold the seeds; what a split does to
+    all configurations alike is no part of either, as comparisons are paired.
+    """
+    cells: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if not run["diverged"]:
+            cells[run["configuration"]][run["split"]].append(_held_out(run))
+    most = max(map(len, cells.values()))
+    fully = max(len(values) for found in cells.values() for values in found.values())
+    whole = [
+        found
+        for found in cells.values()
+        if len(found) == most and {len(values) for values in found.values()} == {fully}
+    ]
+    table = np.array([[found[split] for split in sorted(found)] for found in whole])
+    table = table[np.argsort(-table.mean(axis=(1, 2)))[:TOP]]
+    configurations, splits, seeds = table.shape
+    seed = table.var(axis=2, ddof=1).mean()
+    mean = table.mean(axis=2)
+    left = mean - mean.mean(axis=1, keepdims=True) - mean.mean(axis=0, keepdims=True) + mean.mean()
+    both = (left**2).sum() / ((configurations - 1) * (splits - 1))
+    own = math.sqrt(max(0.0, both - seed / seeds))
+    yield [f"{100 * math.sqrt(seed):.2f}", f"{100 * own:.2f}", f"{both / (seed / seeds):.2f}"]
 
 
 def picks(

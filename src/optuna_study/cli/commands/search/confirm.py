@@ -52,8 +52,9 @@ def command(
 ) -> None:
     """Train the best trials of a STUDY and its best baseline again, on fresh seeds.
 
-    Adds to the runs that there are. Ends with whether the winner is better than the baseline, on
-    held-out pictures: better, not distinguishable or worse. Ctrl-C gives running trials back.
+    Adds to the runs that there are; a search that was stopped or ran out of time ends
+    with it. Says at last whether the winner is better than the baseline, on held-out
+    pictures: better, not distinguishable or worse. Ctrl-C gives running trials back.
     """
     from optuna_study.cli.watching import see_through
     from optuna_study.launch.confirm import prepare_confirmation
