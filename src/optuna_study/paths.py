@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 STORAGE_VARIABLE = "OPTUNA_STORAGE"  # Optuna's own name for it
 ARTIFACTS_VARIABLE = "OPTUNA_STUDY_ARTIFACTS"
+MODEL = "model.pt"  # what `train -o` writes; the others are of a folder that hands a model out
+WEIGHTS, PROGRAM, ONNX = "model.safetensors", "model.pt2", "model.onnx"
+CONFIG, CLASSES, PREPROCESSING = "config.toml", "classes.json", "preprocessing.json"
 FOLDER_OPTION = f"--artifacts or {ARTIFACTS_VARIABLE}"
 
 

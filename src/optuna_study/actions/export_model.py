@@ -5,22 +5,23 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.errors import CheckFailedError, NotFoundError, UsageError
-from optuna_study.paths import writing, written_beside
-from optuna_study.report.document.model_card import model_card
-from optuna_study.report.export import export, trained, write
-from optuna_study.report.formats import to_json
-from optuna_study.report.load import load_summary
-from optuna_study.store.reads import reads
-from optuna_study.text import Advice
-from optuna_study.training.checkpoint import (
+from optuna_study.errors import CheckFailedError, FolderError, NotFoundError, UsageError
+from optuna_study.paths import (
     CLASSES,
     CONFIG,
     ONNX,
     PREPROCESSING,
     PROGRAM,
     WEIGHTS,
+    writing,
+    written_beside,
 )
+from optuna_study.report.document.model_card import model_card
+from optuna_study.report.export import export, trained, write
+from optuna_study.report.formats import to_json
+from optuna_study.report.load import load_summary
+from optuna_study.store.reads import reads
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -58,14 +59,16 @@ def export_model(
         FolderError: the folder cannot be written.
         DiskFullError: no space left.
     """
-    from optuna_study.training.model_file import read_model
-
     summary = load_summary(store, study)
     trial = summary.winner if number is None else reads.trial(store, study, number)
     if trial is None:
         raise NotFoundError(f"no trial of '{study.name}' has completed")
     trial = trained(store, study, trial)
-    stored = read_model(_kept(study, workspace, trial))
+    kept = _kept(study, workspace, trial)
+    _make(folder)
+    from optuna_study.training.model_file import read_model  # torch: seconds
+
+    stored = read_model(kept)
     module = _program(stored, allowed)
     onnx = _has_onnx()
     texts = {
@@ -75,7 +78,6 @@ def export_model(
         "README.md": model_card(summary, trial, stored.classes, onnx=onnx),
     }
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         _save(folder / WEIGHTS, lambda path: _save_weights(path, stored))
         _save(folder / PROGRAM, lambda path: _save_program(path, module, stored))
         if onnx:
@@ -83,6 +85,15 @@ def export_model(
     for name, text in texts.items():
         write(folder / name, text)
     return [folder / name for name in (WEIGHTS, PROGRAM, *([ONNX] if onnx else []), *texts)]
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(
+            f"{folder}: cannot be made ({error.strerror}); choose another folder"
+        ) from error
 
 
 def _kept(study: StudyRecord, workspace: Workspace, trial: TrialRecord) -> Path:

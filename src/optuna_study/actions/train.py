@@ -14,13 +14,12 @@ from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.epoch import DIRECTIONS
 from optuna_study.definition.config_file import read_config_file
 from optuna_study.errors import DataError, UsageError
-from optuna_study.paths import writing, written_beside
+from optuna_study.paths import MODEL, writing, written_beside
 from optuna_study.report import formats
 from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
-from optuna_study.training.checkpoint import MODEL
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model

@@ -39,8 +39,18 @@ def serve(
     """A server that listens, behind a guard; the caller tells its address and serves.
 
     Raises:
-        UsageError: nothing can listen there.
+        UsageError: nothing can listen there; told before anything large is imported.
     """
+    server = listening(None, host, port)
+    try:
+        server.set_app(guard(_application(store, workspace)))
+    except BaseException:
+        server.server_close()
+        raise
+    return server
+
+
+def _application(store: Store, workspace: Workspace) -> WSGIApplication:
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
@@ -61,7 +71,7 @@ def serve(
     app = wsgi(storage, artifact_store=artifacts)
     pages = StudiesPage(StudyDetails(app, store, workspace), store)
     figures = TrialFigures(pages, store, workspace)
-    return listening(guard(Monitoring(figures, store)), host, port)
+    return Monitoring(figures, store)
 
 
 def serve_until_told(server: WSGIServer) -> None:

@@ -12,7 +12,7 @@ from optuna_study.definition.init import study_of_folder
 from optuna_study.definition.names import bare_name
 from optuna_study.definition.read import find_study_file
 from optuna_study.definition.serialise import from_json
-from optuna_study.errors import FolderError, NotFoundError, OptunaStudyError, UsageError
+from optuna_study.errors import DataError, FolderError, NotFoundError, OptunaStudyError, UsageError
 from optuna_study.paths import Workspace, given_path
 from optuna_study.store.engine.connection import check_versions, connect
 from optuna_study.store.engine.connection import versions as stored_versions
@@ -140,6 +140,19 @@ def choose_profile(asked: str, device: str) -> str:
     if asked != "auto":
         return asked
     return "cpu" if device == "cpu" else "full"
+
+
+def require_pictures(given: Path | None, file: StudyFile, workspace: Workspace) -> None:
+    """Refuse a folder that is not there before torch is loaded, which looks into it.
+
+    Raises:
+        DataError: no such folder.
+    """
+    folder, _, _ = choose_data(given, file, workspace)
+    if folder is not None and not folder.exists():
+        raise DataError(
+            f"{folder}: no such folder", "give one that holds a folder of pictures for each class"
+        )
 
 
 def choose_data(

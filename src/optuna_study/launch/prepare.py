@@ -26,6 +26,7 @@ from optuna_study.launch.options import (
     choose_profile,
     event_folder,
     locate_study_file,
+    require_pictures,
 )
 from optuna_study.launch.owner import owner_of
 from optuna_study.launch.task import Task
@@ -130,6 +131,7 @@ def prepare(
     file = read_study_file(locate_study_file(request.study, address), request.fixed)
     check_store(address, workspace)
     if isinstance(backend, ThisMachine):
+        require_pictures(request.data, file, workspace)
         _refuse_changed(request, file, address, workspace)
     board = event_folder(request.tensorboard)
     backend.get_ready(address)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from optuna_study.config.settings import SECTION_OF, get_setting, with_settings
 from optuna_study.config.text import config_text
 from optuna_study.definition.serialise import from_json
-from optuna_study.errors import NotFoundError
+from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import values
 from optuna_study.report.confirmation.page import load_confirmation
@@ -19,7 +19,7 @@ from optuna_study.store.schema import OWNER
 from optuna_study.text import Advice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from optuna_study.config.settings import TrainConfig
@@ -115,15 +115,31 @@ def find_best(store: Store, study: StudyRecord) -> TrialRecord | None:
     return confirmed or reads.best(store, study)
 
 
+FORMS: dict[str, Format] = {
+    "": "toml",
+    ".toml": "toml",
+    ".json": "json",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
+
+
 def form_of(output: Path | None) -> Format:
-    """The form that a file's name asks for: TOML unless it ends in .json, .yaml or .yml.
+    """The form that a file's name asks for, TOML where it has no ending.
 
     >>> from pathlib import Path
     >>> form_of(Path("best.yml")), form_of(None)
     ('yaml', 'toml')
+
+    Raises:
+        UsageError: the ending is of something else.
     """
-    forms: Mapping[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
-    return forms.get(output.suffix, "toml") if output else "toml"
+    ending = "" if output is None else output.suffix.lower()
+    if ending not in FORMS:
+        raise UsageError(
+            f"{output}: a configuration's file ends in .toml, .yaml or .json; or give its --format"
+        )
+    return FORMS[ending]
 
 
 def write(output: Path, text: str) -> None:

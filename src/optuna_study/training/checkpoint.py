@@ -15,15 +15,20 @@ import torch
 
 from optuna_study.config.settings import SECTIONS
 from optuna_study.errors import DataError, NotFoundError
-from optuna_study.paths import writing, written_beside
+from optuna_study.paths import (
+    CLASSES,
+    CONFIG,
+    MODEL,
+    PREPROCESSING,
+    WEIGHTS,
+    writing,
+    written_beside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MODEL = "model.pt"  # of a folder that `train -o` wrote
-WEIGHTS, PROGRAM, ONNX = "model.safetensors", "model.pt2", "model.onnx"
-CONFIG, CLASSES, PREPROCESSING = "config.toml", "classes.json", "preprocessing.json"
 
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
 """What Python's reader of archives raises of damaged ones."""

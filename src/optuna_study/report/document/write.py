@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optuna_study.report.figures.kind import Kind
     from optuna_study.report.figures.study_data import StudyData
 
+REPORTS = {"": "html", ".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
 TEXTS, IMAGES = (".html", ".json"), (".png", ".svg", ".pdf")
 SCALE = 2  # pixels of a PNG for each of the figure's
 WIDTH = 900
@@ -31,9 +32,14 @@ def form_of(output: Path | None) -> str:
     >>> from pathlib import Path
     >>> form_of(Path("a.md")), form_of(Path("a.html")), form_of(None)
     ('md', 'html', 'html')
+
+    Raises:
+        UsageError: the ending is of something else.
     """
-    is_markdown = output is not None and output.suffix.lower() in (".md", ".markdown")
-    return "md" if is_markdown else "html"
+    ending = "" if output is None else output.suffix.lower()
+    if ending not in REPORTS:
+        raise UsageError(f"{output}: a report's file ends in .html or .md; or give its --format")
+    return REPORTS[ending]
 
 
 def report_text(data: StudyData, form: str, *others: StudyData) -> str:

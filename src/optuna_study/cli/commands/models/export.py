@@ -59,8 +59,9 @@ def command(
         files = export_model(store, study, target.workspace, trial, folder, allowed)
         click.echo("\n".join(map(str, files)))
         return
+    form = form or form_of(output)
     store, study = target.open_study()
-    text = export_trial(store, study, trial, form or form_of(output))
+    text = export_trial(store, study, trial, form)
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -36,11 +36,13 @@ def command(
     from optuna_study.cli.waiting import waiting
     from optuna_study.data.folder.inspection import find_pictures
     from optuna_study.data.folder.listing import count_line
-    from optuna_study.errors import CheckFailedError
+    from optuna_study.errors import CheckFailedError, NotFoundError
     from optuna_study.report.formats import render
     from optuna_study.report.pages import predictions_table
     from optuna_study.report.rows import prediction_row
 
+    if not model.exists():
+        raise NotFoundError(f"{model}: no such model; `optuna-study export --model` writes one")
     pictures, left_out = find_pictures(images)
     with waiting(f"Starting torch and classifying {len(pictures):,} pictures"):
         from optuna_study.training.device import pick_device

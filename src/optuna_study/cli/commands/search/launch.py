@@ -16,6 +16,7 @@ from optuna_study.cli.options import (
     profile_option,
     storage_option,
 )
+from optuna_study.paths import given_path
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace
@@ -128,6 +129,7 @@ def command(
     """
     from optuna_study.worker.forking import warm
 
+    _require_there(study, data)
     if on == "local":
         warm()  # it takes seconds: before anything else is even imported
 
@@ -172,3 +174,15 @@ def command(
             return
         with notified(notified_command, task), WorkerPool(task, backend) as pool:
             see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)
+
+
+def _require_there(study: str, data: Path | None) -> None:
+    """Refuse a mistyped path at once, before anything is started for it."""
+    from optuna_study.errors import DataError, NotFoundError
+
+    if not given_path(study).exists() and ("/" in study or study.endswith(".toml")):
+        raise NotFoundError(f"'{study}': no such study file, and no such folder of pictures")
+    if data is not None and not data.exists():
+        raise DataError(
+            f"{data}: no such folder", "give one that holds a folder of pictures for each class"
+        )
