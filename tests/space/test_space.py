@@ -116,3 +116,18 @@ def test_breakpoints_start_from_a_searched_rate_whatever_the_order() -> None:
     settings = space.settings(parameters, BASE)
     assert settings == {"lr": 0.02, "breakpoints": ((3, 0.01),)}
     assert space.parameters(with_settings(BASE, settings)) == parameters
+
+
+def test_default_is_the_model_s_own_value_where_the_space_needs_one() -> None:
+    space = Space.of([Choice("normalisation", ("none", "lrn", "batch"))], TrainConfig())
+    for variant, own in (("default", "none"), ("original", "lrn"), ("batch_norm", "batch")):
+        config = with_settings(TrainConfig(), {"model": "alexnet", "variant": variant})
+        assert config.model.normalisation == "default"
+        assert space.parameters(config) == {"normalisation": own}
+    left = Space.of([Choice("normalisation", ("default", "batch"))], TrainConfig())
+    assert left.parameters(TrainConfig()) == {"normalisation": "default"}
+    small = Space.of([Choice("normalisation", ("none", "batch"))], TrainConfig())
+    with pytest.raises(OutsideSpaceError, match="normalisation: lrn is none of none, batch"):
+        small.parameters(with_settings(TrainConfig(), {"model": "alexnet", "variant": "original"}))
+    with pytest.raises(OutsideSpaceError, match="default is none of"):
+        small.parameters(with_settings(TrainConfig(), {"model": "timm:resnet18"}))

@@ -98,13 +98,13 @@ def test_order(changes: dict[str, Any], expected: list[str]) -> None:
 @pytest.mark.parametrize(("pooling", "window"), [("plain", 2), ("overlapping", 3)])
 def test_pooling_is_a_setting_and_that_of_torch(own: str, pooling: str, window: int) -> None:
     values = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
-    chosen = Stack(ModelSettings(pooling=pooling), 3, 9, default_pooling=own)
+    chosen = Stack(ModelSettings(pooling=pooling), 3, 9, {"pooling": {"": own}})
     chosen.pool()
     (pool,) = chosen.layers
     expected = functional.max_pool2d(values, window, stride=2)
     assert pool(values).equal(expected)
     assert expected.shape == (2, 3, chosen.size, chosen.size)
-    by_default = Stack(ModelSettings(), 3, 9, default_pooling=pooling)
+    by_default = Stack(ModelSettings(), 3, 9, {"pooling": {"default": pooling}})
     by_default.pool()
     assert by_default.layers[0](values).equal(expected)
 
@@ -118,10 +118,10 @@ def test_a_map_smaller_than_the_window_is_not_pooled(pooling: str, least: int) -
 
 
 def test_the_models_own_normalisation_stands_for_default_alone() -> None:
-    own = {"default_normalisation": "batch", "default_position": "after"}
-    assert Stack(ModelSettings(), 3, 8, **own).normalisation == "batch"
+    own = {"normalisation": {"": "batch"}, "normalisation_place": {"": "after"}}
+    assert Stack(ModelSettings(), 3, 8, own).normalisation == "batch"
     named = ModelSettings(normalisation="none", normalisation_place="before")
-    made = Stack(named, 3, 8, **own)
+    made = Stack(named, 3, 8, own)
     assert (made.normalisation, made.position) == ("none", "before")
 
 

@@ -159,22 +159,57 @@ def known_names(choices: str | tuple[str, ...] | None) -> list[str]:
     return list(TABLES[choices] if isinstance(choices, str) else choices or ())
 
 
+DEFAULT = "default"
+"""What a setting says that is left to the model."""
+
+OWN_VALUES: Mapping[str, str] = {
+    "normalisation": "none",
+    "normalisation_place": "before",
+    "pooling": "plain",
+}
+"""Settings that are left to the model, with what they are where its file says nothing else."""
+
+
 def variants(model: str) -> tuple[str, ...]:
-    """The variants that a model's file names in its `VARIANTS`; empty when it names none.
+    """The variants that a model's file names in its `VARIANTS`; empty when it names none."""
+    return tuple(map(str, _written(model, "VARIANTS") or ()))
+
+
+def own_value(name: str, model: str, variant: str) -> str | None:
+    """What `default` stands for in a variant of a model: by its file's `DEFAULTS`.
+
+    None of another setting, and of models whose files are not ours.
+
+    >>> own_value("normalisation", "alexnet", "original"), own_value("pooling", "lenet", "default")
+    ('lrn', 'plain')
+    """
+    if name not in OWN_VALUES or model not in model_names():
+        return None
+    return chosen(_written(model, "DEFAULTS") or {}, name, variant)
+
+
+def chosen(defaults: Mapping[str, Mapping[str, str]], name: str, variant: str) -> str:
+    """A variant's own value of a setting, by a model's `DEFAULTS`, where "" is any variant."""
+    values = defaults.get(name, {})
+    return values.get(variant, values.get("", OWN_VALUES[name]))
+
+
+def _written(model: str, constant: str) -> Any:
+    """A literal that a model's file assigns to a name; None where there is none.
 
     Read from the source text: importing a model loads torch, which takes seconds.
     """
     if model not in model_names():
-        return ()
+        return None
     file = Path(__file__).parents[1] / MODELS / f"{model}.py"
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == "VARIANTS" for target in targets):
+        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
             try:
-                return tuple(map(str, ast.literal_eval(getattr(node, "value", "()"))))
+                return ast.literal_eval(getattr(node, "value", "None"))
             except (TypeError, ValueError):  # made by a call; what it holds shows when it runs
-                return ()
-    return ()
+                return None
+    return None
 
 
 def import_reference(reference: str) -> Any:

@@ -6,9 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.catalogue import DEFAULT, own_value
 from optuna_study.config.settings import get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
-from optuna_study.space.dimensions import Breakpoints, OutsideError
+from optuna_study.space.dimensions import Breakpoints, Choice, OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,7 +101,7 @@ class Space:
             value = get_setting(config, name)
             if self.applies(dimension, parameters):
                 try:
-                    parameters.update(dimension.parameters(value, config))
+                    parameters.update(dimension.parameters(_meant(dimension, config), config))
                 except OutsideError as error:
                     problems[name] = str(error)
             elif value != self.defaults[name]:
@@ -177,6 +178,14 @@ def condition(dimension: Dimension) -> str:
     return " and ".join(
         f"{name} is {' or '.join(map(str, values))}" for name, values in dimension.when.items()
     )
+
+
+def _meant(dimension: Dimension, config: TrainConfig) -> Setting:
+    """A configuration's value of a setting; the model's own where `default` is no choice."""
+    value = get_setting(config, dimension.setting)
+    if value != DEFAULT or not isinstance(dimension, Choice) or DEFAULT in dimension.choices:
+        return value
+    return own_value(dimension.setting, config.model.name, config.model.variant) or value
 
 
 def _within(dimension: Dimension, epochs: int) -> Dimension:

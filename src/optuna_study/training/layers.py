@@ -12,21 +12,30 @@ from __future__ import annotations
 
 import inspect
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from optuna_study.config.catalogue import ACTIVATIONS, import_reference, is_reference
+from optuna_study.config.catalogue import (
+    ACTIVATIONS,
+    DEFAULT,
+    OWN_VALUES,
+    chosen,
+    import_reference,
+    is_reference,
+)
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from optuna_study.config.settings import ModelSettings
 
 MOST_GROUPS = 32
+NOTHING_ELSE: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 class Elementwise(nn.Module):
@@ -233,8 +242,7 @@ def scaled(count: int, width: float, multiple: int = 1) -> int:
 class Stack:
     """A chain of layers over (N, channels, size, size).
 
-    `default_normalisation`, `default_position` and `default_pooling` are what the settings'
-    `default` stands for in the model at hand.
+    `defaults` is what the settings' `default` stands for in the variants of the model at hand.
     """
 
     def __init__(
@@ -242,17 +250,15 @@ class Stack:
         settings: ModelSettings,
         channels: int,
         size: int,
-        *,
-        default_normalisation: str = "none",
-        default_position: str = "before",
-        default_pooling: str = "plain",
+        defaults: Mapping[str, Mapping[str, str]] = NOTHING_ELSE,
     ) -> None:
         self.settings, self.channels, self.size = settings, channels, size
         self.layers: list[nn.Module] = []
-        name, position = settings.normalisation, settings.normalisation_place
-        self.normalisation = default_normalisation if name == "default" else name
-        self.position = default_position if position == "default" else position
-        self.pooling = default_pooling if settings.pooling == "default" else settings.pooling
+        own = {name: chosen(defaults, name, settings.variant) for name in OWN_VALUES}
+        given = {name: getattr(settings, name) for name in OWN_VALUES}
+        meant = {name: own[name] if text == DEFAULT else text for name, text in given.items()}
+        self.normalisation, self.position = meant["normalisation"], meant["normalisation_place"]
+        self.pooling = meant["pooling"]
 
     def convolution(
         self,

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "single_tower", "original", "single_gpu", "batch_norm", "torchvision")
+DEFAULTS = {
+    "normalisation": {"original": "lrn", "single_gpu": "batch", "batch_norm": "batch"},
+    "normalisation_place": {"single_gpu": "after", "batch_norm": "after"},
+    "pooling": {"": "overlapping"},
+}
 _SINGLE_GPU = ("single_gpu", "batch_norm")
 
 LARGEST_MAP = 6
@@ -52,7 +57,6 @@ _KERNELS = (5, 3, 3, 3)  # behind the first layer, whose kernel follows the pict
 _GROUPED = (1, 3, 4)  # layers of `original` in two groups, counted from 0
 _POOLED = (0, 1, 4)
 _RESPONSE = (0, 1)  # behind which local response norm stands
-_NORMALISATION = {"original": "lrn", "single_gpu": "batch", "batch_norm": "batch"}
 
 
 def build(
@@ -66,14 +70,7 @@ def build(
     require_variant(settings, VARIANTS)
     require_size(settings, image_size, 8)
     single_gpu = settings.variant in _SINGLE_GPU
-    stack = Stack(
-        settings,
-        channels,
-        image_size,
-        default_normalisation=_NORMALISATION.get(settings.variant, "none"),
-        default_position="after" if single_gpu else "before",
-        default_pooling="overlapping",
-    )
+    stack = Stack(settings, channels, image_size, DEFAULTS)
     for layer in range(len(_CHANNELS)):
         _convolution(stack, layer, image_size)
         if layer in _POOLED:

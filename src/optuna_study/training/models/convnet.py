@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "batch_norm", "batch_norm_3_2_2", "one_layer")
+DEFAULTS = {"normalisation": {"batch_norm": "batch", "batch_norm_3_2_2": "batch"}}
 
 CHANNELS = 32
 _STAGES = {  # convolutions in each
@@ -38,8 +39,7 @@ def build(
         UsageError: an unknown variant or activation.
     """
     require_variant(settings, VARIANTS)
-    norm = "batch" if settings.variant.startswith("batch_norm") else "none"
-    stack = Stack(settings, channels, image_size, default_normalisation=norm)
+    stack = Stack(settings, channels, image_size, DEFAULTS)
     for convolutions in _STAGES[settings.variant]:
         for _ in range(convolutions):
             stack.convolution(scaled(CHANNELS, settings.width), 3)

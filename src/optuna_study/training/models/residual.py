@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "resnet8", "resnet20", "resnet32", "plain8", "plain20", "plain32")
+DEFAULTS = {"normalisation": {"": "batch"}}
 
 _PLAIN = {"plain8": 1, "plain20": 3, "plain32": 5}  # blocks a stage
 _BLOCKS = {"default": 1, "resnet8": 1, "resnet20": 3, "resnet32": 5, **_PLAIN}
@@ -52,7 +53,7 @@ def build(
         UsageError: an unknown variant or activation.
     """
     require_variant(settings, VARIANTS)
-    stack = Stack(settings, channels, image_size, default_normalisation="batch")
+    stack = Stack(settings, channels, image_size, DEFAULTS)
     counts = [scaled(count, settings.width) for count in _CHANNELS]
     stack.convolution(counts[0], 3)
     for stage, count in enumerate(counts):
@@ -70,13 +71,7 @@ def build(
 
 def _append(stack: Stack, channels: int, stride: int) -> None:
     """Append a block; with maxout what is added has twice the channels that are left of it."""
-    inside = Stack(
-        stack.settings,
-        stack.channels,
-        stack.size,
-        default_normalisation=stack.normalisation,
-        default_position=stack.position,
-    )
+    inside = Stack(stack.settings, stack.channels, stack.size, DEFAULTS)
     inside.convolution(channels, 3, stride=stride)
     added = channels * widening(stack.settings)
     body = [*inside.layers, nn.Conv2d(channels, added, 3, padding=1)]

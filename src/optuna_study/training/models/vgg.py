@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "small", "vgg11", "vgg13", "vgg16", "vgg19")
+DEFAULTS = {"normalisation": {"default": "batch", "small": "batch"}}
 
 POOL = 0
 LARGEST_MAP = 7
@@ -47,8 +48,7 @@ def build(
     """
     require_variant(settings, VARIANTS)
     depths = _DEPTHS.get(settings.variant)
-    norm = "none" if depths else "batch"
-    stack = Stack(settings, channels, image_size, default_normalisation=norm)
+    stack = Stack(settings, channels, image_size, DEFAULTS)
     for count in _configuration(settings.variant):
         if count == POOL:
             stack.pool()
