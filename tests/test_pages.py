@@ -2,8 +2,8 @@
 
 A `bash` block is run line by line, in a network of its own with nothing in it where that can be
 had. The `text` block behind it is what its commands print to stdout: a line `...` stands for any
-words. Figures may differ, and so may which baseline is the best one, what the verdict is and how
-many trials ended how.
+words. Figures may differ, and so may which baseline is the best one, what the verdict is, how many
+were confirmed and how many trials ended how.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ MAY_DIFFER = (
         "VERDICT",
     ),
     (r"\b0 \((?:head|last|logistic|alexnet)[\w-]*\)", "0"),
+    (r"(?:\b0 0 % 0 % \(0 to 0\) 0 % \(0 to 0\) 0\b ?)+", "ROWS "),
     (rf"(?<=: )0 (?:{ENDS})(?:, 0 (?:{ENDS}))*\.", "ENDS."),
     (rf"(?<=\.jpg )(?:{NAMES}) 0 % (?:{NAMES}) 0 %", "CLASS"),
 )
