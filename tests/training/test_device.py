@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 
 import pytest
 import torch
@@ -91,3 +93,21 @@ def test_a_random_stream_follows_from_its_seed_and_leaves_no_trace() -> None:
 
 def test_numbers_are_read_in_order() -> None:
     assert device.read_numbers(torch.tensor([1.5, -2.0])) == [1.5, -2.0]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_pages_are_kept_until_they_are_given_back() -> None:
+    size = 16 * 2**20  # of four bytes
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(4):
+            torch.zeros(size)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    device.keep_freed_pages()
+    faults()
+    pages = 4 * size // resource.getpagesize()
+    assert faults() < pages  # of the four times that many
+    device.release_memory(torch.device("cpu"))
+    assert faults() >= pages // 512  # in pages of 2 MiB, where the system has such

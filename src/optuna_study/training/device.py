@@ -7,6 +7,7 @@ import platform
 import re
 import resource
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,12 @@ def pick_device(name: str) -> torch.device:
             f"device '{name}': this machine has only {count} CUDA device(s), numbered from 0"
         )
     return torch.device("cuda", index)
+
+
+def use_device(device: torch.device) -> None:
+    """Make a GPU the one that whatever names none goes to, such as a model's own function."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def read_numbers(values: torch.Tensor) -> list[float]:
@@ -98,9 +105,37 @@ def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler | 
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached blocks of a GPU's memory back, so that others of another size fit."""
+    """Give cached memory back, a GPU's or the C library's, so that others of another size fit."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def keep_freed_pages() -> None:
+    """Let the C library keep what a step frees: the next one takes the same again.
+
+    By itself it gives every large block back to the system, which hands the next one out in pages
+    of zeros: AlexNet's step of 8 pictures of 227 pixels had 64,600 page faults and took 0.89 CPU
+    seconds, and takes 0.78 without (medians of alternating runs; the numbers are the same).
+    `release_memory` gives back what is free.
+    """
+    if (library := _glibc()) is not None:
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+@cache
+def _glibc() -> Any:
+    """The C library where it is glibc, else None."""
+    import ctypes
+
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -142,5 +142,8 @@ def _output_activation(settings: ModelSettings) -> nn.Module:
 
 
 def one_hot(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Labels (N) as rows (N, classes) of the logits' type, 1 at the true class."""
-    return functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    """Labels (N) as rows (N, classes) of the logits' type, 1 at the true class.
+
+    torch's own `one_hot` reads the largest label, which on a GPU waits for all steps before.
+    """
+    return torch.zeros_like(logits).scatter_(1, labels.unsqueeze(1), 1.0)

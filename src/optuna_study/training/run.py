@@ -272,6 +272,9 @@ def prepare(
     settings = config.train
     devices.use_threads(settings.threads)
     devices.use_precision(device, settings.precision)
+    devices.release_memory(device)  # what an earlier run of another shape has left
+    if device.type == "cpu":
+        devices.keep_freed_pages()
     data = view(data, config.data, own_scale(config))
     features = open_features(config, data) if reads_features(config) else None
     model: nn.Module

@@ -32,7 +32,7 @@ from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason
 from optuna_study.store.studies import studies
-from optuna_study.training.device import pick_device, use_threads
+from optuna_study.training.device import pick_device, use_device, use_threads
 from optuna_study.worker.messages import Message, MessageKind
 from optuna_study.worker.open_study import open_study
 from optuna_study.worker.trial import TrialJob
@@ -267,6 +267,7 @@ def open_trial_source(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = pick_device(task.device)
+    use_device(device)
     store = open_store(task.address)
     try:
         return TrialSource(store, optuna_storage(store), device, task, say, left_out)
