@@ -169,6 +169,12 @@ KINDS = {
         {"left": 20, "right": 20},
         said=("median aspect 3.0: the middle third is all that a model sees", "data.fit"),
     ),
+    "unequal": Kind(
+        folders.unequal,
+        {"defect": 10, "ok": 190},
+        (128, 32, 40),
+        wrong=("the largest class has 19.0 times the pictures of the smallest",),
+    ),
     "twins": Kind(
         folders.twins,
         dict.fromkeys(("Cat", "caf\u00e9", "cafe\u0301", "cat", "dog", "dog "), 5),

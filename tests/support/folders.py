@@ -153,6 +153,12 @@ def patients(root: Path) -> None:
             fill(root / ("benign", "malignant")[label] / name, numbered(6), 100 * label + patient)
 
 
+def unequal(root: Path) -> None:
+    """Nineteen times as many pictures of one class as of the other."""
+    fill(root / "ok", numbered(190), 0)
+    fill(root / "defect", numbered(10), 500)
+
+
 def deep(root: Path, top: int, *, mixed: bool = False) -> None:
     """Dark and bright grey pictures up to `top`; half of them with 8 bits where `mixed`."""
     for label in range(2):

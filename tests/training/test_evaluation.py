@@ -13,7 +13,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
 from optuna_study.training.device_data import to_model_input
-from optuna_study.training.evaluation import average_logits, evaluate, predict_proba, ten_crops
+from optuna_study.training.evaluation import (
+    Evaluation,
+    average_logits,
+    evaluate,
+    predict_proba,
+    ten_crops,
+)
 from optuna_study.training.model_file import predict, save_model
 
 if TYPE_CHECKING:
@@ -207,6 +213,13 @@ def test_figures_are_those_of_scikit_learn(
         chances = answers(logits.double().numpy())
         chances /= chances.sum(axis=1, keepdims=True)
     assert found.log_loss == pytest.approx(log_loss(right, chances), rel=1e-5)
+
+
+def test_whoever_always_answers_the_largest_class_is_told_by_its_recalls() -> None:
+    confusion = torch.tensor([[190, 0], [10, 0]])
+    found = Evaluation(loss=1.0, accuracy=0.95, confusion=confusion, log_loss=1.0)
+    assert found.balanced_accuracy == 0.5
+    assert found.macro_f1 == pytest.approx(0.487, abs=5e-4)
 
 
 def test_flip_averages_a_picture_and_its_mirror_image(tiny_data: DeviceData) -> None:
