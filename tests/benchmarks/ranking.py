@@ -2,7 +2,6 @@
 
     python tests/benchmarks/ranking.py train FILE --study digits.toml --configurations 24
     python tests/benchmarks/ranking.py evaluate FILE...
-    python tests/benchmarks/ranking.py splits FILE...
     python tests/benchmarks/ranking.py confirm FILE...
     python tests/benchmarks/ranking.py splits FILE...
 
@@ -233,6 +232,7 @@ def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         cells = [name]
         for size in (24, 60):
             if size > min(len(configurations) for configurations in table.values()):
+                cells += ["-", "-"]
                 continue
             found = [picks(configurations, name, size) for configurations in table.values()]
             reached, failed = zip(*found, strict=True)
