@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +10,11 @@ import pytest
 import torch
 
 from optuna_study.config.catalogue import augmentation_names
-from optuna_study.config.settings import DataSettings
+from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, TrainSettings
 from optuna_study.data.load import cache_size, open_pictures
 from optuna_study.data.pictures import Pictures, Request, computed
 from optuna_study.errors import DataError, UsageError
-from optuna_study.training import device_data
+from optuna_study.training import device_data, loop
 from optuna_study.training.augment import augment
 from optuna_study.training.device_data import (
     DeviceData,
@@ -323,3 +325,28 @@ def test_inputs_that_are_too_many_are_not_kept(
 ) -> None:
     monkeypatch.setattr(device_data, "INPUT_BYTES", rendered.train_images.numel())
     assert view(rendered, DataSettings(scaling="unit")).train_inputs is None
+
+
+def test_pictures_without_room_on_the_device_come_from_the_host(
+    rendered: DeviceData, workspace: Workspace
+) -> None:
+    config = TrainConfig(
+        DataSettings(name="rendered", image_size=32, augmentation="crop+flip", picture_limit=100),
+        ModelSettings(name="mlp"),
+        TrainSettings(epochs=2, batch_size=16, accumulate=2, threads=1),
+    )
+    size = sum(
+        images.numel()
+        for images in (rendered.train_images, rendered.validation_images, rendered.test_images)
+    )
+    enough = load_data(config.data, None, workspace, CPU, room=size)
+    short = load_data(config.data, None, workspace, CPU, room=size - 1)
+    assert (enough.stays_on_host, short.stays_on_host) == (False, True)
+    assert not enough.notes
+    assert re.search("the pictures take .* they stay on the host", "".join(short.notes))
+    curves = []
+    for data in (enough, short):
+        run = loop.prepare(config, data, CPU)
+        results = [replace(each, seconds=0.0) for each in loop.epochs(run)]
+        curves.append((results, run.test().loss))
+    assert curves[0] == curves[1]

@@ -113,7 +113,10 @@ class Finetune:
     """
 
     trials: int = setting(
-        0, "The last so many of the searched trials; 0 for none.", low=0, high=10**6
+        0,
+        "The last so many of the searched trials, at most half of them; 0 for none.",
+        low=0,
+        high=10**6,
     )
     top: int = setting(
         2, "They take the settings of so many of the best before them, by turns.", low=1, high=100

@@ -150,7 +150,7 @@ def best_lines(summary: Summary) -> list[str]:
     study, best, baseline = summary.study, summary.best, summary.best_baseline
     if best is None or best.value is None:
         return ["No trial has completed."]
-    from optuna_study.report.confirmation.page import guessing  # 20 ms that a list does not need
+    from optuna_study.report.confirmation.page import floors  # 20 ms that a list does not need
 
     metric = study.metric.replace("_", " ")
     lines = [f"Best: trial {best.number}, {metric} {words.metric(study.metric, best.value)}"]
@@ -161,9 +161,7 @@ def best_lines(summary: Summary) -> list[str]:
         theirs = words.metric(study.metric, baseline.value)
         which = f"{baseline.baseline} (trial {baseline.number})"
         lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
-    guess = guessing(study)
-    if guess is not None:
-        lines.append(f"Guessing the largest class gives {percent(guess)}.")
+    lines += floors(study)
     if summary.figures is not None and summary.winner is not None:
         number = summary.winner.number
         which = "" if number == best.number else f" of trial {number}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.report import values
 from optuna_study.report.summary import reason
 from optuna_study.store.records import EndKind
-from optuna_study.store.schema import OWNER
+from optuna_study.store.schema import NEIGHBOURS, OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +102,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "datetime_start": values.moment(study.created),
         "seconds_left": summary.seconds_left,
         "guessing": guessing(study),
+        "nearest_neighbours": study.environment.get(NEIGHBOURS),
         "best": trial_row(summary.best) if summary.best else None,
         "figures": figures_row(summary),
         "validation_pictures": summary.validation_pictures,

@@ -61,6 +61,7 @@ EXCLUDED = "excluded"  # attribute of a trial that is left out of everything: wh
 REUSES = "reuses"  # attribute of a trial that was not trained: the number of the one that was
 RETRIED_AFTER = "retried_after"  # attribute of a trial that an exception did not end
 CLASS_COUNTS, SIDE_COUNTS = "class_counts", "side_counts"  # in a study's `environment`
+NEIGHBOURS = "nearest_neighbours"  # there, too: their accuracy on the validation pictures
 OWNER = "owner"  # in a study's `environment`: the user's name, when the study was made
 ENDED_BY_KEY = "optuna_study:ended_by"  # Optuna's trial attribute: the token of the ending claim
 INFEASIBLE_KEY = "constraints:infeasible"  # what `Trial.set_constraint("infeasible", ...)` writes

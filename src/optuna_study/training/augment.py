@@ -38,6 +38,7 @@ def augment(
     `images` are (B, channels, cache_size, cache_size). `names` come from
     `catalogue.augmentation_names`; the generator lives on the pictures' device.
     """
+    images = images.to(data.device, non_blocking=True)
     if "crop" in names or "flip" in names:
         images = crop_and_flip(
             images, data.image_size, generator, crop="crop" in names, flip="flip" in names

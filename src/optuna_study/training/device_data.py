@@ -18,6 +18,7 @@ import torch
 from optuna_study.data.load import open_pictures
 from optuna_study.data.split import split, used_pictures
 from optuna_study.data.statistics import colour_statistics, picture_moments
+from optuna_study.training.device import free_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 Scale: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of pixel values per colour, in [0, 1]."""
 
+ROOM_SHARE = 0.5  # the other half is for models, and for other workers' pictures
+
 INPUT_BYTES = 256 * 2**20
 """The most memory for training pictures as a model's input; 48,000 of MNIST take 150 MB."""
 
@@ -39,10 +42,11 @@ INPUT_BYTES = 256 * 2**20
 class DeviceData:
     """A data set on a device.
 
-    Images are uint8 of shape (N, channels, cache_size, cache_size), labels int64. On a CPU the
-    images are views of the shared cache file, with the channels innermost in memory. `mean` and
-    `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are the
-    principal components of the training pictures' colours, each multiplied by its eigenvalue.
+    Images are uint8 of shape (N, channels, cache_size, cache_size), labels int64. On a CPU, and
+    where a GPU has no room for them, images are views of the shared cache file, memory-mapped,
+    with the channels innermost: the system keeps of it what fits into the host's memory. `mean`
+    and `std` are per channel of the training pictures, in [0, 1]. The columns of `principal` are
+    the principal components of the training pictures' colours, each multiplied by its eigenvalue.
     `permutation`, where there is one, holds for each pixel that a model sees its index in the
     picture. `grey_ranges` are those that deep grey pictures were scaled by,
     `moments` those of the training pictures (`data.statistics`). `source` is the whole
@@ -69,6 +73,7 @@ class DeviceData:
     permutation: torch.Tensor | None = None
     view_settings: tuple[float, int, str, Scale | None] | None = None
     source: DeviceData | None = None
+    stays_on_host: bool = False  # the images, which come to the device a batch at a time
     workspace: Workspace | None = None  # where what is computed of all pictures is kept
 
     @property
@@ -78,8 +83,21 @@ class DeviceData:
 
     @property
     def device(self) -> torch.device:
-        """Where the pictures are."""
-        return self.train_images.device
+        """Where it is computed, and where all but the images of a set too large for it are."""
+        return self.mean.device
+
+    def fetch(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The training images at some indices, on the device.
+
+        From the host they are copied through pinned memory, without waiting for the device: given
+        indices on the host, a batch is on its way while the device still works on those before.
+        """
+        if not self.stays_on_host:
+            return self.train_images[pictures]
+        chosen = self.train_images.permute(0, 2, 3, 1)[pictures.cpu()]
+        if self.device.type == "cuda":
+            chosen = chosen.pin_memory()
+        return chosen.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
     @cached_property
     def train_inputs(self) -> Inputs | None:
@@ -117,11 +135,13 @@ def load_data(
     device: torch.device,
     memory_format: str = "contiguous",
     scale: Scale | None = None,
+    room: int | None = None,
 ) -> DeviceData:
     """Split pictures on a device, as the settings want them seen.
 
     The test side, too, which a search leaves alone. `view` shows the same pictures by other
-    settings; `scale` is as there.
+    settings; `scale` is as there. Images that take more than `room` bytes, by default ROOM_SHARE
+    of a GPU's free memory, stay on the host, and a note says so.
 
     Raises:
         DataError: see `open_pictures`.
@@ -131,9 +151,21 @@ def load_data(
     training, moments = parts.train, pictures.moments
     moments = picture_moments(pictures.images[training]) if moments is None else moments[training]
     mean, std, principal = _colours(moments, pictures.images.shape[1], device)
+    size = pictures.images.nbytes
+    if room is None:
+        room = free_memory(device)
+        room = None if room is None else int(ROOM_SHARE * room)
+    stays = room is not None and size > room
+    place = torch.device("cpu") if stays else device
+    notes = pictures.notes
+    if stays:
+        notes += (
+            f"the pictures take {size / 2**30:.1f} GiB and {device} has room for "
+            f"{(room or 0) / 2**30:.1f}: they stay on the host, and each batch is copied ahead",
+        )
 
     def images(indices: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(_select(pictures.images, indices)).to(device).permute(0, 3, 1, 2)
+        return torch.from_numpy(_select(pictures.images, indices)).to(place).permute(0, 3, 1, 2)
 
     def labels(indices: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(pictures.labels[indices]).to(device)
@@ -153,9 +185,10 @@ def load_data(
         cache_size=pictures.images.shape[1],
         fingerprint=pictures.fingerprint,
         memory_format=_FORMATS[memory_format],
-        notes=pictures.notes,
+        notes=notes,
         grey_ranges=pictures.grey_ranges,
         moments=moments,
+        stays_on_host=stays,
         workspace=workspace,
     )
     return view(whole, settings, scale)
@@ -231,7 +264,8 @@ def to_model_input(images: torch.Tensor, data: DeviceData) -> torch.Tensor:
 
     Of pictures larger than a model sees, their centre; pixels in the order that the data asks for.
     """
-    images = permute_pixels(centre_crop(images, data.image_size), data)
+    images = centre_crop(images, data.image_size).to(data.device, non_blocking=True)
+    images = permute_pixels(images, data)
     return normalise_(to_floats(images, data), data)
 
 

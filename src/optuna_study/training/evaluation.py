@@ -86,7 +86,7 @@ def evaluate(
     model.eval()
     with torch.inference_mode():
         for batch, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            with autocast(batch.device, config.train.precision):
+            with autocast(data.device, config.train.precision):
                 logits = evaluation_logits(model, config, data, batch).float()
             batch_losses.append(loss_function(logits, truth) * len(truth))
             batch_likelihoods.append(losses.log_likelihood(config, logits, truth).sum())
@@ -135,7 +135,7 @@ def _of_logits(
     with torch.inference_mode():
         parts = []
         for batch in torch.split(images, size):
-            with autocast(batch.device, config.train.precision):
+            with autocast(data.device, config.train.precision):
                 logits = evaluation_logits(model, config, data, batch).float()
             parts.append(function(config, logits))
     model.train(was_training)

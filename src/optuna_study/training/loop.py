@@ -103,7 +103,9 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     order = torch.randperm(
         len(run.data.train_labels), generator=torch.Generator().manual_seed(order_seed)
     )
-    batches = order[: count * size].view(count, size).to(run.device)
+    batches = order[: count * size].view(count, size)
+    if not run.reads_host:
+        batches = batches.to(run.device)
     noise = torch.Generator(run.device).manual_seed(
         stream_seed(settings.seed, "augmentation", epoch)
     )
@@ -196,7 +198,8 @@ def _accumulate(
         parameter.grad = None
     parts = []
     for batch in run.split(pictures):
-        labels = run.data.train_labels.index_select(0, batch)
+        places = batch.to(run.device, non_blocking=True)
+        labels = run.data.train_labels.index_select(0, places)
         inputs, share = run.training_input(batch, noise), 1.0
         if mixer is not None:
             inputs, share = mixer.mix(inputs)

@@ -175,7 +175,12 @@ class Run:
             return versions[self.epoch % len(versions)].index_select(0, pictures)
         if self.inputs is not None:
             return self.inputs.select(pictures)
-        return augment(self.data.train_images[pictures], self.augmentations, self.data, noise)
+        return augment(self.data.fetch(pictures), self.augmentations, self.data, noise)
+
+    @property
+    def reads_host(self) -> bool:
+        """Whether a step's pictures come from the host, where their indices then stay."""
+        return self.data.stays_on_host and self.features is None and self.inputs is None
 
     def whole_model(self) -> nn.Module:
         """The model that takes pictures, whatever of it was trained here."""

@@ -18,10 +18,14 @@ from optuna_study.data.split import split
 from optuna_study.definition.resolve import baseline_config, searched_models
 from optuna_study.errors import DataError, OptunaStudyError
 from optuna_study.space.dimensions import Choice
-from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
+from optuna_study.store.schema import CLASS_COUNTS, NEIGHBOURS, SIDE_COUNTS
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
-from optuna_study.training.backbone.features import open_features, reads_features
+from optuna_study.training.backbone.features import (
+    nearest_neighbours,
+    open_features,
+    reads_features,
+)
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.build_model import check_model
 from optuna_study.training.custom_objective import check_objective
@@ -32,7 +36,7 @@ from optuna_study.training.device import (
     pick_device,
     read_numbers,
 )
-from optuna_study.training.device_data import load_data
+from optuna_study.training.device_data import load_data, view
 from optuna_study.training.pretrained import weights_of
 from optuna_study.worker.messages import (
     Facts,
@@ -111,12 +115,13 @@ def prove(
     named = [each.train.objective for each in configs]
     for objective in dict.fromkeys(own_choices(definition, "objective", *named)):
         check_objective(objective)
-    compute_features(configs, folder, workspace, pick_device(device))
+    nearest = compute_features(configs, folder, workspace, pick_device(device))
     return Proven(
         pictures.fingerprint,
         {
             **environment(pick_device(device), config.train.threads),
             **weights_of(pretrained_models(definition)),
+            **({} if nearest is None else {NEIGHBOURS: nearest}),
             CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
             SIDE_COUNTS: {  # how far figures of so many pictures can be trusted
                 "train": len(sides.train),
@@ -131,8 +136,10 @@ def prove(
 
 def compute_features(
     configs: Iterable[TrainConfig], folder: Path | None, workspace: Workspace, device: torch.device
-) -> None:
+) -> float | None:
     """Have the features that heads read in the workspace's cache before any trial needs them.
+
+    The accuracy of nearest neighbours by the first ones that there are.
 
     Raises:
         UsageError: a model that has no head of its own.
@@ -141,10 +148,11 @@ def compute_features(
     """
     wanted = [config for config in configs if reads_features(config)]
     if not wanted:
-        return
+        return None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    nearest: float | None = None
     console = Console(stderr=True)
     columns = "features of pictures", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -156,8 +164,12 @@ def compute_features(
             def told(done: int, whole: int, task: TaskID = task) -> None:
                 bar.update(task, total=whole, completed=done)
 
-            open_features(config, data, told)
+            data = view(data, config.data, own_scale(config))
+            features = open_features(config, data, told)
             bar.remove_task(task)
+            if nearest is None:
+                nearest = nearest_neighbours(features, data)
+    return nearest
 
 
 def models_of(definition: Definition) -> list[ModelSettings]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.report.confirmation.page import floors
 from optuna_study.report.confirmation.verdict import (
     Known,
     Outcome,
@@ -134,3 +135,10 @@ def test_better_is_rarely_said_of_what_is_not(
     assert all(row["wrong"] <= 0.05 for row in rows.values())
     assert rows["winner by 8 points"]["better"] > 0.8
     assert rows["loser, by much"]["worse"] > 0.1
+
+
+def test_what_needs_no_training_is_told_where_it_is_known(finished_study: Any) -> None:
+    study = replace(finished_study.study, environment={"class_counts": [30, 10]})
+    assert floors(study) == ["Guessing the largest class gives 75.0 %."]
+    near = replace(study, environment={**study.environment, "nearest_neighbours": 0.875})
+    assert floors(near)[1:] == ["The nearest neighbours by the network's features give 87.5 %."]

@@ -114,17 +114,18 @@ def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(
         beside=0,
         confirm=Confirmation(1, 1),
     )
-    first = take(store, study)  # none before it: the study's own settings
-    assert build(definition.config, definition.space, {}, first.fixed).model.dropout == (
-        definition.config.model.dropout
-    )
-    finish(store, first, 0.5)
-    second = take(store, study)
+    first = take(store, study)
+    assert first.proposed  # half of two trials are heads
+    queue.end(store, first, End(EndKind.DIVERGED, "because", None))
+    second = take(store, study)  # no head has completed: the study's own settings
+    config = build(definition.config, definition.space, {}, second.fixed)
+    assert config.model.dropout == definition.config.model.dropout
     finish(store, second, 0.7)
     run = take(store, study)
     assert (run.confirms, run.fixed, run.proposed) == (1, second.fixed, False)
     finish(store, run, 0.7)
-    set_budget(store, study, 6)
+    set_budget(store, study, 4)
     study = load_study(store, study.name)
-    assert take(store, study).proposed
-    assert not take(store, study).proposed
+    assert [take(store, study).proposed for _ in range(2)] == [False, False]
+    set_budget(store, study, 9)
+    assert take(store, load_study(store, study.name)).proposed

@@ -11,7 +11,8 @@ from optuna_study.config.reader import Node, Problems, read_config
 from optuna_study.paths import Workspace
 from optuna_study.training import loop
 from optuna_study.training.backbone import features
-from optuna_study.training.device_data import DeviceData, load_data, to_model_input
+from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.device_data import DeviceData, load_data, to_model_input, view
 from optuna_study.training.model_file import load_network, read_model, save_model
 
 if TYPE_CHECKING:
@@ -107,3 +108,16 @@ def test_views_are_the_picture_and_changed_ones_by_turns(data: DeviceData) -> No
     seen.append(run.training_input(pictures, torch.Generator()))
     assert seen[0].equal(first[:8])
     assert seen[1].equal(second[:8])
+
+
+def test_nearest_neighbours_are_scikit_learns(data: DeviceData) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    config = head_config()
+    data = view(data, config.data, own_scale(config))
+    found = features.open_features(config, data)
+    theirs = KNeighborsClassifier(5, metric="cosine", weights=lambda distances: 1 - distances)
+    theirs.fit(found.training[0].numpy(), data.train_labels.numpy())
+    expected = theirs.score(found.validation.numpy(), data.validation_labels.numpy())
+    assert features.nearest_neighbours(found, data) == pytest.approx(expected)
+    assert expected > 1.5 / len(data.classes)

@@ -9,7 +9,7 @@ from optuna_study.report import values as words
 from optuna_study.report.confirmation.verdict import Interval, Known, Outcome, judge
 from optuna_study.report.tables import heading, paragraph, table
 from optuna_study.store.reads.aggregates import confirmation_runs
-from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
+from optuna_study.store.schema import CLASS_COUNTS, NEIGHBOURS, SIDE_COUNTS
 from optuna_study.text import count, percent
 
 if TYPE_CHECKING:
@@ -69,6 +69,17 @@ def guessing(study: StudyRecord) -> float | None:
     """The accuracy of guessing the largest class; None where the classes are not known."""
     counts: Sequence[int] | None = study.environment.get(CLASS_COUNTS)
     return max(counts) / sum(counts) if counts else None
+
+
+def floors(study: StudyRecord) -> list[str]:
+    """A sentence on what each way without training reaches, as far as it is known."""
+    guess, near = guessing(study), study.environment.get(NEIGHBOURS)
+    lines = []
+    if guess is not None:
+        lines.append(f"Guessing the largest class gives {percent(guess)}.")
+    if near is not None:
+        lines.append(f"The nearest neighbours by the network's features give {percent(near)}.")
+    return lines
 
 
 def _known(study: StudyRecord) -> Known:

@@ -10,13 +10,12 @@ from optuna_study.report import values
 from optuna_study.report.confirmation.page import (
     WHAT_THEY_ARE,
     confirmed_columns,
-    guessing,
+    floors,
     sentence,
 )
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.tables import markdown_table
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
-from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,9 +93,8 @@ def _figures(summary: Summary, trial: TrialRecord) -> list[str]:
     study = summary.study
     label = study.metric.replace("_", " ")
     lines = [f"In the search: {label} {values.metric(study.metric, trial.value)}.", ""]
-    guess = guessing(study)
-    if guess is not None:
-        lines += [f"Guessing the largest class gives {percent(guess)}.", ""]
+    if known := floors(study):
+        lines += [" ".join(known), ""]
     if summary.confirmation is not None:
         headers, rows = confirmed_columns(summary.confirmation, study.metric)
         lines += [sentence(summary.confirmation), "", *markdown_table(headers, rows)]

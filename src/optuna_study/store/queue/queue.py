@@ -144,7 +144,8 @@ def claim(
                 connection, study.study_id, number, TrialState.RUNNING, times.utc
             )
             left = settings.budget + settings.beside - counted.ended - counted.running
-            fix_settings(connection, study, number, trial_id, left=left, now=times.utc)
+            if left <= settings.budget // 2:
+                fix_settings(connection, study, number, trial_id, left=left, now=times.utc)
         else:
             trial_id = start_waiting(connection, settings, study.study_id, number, times.utc)
         hold(

@@ -125,6 +125,29 @@ def open_features(config: TrainConfig, data: DeviceData, told: Told | None = Non
     )
 
 
+NEAREST = 5
+ROWS = 256  # pictures compared with all training pictures at once
+
+
+def nearest_neighbours(features: Features, data: DeviceData) -> float:
+    """The accuracy on the validation pictures of their nearest training pictures' classes.
+
+    The NEAREST by the cosine between features, each of which votes with it: what the features tell
+    without any training. The data is that of the features.
+    """
+    known = torch.nn.functional.normalize(features.training[0])
+    asked = torch.nn.functional.normalize(features.validation)
+    votes = []
+    for rows in torch.split(asked, ROWS):
+        nearness, places = (rows @ known.T).topk(min(NEAREST, len(known)))
+        classes = data.train_labels[places]
+        votes.append(
+            nearness.new_zeros(len(rows), len(data.classes)).scatter_add_(1, classes, nearness)
+        )
+    right = torch.cat(votes).argmax(dim=1) == data.validation_labels
+    return right.double().mean().item()
+
+
 def new_head(config: TrainConfig, width: int, classes: int) -> nn.Sequential:
     """What is trained on features: dropout and a dense layer, which begins at zero."""
     head = nn.Linear(width, classes)
