@@ -106,7 +106,8 @@ def test_freed_pages_are_kept_until_they_are_given_back() -> None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     device.keep_freed_pages()
-    faults()
+    for _ in range(3):  # until a place is found that no small block lies in
+        faults()
     pages = 4 * size // resource.getpagesize()
     assert faults() < pages  # of the four times that many
     device.release_memory(torch.device("cpu"))
