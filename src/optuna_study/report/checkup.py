@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.reasons import Failed
 from optuna_study.report import formats, values
 from optuna_study.report.curves.patterns import Pattern
+from optuna_study.report.tables import hanging
 from optuna_study.text import Advice, count, pasteable
 
 if TYPE_CHECKING:
@@ -152,11 +153,12 @@ def _text(lines: Sequence[Line], place: str) -> str:
     shown = []
     for line in lines:
         mark = "ok" if line.step is None else "! "
-        shown.append(f"{mark}  {line.check:<{width}}  {pasteable(line.what, place)}")
+        said = [f"{mark}  {line.check:<{width}}  {pasteable(line.what, place)}"]
         if line.step is not None:
-            shown.append(f"{'':{width + 6}}next: {pasteable(line.step, place)}")
+            said.append(f"{'':{width + 6}}next: {pasteable(line.step, place)}")
         elif line.advice is not None:
-            shown.append(f"{'':{width + 6}}could: {pasteable(line.advice, place)}")
+            said.append(f"{'':{width + 6}}could: {pasteable(line.advice, place)}")
+        shown += [hanging(text, width + 6) for text in said]
     return "\n".join(shown)
 
 

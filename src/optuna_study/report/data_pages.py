@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.report.tables import hanging, line_width
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -13,11 +15,20 @@ if TYPE_CHECKING:
 
 
 def data_sets_text(rows: list[dict[str, Any]]) -> str:
-    """The data sets as a table."""
-    widths = [max(len(row[column]) for row in rows) for column in ("name", "state")]
-    return "\n".join(
-        f"{row['name']:<{widths[0]}}  {row['state']:<{widths[1]}}  {row['title']}" for row in rows
+    """The data sets as a table; where that has no room, what each is below its name."""
+    name, state, title = (
+        max(len(row[column]) for row in rows) for column in ("name", "state", "title")
     )
+    beside = name + state + title + 4 <= line_width()
+    lines = []
+    for row in rows:
+        begins = f"{row['name']:<{name}}  "
+        if beside:
+            lines.append(f"{begins}{row['state']:<{state}}  {row['title']}")
+        else:
+            lines.append(f"{begins}{row['state']}")
+            lines.append(hanging(f"{'':{name}}  {row['title']}", name + 2))
+    return "\n".join(lines)
 
 
 def overview_text(found: Overview) -> str:

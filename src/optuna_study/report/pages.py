@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values as words
@@ -20,7 +19,7 @@ from optuna_study.report.summary import (
     untold_sentence,
     why,
 )
-from optuna_study.report.tables import heading, pairs, paragraph, table
+from optuna_study.report.tables import hanging, heading, line_width, pairs, paragraph, table
 from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, duration, pasteable, percent
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
 
 CURVE_ROWS = 20
+BASELINES_BELOW = ("why", "source reported", "group")
 
 
 def studies_table(studies: Sequence[StudyRow]) -> str:
@@ -62,7 +62,8 @@ def studies_table(studies: Sequence[StudyRow]) -> str:
     headers += ["metric", "last activity"]
     if any(each.priority for each in studies):
         headers.append("priority")
-    return table(headers, rows)
+    below = ("metric", "last activity", "priority")
+    return table(headers, rows, below=below, width=line_width())
 
 
 def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
@@ -80,14 +81,19 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
         for each in trials
     ]
     headers = ["trial", "end", "value", "epochs", "trained", "configuration", "why"]
-    width = None if sys.stdout.isatty() else sys.maxsize  # one line a trial for grep
-    return table(headers, rows, prose=("configuration", "why"), width=width)
+    return table(
+        headers,
+        rows,
+        prose=("configuration", "why"),
+        below=("why", "trained", "epochs"),
+        width=line_width(),  # one line a trial for grep
+    )
 
 
 def study_page(summary: Summary, now: float, curves: Newest, place: str = "") -> str:
     """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
     blocks = [_facts(summary, place), stand_in_sentence(summary), *_results(summary)]
-    blocks += [paragraph(ends_line(summary)), curves_line(summary, curves, place)]
+    blocks += [paragraph(ends_line(summary)), hanging(curves_line(summary, curves, place), 0)]
     blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
 
@@ -215,7 +221,7 @@ def baselines_block(summary: Summary) -> str:
     ]
     value = study.metric.removeprefix("validation_")
     headers = ["group", "baseline", "trial", value, "end", "why", "source reported"]
-    return table(headers, rows, prose=("group", "why", "source reported"))
+    return table(headers, rows, prose=("group", "why", "source reported"), below=BASELINES_BELOW)
 
 
 def ends_line(summary: Summary) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ WIDTH = 120  # where the output is no terminal
 NOTHING = "-"  # the cell of a value that there is not
 MARKDOWN_CELL = 160  # characters
 INDENT = "    "  # of what stands under a row
+_COMMAND = re.compile(r"`[^`]+`")
+_TIED = "\x00"  # a blank that no line ends at
 NARROWEST = 24  # a prose column gets no less, on however small a terminal
 
 
@@ -108,6 +112,31 @@ def paragraph(text: str, *, indent: str = "", width: int | None = None) -> str:
     )
 
 
+def hanging(text: str, indent: int) -> str:
+    """A text as wide as the terminal, its further lines indented; one line where there is none.
+
+    Commands between backticks stay whole, so that they can be pasted.
+    """
+    width = line_width()
+    if len(text) <= width or "\n" in text:
+        return text
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _TIED), text)
+    begins = whole[:indent]
+    filled = textwrap.fill(
+        whole[indent:],
+        max(width - indent, NARROWEST),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return begins + filled.replace("\n", f"\n{' ' * indent}").replace(_TIED, " ")
+
+
+def line_width() -> int:
+    """How wide a line may be: the terminal's width, without bounds where a program reads it."""
+    shown = sys.stdout is not None and sys.stdout.isatty()
+    return terminal_width() if shown else sys.maxsize
+
+
 def terminal_width() -> int:
     """How many characters a line has."""
     return shutil.get_terminal_size((WIDTH, 0)).columns
@@ -127,7 +156,7 @@ def pairs(values: Mapping[str, Any], *, indent: int = 0) -> str:
     """
     width = max((len(name) for name in values), default=0)
     return "\n".join(
-        f"{' ' * indent}{name:<{width}}{GAP}{_cell(value)}".rstrip()
+        hanging(f"{' ' * indent}{name:<{width}}{GAP}{_cell(value)}".rstrip(), indent + width + 2)
         for name, value in values.items()
     )
 
