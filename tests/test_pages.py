@@ -178,6 +178,13 @@ def test_commands_work_in_sequence_and_print_what_the_pages_show(tmp_path: Path)
             output = "".join(map(reader.types, step.commands))
             if step.printed:
                 assert_printed(step.printed, output)
+    # The weights came with a package: there was no network, and nothing in the home folder.
+    assert 'weights = "timm:tf_efficientnet_lite0 sha256:' in (tmp_path / "best.toml").read_text()
+    # What learns more than a head is the same again, too.
+    reader.types("optuna-study export flower --trial 2 -o stage.toml")
+    assert 'train_layers = "last_stage"' in (tmp_path / "stage.toml").read_text()
+    told = reader.types("optuna-study train stage.toml -o stage --verify")
+    assert "agree to the last bit" in told
 
 
 def test_a_missing_word_is_noticed() -> None:
