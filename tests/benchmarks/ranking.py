@@ -225,18 +225,23 @@ BEST = {"best epoch's accuracy": "accuracy", "best epoch's log loss": "log_loss"
 def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     """A row a figure: how good its pick of 24 and of 60 is, how often it fails, what rungs keep.
 
-    Spreads are standard errors over splits.
+    How good: held-out accuracy, and how far that is before the last accuracy's pick of the same
+    searches. Spreads are standard errors over splits.
     """
     table = by_split(runs)
+    before_by_size: dict[int, Sequence[float]] = {}
     for name in (*FIGURES, RANKS):
         cells = [name]
         for size in (24, 60):
             if size > min(len(configurations) for configurations in table.values()):
-                cells += ["-", "-"]
+                cells += ["-", "-", "-"]
                 continue
             found = [picks(configurations, name, size) for configurations in table.values()]
             reached, failed = zip(*found, strict=True)
-            cells += [spread(reached), f"{100 * statistics.fmean(failed):.1f} %"]
+            before = before_by_size.setdefault(size, reached)  # the first figure's
+            ahead = [ours - theirs for ours, theirs in zip(reached, before, strict=True)]
+            failures = f"{100 * statistics.fmean(failed):.1f} %"
+            cells += [spread(reached), spread(ahead, sign=True), failures]
         kept = [rung_keeps(configurations, name) for configurations in table.values()]
         told = [each for each in kept if each is not None]
         cells.append(f"{statistics.fmean(told):.2f}" if told else "-")
