@@ -95,7 +95,7 @@ def migrate_rows(source: Store, study: StudyRecord, target: Store, plan: Plan) -
             copying.run()
         by_number = connection.execute(
             select(trials.c.number, trials.c.trial_id, trials.c.state)
-            .where(trials.c.trial_id.in_(list(copying.trial_ids.values())))
+            .where(trials.c.study_id == copying.study_id)
             .order_by(trials.c.number)
         ).all()
         for number, trial_id, state in by_number:
