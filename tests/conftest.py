@@ -35,6 +35,7 @@ from optuna_study.store.records import Claim, End, EndKind, EpochRecord, NewStud
 from optuna_study.store.schema import optuna_tables, own_tables, trial_params
 from optuna_study.store.studies.studies import create_study
 
+collect_ignore = ["benchmarks", "support"]  # no tests, nor doctests: not to be imported for them
 POSTGRES_VARIABLE = "OPTUNA_STUDY_TEST_POSTGRES"
 
 if TYPE_CHECKING:
@@ -64,15 +65,19 @@ hypothesis.settings.load_profile("unhurried")
 
 
 # Tests of these files share what is costly to make or takes a machine for itself: one process
-# each, or one for all of the same name. xdist's own mark for it does nothing since pytest 9.2,
-# which no longer reads the names that it changes.
+# each, or one for all of the same name (`compiler`: torch's, which takes 2.4 s to import). xdist's
+# own mark for it does nothing since pytest 9.2, which no longer reads the names that it changes.
 GROUPS = {
+    "tests/actions/test_export_model.py": "compiler",
     "tests/cli/test_train.py": "train",
+    "tests/config/test_schedule.py": "compiler",
     "tests/docker/test_topology.py": "topology",
     "tests/launch/ray/test_cluster.py": "ray",
     "tests/launch/test_outages.py": "outages",
-    "tests/training/backbone/test_features.py": "timm",
-    "tests/training/backbone/test_timm_models.py": "timm",
+    "tests/training/backbone/test_features.py": "compiler",
+    "tests/training/backbone/test_timm_models.py": "compiler",
+    "tests/training/test_losses.py": "compiler",
+    "tests/training/test_optimizers.py": "compiler",
     "tests/training/test_pretrained.py": "pretrained",
 }
 
@@ -92,12 +97,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Groups(config, log)
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: slow tests wait for processes most of their time, so cores take two at once.
 
-    From eight cores on there is one process for each, which is enough.
+    From eight cores on there is one process for each, which is enough. Tests that are not slow
+    keep a core busy, and each process more begins by importing everything.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if config.option.markexpr == "not slow":
+        return cores or 1
     return max(cores or 1, min(2 * (cores or 1), 8))
 
 
@@ -140,7 +148,7 @@ def figures() -> Callable[..., list[dict[str, Any]]]:
             capture_output=True,
             text=True,
             env=os.environ | environment,
-            timeout=600,
+            timeout=1200,
         )
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]

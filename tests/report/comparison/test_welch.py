@@ -6,7 +6,6 @@ import statistics
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.stats import t, ttest_ind
 
 from optuna_study.report.comparison.welch import Contrast, Spread, contrast
 
@@ -27,6 +26,8 @@ def p_apart(first: Spread, second: Spread) -> float:
 @example([0.0, 0.002], [0.002, 0.002])
 @given(FRACTIONS, FRACTIONS)
 def test_a_difference_of_two_is_scipys_welch_test(first: list[float], second: list[float]) -> None:
+    from scipy.stats import ttest_ind
+
     p = difference(Spread(tuple(first)), Spread(tuple(second))).p()
     spread = statistics.variance(first) + statistics.variance(second)
     if spread > 1e-12:
@@ -35,6 +36,8 @@ def test_a_difference_of_two_is_scipys_welch_test(first: list[float], second: li
 
 @given(st.lists(FRACTIONS, min_size=4, max_size=4))
 def test_a_difference_of_differences_takes_the_error_of_all_four(rows: list[list[float]]) -> None:
+    from scipy.stats import t
+
     found = contrast(
         [(sign, Spread(tuple(row))) for sign, row in zip((1, -1, -1, 1), rows, strict=True)]
     )

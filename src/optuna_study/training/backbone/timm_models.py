@@ -8,6 +8,7 @@ from optuna_study.config.catalogue import TIMM, is_timm
 from optuna_study.config.settings import OWN_SIZE, with_settings
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean, in_one_line
+from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,8 @@ def architecture(name: str) -> str:
     Raises:
         UsageError: timm has no such model, or no such weights of it.
     """
-    import timm
+    with without_compiler():
+        import timm
 
     known = name.removeprefix(TIMM)
     stem, _, tag = known.partition(".")
@@ -42,7 +44,8 @@ def _similar(stem: str) -> str:
     """Suggestions among timm's names, which are too many to be listed."""
     import difflib
 
-    import timm
+    with without_compiler():
+        import timm
 
     close = difflib.get_close_matches(stem, timm.list_models(), 3)
     return f"did you mean {' or '.join(close)}?" if close else "timm.list_models() has their names"
@@ -65,7 +68,8 @@ def build_timm(
         UsageError: timm has no such model, cannot build it at this size, or the weights do not
             fit.
     """
-    import timm
+    with without_compiler():
+        import timm
 
     name = architecture(settings.name)
     arguments: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
@@ -109,7 +113,8 @@ def _mark(tensor: torch.Tensor) -> tuple[object, ...]:
 
 def own_configuration(name: str) -> PretrainedCfg:
     """What timm says of a model: where its weights are, and what pictures they are for."""
-    from timm.models import PretrainedCfg, get_pretrained_cfg
+    with without_compiler():
+        from timm.models import PretrainedCfg, get_pretrained_cfg
 
     return get_pretrained_cfg(name) or PretrainedCfg()
 
@@ -142,7 +147,8 @@ def upper_stages(model: nn.Module, share: float) -> frozenset[str]:
     Raises:
         UsageError: timm does not say how its layers are grouped.
     """
-    from timm.models import group_parameters
+    with without_compiler():
+        from timm.models import group_parameters
 
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:

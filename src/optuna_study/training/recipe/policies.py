@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from optuna_study.training.device import random_stream
+from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +29,8 @@ ON_FLOATS = ("random_erasing",)
 
 @cache
 def _changes() -> dict[str, Change]:
-    from torchvision.transforms import v2
+    with without_compiler():
+        from torchvision.transforms import v2
 
     smooth = v2.InterpolationMode.BILINEAR
     made: dict[str, Any] = {
