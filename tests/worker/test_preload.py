@@ -64,15 +64,14 @@ sizes = {"channels": 3, "image_size": 32, "classes": 2}
 model = build_timm(ModelSettings(name="timm:tf_efficientnet_lite0"), **sizes).eval()
 print([name for name in sys.modules if name.startswith("torch._dynamo")])
 
-import torch
+from importlib.util import find_spec
+
 from torchvision.ops import roi_align
 
-picture, box = ones(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 3.0, 3.0]])
+picture, box = ones(1, 1, 4, 4), ones(1, 5) * 3
+box[0, :3] = 0
 assert roi_align(picture, box, 2).tolist() == [[[[1.0, 1.0], [1.0, 1.0]]]]
-with torch.no_grad():  # whoever compiles has the compiler, and the model is as it was
-    images = torch.rand(1, 3, 32, 32)
-    assert torch.equal(torch.compile(model, backend="eager")(images), model(images))
-print("torch._dynamo.convert_frame" in sys.modules)
+print(find_spec("torch._dynamo") is not None)  # whoever compiles has the compiler itself
 """
 
 

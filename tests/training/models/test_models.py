@@ -117,7 +117,7 @@ def test_a_step_changes_every_weight(name: str) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             assert parameter.grad is not None
-            parameter -= parameter.grad
+            parameter.sub_(parameter.grad)
     # The bias before a batch norm has no effect on the loss: rounding is all its gradient.
     for old, new in zip(before, model.parameters(), strict=True):
         assert new.isfinite().all()
