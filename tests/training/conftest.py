@@ -8,7 +8,7 @@ import pytest
 from recorded_curves import BASE, make_tiny_data
 
 from optuna_study.config.settings import Setting, TrainConfig, with_settings
-from optuna_study.training.without_compiler import without_compiler
+from optuna_study.training.backbone.without_compiler import without_compiler
 
 with without_compiler():  # for whichever test compares with it first: 0.5 CPU s and not 3
     import torchvision  # noqa: F401

@@ -10,8 +10,8 @@ from torch import nn
 from optuna_study.config.catalogue import OPTIMIZERS
 from optuna_study.config.settings import TrainSettings
 from optuna_study.errors import UsageError
+from optuna_study.training.backbone.without_compiler import without_compiler
 from optuna_study.training.optimizers import build_optimizer, restore, set_lr
-from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from filelock import FileLock
 from optuna_study.data.availability import RAW_SETS
 from optuna_study.errors import DataError
 from optuna_study.paths import writing
-from optuna_study.training.without_compiler import without_compiler
+from optuna_study.training.backbone.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

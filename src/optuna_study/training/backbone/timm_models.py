@@ -8,7 +8,7 @@ from optuna_study.config.catalogue import TIMM, is_timm
 from optuna_study.config.settings import OWN_SIZE, with_settings
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean, in_one_line
-from optuna_study.training.without_compiler import without_compiler
+from optuna_study.training.backbone.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

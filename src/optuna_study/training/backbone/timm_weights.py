@@ -21,8 +21,8 @@ from optuna_study.errors import DataError, UsageError
 from optuna_study.paths import given_path
 from optuna_study.text import in_one_line
 from optuna_study.training.backbone.timm_models import architecture, own_configuration
+from optuna_study.training.backbone.without_compiler import without_compiler
 from optuna_study.training.checkpoint import read_without_code
-from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from optuna_study.training.backbone.without_compiler import without_compiler
 from optuna_study.training.device import random_stream
-from optuna_study.training.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
