@@ -91,8 +91,8 @@ def test_a_study_that_is_done_needs_a_larger_budget(
         stored_study.run([0.5])
     said = cli("resume", "small", "--storage", stored_study.url).out
     assert said == (
-        "small has ended all of its 6 trials; `optuna-study launch --n-trials N --storage "
-        f"{stored_study.url}` with more than 6 gives it more.\n"
+        "small has ended all of its 6 trials; `optuna-study launch small --n-trials N "
+        f"--storage {stored_study.url}` with more than 6 gives it more.\n"
     )
 
 

@@ -26,13 +26,15 @@ def steer(target: Target, state: StudyState) -> Advice:
         NotFoundError: no such study.
         StoreError: the store cannot be reached.
     """
+    from optuna_study.launch.options import launch_words
+
     store, study = target.open_study()
     set_state(store, study, state)
     counts = reads.counts(store, study)
     if study.is_done(counts.ended):
         return Advice(
             f"{study.name} has ended all of its {count(study.total, 'trial')}; ",
-            ["launch", "--n-trials", "N"],
+            [*launch_words(study), "--n-trials", "N"],
             f" with more than {study.budget} gives it more.",
         )
     if state is StudyState.ACTIVE:

@@ -320,6 +320,7 @@ class StudyFile:
     baselines: tuple[Baseline, ...]
     statements: tuple[Statement, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()  # by the launch, as NAME=VALUE
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,8 @@ class Definition:
 
     `name` is the variant's, `study` the study file's. `config` holds what is not searched, and the
     values that conditional dimensions fall back to. `only` is ONLY_BASELINES for a controlled
-    comparison of the baselines over several seeds, which searches nothing.
+    comparison of the baselines over several seeds, which searches nothing; `fixed` are settings
+    that the launch gave over the file, as NAME=VALUE.
     """
 
     name: str
@@ -344,6 +346,7 @@ class Definition:
     baselines: tuple[Baseline, ...]
     only: str | None = None
     statements: tuple[Statement, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     @property
     def planned(self) -> tuple[Baseline, ...]:

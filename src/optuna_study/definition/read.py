@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def parse_study_file(
         problems.add("file name", f"'{name}' cannot be the name of a study; use {RULE}")
     raw = parse_toml(text, where)
     fix_settings(raw, fixed)
-    file = _read_study(raw, name, path, problems)
+    file = dataclasses.replace(_read_study(raw, name, path, problems), fixed=tuple(fixed))
     _check_profiles(file, problems)
     if problems.noted:
         raise StudyFileError(where, problems.sentences())

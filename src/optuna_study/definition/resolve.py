@@ -121,6 +121,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
         space=Space.of(usable, config),
         baselines=baselines,
         statements=file.statements,
+        fixed=file.fixed,
     )
     for baseline in baselines:
         _check_baseline(definition, baseline, problems)

@@ -44,7 +44,7 @@ _KINDS: Mapping[str, type[Choice | IntRange | FloatRange | Breakpoints]] = {
     "breakpoints": Breakpoints,
 }
 
-_PROSE = frozenset({"title", "source", "folder", "reported", "figure", "rank", "claims"})
+_PROSE = frozenset({"title", "source", "folder", "reported", "figure", "rank", "claims", "fixed"})
 """What may change freely: what a source says, and where the pictures lie (their fingerprint
 counts)."""
 
@@ -67,8 +67,9 @@ def to_json(definition: Definition) -> dict[str, Any]:
         if getattr(definition.search, name) == getattr(SearchSettings(), name):
             del plain["search"][name]
     claims = plain.pop("statements")
-    if not definition.only:
-        del plain["only"]
+    for name in ("only", "fixed"):
+        if not plain[name]:
+            del plain[name]
     return {**plain, "claims": claims} if claims else plain
 
 
@@ -178,6 +179,7 @@ def _read_definition(node: Node) -> Definition | None:
         "baselines": _records(node.get("baselines", None), _read_baseline),
         "statements": _records(node.get("claims", []), partial(_read_record, Statement)),
         "space": Space.of(dimensions, config),
+        "fixed": tuple(str(each.raw) for each in node.get("fixed", []).items()),
     }
     return _read_record(Definition, node, given, also=("format", "claims"))
 

@@ -19,6 +19,7 @@ from optuna_study.store.engine.connection import versions as stored_versions
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.sqlite_file import refuse_unfit
 from optuna_study.store.studies.studies import load_study
+from optuna_study.text import Advice
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import StudyFile
@@ -59,8 +60,8 @@ def locate_study_file(name: str, address: StoreAddress) -> Path:
         if stored is None:
             raise
     raise NotFoundError(
-        f"'{name}' is no study file, but a study in {address}; `{_launch_of(stored)}` goes on "
-        "with it"
+        f"'{name}' is no study file, but a study in {address}",
+        Advice(launch_words(stored), " goes on with it"),
     )
 
 
@@ -72,16 +73,17 @@ def _stored(name: str, address: StoreAddress) -> StudyRecord | None:
         return None  # what is wrong with the store is said when the file is right
 
 
-def _launch_of(stored: StudyRecord) -> str:
+def launch_words(stored: StudyRecord) -> list[str]:
+    """The command that goes on with a study, without the program's name and the store."""
     made, called = from_json(stored.definition), bare_name(stored.name)
-    options = [made.study]
+    words = ["launch", made.study]
     if called != made.study:
-        options += ["--name", called]
+        words += ["--name", called]
     if made.profile != "full":
-        options += ["--profile", made.profile]
+        words += ["--profile", made.profile]
     if made.only is not None:
-        options += ["--only", made.only]
-    return f"optuna-study launch {' '.join(options)}"
+        words += ["--only", made.only]
+    return [*words, *(word for text in made.fixed for word in ("--set", text))]
 
 
 def check_store(address: StoreAddress, workspace: Workspace, option: str = "--storage") -> None:

@@ -25,6 +25,7 @@ from optuna_study.launch.options import (
     choose_data,
     choose_profile,
     event_folder,
+    launch_words,
     locate_study_file,
     require_pictures,
 )
@@ -250,6 +251,11 @@ def _compare_definition(
     require_same_version(existing)
     if existing.definition_hash != definition_hash(definition):
         changes = "; ".join(diff(from_json(existing.definition), definition))
+        if from_json(existing.definition).fixed != definition.fixed:
+            raise DefinitionChangedError(
+                f"{existing.name}: other settings are fixed than when it was made: {changes}",
+                Advice(launch_words(existing), " goes on with it, --name makes another"),
+            )
         migrate = Advice(
             f"{WAY_OUT}; ",
             ["migrate", existing.name, "--definition", request.study],
