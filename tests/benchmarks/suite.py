@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,11 +244,12 @@ def both_steps(
     definition = resolve(read_study_file(ROOT / f"studies/{study}.toml"), "cpu")
     name = definition.config.data.name
     given = pictures(name, folder)
-    plain_data = {} if given or name == "spiral" else {"name": "rendered"}
     config = with_settings(
         definition.config,
-        {"epochs": 10**6, "threads": 1, "augmentation": "none", **plain_data, **changes},
+        {"epochs": 10**6, "threads": 1, "augmentation": "none", **changes},
     )
+    if not given and name != "spiral":
+        config = replace(config, data=replace(config.data, name="rendered"))
     workspace, device = Workspace(Path(tempfile.mkdtemp())), torch.device("cpu")
     data = load_data(config.data, given, workspace, device, config.train.memory_format)
     run = loop.prepare(config, data, device)

@@ -1,0 +1,45 @@
+"""The script that waits for a GPU: its pieces work on a CPU, and without a GPU it says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import gpu
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_device_it_says_so() -> None:
+    done = subprocess.run([sys.executable, gpu.__file__], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "torch finds no CUDA device here: nothing was measured\n"
+
+
+@pytest.mark.slow
+def test_its_pieces_work_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = (gpu.bandwidth, gpu.steps, gpu.turnaround, gpu.precisions)
+    monkeypatch.setattr(gpu, "PIECES", pieces)
+    threads = torch.get_num_threads()
+    bench = gpu.Bench(torch.device("cpu"), quick=True, until=time.perf_counter() + 600)
+    lines = list(gpu.table(bench, tmp_path))
+    torch.set_num_threads(threads)
+    assert lines[1:4] == ["", "| what | figure |", "|---|---|"]
+    assert [line.split(" | ")[0] for line in lines[4:]] == [
+        "| bandwidth of a copy",
+        "| a step, spiral",
+        "| a step, LeNet",
+        "| next run to its first step, LeNet",
+        "| LeNet in fp32, 1 epochs",
+        "| LeNet in bf16, 1 epochs",
+    ]
+    assert not [line for line in lines if "failed" in line]
+    late = gpu.Bench(torch.device("cpu"), quick=True, until=0.0)
+    assert list(gpu.table(late, tmp_path))[-1] == "| precisions | no time left |"
