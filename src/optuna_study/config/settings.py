@@ -126,6 +126,14 @@ class ModelSettings:
         choices=("all", "half", "last_stage", "head"),
         late="0.2.0",
     )
+    head_weights: str = setting(
+        "drawn",
+        "What a pretrained model's head begins with: weights that are drawn, or fitted, those of "
+        "a logistic regression on the features of the training pictures, so that the layers below "
+        "are not spoiled while it learns (Kumar et al. 2022).",
+        choices=("drawn", "fitted"),
+        late="0.2.0",
+    )
     norm_statistics: str = setting(
         "trained",
         "Mean and deviation of batch norm in layers that learn: trained, taken from each batch, "

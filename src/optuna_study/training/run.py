@@ -19,6 +19,7 @@ from optuna_study.training import divergence
 from optuna_study.training.augment import augment
 from optuna_study.training.backbone.features import (
     Features,
+    fit_head,
     new_backbone,
     new_head,
     open_features,
@@ -293,6 +294,8 @@ def prepare(
             classes=len(data.classes),
             seed=stream_seed(settings.seed, "weights"),
         )
+        if config.model.head_weights == "fitted" and state is None:
+            fit_head(model, config, data)
     # A module's `to` takes the format of 4-dimensional parameters only by keyword.
     model = model.to(device=device).to(memory_format=data.memory_format)
     pictures = len(data.train_labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +122,20 @@ def test_nearest_neighbours_are_scikit_learns(data: DeviceData) -> None:
     expected = theirs.score(found.validation.numpy(), data.validation_labels.numpy())
     assert features.nearest_neighbours(found, data) == pytest.approx(expected)
     assert expected > 1.5 / len(data.classes)
+
+
+def test_a_head_may_begin_with_a_logistic_regression_on_the_features(data: DeviceData) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    config = head_config()
+    model = replace(config.model, train_layers="half", head_weights="fitted", dropout=0.0)
+    run = loop.prepare(replace(config, model=model), data, CPU)
+    found = features.open_features(config, data)
+    known, labels = found.training[0].numpy(), run.data.train_labels.numpy()
+    decay = features.FITTED_DECAY
+    theirs = LogisticRegression(C=1 / (2 * decay * len(known)), max_iter=1000, tol=1e-6)
+    expected = theirs.fit(known, labels).predict_proba(found.validation.numpy())
+    with torch.inference_mode():
+        seen = to_model_input(run.data.validation_images, run.data)
+        answers = run.model.eval()(seen).softmax(1).numpy()
+    assert answers[:, theirs.classes_] == pytest.approx(expected, abs=0.02)

@@ -148,6 +148,34 @@ def nearest_neighbours(features: Features, data: DeviceData) -> float:
     return right.double().mean().item()
 
 
+FITTED_DECAY = 1e-3  # of the squared weights' sum, beside the mean cross entropy
+
+
+def fit_head(model: nn.Module, config: TrainConfig, data: DeviceData) -> None:
+    """Give a pretrained model's head the weights of a logistic regression on its features.
+
+    Fitted by L-BFGS on all training pictures, from zero.
+
+    Raises:
+        UsageError: as `open_features`.
+    """
+    known = open_features(config, data).training[0]
+    fitted = nn.Linear(known.shape[1], len(data.classes), device=known.device)
+    nn.init.zeros_(fitted.weight)
+    nn.init.zeros_(fitted.bias)
+    optimizer = torch.optim.LBFGS(fitted.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        error = nn.functional.cross_entropy(fitted(known), data.train_labels)
+        error = error + FITTED_DECAY * fitted.weight.square().sum()
+        torch.autograd.backward(error)
+        return error
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    find_head(model).load_state_dict(fitted.state_dict())
+
+
 def new_head(config: TrainConfig, width: int, classes: int) -> nn.Sequential:
     """What is trained on features: dropout and a dense layer, which begins at zero."""
     head = nn.Linear(width, classes)
@@ -197,7 +225,12 @@ class _Network:
             "model": config.model.name,
             "variant": dataclasses.asdict(
                 replace(
-                    config.model, dropout=0.0, pretrained="", train_layers="", norm_statistics=""
+                    config.model,
+                    dropout=0.0,
+                    pretrained="",
+                    train_layers="",
+                    head_weights="",
+                    norm_statistics="",
                 )
             ),
             "weights": weights_digest(config.model),

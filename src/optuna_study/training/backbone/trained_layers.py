@@ -31,6 +31,7 @@ def check_layers(settings: ModelSettings) -> None:
     for name, wanted, free in (
         ("train_layers", settings.train_layers, "all"),
         ("norm_statistics", settings.norm_statistics, "trained"),
+        ("head_weights", settings.head_weights, "drawn"),
     ):
         if wanted != free:
             raise UsageError(
