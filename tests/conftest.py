@@ -53,9 +53,10 @@ if TYPE_CHECKING:
 # Tests start hundreds of processes: what one has compiled, assertions included, the next reads.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Nets of tests are too small for two threads, which wait for each other busily; what trains with
-# `threads` has them all the same.
+# Nets of tests are too small for two threads; what trains with `threads` has them all the same.
+# Where many processes share the cores, these are not to wait for each other busily.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Made-up input is not measured: a machine that runs a process on every core is slow at times.
 # `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks for longer.
