@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from optuna_study.cli.options import Invocation
-from optuna_study.cli.watching import follow, register, require_match, see_through
+from optuna_study.cli.watching import closing, follow, register, require_match, see_through
 from optuna_study.errors import CheckFailedError, InterruptedBySignalError, NothingCompletedError
 from optuna_study.report.verify import Verdict
 
@@ -111,6 +111,17 @@ def test_the_closing_page_comes_after_a_fruitless_end_too(
     out = capsys.readouterr().out
     assert out.startswith("No trial has completed.\n")
     assert "  optuna-study show small --artifacts here " in out
+
+
+def test_commands_to_paste_stay_whole_on_a_narrow_terminal(
+    stored_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_study.run([0.5])
+    monkeypatch.setattr("optuna_study.report.pages.line_width", lambda: 60)
+    page = closing(stored_study.store, stored_study.study)
+    assert "  # all of it on one page to send\n  optuna-study report small -o " in page
+    monkeypatch.setattr("optuna_study.report.pages.line_width", lambda: 200)
+    assert "  # all of it" in closing(stored_study.store, stored_study.study)
 
 
 def test_a_detached_launch_prints_its_name_alone(

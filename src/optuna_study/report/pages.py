@@ -272,6 +272,8 @@ def next_commands(summary: Summary, place: str = "") -> str:
     commands[f"optuna-study dashboard{place}"] = "all trials in the browser"
     width = max(map(len, commands))
     lines = [f"  {command:<{width}}  # {why}" for command, why in commands.items()]
+    if max(map(len, lines)) > line_width():  # what it does above the command, which stays whole
+        lines = [f"  # {why}\n  {command}" for command, why in commands.items()]
     return "\n".join([heading("Next"), *lines])
 
 
