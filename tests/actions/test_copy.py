@@ -255,7 +255,7 @@ def test_a_signal_does_not_disturb_the_clearing_away_after_an_error(
     def fail(*_: object) -> int:
         raise DiskFullError("no space left")
 
-    monkeypatch.setattr(copy, "_copy_artifacts", fail)
+    monkeypatch.setattr(copy, "copy_artifacts", fail)
     monkeypatch.setattr(copy, "remove_files", interrupted)
     to = Workspace(tmp_path / "there")
     with pytest.raises(DiskFullError):

@@ -38,7 +38,17 @@ NAME = "storm"
 def new_study(budget: int) -> NewStudy:
     planned = tuple(PlannedTrial(name, "group", (), {}) for name in ("one", "two"))
     return NewStudy(
-        NAME, "maximize", "validation_accuracy", {}, "h", "f", "d", {}, 1, budget, planned
+        NAME,
+        "maximize",
+        "validation_accuracy",
+        {"search": {}},
+        "h",
+        "f",
+        "d",
+        {},
+        1,
+        budget,
+        planned,
     )
 
 
