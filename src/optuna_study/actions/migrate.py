@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import PlannedTrial, StudyRecord, TrialRecord
+    from optuna_study.store.records import StudyRecord, TrialRecord
 
 MOST_REASONS = 10  # that are told; there may be one for each trial
 
@@ -103,11 +103,17 @@ def work_out(store: Store, study: StudyRecord, file: str) -> Migration:
             Advice(["pause", study.name], ", wait for the end of what runs, and try again"),
         )
     carried = _carry_all(old, new, trials, aggregates.finetuned(store, study))
+    kept = {
+        each.baseline
+        for each in trials
+        if carried[each.number].why is None or each.excluded is not None
+    }
     plan = Plan(
         new=_identity(new),
         old_name=free_name(store, study),
         trials={each.number: _form(new, each, carried[each.number]) for each in trials},
-        planned=_new_baselines(new, trials),
+        planned=[each for each in planned_trials(new) if each.baseline not in kept],
+        seen={each.number: each.state for each in trials},
         budget=_budget(study, old, new),
     )
     told = Counter(each.why for each in carried.values() if each.why is not None)
@@ -190,11 +196,6 @@ def _form(new: Definition, trial: TrialRecord, carried: Carried) -> NewForm:
     rows = to_store(new.space, carried.parameters) if carried.parameters else ()
     has_own = trial.baseline is not None or bool(trial.fixed)
     return NewForm(rows, carried.fixed, carried.why, has_own)
-
-
-def _new_baselines(new: Definition, trials: Sequence[TrialRecord]) -> list[PlannedTrial]:
-    known = {trial.baseline for trial in trials}
-    return [each for each in planned_trials(new) if each.baseline not in known]
 
 
 def _budget(study: StudyRecord, old: Definition, new: Definition) -> int:

@@ -69,6 +69,7 @@ def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> l
         *reads.best_few(store, study, _searched(study), baselines=False),
         *reads.best_few(store, study, 1, baselines=True),
     }
+    best |= aggregates.excluded(store, study).keys()  # which `include` takes back whole
     found = []
     for path, number, claim in checkpoints:
         ended, claims, standing = owners.get(number, (True, 0, None))

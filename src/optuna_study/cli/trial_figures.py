@@ -6,15 +6,18 @@ optuna-dashboard draws figures of studies alone, so a trial's note leads to the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.errors import OptunaStudyError
+from optuna_study.errors import OptunaStudyError, StoreError
 from optuna_study.report.document.html import trial_page
 from optuna_study.report.figures import losses, predictions
 from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.store.reads import reads
 from optuna_study.store.studies.studies import find_study
+from optuna_study.text import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,13 +38,22 @@ class TrialFigures:
     app: WSGIApplication
     store: Store
     workspace: Workspace
+    _one_at_a_time: Lock = field(default_factory=Lock)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         asked = PAGE.fullmatch(environ.get("PATH_INFO", ""))
         if asked is None or environ["REQUEST_METHOD"] != "GET":
             return self.app(environ, start_response)
-        status, page = "200 OK", self._page(int(asked[1]), int(asked[2]))
+        page: str | None
+        status = "200 OK"
+        try:
+            with self._one_at_a_time:  # each reads its whole study
+                page = self._page(int(asked[1]), int(asked[2]))
+        except StoreError as error:
+            status, page = "503 Service Unavailable", escape(in_one_line(error))
+        except OptunaStudyError:  # gone in between
+            page = None
         if page is None:
             status, page = "404 Not Found", "There is no such trial."
         body = page.encode()
@@ -56,10 +68,7 @@ class TrialFigures:
         study = study_of_id(self.store, study_id)
         if study is None:
             return None
-        try:
-            return trial_page(load_study_data(self.store, study, self.workspace, number))
-        except OptunaStudyError:  # no such trial, or gone in between
-            return None
+        return trial_page(load_study_data(self.store, study, self.workspace, number))
 
 
 def study_of_id(store: Store, study_id: int) -> StudyRecord | None:

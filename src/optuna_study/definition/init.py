@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("init.template")
 
 TRAINING_SHARE = 0.8 * 0.8  # what the held-out test and the validation leave
 FULL_PICTURES = 20_000  # seen in a trial that fine-tunes a whole network: half a minute of a GPU
-STAGE_PICTURES = 4_500  # seen by the baseline of a last stage: a minute and a half of a core
+STAGE_PICTURES = 2_250  # seen by the baseline of a last stage: a minute of a core
 SCRATCH_PICTURES = 7_500  # seen by the one from scratch: half a minute of a core
 FINETUNE_PICTURES = 9_000  # seen by a trial that fine-tunes half the network: three minutes
 CPU_TRAINING = 4_000  # pictures whose features the cpu profile computes: half a minute
@@ -181,8 +181,8 @@ def study_file_text(name: str, folder: Path, survey: Survey) -> str:
         batch_size=batch_sizes[1],
         batch_sizes=", ".join(map(str, batch_sizes)),
         epochs=_epochs(FULL_PICTURES, training, 4, 30),
-        stage_epochs=_epochs(STAGE_PICTURES, cpu_training, 2, 8),
-        scratch_epochs=_epochs(SCRATCH_PICTURES, cpu_training, 5, 30),
+        stage_epochs=_epochs(STAGE_PICTURES, cpu_training, 1, 8),
+        scratch_epochs=_epochs(SCRATCH_PICTURES, cpu_training, 3, 30),
         finetune_epochs=_epochs(FINETUNE_PICTURES, cpu_training, 2, 30),
         cpu_image_size=SMALL_IMAGE_SIZE if small else CPU_IMAGE_SIZE,
         cpu_views=min(max(CPU_TRAINING // cpu_training, 1), MOST_VIEWS),

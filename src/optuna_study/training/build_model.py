@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from optuna_study.config.catalogue import (
     explain_failure,
@@ -31,7 +29,7 @@ from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from optuna_study.config.settings import ModelSettings
 
@@ -100,9 +98,7 @@ def initialised_model(
             weights = timm_weights(settings).state if pretrained else None
             model = build_timm(settings, **sizes, weights=weights)
         else:
-            drawn_anew = not is_reference(settings.name) and settings.initialisation != TORCHS_OWN
-            with _WithoutDrawing() if drawn_anew else nullcontext():
-                model = build_model(settings, **sizes)
+            model = build_model(settings, **sizes)
     if not is_reference(settings.name) and not is_timm(settings.name):
         generator = torch.Generator().manual_seed(seed)
         initialise(model, settings.initialisation, settings.initialisation_std, generator)
@@ -113,22 +109,6 @@ def initialised_model(
     if settings.norm_statistics == "frozen":
         freeze_statistics(model)
     return model
-
-
-class _WithoutDrawing(TorchFunctionMode):
-    """Within it torch's layers do not draw the weights that `initialise` draws anew.
-
-    For AlexNet's 58 million that is half of what a model costs.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> object:
-        return args[0] if func is torch.Tensor.uniform_ else func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from optuna_study.report.document.blocks import Code, Document, Made, Section, T
 from optuna_study.report.document.content import config_of
 from optuna_study.report.export import telling_settings
 from optuna_study.report.figures.studies import efforts, histories
-from optuna_study.report.pages import best_block, ends_line
+from optuna_study.report.pages import best_lines, ends_line
 from optuna_study.report.summary import importance_columns
 from optuna_study.report.tables import plain
 from optuna_study.text import duration, join_words, percent
@@ -51,8 +51,8 @@ def _result(several: Sequence[StudyData]) -> Iterator[Block]:
     yield Table(headers, [_row(data) for data in several])
     for data in several:
         confirmed = data.summary.confirmation
-        said = sentence(confirmed) if confirmed is not None else plain(best_block(data.summary))
-        lines = [line.rstrip(".") for line in said.splitlines()]
+        said = [sentence(confirmed)] if confirmed is not None else best_lines(data.summary)
+        lines = [plain(line).rstrip(".") for line in said]
         yield Text(f"{data.study.name}: {'. '.join(lines)}. {plain(ends_line(data.summary))}")
 
 

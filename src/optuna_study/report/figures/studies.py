@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.figures import style
@@ -20,7 +21,7 @@ MOST_POINTS = 1500  # of one study
 def histories(several: Sequence[StudyData]) -> Figure:
     """Values by trial number and the best so far, a colour a study."""
     traces: list[dict[str, Any]] = []
-    for data, colour in zip(several, style.SEQUENCE, strict=False):
+    for data, colour in zip(several, cycle(style.SEQUENCE), strict=False):
         done = sorted(data.ranked, key=lambda trial: trial.number)
         drawn = style.sample(done, MOST_POINTS)
         marker = {"color": colour, "size": 6, "opacity": 0.45}
@@ -48,7 +49,7 @@ def histories(several: Sequence[StudyData]) -> Figure:
 def efforts(several: Sequence[StudyData]) -> Figure:
     """The best so far over the seconds of training of all trials before, a colour a study."""
     traces: list[dict[str, Any]] = []
-    for data, colour in zip(several, style.SEQUENCE, strict=False):
+    for data, colour in zip(several, cycle(style.SEQUENCE), strict=False):
         spent, before = {}, 0.0
         for trial in data.trials:
             before += trial.worked

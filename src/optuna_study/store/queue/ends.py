@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, select, update
 
-from optuna_study.config.reasons import WorkersLost
+from optuna_study.config.reasons import Reused, WorkersLost
 from optuna_study.store.records import End, EndKind, TrialState
 from optuna_study.store.rows import (
     last_report,
@@ -88,6 +88,8 @@ def end_trial(
             touched=now,
         )
     )
+    if isinstance(end.reason, Reused):  # nothing was trained, which says nothing of the machine
+        return
     failed = end.kind is EndKind.FAILED
     connection.execute(
         update(own_studies)

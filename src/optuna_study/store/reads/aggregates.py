@@ -239,8 +239,8 @@ def values_at(
 ) -> list[float]:
     """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
 
-    Confirmation runs, which are of the best alone, excluded trials and curves that stand there a
-    second time are not among them.
+    Confirmation runs and trials of the second stage, which are of the best alone, excluded trials
+    and curves that stand there a second time are not among them.
 
     MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
     Trials of plain Optuna have no epochs of ours and are not among them.
@@ -254,7 +254,12 @@ def values_at(
     left_out = exists().where(
         own_trials.c.uuid == table.c.uuid,
         own_trials.c.number == table.c.number,
-        or_(own_trials.c.confirms.is_not(None), REUSED, is_excluded(own_trials.c.trial_id)),
+        or_(
+            own_trials.c.confirms.is_not(None),
+            and_(own_trials.c.baseline.is_(None), own_trials.c.fixed.is_not(None)),
+            REUSED,
+            is_excluded(own_trials.c.trial_id),
+        ),
     )
     query = query.where(~left_out).order_by(table.c.number.desc()).limit(MOST_VALUES)
     with store.read() as connection:

@@ -6,6 +6,7 @@ violated constraint it keeps them from calling such a trial best.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
@@ -19,6 +20,7 @@ from optuna_study.store.schema import (
     EXCLUDED,
     EXCLUDED_KEY,
     INFEASIBLE_KEY,
+    REUSES,
     trial_system_attributes,
     trial_user_attributes,
     trials,
@@ -37,7 +39,7 @@ _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 def exclude(store: Store, study: StudyRecord, numbers: Collection[int], reason: str) -> None:
-    """Leave trials out; of those that are left out already the reason is replaced.
+    """Leave trials out, and those that only repeat their results; a reason given before goes.
 
     Raises:
         NotFoundError: the study is gone, or has no such trial.
@@ -75,14 +77,15 @@ def include(store: Store, study: StudyRecord, numbers: Collection[int]) -> None:
 
 
 def _ended(connection: Connection, study: StudyRecord, numbers: Collection[int]) -> list[int]:
-    """The ids of some trials, all of which have ended."""
+    """The ids of some trials, all of which have ended, and of those that repeat them untrained."""
     lock_study(connection, study)
+    asked, numbers = numbers, {*numbers, *_copies(connection, study, numbers)}
     rows = connection.execute(
         select(trials.c.number, trials.c.trial_id, trials.c.state).where(
             trials.c.study_id == study.study_id, trials.c.number.in_(sorted(set(numbers)))
         )
     ).all()
-    missing = sorted(set(numbers) - {row.number for row in rows})
+    missing = sorted(set(asked) - {row.number for row in rows})
     if missing:
         raise NotFoundError(
             f"study '{study.name}' has no trial {join_words([str(each) for each in missing])}",
@@ -96,3 +99,14 @@ def _ended(connection: Connection, study: StudyRecord, numbers: Collection[int])
             "wait for the end of it",
         )
     return [row.trial_id for row in rows]
+
+
+def _copies(connection: Connection, study: StudyRecord, numbers: Collection[int]) -> set[int]:
+    """The trials that were told the end of one of these, since their settings were the same."""
+    attribute = trial_user_attributes.c
+    rows = connection.execute(
+        select(trials.c.number, attribute.value_json)
+        .join(trial_user_attributes, attribute.trial_id == trials.c.trial_id)
+        .where(trials.c.study_id == study.study_id, attribute.key == REUSES)
+    )
+    return {row.number for row in rows if json.loads(row.value_json) in numbers}

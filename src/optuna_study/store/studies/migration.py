@@ -18,7 +18,13 @@ from optuna_study.definition.serialise import definition_hash
 from optuna_study.errors import UsageError
 from optuna_study.store.queue.ownership import lock_study
 from optuna_study.store.records import EndKind, StudyState, TrialState
-from optuna_study.store.rows import parameter_rows, storable, strict_json, write_attributes
+from optuna_study.store.rows import (
+    parameter_rows,
+    storable,
+    strict_json,
+    utc,
+    write_attributes,
+)
 from optuna_study.store.schema import (
     DASHBOARD_CONSTRAINTS_KEY,
     EXCLUDED,
@@ -65,6 +71,7 @@ class Plan:
     trials: Mapping[int, NewForm]
     planned: Sequence[PlannedTrial]
     budget: int
+    seen: Mapping[int, TrialState]  # what its trials were when this was worked out
 
 
 def free_name(store: Store, study: StudyRecord) -> str:
@@ -88,7 +95,7 @@ def migrate_rows(source: Store, study: StudyRecord, target: Store, plan: Plan) -
     """
     with target.write(durable=True) as connection:
         lock_study(connection, study)
-        _require_still(connection, study, len(plan.trials))
+        _require_still(connection, study, plan.seen)
         with source.snapshot() as old:
             _rename(connection, study, plan.old_name)
             copying = Copying(source, old, connection, study, plan.new)
@@ -98,9 +105,10 @@ def migrate_rows(source: Store, study: StudyRecord, target: Store, plan: Plan) -
             .where(trials.c.study_id == copying.study_id)
             .order_by(trials.c.number)
         ).all()
-        for number, trial_id, state in by_number:
-            _rewrite(connection, plan, number, trial_id, waits=state == _WAITING)
         now = target.now(connection)
+        for number, trial_id, state in by_number:
+            unended = now if state == _WAITING else None
+            _rewrite(connection, plan, number, trial_id, unended)
         for offset, planned in enumerate(plan.planned):
             number = len(plan.trials) + offset
             insert_planned(connection, plan.new.uuid, copying.study_id, number, planned, now)
@@ -118,15 +126,16 @@ def migrate_rows(source: Store, study: StudyRecord, target: Store, plan: Plan) -
         )
 
 
-def _require_still(connection: Connection, study: StudyRecord, known: int) -> None:
+def _require_still(
+    connection: Connection, study: StudyRecord, seen: Mapping[int, TrialState]
+) -> None:
     """Refuse a study that is being worked on: what a trial comes to would be lost."""
-    its = trials.c.study_id == study.study_id
-    count, running = connection.execute(
-        select(
-            func.count(), func.count().filter(trials.c.state == TrialState.RUNNING.value)
-        ).where(its)
-    ).one()
-    if running or count != known:
+    rows = connection.execute(
+        select(trials.c.number, trials.c.state).where(trials.c.study_id == study.study_id)
+    )
+    if {row.number: row.state for row in rows} != {
+        number: state.value for number, state in seen.items()
+    }:
         raise UsageError(f"study '{study.name}' is being worked on; pause it, then try again")
 
 
@@ -147,8 +156,9 @@ def _rename(connection: Connection, study: StudyRecord, name: str) -> None:
 
 
 def _rewrite(
-    connection: Connection, plan: Plan, number: int, trial_id: int, *, waits: bool
+    connection: Connection, plan: Plan, number: int, trial_id: int, now: float | None
 ) -> None:
+    """Give a trial its new form; one that waits ends `now` if it is left out."""
     form = plan.trials[number]
     connection.execute(delete(trial_params).where(trial_params.c.trial_id == trial_id))
     if form.parameters:
@@ -168,12 +178,17 @@ def _rewrite(
         write_attributes(connection, trial_id, {EXCLUDED: storable(form.why)})
         violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
         write_attributes(connection, trial_id, violated, system=True)
-        if waits:  # nobody may train it any more
+        if now is not None:  # it waits, and nobody may train it any more
             own |= {"end_kind": EndKind.FAILED.value, "reason": "it was not trained"}
+            own |= {"completed": now, "touched": now}
             connection.execute(
                 update(trials)
                 .where(trials.c.trial_id == trial_id)
-                .values(state=EndKind.FAILED.state.value)
+                .values(
+                    state=EndKind.FAILED.state.value,
+                    datetime_start=func.coalesce(trials.c.datetime_start, utc(now)),
+                    datetime_complete=utc(now),
+                )
             )
     if own:
         is_it = (own_trials.c.uuid == plan.new.uuid) & (own_trials.c.number == number)

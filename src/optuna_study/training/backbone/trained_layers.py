@@ -24,8 +24,13 @@ def check_layers(settings: ModelSettings) -> None:
     """Refuse to keep weights, or statistics, that nobody has trained.
 
     Raises:
-        UsageError: layers are to keep what is drawn.
+        UsageError: layers are to keep what is drawn, or a head is fitted that then learns alone.
     """
+    if settings.train_layers == "head" and settings.head_weights == "fitted":
+        raise UsageError(
+            "head_weights 'fitted': a head that learns alone begins with zeros, what it is fitted "
+            'by is what it learns from; leave it out, or let more learn than train_layers = "head"'
+        )
     if starts_pretrained(settings.name, settings.pretrained):
         return
     for name, wanted, free in (
