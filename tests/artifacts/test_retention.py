@@ -9,6 +9,7 @@ from optuna_study.paths import Workspace
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind
+from optuna_study.store.studies.exclusion import exclude
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +88,6 @@ def test_every_finalist_keeps_its_model_however_good_the_baselines_are(
     kept = sorted(int(path.stem.split("-")[1]) for path in path.parent.iterdir())
     assert [bool(reads.trial(store, study, number).baseline) for number in (0, 1)] == [True, True]
     assert kept == [0, 3, 4, 5]
+    exclude(store, study, [5], "wrong pictures")
+    remove_superseded(store, study, workspace)
+    assert sorted(int(each.stem.split("-")[1]) for each in path.parent.iterdir()) == kept

@@ -9,6 +9,7 @@ import pytest
 from optuna_study.actions.exclude import exclude, include
 from optuna_study.api.frames import trials_frame
 from optuna_study.cli.study_details import leave_out_of_best
+from optuna_study.config.reasons import Reused
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.paths import Workspace
@@ -38,6 +39,20 @@ def tried(stored_study: Any) -> Any:
     stored_study.run([0.6, 0.6, 0.6], parameters=SETTINGS)
     stored_study.run([0.99, 0.99, 0.99], parameters=SETTINGS | {"dropout": 0.2})
     return stored_study
+
+
+def test_what_repeats_an_excluded_trial_goes_and_comes_with_it(
+    tried: Any, cli: Callable[..., Any]
+) -> None:
+    store, study, place = tried.store, tried.study, ("--storage", tried.url)
+    reason, same = Reused(3, "all 3 epochs"), SETTINGS | {"dropout": 0.2}
+    tried.run([0.99], reason=reason, parameters=same, attributes={"reuses": 3})
+    assert cli("exclude", "small", "3", *place).code == 0
+    assert list(aggregates.excluded(store, study)) == [3, 4]
+    assert reads.list_studies(store)[0].best == 0.6
+    assert optuna.load_study(study_name="small", storage=tried.url).best_trial.number == 2
+    assert cli("include", "small", "3", *place).code == 0
+    assert list(aggregates.excluded(store, study)) == []
 
 
 def test_an_excluded_trial_is_best_of_nothing_and_comes_back(

@@ -74,7 +74,7 @@ def test_a_study_goes_on_under_its_new_definition_with_the_trials_that_fit(
     assert (done.code, done.err) == (0, "")
     assert "3 trials of 5 carried over.\n2 trials excluded, and counted in the budget:" in done.out
     assert "  1: activation tanh is none of elu, relu" in done.out
-    assert "1 new baseline: new." in done.out
+    assert "2 new baselines: wild, new." in done.out  # its settings have changed
     assert study_names(store) == ["small-before", "small"]
     again = cli("migrate", "small", "--definition", file, "--yes", *place)
     assert "is what small searches already" in again.err
@@ -101,12 +101,15 @@ def test_trials_keep_number_configuration_and_curve(
     assert reads.trials(store, old) == old_trials
     wanted = resolve(read_study_file(tmp_path / "files" / "small.toml"), "full", threads=1)
     assert study.definition_hash == definition_hash(wanted)
-    assert (study.budget, study.beside) == (9, 1)
+    assert (study.budget, study.beside) == (9, 2)
     excluded = aggregates.excluded(store, study)
     assert list(excluded) == [1, 4]
     trials = reads.trials(store, study)
-    assert [each.number for each in trials] == list(range(6))
-    assert (trials[5].baseline, trials[5].state.value) == ("new", "WAITING")
+    assert [each.number for each in trials] == list(range(7))
+    assert [(each.baseline, each.state.value) for each in trials[5:]] == [
+        ("wild", "WAITING"),
+        ("new", "WAITING"),
+    ]
     for was, now in zip(old_trials, trials, strict=False):
         assert (now.value, now.seed, now.end, now.epochs) == (
             was.value,
@@ -138,7 +141,8 @@ def test_the_sampler_goes_on_from_the_carried_trials(
     study = find_study(store, "small")
     assert study is not None
     storage = optuna_storage(store)
-    queue.claim(store, study, "host-1-001")  # the new baseline
+    queue.claim(store, study, "host-1-001")  # the two new baselines
+    queue.claim(store, study, "host-1-003")
     claim = queue.claim(store, study, "host-1-002")
     assert isinstance(claim, Claim)
     propose(store, storage, study, from_json(study.definition), claim)
@@ -176,6 +180,12 @@ def test_a_baseline_that_waits_and_is_gone_is_not_trained(
         "there is no baseline 'wild' any more",
     )
     assert [each.baseline for each in coming] == ["calm", "new"]
+    plain = optuna.load_study(study_name="small", storage=stored_study.url)
+    optuna.copy_study(  # which looks at each trial
+        from_study_name=plain.study_name,
+        from_storage=stored_study.url,
+        to_storage=f"sqlite:///{tmp_path / 'copy.db'}",
+    )
 
 
 @pytest.mark.parametrize(

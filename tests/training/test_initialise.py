@@ -76,6 +76,28 @@ def test_unknown_name() -> None:
         drawn("xaver")
 
 
+class Gate(nn.Module):
+    """An activation with a weight of its own, which no initialisation of ours draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), torch.nan).uniform_(0, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight
+
+
+def test_a_weight_of_one_s_own_layer_follows_from_the_seed() -> None:
+    settings = ModelSettings(name="lenet", initialisation="he", activation=f"{__name__}:Gate")
+    sizes = {"channels": 3, "image_size": 32, "classes": 5}
+    torch.manual_seed(1)
+    first = initialised_model(settings, **sizes, seed=3).state_dict()
+    torch.manual_seed(2)
+    again = initialised_model(settings, **sizes, seed=3).state_dict()
+    for name, weight in first.items():
+        assert torch.equal(weight, again[name]), name
+
+
 def test_weights_that_are_drawn_anew_are_those_of_layers_that_drew_first() -> None:
     settings = ModelSettings(name="lenet", initialisation="he", activation="prelu")
     sizes = {"channels": 3, "image_size": 32, "classes": 5}

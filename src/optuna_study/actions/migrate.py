@@ -103,11 +103,7 @@ def work_out(store: Store, study: StudyRecord, file: str) -> Migration:
             Advice(["pause", study.name], ", wait for the end of what runs, and try again"),
         )
     carried = _carry_all(old, new, trials, aggregates.finetuned(store, study))
-    kept = {
-        each.baseline
-        for each in trials
-        if carried[each.number].why is None or each.excluded is not None
-    }
+    kept = {each.baseline for each in trials if carried[each.number].why is None}
     plan = Plan(
         new=_identity(new),
         old_name=free_name(store, study),

@@ -15,6 +15,7 @@ from optuna_study.config.reasons import (
     Failed,
     OutOfMemory,
     Pruned,
+    Reused,
     WorkersLost,
 )
 from optuna_study.errors import NotFoundError, StaleClaimError, UnreachableError
@@ -420,6 +421,16 @@ class TestContract:
     def test_the_definition_says_how_many_failures(self, store: Store, make_study: Any) -> None:
         study = make_study(store, definition={"search": {"stop_after_failures": 2}})
         queue.end(store, take(store, study), FAILED)
+        queue.end(store, take(store, study), FAILED)
+        assert queue.claim(store, study, "w1") is NoTrialReason.TOO_MANY_FAILURES
+
+    def test_a_known_end_told_again_forgives_no_failure(
+        self, store: Store, make_study: Any
+    ) -> None:
+        study = make_study(store, definition={"search": {"stop_after_failures": 2}})
+        queue.end(store, take(store, study), OK)
+        queue.end(store, take(store, study), FAILED)
+        queue.end(store, take(store, study), End(EndKind.COMPLETED, Reused(0, "done"), 0.5))
         queue.end(store, take(store, study), FAILED)
         assert queue.claim(store, study, "w1") is NoTrialReason.TOO_MANY_FAILURES
 
