@@ -85,9 +85,10 @@ def test_every_finalist_keeps_its_model_however_good_the_baselines_are(
             path.write_text("weights")
         queue.end(store, claim, End(EndKind.COMPLETED, "done", value))
         remove_superseded(store, study, workspace)
-    kept = sorted(int(path.stem.split("-")[1]) for path in path.parent.iterdir())
+    models = workspace.kept_model(study.uuid, 0, None).parent
+    kept = sorted(int(each.stem.split("-")[1]) for each in models.iterdir())
     assert [bool(reads.trial(store, study, number).baseline) for number in (0, 1)] == [True, True]
     assert kept == [0, 3, 4, 5]
     exclude(store, study, [5], "wrong pictures")
     remove_superseded(store, study, workspace)
-    assert sorted(int(each.stem.split("-")[1]) for each in path.parent.iterdir()) == kept
+    assert sorted(int(each.stem.split("-")[1]) for each in models.iterdir()) == kept
