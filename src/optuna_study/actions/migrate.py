@@ -103,7 +103,9 @@ def work_out(store: Store, study: StudyRecord, file: str) -> Migration:
             Advice(["pause", study.name], ", wait for the end of what runs, and try again"),
         )
     carried = _carry_all(old, new, trials, aggregates.finetuned(store, study))
-    kept = {each.baseline for each in trials if carried[each.number].why is None}
+    before = {each.name: each.settings for each in old.baselines}
+    same = {each.name for each in new.baselines if before.get(each.name) == each.settings}
+    kept = {each.baseline for each in trials if carried[each.number].why is None} | same
     plan = Plan(
         new=_identity(new),
         old_name=free_name(store, study),
