@@ -103,9 +103,8 @@ def work_out(store: Store, study: StudyRecord, file: str) -> Migration:
             Advice(["pause", study.name], ", wait for the end of what runs, and try again"),
         )
     carried = _carry_all(old, new, trials, aggregates.finetuned(store, study))
-    before = {each.name: each.settings for each in old.baselines}
-    same = {each.name for each in new.baselines if before.get(each.name) == each.settings}
-    kept = {each.baseline for each in trials if carried[each.number].why is None} | same
+    # A baseline that somebody left out by hand is not asked for again; one that fits no more is.
+    kept = {each.baseline for each in trials if carried[each.number].why in (None, each.excluded)}
     plan = Plan(
         new=_identity(new),
         old_name=free_name(store, study),

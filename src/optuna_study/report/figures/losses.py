@@ -84,8 +84,4 @@ def find_losses(store: Store, workspace: Workspace, trial_id: int) -> Losses | N
     Raises:
         StoreError: the store fails.
     """
-    content = find_artifact(store, workspace, trial_id, FILE)
-    try:
-        return None if content is None else from_bytes(content)
-    except ValueError:
-        return None
+    return find_artifact(store, workspace, trial_id, FILE, from_bytes)

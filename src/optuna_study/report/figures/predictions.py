@@ -16,20 +16,22 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
 from optuna_study.store.schema import ARTIFACT_KEY, trial_system_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
+
+Content = TypeVar("Content")
 
 FILE = "predictions.npz"
 MOST_MISTAKES = 12
@@ -229,17 +231,17 @@ def find_predictions(store: Store, workspace: Workspace, trial_id: int) -> Predi
     Raises:
         StoreError: the store fails.
     """
-    content = find_artifact(store, workspace, trial_id, FILE)
-    try:
-        return None if content is None else from_bytes(content)
-    except ValueError:
-        return None
+    return find_artifact(store, workspace, trial_id, FILE, from_bytes)
 
 
 def find_artifact(
-    store: Store, workspace: Workspace, trial_id: int, filename: str
-) -> bytes | None:
-    """The content of a trial's artifact of a name, where this machine has it."""
+    store: Store,
+    workspace: Workspace,
+    trial_id: int,
+    filename: str,
+    read: Callable[[bytes], Content],
+) -> Content | None:
+    """What a trial's artifact of a name holds; None where it lies elsewhere, or cannot be read."""
     attribute = trial_system_attributes.c
     query = select(attribute.key, attribute.value_json).where(
         attribute.trial_id == trial_id, attribute.key.startswith(ARTIFACT_KEY, autoescape=True)
@@ -250,5 +252,8 @@ def find_artifact(
         # Optuna keeps what it says of an artifact as JSON in a JSON string.
         if json.loads(json.loads(stored))["filename"] == filename:
             path = workspace.artifact(key.removeprefix(ARTIFACT_KEY))
-            return path.read_bytes() if path.is_file() else None
+            try:
+                return read(path.read_bytes()) if path.is_file() else None
+            except ValueError:
+                return None
     return None

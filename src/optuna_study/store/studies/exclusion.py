@@ -47,9 +47,14 @@ def exclude(store: Store, study: StudyRecord, numbers: Collection[int], reason: 
     """
     with store.write(durable=True) as connection:
         for trial_id in _ended(connection, study, numbers):
-            write_attributes(connection, trial_id, {EXCLUDED: storable(reason)})
-            violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
-            write_attributes(connection, trial_id, violated, system=True)
+            leave_out(connection, trial_id, reason)
+
+
+def leave_out(connection: Connection, trial_id: int, reason: str) -> None:
+    """Write that a trial is left out, for us, for Optuna and for its dashboard."""
+    write_attributes(connection, trial_id, {EXCLUDED: storable(reason)})
+    violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
+    write_attributes(connection, trial_id, violated, system=True)
 
 
 def include(store: Store, study: StudyRecord, numbers: Collection[int]) -> None:

@@ -20,15 +20,11 @@ from optuna_study.store.queue.ownership import lock_study
 from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.rows import (
     parameter_rows,
-    storable,
     strict_json,
     utc,
     write_attributes,
 )
 from optuna_study.store.schema import (
-    DASHBOARD_CONSTRAINTS_KEY,
-    EXCLUDED,
-    EXCLUDED_KEY,
     own_studies,
     own_trials,
     studies,
@@ -37,6 +33,7 @@ from optuna_study.store.schema import (
     trials,
 )
 from optuna_study.store.studies.copying import Copying
+from optuna_study.store.studies.exclusion import leave_out
 from optuna_study.store.studies.studies import insert_planned, study_names
 
 if TYPE_CHECKING:
@@ -175,9 +172,7 @@ def _rewrite(
     if form.fixed or form.keeps_fixed:  # NULL says that a sampler proposed the trial
         own["fixed"] = strict_json(dict(form.fixed))
     if form.why is not None:
-        write_attributes(connection, trial_id, {EXCLUDED: storable(form.why)})
-        violated = {EXCLUDED_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
-        write_attributes(connection, trial_id, violated, system=True)
+        leave_out(connection, trial_id, form.why)
         if now is not None:  # it waits, and nobody may train it any more
             own |= {"end_kind": EndKind.FAILED.value, "reason": "it was not trained"}
             own |= {"completed": now, "touched": now}
