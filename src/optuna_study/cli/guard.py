@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 COOKIE = "optuna_study_token"
 READING = ("GET", "HEAD", "OPTIONS")
+HTML, JSON = "text/html; charset=utf-8", "application/json"  # kinds of answers
 MAY_WRITE = "optuna_study.may_write"  # in a request's environ: whether it came with the token
 LONGEST_BODY = 64 * 2**20  # bytes: a note with a picture fits, no request fills the memory
 
@@ -46,7 +46,7 @@ class Guard:
         """Answer a request, or refuse it with 403 and the reason as optuna-dashboard shows it."""
         refusal = self._refuse(environ)
         if refusal is not None:
-            return _answer(start_response, "403 Forbidden", {"reason": refusal})
+            return answer(start_response, "403 Forbidden", JSON, json.dumps({"reason": refusal}))
         if self.token is not None and environ["REQUEST_METHOD"] == "GET":
             given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
             if given and _equal(given, self.token):
@@ -117,10 +117,15 @@ def _equal(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
-def _answer(
-    start_response: Callable[..., Any], status: str, body: dict[str, str]
+def answer(
+    start_response: StartResponse,
+    status: str,
+    kind: str,
+    text: str,
+    *headers: tuple[str, str],
 ) -> Iterable[bytes]:
-    text = json.dumps(body).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
-    start_response(status, headers)
-    return [text]
+    """Answer a request with a text of a kind, such as HTML."""
+    body = text.encode()
+    always = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    start_response(status, [*always, *headers])
+    return [body]

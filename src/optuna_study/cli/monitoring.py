@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from optuna_study.cli.guard import JSON, answer
 from optuna_study.errors import StoreError
 from optuna_study.store.reads.status import require_reachable, study_statuses
 from optuna_study.store.records import TrialState
@@ -43,16 +44,14 @@ class Monitoring:
         try:
             if path == HEALTH:
                 require_reachable(self.store)
-                status, kind, text = "200 OK", "application/json", json.dumps({"status": "ok"})
+                status, kind, text = "200 OK", JSON, json.dumps({"status": "ok"})
             else:
                 status, kind, text = "200 OK", TEXT, metrics(study_statuses(self.store))
         except StoreError as error:
-            status, kind = "503 Service Unavailable", "application/json"
+            status, kind = "503 Service Unavailable", JSON
             text = json.dumps({"status": "unreachable", "reason": str(error)})
-        body = text.encode()
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-        start_response(status, [*headers, ("Cache-Control", "no-store")])
-        return [body] if environ["REQUEST_METHOD"] == "GET" else []
+        told = answer(start_response, status, kind, text, ("Cache-Control", "no-store"))
+        return told if environ["REQUEST_METHOD"] == "GET" else []
 
 
 def metrics(statuses: Sequence[StudyStatus]) -> str:

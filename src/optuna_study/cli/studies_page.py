@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from optuna_study.cli.guard import MAY_WRITE
+from optuna_study.cli.guard import HTML, MAY_WRITE, answer
 from optuna_study.errors import NotFoundError, StoreError
 from optuna_study.report import values
 from optuna_study.store.reads.reads import list_studies
@@ -47,7 +47,6 @@ POLICY = (
     *("form-action 'self'", "frame-ancestors 'none'"),
 )
 HEADERS = [
-    ("Content-Type", "text/html; charset=utf-8"),
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "; ".join(POLICY)),
 ]
@@ -160,6 +159,4 @@ def _document(body: str) -> str:
 
 
 def _answer(start_response: StartResponse, status: str, text: str) -> Iterable[bytes]:
-    body = text.encode()
-    start_response(status, [*HEADERS, ("Content-Length", str(len(body)))])
-    return [body]
+    return answer(start_response, status, HTML, text, *HEADERS)

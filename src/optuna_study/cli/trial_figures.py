@@ -11,6 +11,7 @@ from html import escape
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.cli.guard import HTML, answer
 from optuna_study.errors import OptunaStudyError, StoreError
 from optuna_study.report.document.html import trial_page
 from optuna_study.report.figures import losses, predictions
@@ -56,13 +57,7 @@ class TrialFigures:
             page = None
         if page is None:
             status, page = "404 Not Found", "There is no such trial."
-        body = page.encode()
-        headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-        ]
-        start_response(status, headers)
-        return [body]
+        return answer(start_response, status, HTML, page)
 
     def _page(self, study_id: int, number: int) -> str | None:
         study = study_of_id(self.store, study_id)
