@@ -224,6 +224,12 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     driver.quit()
 
 
+def drawn(browser: Any) -> int:
+    """How many figures of the page are drawn."""
+    counted = "return document.querySelectorAll('.plot > .plot-container').length"
+    return int(browser.execute_script(counted))
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_a_browser_draws_every_figure_of_a_report_and_asks_for_nothing_else(
@@ -238,12 +244,7 @@ def test_a_browser_draws_every_figure_of_a_report_and_asks_for_nothing_else(
     figures = text.count('<div class="plot')
     assert figures >= 4
     browser.get(page.as_uri())
-
-    def drawn(_: Any) -> bool:
-        counted = "return document.querySelectorAll('.plot > .plot-container').length"
-        return bool(browser.execute_script(counted) == figures)
-
-    WebDriverWait(browser, 60).until(drawn)
+    WebDriverWait(browser, 60).until(lambda _: drawn(browser) == figures)
     asked = browser.execute_script("return performance.getEntriesByType('resource').length")
     assert asked == 0
 
@@ -280,3 +281,7 @@ def test_study_and_trial_pages_show_notes_and_pictures(
         shot = os.environ.get("OPTUNA_STUDY_TEST_SCREENSHOT")
         if shot:
             browser.save_screenshot(shot)
+        browser.get(f"{dashboard.address}figures/1/0")
+        figures = browser.execute_script("return document.querySelectorAll('.plot').length")
+        assert figures >= 1
+        waiting.until(lambda _: drawn(browser) == figures)

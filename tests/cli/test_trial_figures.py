@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from dashboards import get, served
+from plotly.offline import get_plotlyjs
 
 from optuna_study.paths import Workspace
 from optuna_study.report.figures import losses
@@ -37,6 +39,8 @@ def test_a_trial_that_left_numbers_has_a_page_that_its_note_leads_to(
         assert notes == ["", f"[Figures of this trial](/figures/{study_id}/1)"]
         page = get(f"{base}figures/{study_id}/1")[0].decode()
         assert "<h1>Trial 1</h1>" in page
+        names = re.findall(r' id="([^"]+)"', page.replace(get_plotlyjs(), ""))
+        assert len(names) == len(set(names)) > 1
         assert "Training loss by step" in page
         assert "[2.0,1.5]" in page, "drawn from the numbers that were kept"
         assert "Worst mistakes" not in page, "none were kept"

@@ -51,7 +51,7 @@ def confirmed(data: StudyData, mean: float, half: float | None) -> StudyData:
 def test_the_page_shows_both_searches_on_the_same_axes_and_what_differs(data: StudyData) -> None:
     second = other(data)
     page = report_text(data, "html", second)
-    content = json.loads(page.partition('id="figures">')[2].partition("</script>")[0])
+    content = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
     by_trial, by_training = content["figures"]
     assert {trace["name"] for trace in by_trial["data"]} == {"small", "second"}
     lines = [trace for trace in by_trial["data"] if trace["mode"] == "lines"]

@@ -39,7 +39,7 @@ def test_the_page_is_valid_and_holds_all_it_needs(data: StudyData) -> None:
     html5lib.HTMLParser(strict=True).parse(ours)
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", ours)
     assert "default-src 'none'" in ours.replace("&#x27;", "'")
-    content = json.loads(ours.partition('id="figures">')[2].partition("</script>")[0])
+    content = json.loads(ours.partition('type="application/json">')[2].partition("</script>")[0])
     assert ours.count('<div class="plot') == len(content["figures"]) > 10
     assert "<b>small</b>" not in ours
 

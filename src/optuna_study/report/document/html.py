@@ -178,7 +178,7 @@ _HTML = """<!DOCTYPE html>
 {body}
 <noscript><p>The figures need JavaScript; texts and tables do not.</p></noscript>
 <script>{plotly}</script>
-<script type="application/json" id="figures">{figures}</script>
+<script type="application/json">{figures}</script>
 <script>
 {script}</script>
 </body>

@@ -1,6 +1,6 @@
 (function () {
   "use strict";
-  const content = JSON.parse(document.getElementById("figures").textContent);
+  const content = JSON.parse(document.querySelector("script[type='application/json']").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const config = { responsive: true, displayModeBar: false };
 
