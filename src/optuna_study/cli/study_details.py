@@ -140,8 +140,10 @@ class StudyDetails:
             if made.data:
                 height = min(made.layout.height, CARD)
                 whose = f" (trial {data.focus})" if KINDS[name].of_a_trial else ""
-                title = {"text": f"{KINDS[name].title}{whose}"}
-                made.update_layout(title=title, margin={"t": 90}, height=height)
+                text = f"{KINDS[name].title}{whose}"
+                # At the upper left: its buttons are on the right, lines of a legend below.
+                title = {"text": text, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 10, "l": 10}}
+                made.update_layout(title=title, margin={"t": 110}, height=height)
                 drawn.append({"id": name, "graph_object": made.to_json()})
         return Shown(drawn, _attributes(data.summary))
 
