@@ -64,8 +64,12 @@ def by_halves(images: torch.Tensor) -> NDArray[np.float32]:
     return np.stack([1 - x, x, np.zeros_like(x)], axis=1)
 
 
+def refuse(_: object) -> NDArray[np.float32]:
+    raise AssertionError("asked")
+
+
 def test_a_plane_is_asked_everywhere_x_fastest(spiral: DeviceData) -> None:
-    found = answers.answers(spiral, CONFUSION, by_halves, in_detail=True)
+    found = answers.answers(spiral, CONFUSION, by_halves, refuse, in_detail=True)
     assert found.plane is not None
     assert found.mistakes is None
     assert found.plane.answers[7].tolist() == [0] * 128 + [1] * 128
@@ -99,22 +103,21 @@ def test_the_worst_mistakes_are_the_surest_wrong_answers(digits: DeviceData) -> 
     given = truths.copy()
     given[[3, 10, 40]] = (given[[3, 10, 40]] + 1) % 10
 
-    def model(images: torch.Tensor) -> NDArray[np.float32]:
-        assert len(images) == len(truths)
+    def probabilities() -> NDArray[np.float32]:
         probabilities = np.full((len(truths), 10), 0.01, np.float32)
         probabilities[np.arange(len(truths)), given] = chances
         return probabilities
 
-    found = answers.find_mistakes(digits, model)
+    found = answers.find_mistakes(digits, probabilities())
     assert found.chances == pytest.approx(chances[[40, 10, 3]])
     assert found.truths.tolist() == truths[[40, 10, 3]].tolist()
     assert found.answers.tolist() == given[[40, 10, 3]].tolist()
     first = digits.validation_images[40].permute(1, 2, 0).numpy()
     assert np.array_equal(found.images[0], first)
     given[:] = truths
-    assert len(answers.find_mistakes(digits, model).images) == 0
+    assert len(answers.find_mistakes(digits, probabilities()).images) == 0
     given[:] = (truths + 1) % 10
-    assert len(answers.find_mistakes(digits, model).images) == MOST_MISTAKES
+    assert len(answers.find_mistakes(digits, probabilities()).images) == MOST_MISTAKES
 
 
 def test_large_pictures_are_kept_small(digits: DeviceData) -> None:
@@ -124,16 +127,13 @@ def test_large_pictures_are_kept_small(digits: DeviceData) -> None:
     )
     wrong = np.zeros((2, 10), np.float32)
     wrong[np.arange(2), (data.validation_labels.numpy() + 1) % 10] = 1.0
-    found = answers.find_mistakes(data, lambda _: wrong)
+    found = answers.find_mistakes(data, wrong)
     assert found.images.shape == (2, LARGEST, LARGEST, digits.channels)
     assert found.images.mean() == pytest.approx(large.float().mean().item(), abs=2)
 
 
 def test_a_model_is_asked_only_where_single_pictures_are_looked_at(digits: DeviceData) -> None:
-    def refuse(_: torch.Tensor) -> NDArray[np.float32]:
-        raise AssertionError("asked")
-
-    found = answers.answers(digits, CONFUSION, refuse, in_detail=False)
+    found = answers.answers(digits, CONFUSION, refuse, refuse, in_detail=False)
     assert (found.mistakes, found.plane) == (None, None)
     assert found.confusion is CONFUSION
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[[torch.Tensor], NDArray[np.float32]]
     """Gives a row a picture, a number a class, of uint8 pictures on the data's device."""
+    AskFirst = Callable[[int], NDArray[np.float32]]
+    """Gives the same of the validation pictures, as many as it is told, from the first on."""
 
 STEPS = 256  # points of an axis
 MOST_ASKED = 2000  # validation pictures among which the worst mistakes are looked for
@@ -41,19 +43,20 @@ def answers(
     data: DeviceData,
     confusion: NDArray[np.int64],
     predict_proba: Ask,
+    validation_proba: AskFirst,
     *,
     in_detail: bool,
     outputs: Outputs | None = None,
 ) -> Predictions:
     """What a trial leaves of its model's answers on the validation pictures.
 
-    `predict_proba` is asked only where single pictures are looked at, `in_detail`.
+    The model is asked only where single pictures are looked at, `in_detail`.
     """
     mistakes = plane = None
     if in_detail and is_plane(data):
         plane = ask_plane(data, predict_proba)
     elif in_detail and are_pictures(data):
-        mistakes = find_mistakes(data, predict_proba)
+        mistakes = find_mistakes(data, validation_proba(MOST_ASKED))
     return Predictions(data.classes, confusion, mistakes, plane, outputs)
 
 
@@ -70,10 +73,13 @@ def ask_outputs(data: DeviceData, ask: Ask, record: int) -> Outputs | None:
     )
 
 
-def find_mistakes(data: DeviceData, predict_proba: Ask) -> Mistakes:
-    """The validation pictures that are answered wrongly with the highest probabilities."""
-    images, labels = data.validation_images[:MOST_ASKED], data.validation_labels[:MOST_ASKED]
-    probabilities, truths = predict_proba(images), labels.numpy(force=True)
+def find_mistakes(data: DeviceData, probabilities: NDArray[np.float32]) -> Mistakes:
+    """The validation pictures that are answered wrongly with the highest probabilities.
+
+    `probabilities` (N, classes) are those of the first N.
+    """
+    images = data.validation_images
+    truths = data.validation_labels[: len(probabilities)].numpy(force=True)
     given = probabilities.argmax(axis=1)
     chances = np.where(given == truths, -1.0, probabilities.max(axis=1))
     wrong = int((given != truths).sum())

@@ -162,9 +162,14 @@ class TrialJob:
         kept = self._is_among_best(end)
         looked_at = kept or claim.baseline is not None
         if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
-            confusion, ask = training.confusion(), training.predict_proba
-            outputs = self._outputs(training) if looked_at else None
-            found = answers(training.run.data, confusion, ask, in_detail=kept, outputs=outputs)
+            found = answers(
+                training.run.data,
+                training.confusion(),
+                training.predict_proba,
+                training.validation_proba,
+                in_detail=kept,
+                outputs=self._outputs(training) if looked_at else None,
+            )
             files[predictions.FILE] = predictions.to_bytes(found)
         if looked_at and training.run.step_losses.points:
             files[losses.FILE] = losses.to_bytes(_losses(training.run.step_losses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 
 from optuna_study.config.reader import Node, Problems, read_config
 from optuna_study.paths import Workspace
+from optuna_study.search.resume import CheckpointedRun
 from optuna_study.training import loop
 from optuna_study.training.backbone import features
 from optuna_study.training.backbone.timm_models import own_scale
@@ -62,6 +64,18 @@ def test_a_head_on_features_is_the_whole_models(data: DeviceData, tmp_path: Path
     network = load_network(read_model(tmp_path / "model.pt"), CPU)
     with torch.inference_mode():
         torch.testing.assert_close(network(seen[:4]), whole(seen[:4]))
+
+
+def test_a_head_answers_for_validation_pictures_without_its_network(
+    data: DeviceData, tmp_path: Path
+) -> None:
+    training = CheckpointedRun(head_config(), data, CPU, tmp_path / "x.pt", {}, threading.Event())
+    list(training.epochs())
+    found = training.validation_proba(5)
+    assert "_backbone" not in vars(training.run), "the whole network was built"
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    asked = training.predict_proba(training.run.data.validation_images[:5])
+    assert found == pytest.approx(asked, abs=1e-4)
 
 
 def test_features_are_computed_once_and_again_where_they_are_damaged(
