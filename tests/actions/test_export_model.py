@@ -20,6 +20,9 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.errors import DataError, NotFoundError, UsageError
 from optuna_study.paths import Workspace
 from optuna_study.report.document.model_card import ONNX_SNIPPET, SNIPPET
+from optuna_study.store.reads import reads
+from optuna_study.store.records import Confirmation
+from optuna_study.store.studies.studies import set_confirmation
 from optuna_study.training import loop
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import predict, read_model, save_model
@@ -108,6 +111,27 @@ def test_a_model_that_was_not_kept_here_is_said(stored_study: Any, tmp_path: Pat
     with pytest.raises(NotFoundError, match="the model of trial 0 is not here"):
         export_model(stored_study.store, stored_study.study, workspace, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_model_of_a_run_stands_in_for_that_of_the_trial_it_confirms(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, workspace = kept
+    for name, value in (("_save_program", lambda *_: None), ("_has_onnx", lambda: False)):
+        monkeypatch.setattr(f"optuna_study.actions.export_model.{name}", value)
+    stored.run([0.25], parameters={"lr": 0.1})
+    set_confirmation(stored.store, stored.study, Confirmation(1, 1))
+    run = stored.run([0.5])
+    assert reads.trial(stored.store, stored.study, run).confirms == 0
+    own, again = (workspace.kept_model(stored.study.uuid, number, 1) for number in (0, run))
+    own.rename(again)
+    export_model(stored.store, stored.study, workspace, None, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"trial 0 of `small`, trained again as trial {run} on a fresh seed" in card
+    assert "In this run: validation accuracy 50.0 %" in card
+    seed = reads.trial(stored.store, stored.study, run).seed
+    assert f"seed = {seed}\n" in (tmp_path / "out" / "config.toml").read_text()
 
 
 def test_a_folder_has_a_form_of_its_own(tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from sqlalchemy import update
 
 from optuna_study.config.catalogue import import_reference
+from optuna_study.config.reasons import Reused
 from optuna_study.definition.model import OPTUNAS_PRUNERS
+from optuna_study.search import pruner as pruner_module
 from optuna_study.search.optuna_pruners import OptunasRule
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
+from optuna_study.store.reads import aggregates
 from optuna_study.store.records import Claim, End, EndKind, EpochRecord
+from optuna_study.store.schema import own_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,3 +80,42 @@ def test_trials_end_where_optuna_ends_them(
         lengths.append(epoch)
     assert lengths == optunas(make(EPOCHS), made.study.name)
     assert min(lengths) < EPOCHS
+
+
+def test_no_trial_is_given_up_against_what_our_rungs_do_not_compare(
+    store_file: Callable[..., Any], study_file: str
+) -> None:
+    made = store_file(study_file.split("[[baselines]]")[0].replace("trials = 6", "trials = 50"))
+    store, study = made.store, made.study
+    for _ in range(5):
+        made.run([0.4] * EPOCHS)
+    storage = optuna_storage(store)
+
+    def prunes() -> bool:
+        """Whether a trial of 0.5 is given up by Optuna's pruner, and by our rungs."""
+        claim = queue.claim(store, study, "host-1-001")
+        assert isinstance(claim, Claim)
+        report_epoch(store, claim, 3, 0.5)
+        pruner = import_reference(OPTUNAS_PRUNERS["median"])(EPOCHS)
+        rule = OptunasRule("median", pruner, store, storage, study, claim)
+        given_up = rule(3, 0.5, lambda: (), "maximize", EPOCHS)
+        others = partial(aggregates.values_at, store, study, 3, but=claim.number)
+        rung = pruner_module.decide(3, 0.5, others, "maximize", EPOCHS)
+        queue.end(store, claim, End(EndKind.FAILED, "of no interest"))
+        assert (given_up is None) == (rung is None)
+        return given_up is not None
+
+    assert not prunes()
+    for number in range(12):  # ahead by far; known ends, runs that confirm, the second stage
+        claim = made.start([0.9] * EPOCHS)
+        reason = Reused(0, "all 9 epochs") if number % 3 == 0 else "all 9 epochs"
+        of_another = {"fixed": "{}"} if number % 3 == 1 else {"confirms": 0}
+        with store.write() as connection:
+            if number % 3:
+                own = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == claim.number)
+                connection.execute(update(own_trials).where(own).values(**of_another))
+        queue.end(store, claim, End(EndKind.COMPLETED, reason, 0.9))
+    assert not prunes()
+    for _ in range(9):
+        made.run([0.9] * EPOCHS)
+    assert prunes()

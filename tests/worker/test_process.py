@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from launching import with_baselines_counted, work_here
 
+from optuna_study.artifacts import retention
 from optuna_study.config.reasons import OutOfMemory
 from optuna_study.errors import DataError, NotFoundError
+from optuna_study.launch.change_state import change_state
+from optuna_study.launch.confirm import prepare_confirmation
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.report.load import trial_log
 from optuna_study.search.objective import run_trial
@@ -19,8 +22,17 @@ from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim, EndKind, NoTrialReason, StudyState, TrialState
-from optuna_study.store.studies.studies import find_study, set_state
+from optuna_study.store.records import (
+    Claim,
+    Confirmation,
+    EndKind,
+    NoTrialReason,
+    StudyState,
+    TrialState,
+)
+from optuna_study.store.studies import exclusion
+from optuna_study.store.studies.dashboard_notes import read_trial_notes, without_note
+from optuna_study.store.studies.studies import find_study, load_study
 from optuna_study.training.device import pick_device
 from optuna_study.worker.open_study import open_study
 from optuna_study.worker.trial import TrialJob
@@ -178,13 +190,51 @@ def test_patience_counts_trials_ended_since_the_best(
     confirmed = {t.confirms for t in trials if t.confirms is not None}
     assert best.number in confirmed, "a search that ends by itself is confirmed"
     before = trials[-1].number
-    set_state(prepared.store, prepared.study, StudyState.ACTIVE)
+    stopped = load_study(prepared.store, prepared.study.name)
+    change_state(prepared.store, stopped, StudyState.ACTIVE)
     assert work_here(prepared.workers[0]) == NoTrialReason.STOPPING
     trials = reads.trials(prepared.store, prepared.study)
     best = reads.best(prepared.store, prepared.study)
     assert best is not None
-    more = [t.number for t in trials if t.number > before]
+    more = [t.number for t in trials if t.number > before and t.confirms is None]
     assert len(more) == 2 + max(best.number - before, 0), "those before it went on count no more"
+    assert best.number in {t.confirms for t in trials}, "what `resume` let go on is confirmed, too"
+
+
+@pytest.mark.slow
+def test_each_confirmed_trial_has_a_model_and_each_ended_one_a_note(
+    ready_study: Callable[..., StudyTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "KEPT_MODELS", 1)
+    prepared = ready_study(5)
+    assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
+    store, study, files = prepared.store, prepared.study, prepared.workspace
+    first = reads.trial(store, study, 0)
+    killed = f"dashboard:{first.trial_id}:%"  # as if its worker had not come to write its note
+    with sqlite3.connect(files.database) as connection:
+        connection.execute("DELETE FROM study_system_attributes WHERE key LIKE ?", [killed])
+    assert without_note(store, study) == [0]
+    task = prepare_confirmation(
+        study.name, top=2, seeds=2, workspace=files, storage=store.address, workers=1
+    )
+    assert work_here(task.workers[0]) == NoTrialReason.BUDGET_MET
+    assert without_note(store, study) == []
+    noted = read_trial_notes(store, study.study_id)
+    assert noted[first.trial_id]["body"].startswith("## Trial 0 ")
+    runs = [trial for trial in reads.trials(store, study) if trial.confirms is not None]
+    models = files.kept_model(study.uuid, 0, None).parent
+    kept = {int(path.stem.split("-")[1]) for path in models.iterdir()}
+    best, second = reads.best_few(store, study, 2, baselines=False)
+    assert best in kept
+    assert second not in kept
+    confirmed_second = [run.number for run in runs if run.confirms == second]
+    assert kept & {run.number for run in runs} == {confirmed_second[0]}, "one stands in for it"
+    # A run that is left out has been trained all the same: what is left to search is nothing.
+    exclusion.exclude(store, study, [runs[-1].number], "a test")
+    task = prepare_confirmation(
+        study.name, top=1, seeds=1, workspace=files, storage=store.address, workers=1
+    )
+    assert task.study.confirm == Confirmation(1, 1, early=False)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from optuna_study.report.export import export, trained, write
 from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
+from optuna_study.store.reads.aggregates import confirming
 from optuna_study.text import Advice
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def export_model(
 ) -> list[Path]:
     """Write the model of a trial, the winner when None, into a folder; the files.
 
+    Where its own was not kept it is that of a run that confirmed it, and the card says so.
+
     The ONNX program is written where the extra is installed, and held against the model.
 
     Raises:
@@ -63,8 +66,7 @@ def export_model(
     trial = summary.winner if number is None else reads.trial(store, study, number)
     if trial is None:
         raise NotFoundError(f"no trial of '{study.name}' has completed")
-    trial = trained(store, study, trial)
-    kept = _kept(study, workspace, trial)
+    trial, kept = _kept(store, study, workspace, trained(store, study, trial))
     _make(folder)
     from optuna_study.training.model_file import read_model  # torch: seconds
 
@@ -96,16 +98,23 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _kept(study: StudyRecord, workspace: Workspace, trial: TrialRecord) -> Path:
+def _kept(
+    store: Store, study: StudyRecord, workspace: Workspace, trial: TrialRecord
+) -> tuple[TrialRecord, Path]:
+    """The trial whose model is here, and its file: its own, or a run's that confirmed it."""
+    runs = confirming(store, study)
+    again = (number for number, confirmed in runs.items() if confirmed == trial.number)
+    for each in (trial, *(reads.trial(store, study, number) for number in again)):
+        path = workspace.kept_model(study.uuid, each.number, each.claims)
+        if path.is_file() and (each is trial or each.excluded is None):
+            return each, path
     path = workspace.kept_model(study.uuid, trial.number, trial.claims)
-    if not path.is_file():
-        export_it = ["export", study.name, "--trial", str(trial.number), "-o", "best.toml"]
-        raise NotFoundError(
-            f"{path}: the model of trial {trial.number} is not here; only those of the best few "
-            "are kept, where they were trained",
-            Advice("train it again: ", export_it, ", then ", ["train", "best.toml", "-o", "best"]),
-        )
-    return path
+    export_it = ["export", study.name, "--trial", str(trial.number), "-o", "best.toml"]
+    raise NotFoundError(
+        f"{path}: the model of trial {trial.number} is not here; only those of the best few are "
+        "kept, where they were trained",
+        Advice("train it again: ", export_it, ", then ", ["train", "best.toml", "-o", "best"]),
+    )
 
 
 def _program(stored: ModelFile, allowed: Collection[str]) -> nn.Module:

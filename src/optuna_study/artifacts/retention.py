@@ -38,6 +38,19 @@ def is_among_best(store: Store, study: StudyRecord, value: float, *, baseline: b
     return value > last if study.direction == "maximize" else value < last
 
 
+def lacks_model(
+    store: Store, study: StudyRecord, workspace: Workspace, confirmed: int, run: int
+) -> bool:
+    """Whether a confirmed trial has no model here, its own or that of a run other than `run`.
+
+    Confirmation may be asked for more trials than have kept theirs: a run's stands in for it.
+    """
+    runs = aggregates.confirming(store, study)
+    numbers = {confirmed, *(number for number, of in runs.items() if of == confirmed)} - {run}
+    models = _numbered(workspace.kept_model(study.uuid, 0, None).parent)
+    return not any(number in numbers for _, number, _ in models)
+
+
 def _searched(study: StudyRecord) -> int:
     """How many searched trials keep their model: whatever confirmation chooses can be exported."""
     confirm = study.definition["search"].get("confirm") or {}
@@ -70,6 +83,7 @@ def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> l
         *reads.best_few(store, study, 1, baselines=True),
     }
     best |= aggregates.excluded(store, study).keys()  # which `include` takes back whole
+    best |= aggregates.confirming(store, study).keys()  # kept where nothing else was
     found = []
     for path, number, claim in checkpoints:
         ended, claims, standing = owners.get(number, (True, 0, None))

@@ -10,7 +10,6 @@ import click
 from optuna_study.errors import UsageError
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState
-from optuna_study.store.studies.studies import set_state
 from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
@@ -26,10 +25,11 @@ def steer(target: Target, state: StudyState) -> Advice:
         NotFoundError: no such study.
         StoreError: the store cannot be reached.
     """
+    from optuna_study.launch.change_state import change_state
     from optuna_study.launch.options import launch_words
 
     store, study = target.open_study()
-    set_state(store, study, state)
+    change_state(store, study, state)
     counts = reads.counts(store, study)
     if study.is_done(counts.ended):
         return Advice(

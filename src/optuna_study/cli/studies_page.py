@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from optuna_study.cli.guard import HTML, MAY_WRITE, answer
 from optuna_study.errors import NotFoundError, StoreError
+from optuna_study.launch.change_state import change_state
 from optuna_study.report import values
 from optuna_study.store.reads.reads import list_studies
 from optuna_study.store.records import StudyState
-from optuna_study.store.studies.studies import find_study, set_state
+from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +92,7 @@ class StudiesPage:
         study = None if named is None else find_study(self.store, named)
         if study is None or study.uuid != uuid:
             raise NotFoundError("this study is gone")
-        set_state(self.store, study, STATES[action])
+        change_state(self.store, study, STATES[action])
         start_response("303 See Other", [("Location", PAGE), ("Content-Length", "0")])
         return []
 

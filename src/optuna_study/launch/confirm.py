@@ -10,7 +10,7 @@ from optuna_study.errors import UsageError
 from optuna_study.launch.join import join
 from optuna_study.launch.task import Task
 from optuna_study.store.reads import reads
-from optuna_study.store.reads.aggregates import confirmation_runs
+from optuna_study.store.reads.aggregates import confirming
 from optuna_study.store.records import Confirmation, StudyState
 from optuna_study.store.studies.studies import load_study, set_confirmation, set_state
 from optuna_study.text import Advice, count
@@ -56,7 +56,7 @@ def _is_early(store: Store, study: StudyRecord) -> bool:
             f"{study.name} compares its baselines on several seeds already; launch it with "
             "--seeds for more"
         )
-    counts, runs = reads.counts(store, study), confirmation_runs(store, study)
+    counts, runs = reads.counts(store, study), confirming(store, study)
     left = study.total - len(runs) - (counts.ended - counts.confirmations)
     if left > 0 and counts.running:
         raise UsageError(

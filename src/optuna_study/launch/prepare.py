@@ -19,6 +19,7 @@ from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import baseline_parameters, resolve
 from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
 from optuna_study.errors import DefinitionChangedError, OptunaStudyError, UsageError
+from optuna_study.launch.change_state import wanted_confirmation
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.options import (
     check_store,
@@ -330,10 +331,9 @@ def _few_proposals(study: StudyRecord, definition: Definition) -> list[str]:
 
 def _confirmation(request: LaunchRequest, definition: Definition) -> Confirmation | None:
     """What a launch is to confirm; nothing of a comparison, which is of several seeds anyway."""
-    wanted = definition.search.confirm
-    if not request.confirm or request.only is not None or wanted.top == 0:
+    if not request.confirm or request.only is not None:
         return None
-    return Confirmation(wanted.top, wanted.seeds)
+    return wanted_confirmation(definition)
 
 
 def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:

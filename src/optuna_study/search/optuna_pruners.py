@@ -54,8 +54,8 @@ def hyperband(epochs: int) -> BasePruner:
 class OptunasRule:
     """Asks a pruner of Optuna's about a claimed trial, as the study stands at that moment.
 
-    What a pruner notes of the trial is written by its owner alone. Confirmation runs and excluded
-    trials are none that it compares with.
+    What a pruner notes of the trial is written by its owner alone. It compares with the trials
+    that our rungs compare with, no others.
     """
 
     name: str
@@ -76,7 +76,7 @@ class OptunasRule:
         compared = len(others()) + 1  # which writes the trial's own values first
         try:
             with optuna_bridge.optuna_failures(self.store):
-                out = aggregates.excluded(self.store, self.study)
+                out = aggregates.not_compared(self.store, self.study)
                 sampler = RandomSampler(seed=0)  # asked for nothing
                 view = optuna_bridge.Draft(self.storage, self.study, sampler, self.claim, out)
                 given_up = self.pruner.prune(view.trial.study, view.get_trial(self.claim.trial_id))

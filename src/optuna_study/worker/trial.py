@@ -147,7 +147,7 @@ class TrialJob:
     def publish(
         self, training: Training, end: End, epochs: Sequence[EpochRecord]
     ) -> Sequence[Artifact]:
-        """Write the trial's files; of a completed one among the best few the model, too."""
+        """Write the trial's files; the model, too, where it is to be kept."""
         assert isinstance(training, CheckpointedRun)
         training.run.use_kept_weights()
         study, claim, config = self.study, self._claim, training.run.config
@@ -159,7 +159,7 @@ class TrialJob:
         }
         text = config_text(config, origin, recorded(study.record, end.value, epochs))
         files = {upload.CONFIG: text.encode()}
-        kept = self._is_among_best(end)
+        kept = self._keeps_model(end)
         looked_at = kept or claim.baseline is not None
         if epochs and end.kind in (EndKind.COMPLETED, EndKind.PRUNED):
             found = answers(
@@ -242,10 +242,16 @@ class TrialJob:
             max_wait=MAX_WAIT - outage.seconds,
         )
 
-    def _is_among_best(self, end: End) -> bool:
-        study, value = self.study, end.value
-        if end.kind is not EndKind.COMPLETED or value is None or self._claim.confirms is not None:
+    def _keeps_model(self, end: End) -> bool:
+        """Whether it is among the best few, or confirms a trial whose own model is not here."""
+        study, value, confirmed = self.study, end.value, self._claim.confirms
+        if end.kind is not EndKind.COMPLETED or value is None:
             return False
+        if confirmed is not None:
+            files, own = study.workspace, self.number
+            return self._retry(
+                lambda: retention.lacks_model(study.store, study.record, files, confirmed, own)
+            )
         baseline = self._claim.baseline is not None
         return self._retry(
             lambda: retention.is_among_best(study.store, study.record, value, baseline=baseline)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from optuna_study.artifacts import retention
 from optuna_study.errors import OptunaStudyError
 from optuna_study.report import notes
+from optuna_study.report.export import trial_config
 from optuna_study.report.load import load_summary
 from optuna_study.search import importance
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
-from optuna_study.store.studies.dashboard_notes import write_note, write_notes
+from optuna_study.store.studies.dashboard_notes import without_note, write_note, write_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +43,22 @@ def clean_up(
         tidy(study, wait)
 
 
-def tidy(study: OpenStudy, wait: Callable[[float], bool]) -> None:
-    """Remove the files that nobody needs, and note all trials that have ended since."""
+def tidy(study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False) -> None:
+    """Remove the files that nobody needs, and note all trials that have ended since.
+
+    The `last` time also those whose worker was killed before it had noted them.
+    """
     store, record, ended = study.store, study.record, study.unnoted.trials
 
     def renew() -> None:
         retention.remove_superseded(store, record, study.workspace)
-        if ended:
-            trials = reads.trials(store, record, numbers=ended)
-            texts: dict[int | None, str] = {
-                each.trial_id: notes.trial_note(each, ended[each.number], record)
-                for each in trials
-            }
+        numbers = {*ended, *(without_note(store, record) if last else ())}
+        texts: dict[int | None, str] = {}
+        for each in reads.trials(store, record, numbers=numbers) if numbers else ():
+            if each.number in ended or each.parameters or each.fixed:  # else it drew no settings
+                config = ended.get(each.number) or trial_config(record, each)
+                texts[each.trial_id] = notes.trial_note(each, config, record)
+        if texts:
             write_notes(store, record, texts)
 
     _try(study, renew, wait, "files or notes not brought up to date")
@@ -65,7 +70,7 @@ def bring_up_to_date(
     study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False
 ) -> None:
     """Renew what a study shows of itself: importances if due, its note; `last` at its end."""
-    tidy(study, wait)
+    tidy(study, wait, last=last)
 
     def renew() -> None:
         searched = study.definition.only is None

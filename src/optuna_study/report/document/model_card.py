@@ -51,7 +51,13 @@ def model_card(summary: Summary, trial: TrialRecord, classes: Sequence[str], *, 
     """The card of a trial's model."""
     study = summary.study
     title = study.definition["title"] or study.name
-    lines = [f"# {title}", "", f"An image classifier: trial {trial.number} of `{study.name}`.", ""]
+    which = f"trial {trial.number} of `{study.name}`"
+    if trial.confirms is not None:
+        which = (
+            f"trial {trial.confirms} of `{study.name}`, trained again as trial {trial.number} on "
+            "a fresh seed to confirm it"
+        )
+    lines = [f"# {title}", "", f"An image classifier: {which}.", ""]
     lines += ["## Classes", "", ", ".join(classes), ""]
     lines += ["## Data", "", *_data(summary), "## Figures", "", *_figures(summary, trial)]
     config = trial_config(study, trial)
@@ -92,7 +98,8 @@ def _data(summary: Summary) -> list[str]:
 def _figures(summary: Summary, trial: TrialRecord) -> list[str]:
     study = summary.study
     label = study.metric.replace("_", " ")
-    lines = [f"In the search: {label} {values.metric(study.metric, trial.value)}.", ""]
+    where = "In the search" if trial.confirms is None else "In this run"
+    lines = [f"{where}: {label} {values.metric(study.metric, trial.value)}.", ""]
     if known := floors(study):
         lines += [" ".join(known), ""]
     if summary.confirmation is not None:

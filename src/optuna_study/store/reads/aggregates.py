@@ -28,7 +28,7 @@ from optuna_study.store.schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord
@@ -98,6 +98,18 @@ def confirmation_runs(store: Store, study: StudyRecord) -> list[ConfirmationRun]
     with store.read() as connection:
         rows = [row for row in connection.execute(query) if row.confirms not in out]
     return [_confirmation_run(row) for row in rows]
+
+
+def confirming(store: Store, study: StudyRecord) -> dict[int, int]:
+    """The numbers of all confirmation runs, excluded ones too, each with the trial it confirms."""
+    own = own_trials.c
+    query = (
+        select(own.number, own.confirms)
+        .where(own.uuid == study.uuid, own.confirms.is_not(None))
+        .order_by(own.number)
+    )
+    with store.read() as connection:
+        return {number: confirmed for number, confirmed in connection.execute(query)}
 
 
 def excluded(store: Store, study: StudyRecord) -> dict[int, str]:
@@ -234,13 +246,34 @@ def newest_curves(
     return [(number, epochs) for number, epochs, _ in rows], rows[0][2] if rows else 0
 
 
+def not_compared(store: Store, study: StudyRecord) -> set[int]:
+    """The numbers of the trials that no other is given up against.
+
+    Confirmation runs and trials of the second stage, which are of the best alone, excluded trials
+    and curves that stand there a second time.
+    """
+    own = own_trials.c
+    query = select(own.number).where(own.uuid == study.uuid, _is_not_compared())
+    with store.read() as connection:
+        return set(connection.execute(query).scalars())
+
+
+def _is_not_compared() -> ColumnElement[bool]:
+    own = own_trials.c
+    return or_(
+        own.confirms.is_not(None),
+        and_(own.baseline.is_(None), own.fixed.is_not(None)),
+        REUSED,
+        is_excluded(own.trial_id),
+    )
+
+
 def values_at(
     store: Store, study: StudyRecord, epoch: int, *, but: int | None = None
 ) -> list[float]:
     """The metric of the study's newest trials after `epoch`, but for the trial `but`; no NaN.
 
-    Confirmation runs and trials of the second stage, which are of the best alone, excluded trials
-    and curves that stand there a second time are not among them.
+    What `not_compared` names is not among them.
 
     MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
     Trials of plain Optuna have no epochs of ours and are not among them.
@@ -254,12 +287,7 @@ def values_at(
     left_out = exists().where(
         own_trials.c.uuid == table.c.uuid,
         own_trials.c.number == table.c.number,
-        or_(
-            own_trials.c.confirms.is_not(None),
-            and_(own_trials.c.baseline.is_(None), own_trials.c.fixed.is_not(None)),
-            REUSED,
-            is_excluded(own_trials.c.trial_id),
-        ),
+        _is_not_compared(),
     )
     query = query.where(~left_out).order_by(table.c.number.desc()).limit(MOST_VALUES)
     with store.read() as connection:

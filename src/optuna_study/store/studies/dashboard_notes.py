@@ -11,11 +11,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import String, cast, exists, literal, or_, select
 
 from optuna_study.store.queue.ownership import lock_study
 from optuna_study.store.rows import upsert
-from optuna_study.store.schema import UUID_KEY, study_system_attributes
+from optuna_study.store.schema import UUID_KEY, own_trials, study_system_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,24 @@ def read_trial_notes(store: Store, study_id: int) -> dict[int, dict[str, Any]]:
         }
         for trial_id, version in versions.items()
     }
+
+
+def without_note(store: Store, study: StudyRecord) -> list[int]:
+    """The numbers of the ended trials that have no note and never had one.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    own, version = own_trials.c, study_system_attributes.c
+    key = literal("dashboard:") + cast(own.trial_id, String) + literal(":note_ver")
+    noted = exists().where(version.study_id == study.study_id, version.key == key)
+    query = (
+        select(own.number)
+        .where(own.uuid == study.uuid, own.end_kind.is_not(None), ~noted)
+        .order_by(own.number)
+    )
+    with store.read() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def is_trial_note(key: str) -> bool:
