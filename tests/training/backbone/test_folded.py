@@ -1,0 +1,72 @@
+"""Batch norms in the weights of convolutions: the same answers, or the network as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+from optuna_study.training.backbone.folded import fold_batch_norms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PICTURE = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
+
+
+@pytest.fixture(autouse=True)
+def drawn() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+class Branches(nn.Module):
+    """One convolution before a norm alone, one whose output is also read beside it, one shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone, self.read_twice, self.shared = (
+            nn.Conv2d(channels, 4, 3, padding=1, bias=biased)
+            for channels, biased in ((3, False), (4, True), (4, True))
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(4))
+        for norm in self.norms:
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.uniform_(-1, 1)
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.uniform_(norm.bias, -1, 1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        seen = self.norms[0](self.alone(pictures)).relu()
+        skipped = self.read_twice(seen)
+        seen = self.norms[1](skipped) + skipped
+        seen = self.norms[2](self.shared(seen))
+        answer: torch.Tensor = self.norms[3](self.shared(seen).relu_())
+        return answer
+
+
+def test_a_norm_is_folded_where_it_is_all_that_reads_its_convolution() -> None:
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, groups=4)
+    )
+    folded = fold_batch_norms(chain.eval(), PICTURE)
+    assert [type(layer).__name__ for layer in folded] == ["Conv2d", "Identity", "ReLU", "Conv2d"]  # type: ignore[arg-type]
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(PICTURE), chain(PICTURE), rtol=1e-5, atol=1e-5)
+    assert isinstance(chain[1], nn.BatchNorm2d), "the model that was given stays as it was"
+
+
+def test_a_network_whose_answers_would_change_stays_as_it_is() -> None:
+    model = Branches().eval()
+    assert fold_batch_norms(model, PICTURE) is model
+
+
+def test_a_network_without_batch_norms_stays_as_it_is() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    assert fold_batch_norms(model, PICTURE) is model
