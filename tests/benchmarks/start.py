@@ -1,10 +1,10 @@
 """How long a launch takes to its first step, with pictures decoded before, and what that costs.
 
-`python tests/benchmarks/start.py [--study NAME] [--rounds N] [--against SRC]`. Each round is a
-whole command in a process of its own, ended at the first line in which a worker says that a trial
-begins; SRC is the folder `src` of another state of this repository, launched in turn with this
-one. CPU seconds are those of every process the command has started until then, the server that
-workers are forked from included. One line of JSON a launch, and one with the medians.
+`python tests/benchmarks/start.py [--study NAME|FOLDER] [--rounds N] [--against SRC]`. Each round
+is a whole command in a process of its own, ended at the first line in which a worker says that a
+trial begins; SRC is the folder `src` of another state of this repository, launched in turn with
+this one. CPU seconds are those of every process the command has started until then, the server
+that workers are forked from included. One line of JSON a launch, and one with the medians.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ LOOK = 0.02  # seconds between two looks at the logs
 
 def launch(source: Path, study: str, name: str, place: Path, *options: str) -> Popen[bytes]:
     """Start a launch of a study's cpu profile whose store and files lie in `place`."""
+    given = study if Path(study).is_dir() else str(STUDIES / f"{study}.toml")
     environment = {key: value for key, value in os.environ.items() if key != "OPTUNA_STORAGE"}
     return Popen(
-        [*PROGRAM, "launch", str(STUDIES / f"{study}.toml"), *PROFILE, "--name", name, *options],
+        [*PROGRAM, "launch", given, *PROFILE, "--name", name, *options],
         env={**environment, "OPTUNA_STUDY_ARTIFACTS": str(place), "PYTHONPATH": str(source)},
+        cwd=place,  # where the study of a folder is written
         stdout=DEVNULL,
         stderr=DEVNULL,
         start_new_session=True,
@@ -86,7 +88,7 @@ def measure(source: Path, study: str, name: str, workers: int) -> tuple[float, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", default="spiral")
+    parser.add_argument("--study", default="spiral", help="a study's name, or a folder")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--against", type=Path, help="the folder src of another state")

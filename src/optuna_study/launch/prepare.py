@@ -170,6 +170,7 @@ def prepare(
         folder=folder,
         tensorboard=board,
         allowed=tuple(named_modules(definition)),  # they stand in a file of one's own
+        models_tried=isinstance(backend, ThisMachine),
     )
     return Task(
         store,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +30,7 @@ from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from optuna_study.config.settings import ModelSettings
 
@@ -104,11 +105,16 @@ def initialised_model(
         initialise(model, settings.initialisation, settings.initialisation_std, generator)
         if pretrained:
             load_pretrained(model, settings)
+    _freeze(model, settings)
+    return model
+
+
+def _freeze(model: nn.Module, settings: ModelSettings) -> None:
+    """Keep what is not to learn."""
     if settings.train_layers != "all":
         freeze_layers(model, settings)
     if settings.norm_statistics == "frozen":
         freeze_statistics(model)
-    return model
 
 
 @torch.no_grad()
@@ -164,6 +170,37 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
     if starts_pretrained(settings.name, settings.pretrained):
         fitting_weights(model, settings)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def check_models(
+    models: Iterable[ModelSettings], *, channels: int, image_size: int, classes: int
+) -> None:
+    """As `check_model`, for several; a network of timm's is shown a picture once.
+
+    Raises:
+        UsageError: see there.
+        DataError: see there.
+    """
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    models = list(models)
+    seen: dict[ModelSettings, nn.Module] = {}
+    for settings in models:
+        if not is_timm(settings.name) or is_reference(settings.activation):
+            check_model(settings, **sizes)
+            continue
+        check_layers(settings)
+        # Some of timm's take no dropout, so whether any wants it is part of the network.
+        dropout = max(each.dropout for each in models if each.name == settings.name)
+        network = replace(
+            settings,
+            dropout=dropout,
+            train_layers="all",
+            norm_statistics="trained",
+            head_weights="drawn",
+        )
+        if network not in seen:
+            seen = {network: _try_timm(network, **sizes)}
+        _freeze(seen[network], settings)
 
 
 def _try_timm(

@@ -33,6 +33,7 @@ class WorkerTask:
     tensorboard: Path | None = None  # folder of event files, where they are wanted
     allowed: tuple[str, ...] = ()  # modules whose functions studies may name
     left_out: tuple[str, ...] = ()  # studies that are not to be opened
+    models_tried: bool = False  # by the launch, on this machine
 
 
 def numbered(task: WorkerTask, number: int) -> WorkerTask:

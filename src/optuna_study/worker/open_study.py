@@ -104,12 +104,13 @@ def open_study(
     )
     if data.fingerprint != study.fingerprint:
         raise DataError(f"{study.name}: its pictures in {folder} have just changed; try again")
-    check_model(
-        settings.model,
-        channels=data.channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-    )
+    if not task.models_tried:
+        check_model(
+            settings.model,
+            channels=data.channels,
+            image_size=data.image_size,
+            classes=len(data.classes),
+        )
     weights = weights_of(pretrained_models(definition))
     _require_same_weights(study, weights)
     optuna_bridge.read_trials(store, storage, study)

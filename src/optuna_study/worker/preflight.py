@@ -27,7 +27,7 @@ from optuna_study.training.backbone.features import (
     reads_features,
 )
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
-from optuna_study.training.build_model import check_model
+from optuna_study.training.build_model import check_models
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
     environment,
@@ -105,13 +105,12 @@ def prove(
     class_counts = [int((training == label).sum()) for label in range(len(pictures.classes))]
     configs = [config, *(baseline_config(definition, each) for each in definition.planned)]
     built = models_of(definition)
-    for model in dict.fromkeys([*built, *own_activations(definition)]):
-        check_model(
-            model,
-            channels=pictures.images.shape[-1],
-            image_size=config.data.image_size,
-            classes=len(pictures.classes),
-        )
+    check_models(
+        dict.fromkeys([*built, *own_activations(definition)]),
+        channels=pictures.images.shape[-1],
+        image_size=config.data.image_size,
+        classes=len(pictures.classes),
+    )
     named = [each.train.objective for each in configs]
     for objective in dict.fromkeys(own_choices(definition, "objective", *named)):
         check_objective(objective)

@@ -56,7 +56,8 @@ def test_a_norm_is_folded_where_it_is_all_that_reads_its_convolution() -> None:
         nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, groups=4)
     )
     folded = fold_batch_norms(chain.eval(), PICTURE)
-    assert [type(layer).__name__ for layer in folded] == ["Conv2d", "Identity", "ReLU", "Conv2d"]  # type: ignore[arg-type]
+    assert isinstance(folded, nn.Sequential)
+    assert [type(layer).__name__ for layer in folded] == ["Conv2d", "Identity", "ReLU", "Conv2d"]
     with torch.inference_mode():
         torch.testing.assert_close(folded(PICTURE), chain(PICTURE), rtol=1e-5, atol=1e-5)
     assert isinstance(chain[1], nn.BatchNorm2d), "the model that was given stays as it was"

@@ -13,8 +13,8 @@ from optuna_study.config.settings import ModelSettings, TrainConfig, with_settin
 from optuna_study.errors import DataError, UsageError
 from optuna_study.training import loop
 from optuna_study.training.backbone import timm_weights
-from optuna_study.training.backbone.timm_models import own_scale, with_own_size
-from optuna_study.training.build_model import check_model, initialised_model
+from optuna_study.training.backbone.timm_models import build_timm, own_scale, with_own_size
+from optuna_study.training.build_model import check_model, check_models, initialised_model
 from optuna_study.training.device_data import load_data
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.pretrained import weights_of
@@ -218,10 +218,28 @@ def test_absent_weights_without_a_network_are_one_sentence(
     ],
 )
 def test_models_that_cannot_be_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    bad = settings(**{"name": "timm:resnet18", "pretrained": "none", **changes})
     with pytest.raises(UsageError, match=sentence):
-        check_model(
-            settings(**{"name": "timm:resnet18", "pretrained": "none", **changes}), **SIZES
-        )
+        check_model(bad, **SIZES)
+    with pytest.raises(UsageError, match=sentence):
+        check_models([settings(), bad], **SIZES)
+
+
+def test_a_network_is_shown_a_picture_once_whatever_of_it_learns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[ModelSettings] = []
+
+    def counted(model: ModelSettings, **sizes: Any) -> nn.Module:
+        built.append(model)
+        return build_timm(model, **sizes)
+
+    monkeypatch.setattr("optuna_study.training.build_model.build_timm", counted)
+    heads = [settings(train_layers="head", dropout=dropout) for dropout in (0.0, 0.5)]
+    check_models([*heads, settings(train_layers="last_stage")], **SIZES)
+    assert [model.dropout for model in built] == [0.5]
+    check_models([heads[0], settings("timm:resnet18", pretrained="none")], **SIZES)
+    assert [model.name for model in built[1:]] == [LITE, "timm:resnet18"]
 
 
 def test_a_model_of_timms_sets_what_nobody_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from optuna_study.cli.options import (
 from optuna_study.paths import given_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
 
@@ -131,7 +134,8 @@ def command(
 
     _require_there(study, data)
     if on == "local":
-        warm()  # it takes seconds: before anything else is even imported
+        # It takes seconds: before anything else is even imported.
+        warm(timm=_likely_names_timm(study, fixed))
 
     from optuna_study.cli.notify import command_words, notified
     from optuna_study.cli.waiting import waiting
@@ -174,6 +178,23 @@ def command(
             return
         with notified(notified_command, task), WorkerPool(task, backend) as pool:
             see_through(task, pool.ticks(), place_options(), quiet=invocation().quiet)
+
+
+def _likely_names_timm(study: str, fixed: Sequence[str]) -> bool:
+    """Whether a launch will use timm's models, by a look that is wrong at the cost of time alone.
+
+    Of a folder `init` makes a study of one of them.
+    """
+    from optuna_study.config.catalogue import TIMM
+
+    path = given_path(study)
+    if path.is_dir():
+        return True
+    text = " ".join(fixed)
+    with suppress(OSError):
+        named = path if path.suffix == ".toml" else Path("studies") / f"{study}.toml"
+        text += named.read_text(encoding="utf-8", errors="replace")
+    return TIMM in text
 
 
 def _require_there(study: str, data: Path | None) -> None:
