@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import gpu
 import pytest
 import torch
 
@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def gpu() -> Any:
+    """The script, imported where one of its tests begins: it imports torchvision."""
+    return importlib.import_module("gpu")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_it_says_so() -> None:
+def test_without_a_device_it_says_so(gpu: Any) -> None:
     done = subprocess.run([sys.executable, gpu.__file__], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "torch finds no CUDA device here: nothing was measured\n"
 
 
 @pytest.mark.slow
-def test_its_pieces_work_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_pieces_work_on_a_cpu(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pieces = (gpu.bandwidth, gpu.steps, gpu.turnaround, gpu.precisions)
     monkeypatch.setattr(gpu, "PIECES", pieces)
     threads = torch.get_num_threads()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from dashboards import get, served
-from plotly.offline import get_plotlyjs
 
 from optuna_study.paths import Workspace
 from optuna_study.report.figures import losses
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 def test_a_trial_that_left_numbers_has_a_page_that_its_note_leads_to(
     stored_study: Any, tmp_path: Path
 ) -> None:
+    from plotly.offline import get_plotlyjs
+
     stored_study.run([0.5, 0.6])
     kept = losses.Losses(1, 0, np.array([[2.0, 2.0, 2.0], [1.5, 1.5, 1.5]], np.float32))
     artifacts = Workspace(tmp_path).artifacts

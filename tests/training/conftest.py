@@ -11,7 +11,7 @@ from optuna_study.config.settings import Setting, TrainConfig, with_settings
 from optuna_study.training.backbone.without_compiler import without_compiler
 
 with without_compiler():  # for whichever test compares with it first: 0.5 CPU s and not 3
-    import torchvision  # noqa: F401
+    import torchvision.transforms.v2  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
@@ -172,6 +171,8 @@ def test_figures_are_those_of_scikit_learn(
     settings: dict[str, Any], answers: Any, tiny_data: DeviceData
 ) -> None:
     """On unbalanced classes, one of which is never answered, over batches of several sizes."""
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
+
     changes = settings | {"name": "mlp", "evaluation_batch_size": 7, "width": 0.1}
     name = changes.pop("name")
     config = with_settings(TrainConfig(), changes)

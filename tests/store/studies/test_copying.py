@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from optuna_dashboard import save_note
+from notes import save_note
 from sqlalchemy import func, select
 
 from optuna_study.definition.serialise import definition_hash, from_json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from optuna_dashboard import _note, get_note, save_note
+from notes import get_note, note_version, save_note
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store.engine.open import open_store
@@ -27,9 +27,7 @@ LONG, SHORT = "größe ✓ | " * 700, "## 5 of 10 trials have ended"
 
 
 def _version(study: optuna.Study) -> int:
-    attributes = study._storage.get_study_system_attrs(study._study_id)
-    found: int = _note.get_note_from_system_attrs(attributes, None)["version"]
-    return found
+    return note_version(study._storage.get_study_system_attrs(study._study_id))
 
 
 def test_a_note_is_read_by_the_dashboard_and_renewed(
@@ -40,6 +38,8 @@ def test_a_note_is_read_by_the_dashboard_and_renewed(
     for text in (SHORT, LONG, SHORT, SHORT, ""):
         assert write_note(store, study, text)
         assert get_note(seen) == text
+    from optuna_dashboard import _note
+
     assert _note.SYSTEM_ATTR_MAX_LENGTH == dashboard_notes.PART
 
 
@@ -105,6 +105,8 @@ def test_a_text_begun_before_we_renewed_ours_can_be_saved(
     begun = _version(seen)
     write_note(store, study, LONG)
     attributes = seen._storage.get_study_system_attrs(seen._study_id)
+    from optuna_dashboard import _note
+
     assert _note.version_is_incremented(attributes, None, begun + 1)
 
 
