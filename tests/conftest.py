@@ -222,11 +222,13 @@ class StoredStudy:
         traceback: str | None = None,
         parameters: Mapping[str, Scalar] | None = None,
         attributes: Mapping[str, float] | None = None,
+        second: float | None = None,
     ) -> int:
         """Claim the next trial, report these validation accuracies and end it; its number."""
         claim = self.start(accuracies, parameters)
         value = accuracies[-1] if kind is EndKind.COMPLETED else None
-        queue.end(self.store, claim, End(kind, reason, value, traceback, attributes or {}))
+        end = End(kind, reason, value, traceback, attributes or {}, second_value=second)
+        queue.end(self.store, claim, end)
         return claim.number
 
     def start(
@@ -359,6 +361,20 @@ def store_file(
 def stored_study(store_file: Callable[..., StoredStudy]) -> StoredStudy:
     """A study `small` of six trials with two baselines, `plain` and `wild`; nothing has run."""
     return store_file()
+
+
+@pytest.fixture
+def weighed_study(store_file: Callable[..., StoredStudy]) -> StoredStudy:
+    """`small` of two objectives at its end; the Pareto front is planted: trials 2, 3 and 1."""
+    both = '[search]\nmetric = ["accuracy", "parameters"]'
+    made = store_file(STUDY_FILE.replace("[search]", both))
+    drawn: Mapping[str, Scalar] = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
+    for accuracy, parameters in ((0.9, 8000.0), (0.7, 100.0)):
+        made.run([0.5, accuracy], second=parameters)
+    for accuracy, parameters in ((0.92, 10_000.0), (0.915, 1000.0), (0.5, 9000.0)):
+        made.run([0.5, accuracy], second=parameters, parameters=drawn)
+    made.run([0.6], EndKind.PRUNED, reason="timeout: 6 s of training after epoch 1, 5 s allowed")
+    return made
 
 
 @pytest.fixture

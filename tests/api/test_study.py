@@ -48,6 +48,12 @@ def test_a_row_a_trial_with_typed_columns(study: optuna_study.Study) -> None:
     assert frame["value"].isna().tolist()[1]
 
 
+def test_the_second_objective_has_a_column(weighed_study: Any, study: optuna_study.Study) -> None:
+    frame = optuna_study.load("small", weighed_study.url).dataframe()
+    assert frame["second_value"].dropna().tolist() == [8000.0, 100.0, 10_000.0, 1000.0, 9000.0]
+    assert study.dataframe()["second_value"].isna().all()
+
+
 def test_the_table_has_optunas_own_figures(study: optuna_study.Study) -> None:
     ours, theirs = study.dataframe(), study.optuna.trials_dataframe()
     assert ours["number"].tolist() == theirs["number"].tolist()

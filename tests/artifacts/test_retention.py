@@ -71,6 +71,21 @@ def test_a_checkpoint_of_the_first_version_is_resumed_from(
     assert workspace.checkpoint(study.uuid, 0, 2).read_text() == "epoch 2"
 
 
+def test_of_two_objectives_the_front_keeps_its_models(weighed_study: Any, tmp_path: Path) -> None:
+    store, study, workspace = weighed_study.store, weighed_study.study, Workspace(tmp_path)
+    assert is_among_best(store, study, 0.1, 50.0, baseline=False), "none is smaller"
+    assert is_among_best(store, study, 0.6, 9500.0, baseline=False), "the third best searched one"
+    assert not is_among_best(store, study, 0.4, 9500.0, baseline=False)
+    models = [workspace.kept_model(study.uuid, number, 1) for number in range(6)]
+    models[0].parent.mkdir(parents=True)
+    for path in models:
+        path.write_text("weights")
+    remove_superseded(store, study, workspace)
+    kept = [number for number, path in enumerate(models) if path.exists()]
+    assert kept == [0, 1, 2, 3, 4]  # the best baseline, the cheapest, the best three
+    store.close()
+
+
 def test_every_finalist_keeps_its_model_however_good_the_baselines_are(
     stored_study: Any, tmp_path: Path
 ) -> None:
@@ -79,7 +94,7 @@ def test_every_finalist_keeps_its_model_however_good_the_baselines_are(
     for value in values:
         claim = _claim(stored_study, "one")
         baseline = claim.baseline is not None
-        if is_among_best(store, study, value, baseline=baseline):
+        if is_among_best(store, study, value, None, baseline=baseline):
             path = workspace.kept_model(study.uuid, claim.number, claim.ordinal)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("weights")

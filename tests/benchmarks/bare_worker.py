@@ -79,6 +79,9 @@ class Begun:
     def save(self) -> None:
         self.training.save()
 
+    def measure(self, cost: str) -> float:
+        raise AssertionError(f"nobody asks for {cost}: the study has one objective")
+
 
 @dataclass
 class Desk:

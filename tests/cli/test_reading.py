@@ -37,6 +37,7 @@ TRIAL_FIELDS = [
     "confirms",
     "excluded",
     "reuses",
+    "second_value",
 ]
 BEST = {"activation": "tanh", "lr": 0.003, "dropout": 0.25}
 
@@ -70,6 +71,30 @@ def test_trials_json_has_optunas_fields_then_ours(worked: Any, cli: Callable[...
     ]
     assert rows[2]["params"] == BEST
     assert rows[2]["epochs"] == 2
+
+
+def test_two_objectives_are_shown_and_one_of_the_front_is_exported(
+    weighed_study: Any, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = ("small", "--storage", weighed_study.url)
+    shown = cli("show", *place)
+    assert (shown.code, shown.err) == (0, "")
+    assert "Pareto front of validation accuracy and parameters" in shown.out
+    told = _json(cli("show", *place, "-f", "json").out)
+    assert (told["second_metric"], told["best"]["number"]) == ("parameters", 2)
+    assert [row["number"] for row in told["front"]] == [2, 3, 1]
+    assert "parameters           1,000\n" in cli("show", *place, "--trial", "3").out
+    for prefer, number in (("accuracy", 2), ("knee", 3), ("parameters", 1)):
+        exported = cli("export", *place, "--prefer", prefer)
+        assert (exported.code, exported.err) == (0, "")
+        assert f"trial = {number}\n" in exported.out
+    refused = cli("export", *place, "--prefer", "seconds")
+    assert refused.code == 2
+    assert "give one of accuracy, parameters, knee" in refused.err
+    both = cli("export", *place, "--prefer", "knee", "--trial", "3")
+    assert (both.code, "leave one of them out" in both.err) == (2, True)
+    assert cli("plot", *place, "pareto", "-o", "front.json").code == 0
+    assert "Pareto front" in (tmp_path / "front.json").read_text()
 
 
 def test_trials_agree_with_optunas_own_list(worked: Any, cli: Callable[..., Any]) -> None:

@@ -14,8 +14,10 @@ from dashboards import get, served
 
 from optuna_study.actions.exclude import exclude, include
 from optuna_study.store.engine.optuna_bridge import optuna_storage
-from optuna_study.store.records import EndKind
+from optuna_study.store.queue import queue
+from optuna_study.store.records import Claim, Confirmation, End, EndKind
 from optuna_study.store.studies.dashboard_notes import PART, write_note
+from optuna_study.store.studies.studies import set_confirmation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +70,27 @@ def test_details_have_the_metric_figures_and_the_notes_of_trials(
         packed, encoding = get(url, "gzip, deflate")
         assert encoding == "gzip"
         assert json.loads(gzip.decompress(packed))["name"] == "small"
+
+
+def test_two_objectives_have_names_directions_and_their_own_front(
+    weighed_study: Any, tmp_path: Path
+) -> None:
+    store, study = weighed_study.store, weighed_study.study
+    set_confirmation(store, study, Confirmation(1, 1))
+    claim = queue.claim(store, study, "host-1-001")
+    assert isinstance(claim, Claim)
+    assert claim.confirms == 2
+    end = End(EndKind.COMPLETED, "all 3 epochs", 0.99, second_value=10_000.0)
+    queue.end(store, claim, end)
+    with served(weighed_study, tmp_path) as base:
+        details = json.loads(get(f"{base}api/studies/{study.study_id}")[0])
+        assert details["directions"] == ["maximize", "minimize"]
+        assert details["objective_names"] == ["validation accuracy", "parameters"]
+        assert [each["number"] for each in details["best_trials"]] == [1, 2, 3]
+        values = {each["number"]: each.get("values") for each in details["trials"]}
+        assert values[3] == [0.915, 1000.0]
+        assert not values[5]  # pruned
+        assert "Pareto front" in details["note"]["body"] or not details["note"]["body"]
 
 
 def test_a_note_begun_on_an_earlier_version_is_still_refused(

@@ -13,6 +13,7 @@ from optuna_study.definition.resolve import (
     resolve,
     searched_models,
 )
+from optuna_study.definition.serialise import from_json, to_json
 from optuna_study.errors import StudyFileError, UsageError
 from optuna_study.space.dimensions import Choice
 from optuna_study.space.space import build
@@ -156,3 +157,51 @@ def test_the_base_must_lie_inside_too_since_baselines_take_it_over(small: str) -
         "let it lie in space.dropout"
     )
     assert len(caught.value.problems) == 1
+
+
+def test_two_metrics_are_one_and_what_it_is_weighed_against() -> None:
+    space = "[space]\nlr = {low = 0.1, high = 1.0}\n"
+    text = f'[search]\nmetric = ["accuracy", "seconds"]\n{space}'
+    search = resolve(parse_study_file(text, "both"), "full").search
+    assert (search.metric, search.second_metric) == ("validation_accuracy", "prediction_seconds")
+    assert (search.direction, search.pruner) == ("maximize", "none")
+    apart = text.replace('["accuracy", "seconds"]', '"accuracy"\nsecond_metric = "seconds"')
+    assert resolve(parse_study_file(apart, "both"), "full").search == search
+    alone = f'{text}[profile.cpu]\nsearch = {{metric = ["macro_f1", "parameters"]}}\n'
+    cpu = resolve(parse_study_file(alone, "both"), "cpu").search
+    assert (cpu.metric, cpu.second_metric) == ("macro_f1", "parameters")
+    definition = resolve(parse_study_file(text, "both"), "full")
+    assert from_json(to_json(definition)) == definition
+    one = resolve(parse_study_file(space, "both"), "full")
+    assert "second_metric" not in to_json(one)["search"]
+
+
+@pytest.mark.parametrize(
+    ("search", "problem"),
+    [
+        ('metric = ["accuracy"]', "search.metric: must be one metric or a list of two"),
+        (
+            'metric = ["accuracy", "validation_accuracy"]',
+            "search.second_metric: is the metric itself; take another, or leave it out",
+        ),
+        ('metric = ["accuracy", "flops"]', "search.second_metric: unknown name 'flops'"),
+        ('metric = ["seconds", "accuracy"]', "search.metric: unknown name 'seconds'"),
+        (
+            'metric = ["accuracy", "seconds"]\nsecond_metric = "parameters"',
+            "search.second_metric: metric names two already; leave this one out",
+        ),
+        (
+            'metric = ["accuracy", "seconds"]\nsampler = "cmaes"',
+            "search.sampler: cmaes has one objective; take tpe, gp or nsgaii for two",
+        ),
+        (
+            'metric = ["accuracy", "seconds"]\npruner = "hyperband"',
+            "search.pruner: hyperband would give up what is worse in the metric alone",
+        ),
+    ],
+)
+def test_what_does_not_go_with_two_objectives_is_refused(search: str, problem: str) -> None:
+    text = f"[search]\n{search}\n[space]\nlr = {{low = 0.1, high = 1.0}}\n"
+    with pytest.raises(StudyFileError) as caught:
+        parse_study_file(text, "both")
+    assert [each for each in caught.value.problems if each.startswith(problem)]

@@ -79,6 +79,22 @@ def test_a_trial_that_keeps_its_best_epoch_ends_with_its_value(
     assert sorted(job.store.epochs) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("second", "value"),
+    [(None, None), ("parameters", 1200.0), ("prediction_seconds", 0.25), ("log_loss", 0.5)],
+)
+def test_a_completed_trial_has_the_second_metric_of_the_epoch_it_keeps(
+    job: FakeJob, result: Result, second: str | None, value: float | None
+) -> None:
+    job.rules, job.epochs = replace(job.rules, second=second), 3
+    figures = ((0.1, 0.7), (0.3, 0.5), (0.2, 1.0))
+    results = [result(e, value, log_loss=loss) for e, (value, loss) in enumerate(figures, 1)]
+    training = job.training(*results)
+    training.keep = max
+    job.run(training)
+    assert (job.end.kind, job.end.second_value) == (EndKind.COMPLETED, value)
+
+
 def test_reports_come_before_the_checkpoint_that_stands_for_them(
     job: FakeJob, result: Result
 ) -> None:

@@ -20,7 +20,14 @@ from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim, Confirmation, End, EndKind, NoTrialReason
+from optuna_study.store.records import (
+    Claim,
+    Confirmation,
+    End,
+    EndKind,
+    EpochRecord,
+    NoTrialReason,
+)
 from optuna_study.store.schema import REUSES
 from optuna_study.store.studies.studies import set_confirmation
 
@@ -235,3 +242,29 @@ def test_tpe_learns_from_baselines_and_begins_without_them(
     assert start == same_start  # whatever the baselines reached
     assert modelled != otherwise_modelled  # they are a part of the model
     assert not [each for each in (start, modelled, otherwise_modelled) if each in baselines]
+
+
+@pytest.mark.parametrize(
+    "sampler", ["tpe", "random", "qmc", "nsgaii", pytest.param("gp", marks=pytest.mark.slow)]
+)
+def test_samplers_propose_for_two_objectives_whatever_was_given_up(
+    sampler: str, store_file: Callable[..., Any], study_file: str
+) -> None:
+    both = f'[search]\nmetric = ["accuracy", "parameters"]\nsampler = "{sampler}"'
+    made = store_file(study_file.replace("[search]", both).replace("trials = 6", "trials = 16"))
+    storage, definition = optuna_storage(made.store), from_json(made.study.definition)
+    for number in range(2):
+        made.run([number / 20], second=900.0)
+    drawn = []
+    for number in range(2, 14):
+        claim = queue.claim(made.store, made.study, "me")
+        assert isinstance(claim, Claim)
+        proposal = propose(made.store, storage, made.study, definition, claim)
+        drawn.append(proposal.config.train.lr)
+        epoch = EpochRecord(1, number / 20, *(0.5,) * 7)
+        queue.report(made.store, claim, [epoch])
+        end = End(EndKind.COMPLETED, "all", epoch.value, second_value=100.0 * (number % 5))
+        if number % 3 == 0:
+            end = End(EndKind.PRUNED, "timeout")
+        queue.end(made.store, claim, end)
+    assert len(set(drawn)) == len(drawn)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from optuna_study.config.settings import TrainConfig, with_settings
-from optuna_study.training import loop, losses
+from optuna_study.errors import DataError
+from optuna_study.training import evaluation, loop, losses
 from optuna_study.training.device_data import to_model_input
 from optuna_study.training.evaluation import (
     Evaluation,
@@ -55,6 +56,37 @@ def test_ten_crops_are_those_of_numpy(side: int, size: int) -> None:
     assert len(found) == 10
     for got, wanted in zip(found, expected, strict=True):
         assert np.array_equal(got.numpy(), wanted)
+
+
+def test_seconds_of_prediction_are_those_of_the_round_that_nothing_disturbed(
+    tiny_data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    took = iter([0.5, 0.0451, 0.061, 0.3, 0.2])
+
+    class Model(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            nonlocal now
+            now += next(took)
+            assert not self.training
+            return images.flatten(1)
+
+    monkeypatch.setattr("optuna_study.training.evaluation.time.process_time", lambda: now)
+    monkeypatch.setattr(evaluation, "ROUND_SECONDS", 0.0)
+    model = Model().train()
+    config = with_settings(TrainConfig(), {"evaluation_batch_size": 4})
+    found = evaluation.prediction_seconds(model, config, tiny_data)
+    assert found == 11.0  # 0.0451 s for 4 pictures, to two digits
+    assert model.training
+    empty = dataclasses.replace(tiny_data, validation_images=tiny_data.validation_images[:0])
+    with pytest.raises(DataError, match="no validation pictures"):
+        evaluation.prediction_seconds(model, config, empty)
+
+
+def test_parameters_are_counted_whether_they_learn_or_not(tiny_data: DeviceData) -> None:
+    frozen = torch.nn.Linear(3, 5).requires_grad_(False)
+    model = torch.nn.Sequential(frozen, torch.nn.BatchNorm1d(5))
+    assert evaluation.parameters(model, TrainConfig(), tiny_data) == 15 + 5 + 5 + 5
 
 
 def test_without_a_margin_the_picture_and_its_mirror_image_are_left() -> None:

@@ -45,6 +45,7 @@ def trials_frame(store: Store, study: StudyRecord) -> pd.DataFrame:
         "number": _integers([trial.number for trial in trials]),
         "state": _names([trial.state.value for trial in trials]),
         "value": pd.array([trial.value for trial in trials], dtype="Float64"),
+        "second_value": pd.array([trial.second_value for trial in trials], dtype="Float64"),
     }
     for index, name in enumerate(SHOWN):
         values = [last[trial.number][index] if trial.number in last else None for trial in trials]

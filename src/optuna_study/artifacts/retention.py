@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from optuna_study.paths import writing, written_beside
+from optuna_study.store import pareto
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT_MODELS = 3  # of searched trials, beside the best baseline's: the finalists
+FRONT_MODELS = 20  # of two objectives' Pareto front, the first ones by the metric
 WRITTEN_WITHIN = 3600.0  # seconds, however large a file and slow a disk
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{32}")  # as `written_beside` names them
 _NAME = re.compile(r"trial-(\d+)(?:-(\d+))?\.pt")
 
 
-def is_among_best(store: Store, study: StudyRecord, value: float, *, baseline: bool) -> bool:
-    """Whether a trial about to complete with `value` would be among those with a kept model."""
+def is_among_best(
+    store: Store, study: StudyRecord, value: float, second: float | None, *, baseline: bool
+) -> bool:
+    """Whether a trial about to complete with its values would be among those with a kept model."""
+    if second is not None and _joins_front(store, study, value, second):
+        return True
     most = 1 if baseline else _searched(study)
     best = reads.best_few(store, study, most, baselines=baseline)
     if len(best) < most:
@@ -49,6 +55,13 @@ def lacks_model(
     numbers = {confirmed, *(number for number, of in runs.items() if of == confirmed)} - {run}
     models = _numbered(workspace.kept_model(study.uuid, 0, None).parent)
     return not any(number in numbers for _, number, _ in models)
+
+
+def _joins_front(store: Store, study: StudyRecord, value: float, second: float) -> bool:
+    """Whether values of a further trial would stand among the front's that keep their model."""
+    known = pareto.weighed_trials(store, study)
+    further = pareto.Weighed(1 + max((each.number for each in known), default=0), value, second)
+    return further in pareto.front([*known, further], study)[:FRONT_MODELS]
 
 
 def _searched(study: StudyRecord) -> int:
@@ -82,6 +95,8 @@ def find_superseded(store: Store, study: StudyRecord, workspace: Workspace) -> l
         *reads.best_few(store, study, _searched(study), baselines=False),
         *reads.best_few(store, study, 1, baselines=True),
     }
+    front = pareto.front(pareto.weighed_trials(store, study), study)
+    best |= {each.number for each in front[:FRONT_MODELS]}
     best |= aggregates.excluded(store, study).keys()  # which `include` takes back whole
     best |= aggregates.confirming(store, study).keys()  # kept where nothing else was
     found = []

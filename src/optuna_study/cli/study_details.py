@@ -25,6 +25,8 @@ from optuna_study.report.figures.kinds import KINDS
 from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.report.pages import ends_line
 from optuna_study.report.tables import plain
+from optuna_study.report.values import label
+from optuna_study.store import pareto
 from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.schema import EXCLUDED, SIDE_COUNTS
 from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial_notes
@@ -110,7 +112,7 @@ class StudyDetails:
                 for trial in (*details["trials"], *details["best_trials"]):
                     text = with_link(trial["note"]["body"], study_id, trial)
                     trial["note"] = {**trial["note"], "body": text}
-                details.setdefault("objective_names", [study.metric.replace("_", " ")])
+                self._name_objectives(study, details)
                 shown = self._shown(study)
                 details["plotly_graph_objects"] += shown.figures
                 theirs = {each["key"] for each in details["user_attrs"]}
@@ -122,6 +124,15 @@ class StudyDetails:
         except OptunaStudyError:  # gone or away in between: the rest can be shown
             log.warning("study %d: not all of its page could be read", study_id)
         return json.dumps(details).encode()
+
+    def _name_objectives(self, study: StudyRecord, details: dict[str, Any]) -> None:
+        """Name what is optimised; of two objectives no confirmation run is the best."""
+        metrics = filter(None, (study.metric, pareto.second_metric(study)))
+        details.setdefault("objective_names", [label(each) for each in metrics])
+        weighed = pareto.weighed_trials(self.store, study)
+        if weighed:
+            best = {each.number for each in pareto.front(weighed, study)}
+            details["best_trials"] = [each for each in details["trials"] if each["number"] in best]
 
     def _shown(self, study: StudyRecord) -> Shown:
         out = aggregates.excluded(self.store, study)

@@ -20,6 +20,18 @@ DIRECTIONS: Mapping[str, str] = {
 }
 """The figures of validation pictures, each with the direction that is better."""
 
+COSTS = ("prediction_seconds", "parameters")
+"""What a model costs, less being better: what a metric may be weighed against."""
+
+
+def direction_of(metric: str) -> str:
+    """Whether a figure, or what a model costs, is to be maximised or minimised.
+
+    >>> direction_of("macro_f1"), direction_of("parameters")
+    ('maximize', 'minimize')
+    """
+    return DIRECTIONS.get(metric, "minimize")
+
 
 def is_better(metric: str, value: float, than: float) -> bool:
     """Whether a value of a metric is better than another one; NaN never is.

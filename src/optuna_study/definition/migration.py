@@ -39,6 +39,7 @@ def incomparable(old: Definition, new: Definition) -> list[str]:
     """What no trial could be carried over: a sentence for each such change."""
     pairs: dict[str, tuple[object, object]] = {
         "search.metric": (old.search.metric, new.search.metric),
+        "search.second_metric": (old.search.second_metric, new.search.second_metric),
         "data.name": (old.config.data.name, new.config.data.name),
     }
     for name in sorted(PINNED):

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.epoch import COSTS
 from optuna_study.config.epoch import DIRECTIONS as FIGURE_DIRECTIONS
 from optuna_study.config.settings import SECTIONS, setting, with_settings
 
@@ -51,8 +52,11 @@ OPTUNAS_PRUNERS: Mapping[str, str] = {
 DIRECTIONS: Mapping[str, str] = {"accuracy": "maximize", **FIGURE_DIRECTIONS}
 """The metrics a study may have, each with the direction that is better."""
 
-RECORDED_AS: Mapping[str, str] = {"accuracy": "validation_accuracy"}
-"""Metrics that curves have under another name, which a study then has, too."""
+RECORDED_AS: Mapping[str, str] = {
+    "accuracy": "validation_accuracy",
+    "seconds": "prediction_seconds",
+}
+"""Metrics that studies have under another name, the one that tells what is measured."""
 
 PROFILES = ("full", "cpu")
 
@@ -149,6 +153,15 @@ class SearchSettings:
         "logarithm of the true class's probability, which compares trials of different losses; or "
         "validation_loss, the loss they train by.",
         choices=tuple(DIRECTIONS),
+    )
+    second_metric: str | None = setting(
+        None,
+        'What the metric is weighed against; `metric = ["accuracy", "seconds"]` says both at '
+        "once. seconds (also prediction_seconds) are those that the trained model takes for 1,000 "
+        "pictures; parameters are the whole model's, frozen ones among them; or another metric. "
+        "The trials than which none is better in both make the Pareto front. The pruner must be "
+        "none, as it then is where it is not named.",
+        choices=(*COSTS, "seconds", *DIRECTIONS),
     )
     trials: int = setting(
         50,

@@ -27,7 +27,7 @@ from optuna_study.text import count
 
 if TYPE_CHECKING:
     from optuna_study.config.settings import Scalar, Setting
-    from optuna_study.definition.model import Finetune, StudyFile
+    from optuna_study.definition.model import Finetune, SearchSettings, StudyFile
     from optuna_study.space.dimensions import Dimension
 
 
@@ -102,6 +102,7 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     check_config(config, problems)
     if search.sampler == "cmaes" and importlib.util.find_spec("cmaes") is None:
         problems.add("search.sampler", MISSING_CMAES)
+    _check_second_metric(search, problems)
     _check_dimensions(dimensions, config, problems)
     usable = _usable(dimensions, problems)
     baselines = tuple(
@@ -128,6 +129,22 @@ def assemble(file: StudyFile, profile: str, problems: Problems) -> Definition:
     if definition.second_stage is not None:
         _check_second_stage(definition.second_stage, search.finetune, problems)
     return definition
+
+
+def _check_second_metric(search: SearchSettings, problems: Problems) -> None:
+    """Check that what optimises one objective is not asked for two."""
+    if search.second_metric is None:
+        return
+    if search.second_metric == search.metric:
+        problems.add("search.second_metric", "is the metric itself; take another, or leave it out")
+    if search.sampler == "cmaes":
+        problems.add("search.sampler", "cmaes has one objective; take tpe, gp or nsgaii for two")
+    if search.pruner != "none":
+        problems.add(
+            "search.pruner",
+            f"{search.pruner} would give up what is worse in the metric alone; with "
+            f"{search.second_metric} beside it leave the pruner out",
+        )
 
 
 def baseline_config(definition: Definition, baseline: Baseline) -> TrainConfig:

@@ -17,12 +17,31 @@ if TYPE_CHECKING:
 def read_search(node: Node) -> dict[str, Any]:
     """What a table says of the search, by name; what is missing or wrong is left out.
 
-    Its metric has the name that curves have for it.
+    Its metrics have the names that studies have for them; a list of two is the metric and the
+    second one, with which no pruner goes unless it is named.
     """
+    node = _with_both(node)
     values = read_fields(node, dataclasses.fields(SearchSettings), readers=READERS)
-    if "metric" in values:
-        values["metric"] = RECORDED_AS.get(values["metric"], values["metric"])
+    for name in ("metric", "second_metric"):
+        if name in values:
+            values[name] = RECORDED_AS.get(values[name], values[name])
+    if "second_metric" in values:
+        values.setdefault("pruner", "none")
     return values
+
+
+def _with_both(node: Node) -> Node:
+    """The table with a list of two metrics taken apart."""
+    named = node.raw.get("metric") if isinstance(node.raw, dict) else None
+    if not isinstance(node.raw, dict) or not isinstance(named, list):
+        return node
+    if len(named) != 2:
+        node.below("metric", named).refuse("must be one metric or a list of two")
+    both = dict(zip(("metric", "second_metric"), named, strict=False))
+    alone = {name: raw for name, raw in node.raw.items() if name != "metric"}
+    if "second_metric" in alone:
+        node.below("second_metric", None).refuse("metric names two already; leave this one out")
+    return dataclasses.replace(node, raw={**alone, **(both if len(named) == 2 else {})})
 
 
 def _confirm(node: Node) -> Confirm:

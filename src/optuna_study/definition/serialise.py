@@ -63,7 +63,7 @@ def to_json(definition: Definition) -> dict[str, Any]:
             del baseline["in_search"]
     stage = definition.search.finetune
     plain["search"]["finetune"]["space"] = [_dimension_to_json(each) for each in stage.space]
-    for name in ("confirm", "retries", "finetune", "outputs_of"):
+    for name in ("confirm", "retries", "finetune", "outputs_of", "second_metric"):
         if getattr(definition.search, name) == getattr(SearchSettings(), name):
             del plain["search"][name]
     claims = plain.pop("statements")

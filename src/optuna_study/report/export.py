@@ -83,6 +83,19 @@ def export(
     return config_text(config, origin, recorded(study, trial.value, curve), form)
 
 
+def preferred(store: Store, study: StudyRecord, prefer: str) -> int:
+    """The number of the trial that suits best in a study of two objectives (`pareto.choose`).
+
+    Raises:
+        UsageError: the study has no such objective, or one alone.
+        NotFoundError: no trial has completed yet.
+    """
+    from optuna_study.report.load import load_summary
+    from optuna_study.report.pareto.choice import choose
+
+    return choose(load_summary(store, study), prefer)
+
+
 def export_trial(store: Store, study: StudyRecord, number: int | None, form: Format) -> str:
     """The configuration of one trial of a store; when none is named, of the confirmed best.
 

@@ -11,6 +11,7 @@ from optuna_study.config.reasons import BestEpoch
 from optuna_study.report.comparison.page import is_comparison, load_comparison
 from optuna_study.report.confirmation.page import load_confirmation
 from optuna_study.report.summary import Summary, summarise
+from optuna_study.store.pareto import weighed_trials
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         load_comparison(store, study, readings) if compared else None,
         None if compared else load_confirmation(store, study),
         aggregates.excluded(store, study),
+        weighed_trials(store, study),
     )
     if compared or summary.winner is None:
         return summary

@@ -8,6 +8,7 @@ from optuna_study.config.settings import SECTION_OF, get_setting
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.pages import best_block, confirmed_block
+from optuna_study.report.pareto.page import front_block
 from optuna_study.report.summary import (
     ended_by_kind,
     ending,
@@ -75,6 +76,8 @@ def study_note(summary: Summary) -> str:
         lines += ["```text", plain(blocks), "```", ""]
     else:
         lines += [plain(best_block(summary)), ""]
+        if front := front_block(summary):
+            lines += ["```text", plain(front), "```", ""]
         if confirmed := confirmed_block(summary):
             lines += ["```text", plain(confirmed), "```", ""]
         lines += _baseline_table(summary)

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values as words
+from optuna_study.report.pareto.page import front_block, second_shown
 from optuna_study.report.summary import (
     LEAST_SHARE,
     ended_by_kind,
@@ -20,6 +21,7 @@ from optuna_study.report.summary import (
     why,
 )
 from optuna_study.report.tables import hanging, heading, line_width, pairs, paragraph, table
+from optuna_study.store.pareto import second_metric
 from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, duration, pasteable, percent
 
@@ -73,6 +75,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
             each.number,
             ending(each),
             words.metric(study.metric, each.value),
+            second_shown(study, each) or "",
             each.epochs,
             duration(each.worked),
             label(each),
@@ -80,11 +83,12 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
         ]
         for each in trials
     ]
-    headers = ["trial", "end", "value", "epochs", "trained", "configuration", "why"]
+    second = words.label(second_metric(study) or "")
+    headers = ["trial", "end", "value", second, "epochs", "trained", "configuration", "why"]
     return table(
         headers,
         rows,
-        prose=("configuration", "why"),
+        prose=("configuration", "why", ""),  # without a second objective it has no text
         below=("why", "trained", "epochs"),
         width=line_width(),  # one line a trial for grep
     )
@@ -121,7 +125,7 @@ def _results(summary: Summary, configuration: str = "") -> list[str]:
         from optuna_study.report.comparison.page import comparison_blocks  # 25 ms that few need
 
         return comparison_blocks(summary.study, summary.comparison)
-    blocks = [best_block(summary), confirmed_block(summary), configuration]
+    blocks = [best_block(summary), front_block(summary), confirmed_block(summary), configuration]
     return [*blocks, baselines_block(summary)] if summary.baselines else blocks
 
 
@@ -290,6 +294,7 @@ def trial_page(
     facts = {
         "state": trial.state.value,
         study.metric.replace("_", " "): words.metric(study.metric, trial.value),
+        words.label(second_metric(study) or ""): second_shown(study, trial),
         "reason": reason(trial),
         "excluded": trial.excluded,
         "loss curve": diagnosis and f"{diagnosis.pattern.label}: {diagnosis.cause}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
 from optuna_study.report.summary import reason
+from optuna_study.store.pareto import second_metric
 from optuna_study.store.records import EndKind
 from optuna_study.store.schema import NEIGHBOURS, OWNER
 
@@ -35,6 +36,7 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
         "confirms": trial.confirms,
         "excluded": trial.excluded,
         "reuses": trial.reuses,
+        "second_value": trial.second_value,
     }
 
 
@@ -75,6 +77,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
     """Everything `show` says of a study."""
     from optuna_study.report.comparison.page import claim_rows, group_rows
     from optuna_study.report.confirmation.page import guessing, verdict_row
+    from optuna_study.report.pareto.page import front_rows
 
     study, counts = summary.study, summary.counts
     return {
@@ -107,6 +110,8 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         "figures": figures_row(summary),
         "validation_pictures": summary.validation_pictures,
         "verdict": verdict_row(summary.confirmation),
+        "second_metric": second_metric(study),
+        "front": front_rows(summary),
         "best_baseline": trial_row(summary.best_baseline) if summary.best_baseline else None,
         "baselines": [
             {"group": trial.group, "reported": summary.reported.get(trial.baseline or "")}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from optuna_study.report.comparison.compare import Comparison
     from optuna_study.report.confirmation.page import Confirmation
+    from optuna_study.store.pareto import Weighed
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
@@ -41,6 +42,7 @@ class Summary:
     comparison: Comparison | None = None
     confirmation: Confirmation | None = None
     excluded: Mapping[int, str] = field(default_factory=dict)  # trials left out, and why
+    weighed: tuple[Weighed, ...] = ()  # completed trials of a study with two objectives
     figures: EpochRecord | None = None  # of the epoch whose weights the winner keeps
 
     @property
@@ -83,6 +85,7 @@ def summarise(
     comparison: Comparison | None = None,
     confirmation: Confirmation | None = None,
     excluded: Mapping[int, str] | None = None,
+    weighed: Sequence[Weighed] = (),
 ) -> Summary:
     """Put a study's records together; `mean_seconds` is what an ended trial took on average."""
     ordered = tuple(sorted(baselines, key=lambda trial: trial.number))
@@ -97,6 +100,7 @@ def summarise(
         comparison=comparison,
         confirmation=confirmation,
         excluded=excluded or {},
+        weighed=tuple(weighed),
     )
 
 

@@ -38,13 +38,30 @@ def metric(name: str, value: float | None) -> str:
 
     >>> metric("validation_accuracy", 0.8125), metric("validation_loss", 0.51239)
     ('81.2 %', '0.5124')
+    >>> metric("parameters", 61100840.0), metric("prediction_seconds", 0.12)
+    ('61,100,840', '0.12 s')
     """
     if value is None:
         return "-"
+    if name == "parameters":
+        return f"{value:,.0f}"
+    if name == "prediction_seconds":
+        return f"{number(value)} s"
     if name in SHARES and math.isfinite(value):
         return percent(value)
     return f"{value:.4f}"
 
+
+def label(name: str) -> str:
+    """A metric, or what a model costs, as people call it.
+
+    >>> label("prediction_seconds"), label("log_loss")
+    ('seconds for 1,000 pictures', 'log loss')
+    """
+    return LABELS.get(name, name.replace("_", " "))
+
+
+LABELS = {"prediction_seconds": "seconds for 1,000 pictures"}
 
 MEASURES = {
     "validation_accuracy": "accuracy",

@@ -105,7 +105,7 @@ def _shares(
     study.add_trials(
         [
             optuna.trial.create_trial(
-                value=trial.value,
+                value=trial.values[0],
                 params={name: trial.params[name] for name in names if name in trial.params},
                 distributions={
                     name: trial.distributions[name] for name in names if name in trial.params

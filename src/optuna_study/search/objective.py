@@ -11,10 +11,11 @@ import logging
 import math
 import time
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from optuna_study.config.epoch import COSTS
 from optuna_study.config.reasons import AllEpochs, BestEpoch, Failed, OutOfMemory, Pruned, TimedOut
 from optuna_study.config.training_errors import is_gpu_lost, is_out_of_memory
 from optuna_study.errors import (
@@ -56,6 +57,9 @@ class Training(Protocol):
     @property
     def kept_epoch(self) -> int:
         """The epoch whose weights it ends with if it ends now, counted from 1."""
+
+    def measure(self, cost: str) -> float:
+        """What its model costs, one of `config.epoch.COSTS`, with the weights that it keeps."""
 
     @property
     def before(self) -> Sequence[EpochRecord]:
@@ -101,6 +105,7 @@ class Rules:
     decide: Decide | None  # None for what has no like: baselines, fine-tuning
     timeout: float | None = None  # seconds of training
     retries: int = 0  # times that an exception still does not end it
+    second: str | None = None  # the second metric
 
 
 @dataclass(frozen=True)
@@ -265,7 +270,16 @@ class _Trial:
         reason: AllEpochs | BestEpoch = AllEpochs(planned, metric, kept.value)
         if kept.epoch < planned:
             reason = BestEpoch(self.epoch, planned, metric, kept.value, kept.epoch)
-        return End(EndKind.COMPLETED, reason, kept.value)
+        return End(EndKind.COMPLETED, reason, kept.value, second_value=self.second(kept))
+
+    def second(self, kept: EpochRecord) -> float | None:
+        """The second metric, where there is one."""
+        assert self.training is not None
+        name = self.job.rules.second
+        if name is None:
+            return None
+        value: float = self.training.measure(name) if name in COSTS else getattr(kept, name)
+        return value
 
     def prune(self) -> End | None:
         """Compare with the other trials, where there is a rung."""
@@ -379,18 +393,6 @@ class _Trial:
 
 def to_record(result: EpochResult, metric: str) -> EpochRecord:
     """An epoch's result as stored, with the study's metric as its value."""
-    value: float = getattr(result, metric)
-    return EpochRecord(
-        epoch=result.epoch,
-        value=value,
-        train_loss=result.train_loss,
-        train_accuracy=result.train_accuracy,
-        validation_loss=result.validation_loss,
-        validation_accuracy=result.validation_accuracy,
-        lr=result.lr,
-        gradient_norm=result.gradient_norm,
-        seconds=result.seconds,
-        balanced_accuracy=result.balanced_accuracy,
-        macro_f1=result.macro_f1,
-        log_loss=result.log_loss,
-    )
+    names = (entry.name for entry in fields(EpochRecord) if entry.name != "value")
+    figures: dict[str, Any] = {name: getattr(result, name) for name in names}
+    return EpochRecord(value=getattr(result, metric), **figures)

@@ -139,6 +139,11 @@ class CheckpointedRun:
         """The epoch whose weights it ends with if it ends now, counted from 1."""
         return self.run.kept_epoch
 
+    def measure(self, cost: str) -> float:
+        """What the whole model costs, one of `config.epoch.COSTS`."""
+        run = self.run
+        return evaluation.MEASURES[cost](run.whole_model(), run.config, run.data)
+
     def epochs(self) -> Iterator[EpochResult]:
         """One result an epoch, until done, diverged or stopped."""
         return loop.epochs(self.run)

@@ -1,7 +1,6 @@
 """What the store holds, as frozen values; free of Optuna, torch and SQL.
 
-Times are UTC seconds since 1970. A trial's number counts from 0 within its study; an epoch counts
-from 1.
+Times are UTC seconds since 1970. Numbers of trials count from 0 within a study, epochs from 1.
 """
 
 from __future__ import annotations
@@ -220,6 +219,7 @@ class TrialRecord:
     resumed_elsewhere: bool  # continued on other hardware, so exempt from bit equality
     confirms: int | None = None  # the number of the trial that this one trains again
     excluded: str | None = None  # why somebody left it out of everything
+    second_value: float | None = None  # of a completed one, in a study of two objectives
 
     @property
     def reuses(self) -> int | None:
@@ -331,6 +331,7 @@ class End:
     traceback: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)  # shown in the dashboard
     artifacts: tuple[Artifact, ...] = ()
+    second_value: float | None = None  # of a completed one, in a study of two objectives
 
 
 @dataclass(frozen=True)

@@ -217,10 +217,10 @@ def last_report(connection: Connection, trial_id: int) -> float | None:
     return None if row is None else external_value(row[0], row[1])
 
 
-def write_value(connection: Connection, trial_id: int, value: float) -> None:
+def write_value(connection: Connection, trial_id: int, value: float, objective: int = 0) -> None:
     """Write a trial's value; the caller has refused NaN, which Optuna does not store."""
     number, kind = stored_value(value)
-    row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
+    row = {"trial_id": trial_id, "objective": objective, "value": number, "value_type": kind}
     upsert(connection, trial_values, ("trial_id", "objective"), [row])
 
 

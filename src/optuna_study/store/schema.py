@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, FromClause
 
 OPTUNA_REVISION = "v3.2.0.a"  # the schema mirrored below: that of Optuna 3.2 to 5.0
 OLDER_REVISIONS = frozenset(
@@ -274,12 +274,20 @@ ADDED = {
     ),
 }
 
-# A trial's value as one number, infinite ones included: Optuna stores those as NULL and a type.
-VALUE: ColumnElement[float] = case(
-    (trial_values.c.value_type == "INF_POS", literal(math.inf, Double)),
-    (trial_values.c.value_type == "INF_NEG", literal(-math.inf, Double)),
-    else_=trial_values.c.value,
-)
+
+def value_of(table: FromClause) -> ColumnElement[float]:
+    """A trial's value in Optuna's table or an alias of it, as one number.
+
+    Infinite ones are among them, which Optuna stores as NULL and a type.
+    """
+    return case(
+        (table.c.value_type == "INF_POS", literal(math.inf, Double)),
+        (table.c.value_type == "INF_NEG", literal(-math.inf, Double)),
+        else_=table.c.value,
+    )
+
+
+VALUE: ColumnElement[float] = value_of(trial_values)
 
 # Whether a trial was given the known end of another, which had the same settings.
 REUSED: ColumnElement[bool] = func.coalesce(own_trials.c.end_details, "").like(

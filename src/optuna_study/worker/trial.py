@@ -74,6 +74,7 @@ class TrialJob:
             decide=_rule(study, claim) if claim.proposed else None,
             timeout=search.trial_timeout,
             retries=max(0, search.retries - claim.retried),
+            second=search.second_metric,
         )
         ledger = StoreLedger(study.store, study.record, claim)
         self.ledger: Ledger = RetryingLedger(ledger, stop.wait, time.monotonic)
@@ -140,7 +141,9 @@ class TrialJob:
             self._retry(lambda: queue.rewind(study.store, claim, 0))
         assert origin.end is not None
         reason, noted = Reused(number, str(origin.reason)), {REUSES: number}
-        end = End(origin.end, reason, origin.value, attributes=noted)
+        end = End(
+            origin.end, reason, origin.value, second_value=origin.second_value, attributes=noted
+        )
         log.info("has the settings of trial %d, whose end is known", number)
         return KnownEnd(end, [replace(epoch, seconds=0.0) for epoch in curve])
 
@@ -254,7 +257,9 @@ class TrialJob:
             )
         baseline = self._claim.baseline is not None
         return self._retry(
-            lambda: retention.is_among_best(study.store, study.record, value, baseline=baseline)
+            lambda: retention.is_among_best(
+                study.store, study.record, value, end.second_value, baseline=baseline
+            )
         )
 
     def _keep_model(self, training: CheckpointedRun) -> None:

@@ -12,6 +12,7 @@ from optuna_study.report import notes
 from optuna_study.report.export import trial_config
 from optuna_study.report.load import load_summary
 from optuna_study.search import importance
+from optuna_study.store import pareto
 from optuna_study.store.reads import reads
 from optuna_study.store.studies import studies
 from optuna_study.store.studies.dashboard_notes import without_note, write_note, write_notes
@@ -102,7 +103,8 @@ def _try(
 def enough_without_improvement(study: OpenStudy) -> bool:
     """Whether so many trials have ended since the best that the study's search is to end.
 
-    Those that had ended when somebody resumed the study no longer count.
+    With two objectives since the last that came to the Pareto front. Those that had ended when
+    somebody resumed the study no longer count.
     """
     enough = study.definition.search.stop_without_improvement
     if enough is None:
@@ -111,8 +113,10 @@ def enough_without_improvement(study: OpenStudy) -> bool:
     now = studies.find_study(study.store, study.record.name)
     if best is None or best.completed is None or now is None:
         return False
-    begin = max(best.completed, now.going_since or 0.0)
     trials = reads.trials(study.store, study.record, with_parameters=False)
+    front = pareto.front(pareto.weighed_trials(study.store, study.record), study.record)
+    came = [trials[each.number].completed or 0.0 for each in front]
+    begin = max(best.completed, now.going_since or 0.0, *came)
     since = [
         trial
         for trial in trials

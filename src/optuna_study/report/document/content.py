@@ -21,6 +21,7 @@ from optuna_study.report.document.blocks import Code, Document, Drawing, Section
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
 from optuna_study.report.pages import best_lines, ends_line, stand_in_sentence
+from optuna_study.report.pareto.page import front_columns, front_title
 from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
@@ -77,6 +78,7 @@ def _result(data: StudyData) -> Iterator[Block]:
                 yield Text(WHAT_THEY_ARE)
         elif uncertain := _uncertainty(data):
             yield Text(uncertain)
+        yield from _front(data)
     else:
         for group in summary.comparison.groups:
             yield Text(f"{group.name or 'Baselines'}: {verdict_sentence(group)}", lead=True)
@@ -85,6 +87,16 @@ def _result(data: StudyData) -> Iterator[Block]:
     yield Text(plain(ends_line(summary)))
     if study.definition["source"]:
         yield Text(study.definition["source"])
+
+
+def _front(data: StudyData) -> Iterator[Block]:
+    """The Pareto front, of a study with two objectives."""
+    if not data.summary.weighed:
+        return
+    headers, rows = front_columns(data.summary)
+    yield Drawing("pareto")
+    yield Text(f"{front_title(data.summary)}: no trial is better in one and as good in the other.")
+    yield Table(headers, rows)
 
 
 def _uncertainty(data: StudyData) -> str:

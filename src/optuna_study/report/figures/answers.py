@@ -122,8 +122,9 @@ def mistakes(data: StudyData) -> Figure:
     traces = []
     for index in range(count):
         axis = str(index + 1) if index else ""
-        truth, answer = (found.classes[int(n[index])] for n in (worst.truths, worst.answers))
-        text = f"{_safe(truth)}, called<br>{_safe(answer)} ({percent(worst.chances[index], 0)})"
+        asked = (found.classes[int(n[index])] for n in (worst.truths, worst.answers))
+        truth, answer = map(style.safe, asked)
+        text = f"{truth}, called<br>{answer} ({percent(worst.chances[index], 0)})"
         traces.append(
             {
                 "type": "image",
@@ -265,10 +266,6 @@ def _distinct(names: Any) -> list[str]:
         counted[name] = counted.get(name, 0) + 1
         distinct.append(name if counted[name] == 1 else f"{name} ({counted[name]})")
     return distinct
-
-
-def _safe(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 KINDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UsageError
-from optuna_study.report.figures import answers, comparison, curves, progress, settings
+from optuna_study.report.figures import answers, comparison, curves, pareto, progress, settings
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
-    for module in (progress, curves, settings, comparison, answers)
+    for module in (progress, pareto, curves, settings, comparison, answers)
     for kind in module.KINDS
 }
 

@@ -160,12 +160,7 @@ def _about(data: StudyData, trial: TrialRecord) -> str:
     who = trial.baseline or headline(trial.parameters)[:HOVER]
     if trial.confirms is not None:
         who = f"trial {trial.confirms} on a fresh seed"
-    return f"trial {trial.number}: {data.shown(trial.value)}<br>{_safe(who)}"
-
-
-def _safe(text: str) -> str:
-    """Names come from study files: none of them is to be read as a tag."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    return f"trial {trial.number}: {data.shown(trial.value)}<br>{style.safe(who)}"
 
 
 def best_so_far(data: StudyData) -> list[tuple[int, float]]:

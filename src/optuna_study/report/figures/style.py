@@ -92,6 +92,11 @@ def rounded(values: Iterable[float | None], digits: int = 4) -> list[float | Non
     ]
 
 
+def safe(text: str) -> str:
+    """A text as a label: names come from people's files, and none of them is to be a tag."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def sample(items: Sequence[Any], most: int) -> list[Any]:
     """At most so many items, evenly spread, the first and the last among them.
 

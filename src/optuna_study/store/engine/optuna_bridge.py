@@ -22,6 +22,7 @@ from optuna_study.store.engine.connection import postgresql_options
 from optuna_study.store.engine.failures import translate, translate_failures
 from optuna_study.store.engine.optuna_trials import RowStorage
 from optuna_study.store.engine.sqlite_file import open_writer
+from optuna_study.store.pareto import second_metric
 from optuna_study.store.records import EndKind, StoredParameter
 from optuna_study.store.schema import CONFIRMS, REUSES
 
@@ -138,6 +139,8 @@ class Draft:
             if CONFIRMS not in each.user_attrs and each.number not in left_out
         ]
         self._drawn_for = next(each for each in found if each.number == claim.number)
+        if second_metric(study) is not None:
+            self._history = list(map(_without_reports, self._history))
         view = optuna_study(cast("BaseStorage", self), study, sampler)
         self.trial = optuna.Trial(view, claim.trial_id)
 
@@ -198,6 +201,15 @@ class Draft:
             attributes: dict[str, Any] = self._storage.get_trial_system_attrs(trial_id)
             return attributes
         return {**self._drawn_for.system_attrs, **self.attributes}
+
+
+def _without_reports(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as its end alone tells it: TPE ranks reports by a study's only direction."""
+    if trial.state != optuna.trial.TrialState.PRUNED:
+        return trial
+    bare = copy.copy(trial)
+    bare.intermediate_values = {}
+    return bare
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from optuna_study.seeds import confirmation_seed
+from optuna_study.store.pareto import front, read_weighed, second_metric
 from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, write_attributes
 from optuna_study.store.schema import (
@@ -124,7 +125,10 @@ def can_win(
 def _entrants(
     connection: Connection, study: StudyRecord, settings: Row[Any], top: int
 ) -> list[_Entrant]:
-    """The best few searched trials, best first, then the best baseline; no configuration twice."""
+    """The best few searched trials, best first, then the best baseline; no configuration twice.
+
+    With two objectives the searched ones are of their Pareto front alone.
+    """
     order = VALUE.desc() if settings.direction == "maximize" else VALUE.asc()
     completed = (
         select(own_trials)
@@ -147,7 +151,12 @@ def _entrants(
     baselines = [_entrant(connection, row) for row in connection.execute(beaten)]
     for baseline in baselines:
         alike.add((baseline.parameters, baseline.fixed))
-    for row in connection.execute(completed.where(own_trials.c.baseline.is_(None))):
+    searched = completed.where(own_trials.c.baseline.is_(None))
+    if second_metric(study) is not None:
+        weighed = [each for each in read_weighed(connection, study) if each.baseline is None]
+        best = [each.number for each in front(weighed, study)]
+        searched = searched.where(own_trials.c.number.in_(best))
+    for row in connection.execute(searched):
         if len(found) >= top:
             break
         entrant = _entrant(connection, row)

@@ -27,6 +27,7 @@ from optuna_study.store.schema import (
     INFEASIBLE_KEY,
     own_studies,
     own_trials,
+    study_directions,
     trial_system_attributes,
     trials,
 )
@@ -59,10 +60,12 @@ def end_trial(
     `system` are attributes of Optuna's own kind beside those.
     """
     value = end.value if end.kind is EndKind.COMPLETED else None
-    if end.kind.state is TrialState.PRUNED:
+    if end.kind.state is TrialState.PRUNED and _has_one_objective(connection, trial_id):
         value = last_report(connection, trial_id)
     if value is not None and not math.isnan(value):
         write_value(connection, trial_id, value)
+        if end.second_value is not None:
+            write_value(connection, trial_id, end.second_value, objective=1)
     attributes = {"end": end.kind.value, "reason": str(end.reason), **end.attributes}
     write_attributes(connection, trial_id, attributes)
     own = dict(system or {})
@@ -96,6 +99,16 @@ def end_trial(
         .where(own_studies.c.uuid == uuid)
         .values(failures_in_a_row=own_studies.c.failures_in_a_row + 1 if failed else 0)
     )
+
+
+def _has_one_objective(connection: Connection, trial_id: int) -> bool:
+    """Whether a trial's study has one; with several Optuna knows no value of a pruned trial."""
+    of_study = select(trials.c.study_id).where(trials.c.trial_id == trial_id).scalar_subquery()
+    further = study_directions.c.objective > 0
+    query = select(study_directions.c.objective).where(
+        study_directions.c.study_id == of_study, further
+    )
+    return connection.execute(query).first() is None
 
 
 def set_waiting(connection: Connection, trial_id: int) -> None:

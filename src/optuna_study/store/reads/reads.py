@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
 
 from optuna_study.errors import NotFoundError
+from optuna_study.store.pareto import best_first, with_second
 from optuna_study.store.records import (
     Counts,
     EndKind,
@@ -67,9 +68,11 @@ def _select_trials(study: StudyRecord) -> Select[Any]:
     value = and_(trial_values.c.trial_id == trial_table.c.trial_id, trial_values.c.objective == 0)
     out = and_(_OUT.trial_id == trial_table.c.trial_id, _OUT.key == EXCLUDED)
     tables = trial_table.outerjoin(own_trials, own).outerjoin(trial_values, value)
+    tables, second = with_second(study, tables.outerjoin(trial_user_attributes, out))
+    values = VALUE.label("value"), second.label("second_value")
     return (
-        select(trial_table, VALUE.label("value"), *_OWN_COLUMNS, _OUT.value_json.label("excluded"))
-        .select_from(tables.outerjoin(trial_user_attributes, out))
+        select(trial_table, *values, *_OWN_COLUMNS, _OUT.value_json.label("excluded"))
+        .select_from(tables)
         .where(trial_table.c.study_id == study.study_id)
     )
 
@@ -143,12 +146,11 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
         attribute.c.key.like("constraints:%"),
         cast(attribute.c.value_json, Double) > 0,
     )
-    order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
         .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
         .where(own_trials.c.confirms.is_(None), ~REUSED, _OUT.value_json.is_(None))
-        .order_by(order, trial_table.c.number)
+        .order_by(*best_first(study))
         .limit(1)
     )
     with store.read() as connection:
@@ -160,12 +162,11 @@ def best_few(
 ) -> dict[int, float | None]:
     """The numbers of the best trials trained for the search; of (no) baselines only if said."""
     only = [] if baselines is None else [own_trials.c.baseline.is_not(None).is_(baselines)]
-    order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     query = (
         _select_trials(study)
         .where(own_trials.c.end_kind == EndKind.COMPLETED.value, _OUT.value_json.is_(None))
         .where(own_trials.c.confirms.is_(None), ~REUSED, *only)
-        .order_by(order, trial_table.c.number)
+        .order_by(*best_first(study))
         .limit(count)
     )
     with store.read() as connection:
@@ -203,6 +204,7 @@ def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
         number=row.number,
         state=TrialState(row.state),
         value=row.value,
+        second_value=row.second_value,
         parameters=parameters,
         fixed=json.loads(row.fixed) if row.fixed else {},
         baseline=row.baseline,

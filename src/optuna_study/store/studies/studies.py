@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, insert, select, text, update
 
+from optuna_study.config.epoch import direction_of
 from optuna_study.definition.names import bare_name
 from optuna_study.errors import DefinitionChangedError, NotFoundError, StoreError
 from optuna_study.store.engine.failures import is_clash
@@ -110,18 +111,18 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
     study_id = connection.execute(
         insert(studies).values(study_name=new.name).returning(studies.c.study_id)
     ).scalar_one()
-    connection.execute(
-        insert(study_directions).values(
-            study_id=study_id, objective=0, direction=new.direction.upper()
-        )
-    )
+    search = new.definition.get("search") or {}
+    second = search.get("second_metric")
+    directions = [new.direction, *([direction_of(second)] if second else [])]
+    for number, direction in enumerate(directions):
+        row = {"study_id": study_id, "objective": number, "direction": direction.upper()}
+        connection.execute(insert(study_directions).values(row))
     # Optuna's metric names stay unset: with them its commands print `value` as an object.
     connection.execute(
         insert(study_system_attributes).values(
             study_id=study_id, key=UUID_KEY, value_json=json.dumps(name)
         )
     )
-    search = new.definition.get("search") or {}
     connection.execute(
         insert(own_studies).values(
             uuid=name,

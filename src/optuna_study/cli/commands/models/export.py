@@ -20,10 +20,18 @@ if TYPE_CHECKING:
         "optuna-study export alexnet_pokemon -o best.toml",
         "optuna-study export alexnet_pokemon --trial 3 -f json",
         "optuna-study export alexnet_pokemon --model handout",
+        "optuna-study export small_and_good --prefer knee -o best.toml",
     )
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--trial", type=click.IntRange(0), metavar="N", help="[default: the best]")
+@click.option(
+    "--prefer",
+    metavar="NAME",
+    help="Of a study with two objectives, instead of the winner: `seconds` or `parameters`, the "
+    "cheapest trial that is no more than a standard error less accurate than the best; or "
+    "`knee`, from where either is bought dearest; `accuracy` is the winner.",
+)
 @click.option(
     "-f", "--format", "form", type=click.Choice(["toml", "yaml", "json"]), help="[default: toml]"
 )
@@ -41,6 +49,7 @@ def command(
     target: Target,
     output: Path | None,
     trial: int | None,
+    prefer: str | None,
     form: Format | None,
     folder: Path | None,
     allowed: tuple[str, ...],
@@ -51,6 +60,13 @@ def command(
     """
     from optuna_study.report.export import export_trial, form_of, write
 
+    if prefer is not None:
+        from optuna_study.errors import UsageError
+        from optuna_study.report.export import preferred
+
+        if trial is not None:
+            raise UsageError("--prefer: --trial names the trial already; leave one of them out")
+        trial = preferred(*target.open_study(), prefer)
     if folder is not None:
         from optuna_study.actions.export_model import export_model, require_alone
 

@@ -1,0 +1,109 @@
+"""What is chosen from a planted Pareto front, and how it is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optuna_study.errors import NotFoundError, UsageError
+from optuna_study.paths import Workspace
+from optuna_study.report.document.write import report_text
+from optuna_study.report.figures.study_data import load_study_data
+from optuna_study.report.load import load_summary
+from optuna_study.report.notes import study_note
+from optuna_study.report.pages import trials_table
+from optuna_study.report.pareto.choice import choose, knee
+from optuna_study.report.pareto.page import front_block, front_rows
+from optuna_study.store.pareto import Weighed
+from optuna_study.store.reads import reads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("pictures", "prefer", "chosen"),
+    [
+        (200, "accuracy", 2),
+        (200, "validation_accuracy", 2),
+        (200, "knee", 3),
+        (200, "parameters", 3),  # half a point is within the 1.9 points of 200 pictures
+        (20_000, "parameters", 2),  # and without the 0.2 of 20,000
+        (None, "parameters", 1),
+    ],
+)
+def test_a_preference_names_a_trial_of_the_front(
+    weighed_study: Any, pictures: int | None, prefer: str, chosen: int
+) -> None:
+    summary = load_summary(weighed_study.store, weighed_study.study)
+    sides = {"side_counts": {"validation": pictures}} if pictures else {}
+    study = dataclasses.replace(weighed_study.study, environment=sides)
+    assert choose(dataclasses.replace(summary, study=study), prefer) == chosen
+
+
+def test_what_cannot_be_preferred_is_named_with_what_can(
+    weighed_study: Any, store_study: Any, tmp_path: Path
+) -> None:
+    summary = load_summary(weighed_study.store, weighed_study.study)
+    with pytest.raises(UsageError, match="give one of accuracy, parameters, knee"):
+        choose(summary, "seconds")
+    nothing = dataclasses.replace(summary, weighed=(), best=None)
+    with pytest.raises(NotFoundError, match="no trial of 'small' has completed"):
+        choose(nothing, "knee")
+    one = store_study(tmp_path / "one")
+    with pytest.raises(UsageError, match="has one objective"):
+        choose(load_summary(one.store, one.study), "knee")
+
+
+@pytest.mark.parametrize(
+    ("points", "corner"),
+    [
+        ([(0.9, 1000.0)], 0),
+        ([(0.9, 1000.0), (0.5, 10.0)], 0),
+        ([(0.9, 1000.0), (0.7, 100.0), (0.5, 10.0)], 0),  # straight on a logarithmic axis
+        ([(0.9, 1000.0), (0.85, 100.0), (0.5, 10.0)], 1),
+        ([(0.9, 1000.0), (0.89, 900.0), (0.85, 20.0), (0.5, 10.0)], 2),
+    ],
+)
+def test_the_knee_is_farthest_from_the_line_between_the_ends(
+    points: list[tuple[float, float]], corner: int
+) -> None:
+    along = [Weighed(number, *point) for number, point in enumerate(points)]
+    assert knee(along, "parameters").number == corner
+
+
+def test_the_front_stands_on_every_page(weighed_study: Any, tmp_path: Path) -> None:
+    store, study = weighed_study.store, weighed_study.study
+    summary = load_summary(store, study)
+    block = front_block(summary)
+    assert "Pareto front of validation accuracy and parameters" in block
+    lines = [line.split() for line in block.splitlines()[2:]]
+    assert lines == [
+        ["2", "92.0", "%", "10,000"],
+        ["3", "91.5", "%", "1,000", "knee"],
+        ["1", "70.0", "%", "100", "wild"],
+    ]
+    assert [(row["number"], row["knee"]) for row in front_rows(summary)] == [
+        *((2, False), (3, True), (1, False)),
+    ]
+    assert "10,000" in study_note(summary)
+    table = trials_table(study, reads.trials(store, study)).splitlines()
+    assert "parameters" in table[0]
+    assert "8,000" in table[1]
+    data = load_study_data(store, study, Workspace(tmp_path))
+    report = report_text(data, "md")
+    assert "Pareto front of validation accuracy and parameters" in report
+    assert "| 3 | 91.5 % | 1,000 | knee |" in report
+
+
+def test_with_one_objective_no_page_speaks_of_it(stored_study: Any, tmp_path: Path) -> None:
+    stored_study.run([0.5])
+    store, study = stored_study.store, stored_study.study
+    summary = load_summary(store, study)
+    data = load_study_data(store, study, Workspace(tmp_path))
+    assert front_block(summary) == ""
+    assert front_rows(summary) == []
+    assert "areto" not in study_note(summary) + report_text(data, "md")
+    assert "parameters" not in trials_table(study, reads.trials(store, study))
