@@ -16,11 +16,17 @@ from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary, trial_log
 from optuna_study.report.rows import trial_row
 from optuna_study.report.show import show_study
-from optuna_study.report.summary import best_of, held_up, seconds_left
+from optuna_study.report.summary import (
+    Running,
+    best_of,
+    held_up,
+    longest_left,
+    seconds_left,
+)
 from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Counts, EndKind, StudyState
+from optuna_study.store.records import Counts, EndKind, EpochRecord, StudyState
 from optuna_study.store.studies.studies import load_study, set_budget, set_state
 
 if TYPE_CHECKING:
@@ -180,6 +186,12 @@ def test_a_live_view_says_what_stands_still_and_counts_epochs_that_are_done(
     stored_study.start([0.25, 0.75])  # two of its three epochs
     summary = follower.look().summary
     assert summary.seconds_left == pytest.approx(1.0 * (5 - 2 / 3))
+    trial = reads.trial(store, study, 1)
+    slow = EpochRecord(1, 0.5, 1.0, 0.5, 1.0, 0.5, 0.01, 1.0, seconds=40.0)
+    own_pace = longest_left([Running(trial, (), slow, 4), Running(trial, (), None, 3)])
+    assert own_pace == 120.0
+    counts = reads.counts(store, study)
+    assert seconds_left(counts, study.total, 1.0, 0.5, own_pace) == 120.0, "no sooner than that"
     set_state(store, study, StudyState.PAUSED)
     set_budget(store, study, 5)
     line = live.progress_line(follower.look().summary)

@@ -9,6 +9,8 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from optuna_study.training.augment import (
+    AREA,
+    ASPECT,
     JITTER,
     adjust_brightness,
     adjust_contrast,
@@ -16,7 +18,9 @@ from optuna_study.training.augment import (
     augment,
     color_jitter,
     crop_and_flip,
+    draw_boxes,
     pca_jitter,
+    resize_boxes,
 )
 from optuna_study.training.device_data import to_model_input
 
@@ -103,6 +107,47 @@ def test_pictures_without_a_margin_are_moved_over_their_repeated_border() -> Non
         ]
         assert len(places) == 1
     assert not torch.equal(moved, images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resized_boxes_agree_with_torchvision(channels: int) -> None:
+    images = batch(4, channels, side=40)
+    boxes = torch.tensor([[0, 0, 40, 40], [3, 5, 20, 30], [20, 1, 17, 16], [7, 8, 16, 16]])
+    ours = resize_boxes(images, boxes.float(), 16)
+    assert ours.dtype == torch.uint8
+    for picture, (left, top, width, height), resized in zip(images, boxes, ours, strict=True):
+        box = (int(top), int(left), int(height), int(width))
+        expected = reference.resized_crop(picture.float(), *box, [16, 16], antialias=False)
+        # Only at a box's border may they differ: torchvision repeats it, we look beyond.
+        inner = (resized.float() - expected).abs()[:, 1:-1, 1:-1]
+        assert inner.max() <= 0.51
+    assert torch.equal(ours[3], images[3, :, 8:24, 7:23]), "of its own size nothing changes"
+
+
+def test_boxes_lie_within_the_picture_and_are_drawn_as_torchvision_draws() -> None:
+    left, top, width, height = draw_boxes(4000, 100, generator(), torch.device("cpu")).unbind(1)
+    assert (left >= 0).all()
+    assert (top >= 0).all()
+    assert (left + width <= 100.001).all()
+    assert (top + height <= 100.001).all()
+    area, aspect = width * height / 100**2, width / height
+    assert AREA[0] * 0.86 < area.min() < 0.36
+    assert 0.99 < area.max() <= 1
+    assert ASPECT[0] - 0.001 <= aspect.min() < 0.76
+    assert 1.32 < aspect.max() <= ASPECT[1] + 0.001
+    free = width < 60  # what the square does not cut
+    assert left[free].std() > 10
+
+
+def test_resized_crops_may_be_smaller_than_what_is_evaluated(data: DeviceData) -> None:
+    images, names = batch(5), ("resized_crop", "flip")
+    assert augment(images, names, data, generator()).shape[-1] == SIZE
+    smaller = replace(data, training_size=12)
+    assert augment(images, names, smaller, generator()).shape[-1] == 12
+    assert augment(images, ("crop", "flip"), smaller, generator()).shape[-1] == SIZE
+    one, two = (augment(images, names, smaller, generator(each)) for each in (1, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, augment(images, names, smaller, generator(2)))
 
 
 # --- colours ---------------------------------------------------------------------------------

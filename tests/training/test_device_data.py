@@ -298,6 +298,7 @@ def test_augmentation_names_are_put_in_order(text: str, names: tuple[str, ...]) 
         ("crop+flp", "no 'flp' to join with others, did you mean 'flip'"),
         ("crop+crop", "'crop' stands twice"),
         ("crop+none", "no 'none' to join"),
+        ("resized_crop+flip+crop", "resized_crop takes the place of crop"),
         ("", "no '' to join"),
     ],
 )

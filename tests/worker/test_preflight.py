@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from optuna_study.config.reader import Node, Problems, read_config
+from optuna_study.config.settings import with_settings
 from optuna_study.data.load import open_pictures
 from optuna_study.definition.serialise import from_json
-from optuna_study.errors import DataError
-from optuna_study.worker.preflight import find_pictures
+from optuna_study.errors import DataError, UsageError
+from optuna_study.training.backbone import features
+from optuna_study.worker.preflight import compute_features, find_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,3 +130,24 @@ def test_what_can_be_fetched_is_named(
     elsewhere = replace(study, data_source="pokemon")
     with pytest.raises(DataError, match=r"with --data, or `optuna-study data fetch pokemon`$"):
         find_pictures(elsewhere, pokemon, None, workspace)
+
+
+def test_features_that_a_head_is_fitted_to_are_there_before_any_trial(
+    shared_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = {
+        "data": {"name": "rendered", "image_size": 32, "picture_limit": 24},
+        "model": {"name": "timm:tf_efficientnet_lite0", "train_layers": "half"},
+        "train": {"threads": 1},
+    }
+    drawn = read_config(Node(raw, "", Problems()))
+    fitted = with_settings(drawn, {"head_weights": "fitted"})
+    asked = None, shared_workspace, torch.device("cpu")
+    assert compute_features([drawn], *asked) is None
+    assert compute_features([drawn, fitted], *asked) is not None
+
+    # As of a network whose answers do not follow from its last layer alone.
+    monkeypatch.setattr(torch, "allclose", lambda *_, **__: False)
+    monkeypatch.setattr(features, "FEATURES_VERSION", -1)
+    with pytest.raises(UsageError, match=r"head_weights 'fitted': the answers of timm:tf_eff"):
+        compute_features([fitted], *asked)

@@ -81,7 +81,8 @@ OPTIMIZERS: Mapping[str, Entry] = {
 }
 
 AUGMENTATIONS: tuple[str, ...] = (
-    *("crop", "flip", "vertical_flip", "rotation", "trivial_augment", "rand_augment"),
+    *("crop", "resized_crop", "flip"),
+    *("vertical_flip", "rotation", "trivial_augment", "rand_augment"),
     *("color_jitter", "pca_jitter", "random_erasing"),
 )
 """Changes to training pictures, in the order in which `training.augment` makes them."""
@@ -120,7 +121,7 @@ def augmentation_names(text: str) -> tuple[str, ...]:
     ()
 
     Raises:
-        UsageError: an unknown name, one that stands twice, or `none` beside others.
+        UsageError: an unknown name, one that stands twice, `none` beside others, or both crops.
     """
     names = [name.strip() for name in text.split("+")]
     if names == ["none"]:
@@ -131,6 +132,10 @@ def augmentation_names(text: str) -> tuple[str, ...]:
             raise UsageError(f"augmentation '{text}': no '{name}' to join with others, {hint}")
         if names.count(name) > 1:
             raise UsageError(f"augmentation '{text}': '{name}' stands twice; name it once")
+    if {"crop", "resized_crop"} <= set(names):
+        raise UsageError(
+            f"augmentation '{text}': resized_crop takes the place of crop; leave one of them out"
+        )
     return tuple(name for name in AUGMENTATIONS if name in names)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.report.load import load_summary
-from optuna_study.report.summary import Running, Summary, held_up, seconds_left
+from optuna_study.report.summary import Running, Summary, held_up, longest_left, seconds_left
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import ended_numbers, mean_seconds
 from optuna_study.store.studies.studies import find_study
@@ -73,7 +73,9 @@ class Follower:
             self._summary,
             study=study,
             counts=counts,
-            seconds_left=seconds_left(counts, study.total, self._mean, trained),
+            seconds_left=seconds_left(
+                counts, study.total, self._mean, trained, longest_left(running)
+            ),
         )
         return Look(self._summary, running, ended)
 

@@ -118,21 +118,34 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> TrialRecord | None
 
 
 def seconds_left(
-    counts: Counts, total: int, mean_seconds: float | None, trained: float | None = None
+    counts: Counts,
+    total: int,
+    mean_seconds: float | None,
+    trained: float | None = None,
+    longest: float = 0.0,
 ) -> float | None:
     """How long the rest of `total` trials takes at our workers' pace so far, None if unknown.
 
     `trained` is the running trials' share of epochs that are done, all together; where it is not
-    known, half of each.
+    known, half of each. At least `longest`, what the slowest of them has yet to do by its own
+    pace: one that trains a whole network among others that train its head.
     """
     remaining, ours = total - counts.ended, counts.running - counts.plain_running
     if remaining <= 0:
         return 0.0
     if mean_seconds is None or not ours:
-        return None
+        return longest or None
     done = min(ours, remaining) / 2 if trained is None else trained
     outstanding = max(remaining - done, 0.0)
-    return mean_seconds * outstanding / ours
+    return max(mean_seconds * outstanding / ours, longest)
+
+
+def longest_left(running: Sequence[Running]) -> float:
+    """The seconds that the slowest of running trials takes to its end at its last epoch's pace."""
+    return max(
+        (each.last.seconds * (each.epochs - each.last.epoch) for each in running if each.last),
+        default=0.0,
+    )
 
 
 def held_up(study: StudyRecord, counts: Counts) -> Advice | None:

@@ -1,15 +1,18 @@
 """Changes to training pictures, a whole batch at a time on its device, from one generator.
 
-Crop and flip are one gather of bytes; colours are changed afterwards in floating point. Nothing
-but torchvision's changes (`recipe.policies`) waits for the device, and each function is pure: the
-same pictures and the same state of the generator give the same result.
+Crop and flip are one gather of bytes, a resized crop is sampled between pixels; colours are
+changed afterwards in floating point. Nothing but torchvision's changes (`recipe.policies`) waits
+for the device, and each function is pure: the same pictures and the same state of the generator
+give the same result.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from optuna_study.training.device_data import centre_crop, normalise_, permute_pixels, to_floats
 from optuna_study.training.recipe.policies import ON_BYTES, ON_FLOATS, change
@@ -23,6 +26,13 @@ JITTER = 0.3
 PCA_STD = 0.1
 """Deviation of the article's draws along the principal components of the colours."""
 
+AREA = (0.35, 1.0)
+"""The share of a picture's area that a resized crop shows. From 0.08 on, as networks are trained
+with from nothing (Szegedy et al. 2015), a fine-tuning of few epochs sees too little of each."""
+
+ASPECT = (3 / 4, 4 / 3)
+"""Width over height of what a resized crop shows (Szegedy et al. 2015)."""
+
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601, as torchvision rounds them)."""
 
@@ -35,11 +45,19 @@ def augment(
 ) -> torch.Tensor:
     """A model's training input from uint8 pictures, changed at random: float32, normalised.
 
+    Its side is the data's `image_size`, or that of resized crops where they have their own.
+
     `images` are (B, channels, cache_size, cache_size). `names` come from
     `catalogue.augmentation_names`; the generator lives on the pictures' device.
     """
     images = images.to(data.device, non_blocking=True)
-    if "crop" in names or "flip" in names:
+    if "resized_crop" in names:
+        size = data.training_size or data.image_size
+        boxes = draw_boxes(len(images), images.shape[-1], generator, images.device)
+        images = resize_boxes(images, boxes, size)
+        if "flip" in names:
+            images = crop_and_flip(images, size, generator, crop=False, flip=True)
+    elif "crop" in names or "flip" in names:
         images = crop_and_flip(
             images, data.image_size, generator, crop="crop" in names, flip="flip" in names
         )
@@ -81,6 +99,43 @@ def crop_and_flip(
     pixels = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
     cropped = pixels.index_select(0, pixel.view(-1)).view(count, size, size, -1)
     return cropped.permute(0, 3, 1, 2)
+
+
+def draw_boxes(
+    count: int, side: int, generator: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    """Rectangles (count, 4) within squares of `side` pixels: left, top, width and height, float32.
+
+    Area and aspect are drawn as by torchvision's RandomResizedCrop, evenly and evenly by
+    logarithm; what is then longer than the square is cut.
+    """
+    drawn = torch.rand((4, count), generator=generator, device=device)
+    area = AREA[0] + drawn[0] * (AREA[1] - AREA[0])
+    low, high = (math.log(each) for each in ASPECT)
+    aspect = torch.exp(low + drawn[1] * (high - low))
+    width = (area * aspect).sqrt().clamp(max=1) * side
+    height = (area / aspect).sqrt().clamp(max=1) * side
+    return torch.stack(
+        (drawn[2] * (side - width), drawn[3] * (side - height), width, height), dim=1
+    )
+
+
+def resize_boxes(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """A rectangle of each picture as a square of side `size`, bilinear, of the pictures' own type.
+
+    Images are (B, channels, side, side), boxes (B, 4) as `draw_boxes` gives them.
+    """
+    side = images.shape[-1]
+    left, top, width, height = boxes.unbind(dim=1)
+    # In grid_sample's coordinates a picture reaches from -1 to 1 (align_corners=False).
+    sampled = torch.zeros((len(images), 2, 3), device=images.device)
+    sampled[:, 0, 0], sampled[:, 0, 2] = width / side, (2 * left + width) / side - 1
+    sampled[:, 1, 1], sampled[:, 1, 2] = height / side, (2 * top + height) / side - 1
+    shape = [len(images), images.shape[1], size, size]
+    grid = nn.functional.affine_grid(sampled, shape, align_corners=False)
+    floats = images.to(torch.float32, memory_format=torch.channels_last)
+    resized = nn.functional.grid_sample(floats, grid, padding_mode="border", align_corners=False)
+    return resized.round_().to(images.dtype)
 
 
 def color_jitter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

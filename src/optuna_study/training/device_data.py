@@ -71,9 +71,10 @@ class DeviceData:
     grey_ranges: GreyRanges = field(default_factory=dict)
     moments: NDArray[np.int64] | None = None
     permutation: torch.Tensor | None = None
-    view_settings: tuple[float, int, str, Scale | None] | None = None
+    view_settings: tuple[float, int, str, Scale | None, int] | None = None
     source: DeviceData | None = None
     stays_on_host: bool = False  # the images, which come to the device a batch at a time
+    training_size: int = 0  # of resized crops, where it is not `image_size`
     workspace: Workspace | None = None  # where what is computed of all pictures is kept
 
     @property
@@ -202,11 +203,14 @@ def view(data: DeviceData, settings: DataSettings, scale: Scale | None = None) -
     stands for, the training pictures' own where it is None.
     """
     scale = _SCALES.get(settings.scaling, scale)
-    wanted = (settings.subset, settings.picture_limit, settings.pixels, scale)
+    wanted = (
+        *(settings.subset, settings.picture_limit, settings.pixels),
+        *(scale, settings.training_size),
+    )
     if data.view_settings == wanted:
         return data
     whole = data if data.source is None else data.source
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"training_size": settings.training_size}
     if settings.subset < 1 or settings.picture_limit:
         changes |= _take_first(whole, settings.subset, settings.picture_limit)
     if scale is not None:

@@ -26,7 +26,7 @@ from optuna_study.training.backbone.features import (
     reads_features,
     with_head,
 )
-from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.timm_models import check_training_size, own_scale
 from optuna_study.training.backbone.trained_layers import head_parameters
 from optuna_study.training.build_model import initialised_model
 from optuna_study.training.device_data import DeviceData, Inputs, view
@@ -282,6 +282,7 @@ def prepare(
     if device.type == "cpu":
         devices.keep_freed_pages()
     data = view(data, config.data, own_scale(config))
+    check_training_size(config)
     features = open_features(config, data) if reads_features(config) else None
     model: nn.Module
     if features is not None:

@@ -22,11 +22,17 @@ from optuna_study.store.schema import CLASS_COUNTS, NEIGHBOURS, SIDE_COUNTS
 from optuna_study.text import in_one_line
 from optuna_study.training import loop
 from optuna_study.training.backbone.features import (
+    fits_head,
+    fitting,
     nearest_neighbours,
     open_features,
     reads_features,
 )
-from optuna_study.training.backbone.timm_models import own_scale, with_own_size
+from optuna_study.training.backbone.timm_models import (
+    check_training_size,
+    own_scale,
+    with_own_size,
+)
 from optuna_study.training.build_model import check_models
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
@@ -114,6 +120,10 @@ def prove(
     named = [each.train.objective for each in configs]
     for objective in dict.fromkeys(own_choices(definition, "objective", *named)):
         check_objective(objective)
+    if definition.second_stage is not None:
+        configs.append(definition.second_stage)
+    for each in configs:
+        check_training_size(each)
     nearest = compute_features(configs, folder, workspace, pick_device(device))
     return Proven(
         pictures.fingerprint,
@@ -138,6 +148,8 @@ def compute_features(
 ) -> float | None:
     """Have the features that heads read in the workspace's cache before any trial needs them.
 
+    Those that heads are fitted to, too.
+
     The accuracy of nearest neighbours by the first ones that there are.
 
     Raises:
@@ -145,7 +157,11 @@ def compute_features(
         FolderError: the workspace cannot be written.
         DiskFullError: no space left in it.
     """
-    wanted = [config for config in configs if reads_features(config)]
+    configs = list(configs)
+    wanted = [
+        *(config for config in configs if reads_features(config)),
+        *(fitting(config) for config in configs if fits_head(config)),
+    ]
     if not wanted:
         return None
     from rich.console import Console

@@ -123,6 +123,9 @@ def test_views_are_the_picture_and_changed_ones_by_turns(data: DeviceData) -> No
     seen.append(run.training_input(pictures, torch.Generator()))
     assert seen[0].equal(first[:8])
     assert seen[1].equal(second[:8])
+    resized = head_config(views=2, augmentation="resized_crop+flip", training_size=24)
+    fitted = features.open_features(features.fitting(resized), data)
+    assert [len(fitted.training), len(features.open_features(resized, data).training)] == [1, 2]
 
 
 def test_nearest_neighbours_are_scikit_learns(data: DeviceData) -> None:

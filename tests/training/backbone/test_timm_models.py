@@ -13,7 +13,12 @@ from optuna_study.config.settings import ModelSettings, TrainConfig, with_settin
 from optuna_study.errors import DataError, UsageError
 from optuna_study.training import loop
 from optuna_study.training.backbone import timm_weights
-from optuna_study.training.backbone.timm_models import build_timm, own_scale, with_own_size
+from optuna_study.training.backbone.timm_models import (
+    build_timm,
+    check_training_size,
+    own_scale,
+    with_own_size,
+)
 from optuna_study.training.build_model import check_model, check_models, initialised_model
 from optuna_study.training.device_data import load_data
 from optuna_study.training.optimizers import set_lr
@@ -223,6 +228,23 @@ def test_models_that_cannot_be_are_refused(changes: dict[str, Any], sentence: st
         check_model(bad, **SIZES)
     with pytest.raises(UsageError, match=sentence):
         check_models([settings(), bad], **SIZES)
+
+
+def test_training_pictures_of_their_own_size_are_for_models_that_take_any() -> None:
+    def config(model: str, **data: object) -> TrainConfig:
+        raw = {"data": {"image_size": 32, **data}, "model": {"name": model}}
+        return read_config(Node(raw, "", Problems()))
+
+    smaller: dict[str, object] = {"augmentation": "resized_crop+flip", "training_size": 24}
+    check_training_size(config(LITE, **smaller))
+    check_training_size(config("alexnet", augmentation="crop", training_size=24))
+    for refused in (
+        config("alexnet", **smaller),
+        config("timm:vit_tiny_patch16_224", **smaller),
+        config(LITE, pixels="permuted", **smaller),
+    ):
+        with pytest.raises(UsageError, match=r"training_size 24: .* pictures of one size alone"):
+            check_training_size(refused)
 
 
 def test_a_network_is_shown_a_picture_once_whatever_of_it_learns(

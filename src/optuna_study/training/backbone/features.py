@@ -153,15 +153,26 @@ def nearest_neighbours(features: Features, data: DeviceData) -> float:
 FITTED_DECAY = 1e-3  # of the squared weights' sum, beside the mean cross entropy
 
 
+def fits_head(config: TrainConfig) -> bool:
+    """Whether a run's head begins with weights that are fitted to features."""
+    model = config.model
+    return model.head_weights == "fitted" and starts_pretrained(model.name, model.pretrained)
+
+
+def fitting(config: TrainConfig) -> TrainConfig:
+    """The configuration as `fit_head` wants its pictures: each as it is, and no other version."""
+    return replace(config, data=replace(config.data, views=1))
+
+
 def fit_head(model: nn.Module, config: TrainConfig, data: DeviceData) -> None:
     """Give a pretrained model's head the weights of a logistic regression on its features.
 
-    Fitted by L-BFGS on all training pictures, from zero.
+    Fitted by L-BFGS on all training pictures as they are, from zero.
 
     Raises:
         UsageError: as `open_features`.
     """
-    known = open_features(config, data).training[0]
+    known = open_features(fitting(config), data).training[0]
     fitted = nn.Linear(known.shape[1], len(data.classes), device=known.device)
     nn.init.zeros_(fitted.weight)
     nn.init.zeros_(fitted.bias)
@@ -215,6 +226,8 @@ class _Network:
     def key(self, part: str, count: int, version: int, names: tuple[str, ...]) -> str:
         """What the features follow from."""
         facts = {**self._facts, "part": [part, count, version, names]}
+        if "resized_crop" in names:
+            facts["training_size"] = self.data.training_size
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     @cached_property
@@ -268,9 +281,12 @@ class _Network:
             fits = fits and torch.allclose(head(features), answer, atol=1e-4)
         if fits:
             return fold_batch_norms(model, picture)
+        asked, instead = "train_layers 'head'", 'train_layers = "last_stage"'
+        if config.model.train_layers != "head":
+            asked, instead = "head_weights 'fitted'", 'head_weights = "drawn"'
         raise UsageError(
-            f"train_layers 'head': the answers of {config.model.name} do not follow from its last "
-            'layer alone; set train_layers = "last_stage"'
+            f"{asked}: the answers of {config.model.name} do not follow from its last layer "
+            f"alone; set {instead}"
         )
 
 

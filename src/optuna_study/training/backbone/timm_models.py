@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.catalogue import TIMM, is_timm
+from optuna_study.config.catalogue import TIMM, augmentation_names, is_timm
 from optuna_study.config.settings import OWN_SIZE, with_settings
 from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean, in_one_line
@@ -137,6 +137,25 @@ def own_scale(config: TrainConfig) -> Scale | None:
         return None
     own = own_configuration(architecture(config.model.name))
     return tuple(own.mean), tuple(own.std)
+
+
+def check_training_size(config: TrainConfig) -> None:
+    """Refuse training pictures of another size than the model is built for, where that matters.
+
+    Raises:
+        UsageError: the model takes pictures of one size alone.
+    """
+    data, name = config.data, config.model.name
+    if data.training_size in (0, data.image_size):
+        return
+    if "resized_crop" not in augmentation_names(data.augmentation):
+        return  # only resized_crop reads it
+    any_size = is_timm(name) and not own_configuration(architecture(name)).fixed_input_size
+    if not any_size or data.pixels != "plain":
+        raise UsageError(
+            f"training_size {data.training_size}: {name} takes pictures of one size alone, "
+            f"image_size {data.image_size}; set training_size = 0"
+        )
 
 
 def upper_stages(model: nn.Module, share: float) -> frozenset[str]:
