@@ -80,7 +80,7 @@ def export_model(
         "README.md": model_card(summary, trial, stored.classes, onnx=onnx),
     }
     with writing(folder):
-        _save(folder / WEIGHTS, lambda path: _save_weights(path, stored))
+        _save(folder / WEIGHTS, lambda path: _save_weights(path, module.get_submodule("network")))
         _save(folder / PROGRAM, lambda path: _save_program(path, module, stored))
         if onnx:
             _save(folder / ONNX, lambda path: _save_onnx(path, module, stored))
@@ -164,10 +164,10 @@ def _save(path: Path, save: Callable[[Path], None]) -> None:
         save(beside)
 
 
-def _save_weights(path: Path, stored: ModelFile) -> None:
+def _save_weights(path: Path, network: nn.Module) -> None:
     from safetensors.torch import save
 
-    weights = {name: weight.contiguous().clone() for name, weight in stored.weights.items()}
+    weights = {name: weight.contiguous().clone() for name, weight in network.state_dict().items()}
     path.write_bytes(save(weights, metadata={"format": "pt"}))
 
 

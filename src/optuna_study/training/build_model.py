@@ -30,7 +30,7 @@ from optuna_study.training.layers import activation
 from optuna_study.training.pretrained import fitting_weights, load_pretrained, weights_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from optuna_study.config.settings import ModelSettings
 
@@ -115,6 +115,20 @@ def _freeze(model: nn.Module, settings: ModelSettings) -> None:
         freeze_layers(model, settings)
     if settings.norm_statistics == "frozen":
         freeze_statistics(model)
+
+
+def with_names(
+    weights: Mapping[str, torch.Tensor], model: nn.Module
+) -> Mapping[str, torch.Tensor]:
+    """Weights under the names that a model's own have, where they were numbered in its order.
+
+    Layers of versions before 0.2.0 had numbers for names: `0.weight` is `features.conv1.weight`.
+    """
+    own = model.state_dict()
+    numbered = all(name.partition(".")[0].isdecimal() for name in weights)
+    if not numbered or weights.keys() == own.keys() or len(weights) != len(own):
+        return weights
+    return dict(zip(own, weights.values(), strict=True))
 
 
 @torch.no_grad()

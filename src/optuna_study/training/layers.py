@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter, OrderedDict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from optuna_study.config.settings import ModelSettings
 
@@ -239,6 +240,22 @@ def scaled(count: int, width: float, multiple: int = 1) -> int:
     return max(multiple, round(count * width / multiple) * multiple)
 
 
+class Block(nn.Module):
+    """Two convolutions whose result is added to the block's input; `closing` activates the sum.
+
+    `shortcut` brings the input to the size of the result where the two differ.
+    """
+
+    def __init__(self, body: nn.Sequential, shortcut: nn.Module, closing: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut, self.closing = body, shortcut, closing
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to (N, C', H', W')."""
+        result: torch.Tensor = self.closing(self.body(values) + self.shortcut(values))
+        return result
+
+
 class Stack:
     """A chain of layers over (N, channels, size, size).
 
@@ -332,5 +349,40 @@ class Stack:
         return [layer for layer in pair if layer is not None]
 
     def classify(self, classes: int) -> nn.Sequential:
-        """The whole model: a last dense layer gives the logits."""
-        return nn.Sequential(*self.layers, nn.Linear(self.channels, classes))
+        """The whole model, `features` and `classifier`: a last dense layer gives the logits."""
+        layers = [*self.layers, nn.Linear(self.channels, classes)]
+        flat = next(at for at, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
+        parts = {"features": chain(layers[:flat]), "classifier": chain(layers[flat:])}
+        return _named({name: part for name, part in parts.items() if len(part)})
+
+
+_KINDS: Mapping[str, tuple[type[nn.Module], ...]] = MappingProxyType(
+    {
+        "conv": (nn.Conv2d,),
+        "linear": (nn.Linear,),
+        "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, LocalResponseNorm),
+        "pool": (nn.MaxPool2d, nn.AdaptiveAvgPool2d),
+        "flatten": (nn.Flatten,),
+        "dropout": (nn.Dropout,),
+        "block": (Block,),
+    }
+)
+
+
+def chain(layers: Iterable[nn.Module]) -> nn.Sequential:
+    """Layers one after another, each named by its kind and counted: `conv1`, `norm1`, `conv2`.
+
+    What is no other kind is an activation.
+    """
+    counts: Counter[str] = Counter()
+    named = {}
+    for layer in layers:
+        found = (kind for kind, types in _KINDS.items() if isinstance(layer, types))
+        kind = next(found, "activation")
+        counts[kind] += 1
+        named[f"{kind}{counts[kind]}"] = layer
+    return _named(named)
+
+
+def _named(layers: Mapping[str, nn.Module]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))

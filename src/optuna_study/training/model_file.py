@@ -22,7 +22,7 @@ from optuna_study.data.decode import Framing, decode
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint
 from optuna_study.training.backbone.timm_models import own_scale
-from optuna_study.training.build_model import build_model
+from optuna_study.training.build_model import build_model, with_names
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
 
@@ -135,15 +135,17 @@ def load_network(
         "image_size": model.config.data.image_size,
         "classes": len(model.classes),
     }
+    weights = model.weights
     if not is_reference(settings.name):
         with torch.device("meta"):
-            expected = build_model(settings, **sizes).state_dict()
-        shapes = {name: weight.shape for name, weight in expected.items()}
-        if shapes != {name: weight.shape for name, weight in model.weights.items()}:
+            planned = build_model(settings, **sizes)
+        weights = with_names(weights, planned)
+        shapes = {name: weight.shape for name, weight in planned.state_dict().items()}
+        if shapes != {name: weight.shape for name, weight in weights.items()}:
             raise DataError(f"the file's weights are not those of its model, {settings.name}")
     network = build_model(settings, **sizes)
     try:
-        network.load_state_dict(dict(model.weights))
+        network.load_state_dict(dict(weights))
     except (RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"the file's weights are not those of its model, {settings.name}"

@@ -28,7 +28,7 @@ from optuna_study.training.backbone.features import (
 )
 from optuna_study.training.backbone.timm_models import check_training_size, own_scale
 from optuna_study.training.backbone.trained_layers import head_parameters
-from optuna_study.training.build_model import initialised_model
+from optuna_study.training.build_model import initialised_model, with_names
 from optuna_study.training.device_data import DeviceData, Inputs, view
 from optuna_study.training.evaluation import Evaluation, evaluate
 from optuna_study.training.optimizers import build_optimizer, restore
@@ -344,16 +344,17 @@ def _resume(run: Run, state: RunState) -> None:
     if best is not None:
         weights = best["weights"]
         if weights is not None:
-            run.model.load_state_dict(weights)  # what does not fit is found now, not at the end
-            weights = {name: each.to(run.device) for name, each in weights.items()}
+            named = with_names(weights, run.model)
+            run.model.load_state_dict(named)  # what does not fit is found now, not at the end
+            weights = {name: each.to(run.device) for name, each in named.items()}
         run.best = BestEpoch(best["epoch"], best["value"], weights)
-    run.model.load_state_dict(state["model"])
+    run.model.load_state_dict(with_names(state["model"], run.model))
     restore(run.optimizer, state["optimizer"])
     run.watch = run.watch.restore(state["watch"])
     run.epoch, run.ended = state["epoch"], state["ended"]
     average = state.get("average")
     if run.average is not None and average is not None:
-        run.average.module.load_state_dict(average)
+        run.average.module.load_state_dict(with_names(average, run.model))
     run.plateau = Plateau(**state.get("plateau", {}))
     losses = state.get("step_losses")
     unknown = StepLosses(before=run.epoch * run.steps_per_epoch)

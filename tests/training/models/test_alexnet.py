@@ -32,8 +32,12 @@ def counts(model: nn.Module) -> list[int]:
     ]
 
 
+def layers_of(model: nn.Sequential) -> list[nn.Module]:
+    return [layer for part in model.children() for layer in part.children()]
+
+
 def kinds(model: nn.Sequential) -> list[str]:
-    return [type(layer).__name__ for layer in model]
+    return [type(layer).__name__ for layer in layers_of(model)]
 
 
 def test_original_has_the_parameters_of_the_article() -> None:
@@ -55,7 +59,7 @@ def test_original_has_the_maps_of_the_article() -> None:
     model = on_meta(227, classes=1000, variant="original").eval()
     values = torch.empty(1, 3, 227, 227, device="meta")
     shapes = []
-    for layer in model:
+    for layer in layers_of(model):
         values = layer(values)
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.Linear):
             shapes.append(tuple(values.shape[1:]))
@@ -80,9 +84,9 @@ def test_original_has_the_order_of_the_article() -> None:
     middle = ["Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d", "Flatten"]
     model = on_meta(227, variant="original")
     assert kinds(model) == [*stage, *stage, *middle, *dense, *dense, "Linear"]
-    pools = [layer for layer in model if isinstance(layer, nn.MaxPool2d)]
+    pools = [layer for layer in layers_of(model) if isinstance(layer, nn.MaxPool2d)]
     assert [(pool.kernel_size, pool.stride) for pool in pools] == [(3, 2)] * 3
-    norms = [layer for layer in model if isinstance(layer, LocalResponseNorm)]
+    norms = [layer for layer in layers_of(model) if isinstance(layer, LocalResponseNorm)]
     assert [(norm.k, norm.size, norm.alpha) for norm in norms] == [(2.0, 5, 1e-4)] * 2
 
 
@@ -122,7 +126,7 @@ def test_single_tower_is_the_default_and_has_no_groups() -> None:
     model = on_meta(227, classes=1000)
     assert counts(model) == counts(on_meta(227, classes=1000, variant="single_tower"))
     assert counts(model)[1] == 256 * 5 * 5 * 96 + 256
-    assert all(layer.groups == 1 for layer in model if isinstance(layer, nn.Conv2d))
+    assert all(layer.groups == 1 for layer in layers_of(model) if isinstance(layer, nn.Conv2d))
     assert kinds(model) == kinds(on_meta(227, normalisation="none"))
 
 
@@ -148,9 +152,9 @@ def test_single_gpu_variants_are_those_of_the_article(variant: str, fifth: list[
         *dense,
         "Linear",
     ]
-    paddings = [layer.padding for layer in model if isinstance(layer, nn.Conv2d)]
+    paddings = [layer.padding for layer in layers_of(model) if isinstance(layer, nn.Conv2d)]
     assert paddings == [(5, 5), (2, 2), (1, 1), (1, 1), (1, 1)]
-    assert {layer.p for layer in model if isinstance(layer, nn.Dropout)} == {0.25}
+    assert {layer.p for layer in layers_of(model) if isinstance(layer, nn.Dropout)} == {0.25}
 
 
 @pytest.mark.parametrize("normalisation", ["batch", "layer", "group"])
@@ -239,10 +243,10 @@ def test_any_size_and_width_work(size: int, channels: int, width: float, variant
 )
 def test_first_layer_shrinks_with_the_picture(size: int, stem: tuple[int, int], side: int) -> None:
     model = on_meta(size)
-    first = model[0]
+    first = layers_of(model)[0]
     assert isinstance(first, nn.Conv2d)
     assert (first.kernel_size[0], first.stride[0]) == stem
-    dense = next(layer for layer in model if isinstance(layer, nn.Linear))
+    dense = next(layer for layer in layers_of(model) if isinstance(layer, nn.Linear))
     assert dense.in_features == 256 * side * side
 
 
@@ -257,7 +261,7 @@ def test_no_dropout_layers_without_dropout() -> None:
 def test_plain_pools_leave_the_rest_as_it_is() -> None:
     plain = on_meta(48, pooling="plain")
     assert kinds(plain) == kinds(on_meta(48))
-    pools = [layer for layer in plain if isinstance(layer, nn.MaxPool2d)]
+    pools = [layer for layer in layers_of(plain) if isinstance(layer, nn.MaxPool2d)]
     assert [(pool.kernel_size, pool.stride) for pool in pools] == [(2, 2)] * 3
     assert plain(torch.empty(2, 3, 48, 48, device="meta")).shape == (2, 5)
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from optuna_study.config.catalogue import ACTIVATIONS, model_names
 from optuna_study.config.settings import ModelSettings
 from optuna_study.errors import UsageError
-from optuna_study.training.build_model import build_model, initialised_model
+from optuna_study.training.build_model import build_model, initialised_model, with_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,11 @@ NORMALISATIONS = ("default", "none", "lrn", "batch", "layer", "group")
 
 def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def layers_of(model: nn.Module) -> list[nn.Module]:
+    """The layers of a model's parts, in their order."""
+    return [layer for part in model.children() for layer in part.children()]
 
 
 def counts(model: nn.Module) -> list[int]:
@@ -138,12 +143,48 @@ def test_maxout_doubles_what_the_layers_before_it_give(on_meta: OnMeta, name: st
     assert produced(widened) == [*(2 * count for count in hidden), last]
 
 
+def test_layers_have_names(on_meta: OnMeta) -> None:
+    norms = {"normalisation": "batch", "dropout": 0.5}
+    names = [name for name, _ in on_meta("lenet", 32, **norms).named_parameters()]
+    assert names[:4] == [
+        "features.conv1.weight",
+        "features.conv1.bias",
+        "features.norm1.weight",
+        "features.norm1.bias",
+    ]
+    assert names[-2:] == ["classifier.linear3.weight", "classifier.linear3.bias"]
+    model = on_meta("mlp", 28, variant="8-8", **norms)
+    kinds = ["linear", "norm", "activation", "dropout"]
+    expected = ["flatten1", *(f"{kind}{n}" for n in (1, 2) for kind in kinds), "linear3"]
+    classifier = model.get_submodule("classifier")
+    assert [name for name, _ in classifier.named_children()] == expected
+    residual = on_meta("residual", 32, dropout=0.0)
+    across = residual.get_submodule("features.block2.shortcut.conv1")
+    assert across.stride == (2, 2)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_weights_with_numbers_for_names_are_taken_in_their_order(name: str) -> None:
+    made = [
+        build_model(ModelSettings(name=name), channels=1, image_size=32, classes=3)
+        for _ in range(2)
+    ]
+    numbered = {f"{at}.weight": each for at, each in enumerate(made[0].state_dict().values())}
+    made[1].load_state_dict(with_names(numbered, made[1]))
+    for known, taken in zip(made[0].parameters(), made[1].parameters(), strict=True):
+        assert torch.equal(known, taken)
+    own = made[0].state_dict()
+    assert with_names(own, made[1]) is own
+    few = dict(list(numbered.items())[1:])
+    assert with_names(few, made[1]) is few  # which nothing takes
+
+
 def test_the_mnist_article_s_net(on_meta: OnMeta) -> None:
     model = on_meta("mlp", 28, channels=1)
     assert counts(model) == [784 * 200 + 200, 200 * 10 + 10]
     changes = {"normalisation": "layer", "normalisation_place": "after", "dropout": 0.0}
     model = on_meta("mlp", 28, channels=1, activation="leaky_relu", **changes)
-    names = [type(layer).__name__ for layer in model.children()]
+    names = [type(layer).__name__ for layer in layers_of(model)]
     assert names == ["Flatten", "Linear", "LeakyReLU", "LayerNorm", "Linear"]
 
 
@@ -163,7 +204,7 @@ def test_the_course_s_small_net_has_four_by_four_features(on_meta: OnMeta, shape
         (10,),
     ]
     assert counts(model) == [156, 906, 4850, 510]
-    names = [type(layer).__name__ for layer in model.children()]
+    names = [type(layer).__name__ for layer in layers_of(model)]
     stage = ["Conv2d", "ReLU", "MaxPool2d"]
     assert names == [*stage, *stage, "Flatten", "Linear", "ReLU", "Linear"]
 
@@ -199,12 +240,12 @@ def test_the_three_stage_net(
     further = [32 * 32 * 9 + 32] * (sum(stages) - 1)
     assert counts(model) == [first, *further, 512 * 10 + 10]
     expected = [name for stage in stages for name in [*(names * stage), "MaxPool2d"]]
-    assert [type(layer).__name__ for layer in model.children()] == [*expected, "Flatten", "Linear"]
+    assert [type(layer).__name__ for layer in layers_of(model)] == [*expected, "Flatten", "Linear"]
 
 
 def test_the_three_stage_net_without_a_stage_is_one_layer(on_meta: OnMeta) -> None:
     model = on_meta("convnet", 32, variant="one_layer", dropout=0.0)
-    assert [type(layer).__name__ for layer in model.children()] == ["Flatten", "Linear"]
+    assert [type(layer).__name__ for layer in layers_of(model)] == ["Flatten", "Linear"]
     assert counts(model) == [32 * 32 * 3 * 10 + 10]
 
 
@@ -212,7 +253,7 @@ def test_the_small_vgg_leaves_out_the_last_pool(on_meta: OnMeta, shapes: Shapes)
     model = on_meta("vgg", 32, dropout=0.0)
     block = ["Conv2d", "BatchNorm2d", "ReLU"]
     pool = ["MaxPool2d"]
-    names = [type(layer).__name__ for layer in model.children()]
+    names = [type(layer).__name__ for layer in layers_of(model)]
     assert names == [
         *(block + pool + block + pool),
         *(block * 2 + pool) * 2,
@@ -252,7 +293,7 @@ def test_vgg_computes_what_torchvision_does(on_meta: OnMeta, norm: str) -> None:
     theirs = _features(norm == "batch", generator)
     ours = on_meta("vgg", 64, variant="vgg11", normalisation=norm, width=1.0)
     assert isinstance(ours, nn.Sequential)
-    layers = list(ours.children())
+    layers = layers_of(ours)
     end = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
     features = nn.Sequential(*layers[:end])
     weights = dict(zip(features.state_dict(), theirs.state_dict().values(), strict=True))
@@ -290,7 +331,7 @@ def test_residual_blocks_are_those_of_torchvision() -> None:
     torch.manual_seed(6)
     settings_ = ModelSettings(name="residual", variant="resnet20", dropout=0.0)
     model = build_model(settings_, channels=3, image_size=16, classes=4).eval()
-    layers = list(model.children())
+    layers = layers_of(model)
     values = nn.Sequential(*layers[:3])(torch.randn(2, 3, 16, 16))
     for block in (layer for layer in layers if type(layer).__name__ == "Block"):
         convolutions = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
@@ -342,7 +383,7 @@ def test_a_plain_net_is_a_residual_one_without_its_shortcuts(on_meta: OnMeta, de
     assert layers(f"plain{depth}") == layers(f"resnet{depth}")
     plain = on_meta("residual", 32, variant=f"plain{depth}", dropout=0.0)
     stage = ["Conv2d", "BatchNorm2d", "ReLU"]
-    assert [type(layer).__name__ for layer in plain.children()] == [
+    assert [type(layer).__name__ for layer in layers_of(plain)] == [
         *(stage * (depth - 1)),
         "AdaptiveAvgPool2d",
         "Flatten",

@@ -55,8 +55,9 @@ def find_head(model: nn.Module) -> nn.Linear:
     classifier = getattr(model, "get_classifier", None)
     if classifier is not None:
         head = classifier()
-    elif isinstance(model, nn.Sequential):
-        head = model[-1]
+    else:
+        while isinstance(head, nn.Sequential):
+            head = head[-1]
     if not isinstance(head, nn.Linear):
         raise UsageError(
             f"train_layers: {type(model).__name__} does not end in one dense layer, so it has no "

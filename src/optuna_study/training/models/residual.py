@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from optuna_study.training.layers import Stack, require_variant, scaled, widening
+from optuna_study.training.layers import Block, Stack, chain, require_variant, scaled, widening
 
 if TYPE_CHECKING:
-    import torch
-
     from optuna_study.config.settings import ModelSettings
 
 VARIANTS = ("default", "resnet8", "resnet20", "resnet32", "plain8", "plain20", "plain32")
@@ -26,22 +24,6 @@ DEFAULTS = {"normalisation": {"": "batch"}}
 _PLAIN = {"plain8": 1, "plain20": 3, "plain32": 5}  # blocks a stage
 _BLOCKS = {"default": 1, "resnet8": 1, "resnet20": 3, "resnet32": 5, **_PLAIN}
 _CHANNELS = (16, 32, 64)
-
-
-class Block(nn.Module):
-    """Two convolutions whose result is added to the block's input; `closing` activates the sum.
-
-    `shortcut` brings the input to the size of the result where the two differ.
-    """
-
-    def __init__(self, body: nn.Sequential, shortcut: nn.Module, closing: nn.Module) -> None:
-        super().__init__()
-        self.body, self.shortcut, self.closing = body, shortcut, closing
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Map (N, C, H, W) to (N, C', H', W')."""
-        result: torch.Tensor = self.closing(self.body(values) + self.shortcut(values))
-        return result
 
 
 def build(
@@ -84,6 +66,6 @@ def _append(stack: Stack, channels: int, stride: int) -> None:
         body += closing[:-1]
         across += inside.activated(channels)[:-1] if across else []
         closing = closing[-1:]
-    shortcut = nn.Sequential(*across) if across else nn.Identity()
-    stack.layers.append(Block(nn.Sequential(*body), shortcut, nn.Sequential(*closing)))
+    shortcut = chain(across) if across else nn.Identity()
+    stack.layers.append(Block(chain(body), shortcut, chain(closing)))
     stack.channels, stack.size = channels, inside.size
