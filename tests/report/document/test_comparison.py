@@ -90,6 +90,24 @@ def test_a_difference_has_its_interval(data: StudyData) -> None:
     assert "(+10.0 points, 95 % interval +5.0 to +15.0)" in text
 
 
+def test_studies_that_hold_other_pictures_out_are_not_compared(data: StudyData) -> None:
+    def counted(of: StudyData, train: int, validation: int, test: int) -> StudyData:
+        sides = {"train": train, "validation": validation, "test": test}
+        study = dataclasses.replace(of.study, environment={"side_counts": sides})
+        return dataclasses.replace(of, summary=dataclasses.replace(of.summary, study=study))
+
+    first = counted(confirmed(data, 0.9, 0.03), 640, 160, 200)
+    second = confirmed(other(data), 0.8, 0.04)
+    apart = to_markdown(comparison_document((first, counted(second, 600, 190, 210))))
+    assert (
+        "The studies part the same pictures differently (small has 160 for validation and 200 "
+        "held out; second has 190 for validation and 210 held out)"
+    ) in apart
+    assert "is better than" not in apart
+    fewer = to_markdown(comparison_document((first, counted(second, 64, 160, 200))))
+    assert "is better than" in fewer, "less to train on holds out the same pictures"
+
+
 def test_what_does_not_compare_is_not_compared(data: StudyData) -> None:
     text = to_markdown(comparison_document((data, other(data, fingerprint="other"))))
     assert "The studies are of different pictures" in text

@@ -18,6 +18,7 @@ from optuna_study.report.figures.studies import efforts, histories
 from optuna_study.report.pages import best_lines, ends_line
 from optuna_study.report.summary import importance_columns
 from optuna_study.report.tables import plain
+from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import duration, join_words, percent
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def _held_out(several: Sequence[StudyData]) -> str:
     """
     if len({data.study.fingerprint for data in several}) > 1:
         return "The studies are of different pictures: their figures do not compare."
+    if apart := _split_apart(several):
+        return f"{apart}: their figures do not compare."
     known = [(data.study.name, test) for data in several if (test := _test(data)) is not None]
     if len(known) < len(several):
         names = join_words([data.study.name for data in several if _test(data) is None])
@@ -116,6 +119,26 @@ def _held_out(several: Sequence[StudyData]) -> str:
     if gain > reach:
         return f"The winner of {first} is better than that of {second}: {figures}."
     return f"The winners of {first} and {second} are not distinguishable: {figures}."
+
+
+def _split_apart(several: Sequence[StudyData]) -> str:
+    """How studies of the same pictures part them; empty where they hold out as many.
+
+    The split follows from the fingerprint, labels, parts and groups among it, and from the pictures
+    that are nearly the same, which other versions of this package may find others to be.
+    """
+    counted = {
+        data.study.name: (sides.get("validation"), sides.get("test"))
+        for data in several
+        if (sides := data.study.environment.get(SIDE_COUNTS))
+    }
+    if len(set(counted.values())) < 2:
+        return ""
+    each = [
+        f"{name} has {validation:,} for validation and {test:,} held out"
+        for name, (validation, test) in counted.items()
+    ]
+    return f"The studies part the same pictures differently ({'; '.join(each)})"
 
 
 def _half(interval: Interval) -> float | None:
