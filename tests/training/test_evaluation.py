@@ -69,13 +69,20 @@ def test_seconds_of_prediction_are_those_of_the_round_that_nothing_disturbed(
             nonlocal now
             now += next(took)
             assert not self.training
+            assert torch.get_num_threads() == 1
             return images.flatten(1)
 
-    monkeypatch.setattr("optuna_study.training.evaluation.time.process_time", lambda: now)
+    monkeypatch.setattr("optuna_study.training.evaluation.time.thread_time", lambda: now)
     monkeypatch.setattr(evaluation, "ROUND_SECONDS", 0.0)
     model = Model().train()
     config = with_settings(TrainConfig(), {"evaluation_batch_size": 4})
-    found = evaluation.prediction_seconds(model, config, tiny_data)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = evaluation.prediction_seconds(model, config, tiny_data)
+        assert torch.get_num_threads() == 2, "as before"
+    finally:
+        torch.set_num_threads(threads)
     assert found == 11.0  # 0.0451 s for 4 pictures, to two digits
     assert model.training
     empty = dataclasses.replace(tiny_data, validation_images=tiny_data.validation_images[:0])

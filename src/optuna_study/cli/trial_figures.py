@@ -6,6 +6,7 @@ optuna-dashboard draws figures of studies alone, so a trial's note leads to the 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from html import escape
 from threading import Lock
@@ -28,18 +29,23 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
+MOST_PAGES = 8  # that are kept, of some 5 MB each
 PAGE = re.compile(r"/figures/(\d{1,18})/(\d{1,18})")
 FILES = frozenset({losses.FILE, predictions.FILE})
 
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """A WSGI application that answers as `app` does, and has a page of figures for each trial."""
+    """A WSGI application that answers as `app` does, and has a page of figures for each trial.
+
+    The pages of trials that have ended are kept, the few that were asked for last.
+    """
 
     app: WSGIApplication
     store: Store
     workspace: Workspace
     _one_at_a_time: Lock = field(default_factory=Lock)
+    _made: OrderedDict[tuple[object, ...], str] = field(default_factory=OrderedDict)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -63,7 +69,19 @@ class TrialFigures:
         study = study_of_id(self.store, study_id)
         if study is None:
             return None
-        return trial_page(load_study_data(self.store, study, self.workspace, number))
+        trial = reads.trial(self.store, study, number)
+        key = (study.uuid, study.name, number, trial.completed)
+        if key in self._made:
+            self._made.move_to_end(key)
+            return self._made[key]
+        data = load_study_data(self.store, study, self.workspace, number)
+        page = trial_page(data)
+        left = data.predictions is not None or data.losses is not None
+        if trial.completed is not None and left:  # else more may come of it
+            self._made[key] = page
+            while len(self._made) > MOST_PAGES:
+                self._made.popitem(last=False)
+        return page
 
 
 def study_of_id(store: Store, study_id: int) -> StudyRecord | None:

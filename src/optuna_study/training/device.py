@@ -85,6 +85,17 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads or all_cores())
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread within the block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """Within the block models compute in the precision of a name, where it is below single."""
     if precision not in _REDUCED:

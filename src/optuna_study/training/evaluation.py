@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from optuna_study.errors import DataError
 from optuna_study.training import losses
-from optuna_study.training.device import autocast, read_numbers
+from optuna_study.training.device import autocast, one_thread, read_numbers
 from optuna_study.training.device_data import centre_crop, to_model_input
 
 if TYPE_CHECKING:
@@ -125,20 +125,21 @@ def prediction_seconds(model: nn.Module, config: TrainConfig, data: DeviceData) 
     """The seconds that a model takes to answer 1,000 uint8 pictures, to two digits.
 
     The shortest of several rounds over some validation pictures, on their device: whatever else
-    works there makes rounds longer, none shorter. On a CPU they are seconds of computing, of all
-    threads together, in which waiting for other processes is not counted.
+    works there makes rounds longer, none shorter. On a CPU they are the seconds that one core
+    computes: several threads of a process wait for each other wherever cores are taken, fifty
+    times as long as they compute where a small net runs on two crowded ones.
 
     Raises:
         DataError: there are no validation pictures.
     """
     images = data.validation_images[: min(TIMED, config.train.evaluation_batch_size)]
-    clock = time.process_time if data.device.type == "cpu" else time.perf_counter
+    clock = time.thread_time if data.device.type == "cpu" else time.perf_counter
     if len(images) == 0:
         raise DataError("seconds of prediction: there are no validation pictures")
     was_training = model.training
     model.eval()
     began, rounds = time.perf_counter(), list[float]()
-    with torch.inference_mode(), autocast(data.device, config.train.precision):
+    with one_thread(), torch.inference_mode(), autocast(data.device, config.train.precision):
         while len(rounds) < LEAST_ROUNDS or (
             len(rounds) < MOST_ROUNDS and time.perf_counter() - began < ROUND_SECONDS
         ):

@@ -124,8 +124,8 @@ def _held_out(several: Sequence[StudyData]) -> str:
 def _split_apart(several: Sequence[StudyData]) -> str:
     """How studies of the same pictures part them; empty where they hold out as many.
 
-    The split follows from the fingerprint, labels, parts and groups among it, and from the pictures
-    that are nearly the same, which other versions of this package may find others to be.
+    The split follows from the fingerprint (labels, parts and groups are in it) and from which
+    pictures are nearly the same, where versions of this package may differ.
     """
     counted = {
         data.study.name: (sides.get("validation"), sides.get("test"))
