@@ -88,11 +88,15 @@ def train(given: argparse.Namespace) -> None:
             data = data or pictures(definition.config, given, seed)[0]
             bench = Bench(definition, data, seed, given.trials)
             policy(bench)
-            row = {"search": seed, "policy": name, "trials": bench.found(), "begun": bench.begun}
-            row |= {"budget": bench.budget}
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            sys.stderr.write(f"{seed} {name} {bench.begun}\n")
+            keep(path, bench, name)
+
+
+def keep(path: Path, bench: Bench, policy: str) -> None:
+    """Add what a search found to a file."""
+    row = {"search": bench.seed, "policy": policy, "trials": bench.found(), "begun": bench.begun}
+    with path.open("a") as file:
+        file.write(json.dumps(row | {"budget": bench.budget}) + "\n")
+    sys.stderr.write(f"{bench.seed} {policy} {bench.begun}\n")
 
 
 @dataclass
@@ -100,21 +104,14 @@ class Training:
     """A trial's run, epoch after epoch as it is asked for."""
 
     bench: Bench
-    run: Run
-    _epochs: Iterator[Any] = field(init=False)
-    diverged: bool = False
-
-    def __post_init__(self) -> None:
-        self._epochs = epochs(self.run)
+    values: Iterator[float | None]  # the study's metric; None where it diverged
+    tested: Callable[[], float]  # its held-out accuracy
 
     def next(self) -> float | None:
         """The study's metric after one more epoch; None when it diverged."""
-        result = next(self._epochs)
+        value = next(self.values)
         self.bench.spend()
-        if result.divergence is not None:
-            self.diverged = True
-            return None
-        return to_record(result, self.bench.definition.search.metric).value
+        return value
 
 
 class BudgetSpent(Exception):
@@ -147,13 +144,25 @@ class Bench:
         """Count an epoch."""
         self.spent += 1
 
+    def ask(self, study: optuna.Study) -> optuna.Trial:
+        """A trial with the parameters that the study's sampler proposes."""
+        trial = study.ask()
+        self.definition.space.suggest(suggest.drawing(trial))
+        return trial
+
     def begin(self, parameters: dict[str, Any]) -> Training:
         """A configuration's run, which has not trained yet."""
         definition = self.definition
         config = build(definition.config, definition.space, parameters, {})
         config = with_settings(config, {"seed": trial_seed(self.seed, self.begun)})
         self.begun += 1
-        return Training(self, prepare(config, self.data, torch.device("cpu")))
+        run = prepare(config, self.data, torch.device("cpu"))
+        return Training(self, self._values(run), lambda: run.test().accuracy)
+
+    def _values(self, run: Run) -> Iterator[float | None]:
+        for result in epochs(run):
+            diverged = result.divergence is not None
+            yield None if diverged else to_record(result, self.definition.search.metric).value
 
     def check(self) -> None:
         """Whether there are epochs left.
@@ -164,10 +173,9 @@ class Bench:
         if self.spent >= self.budget:
             raise BudgetSpent
 
-    def complete(self, value: float, run: Run) -> None:
+    def complete(self, value: float, training: Training) -> None:
         """Note a trial that has trained all its epochs."""
-        tested = run.test().accuracy
-        self._found.append({"spent": self.spent, "value": value, "test": tested})
+        self._found.append({"spent": self.spent, "value": value, "test": training.tested()})
 
     def found(self) -> list[dict[str, float]]:
         """The completed trials, in the order of their ends."""
@@ -190,8 +198,7 @@ def searching(
             while True:
                 bench.check()
                 study.sampler = sampler(bench, bench.begun)
-                trial = study.ask()
-                bench.definition.space.suggest(suggest.drawing(trial))
+                trial = bench.ask(study)
                 training = bench.begin(dict(trial.params))
                 given_up, value = False, None
                 for epoch in range(1, bench.epochs + 1):
@@ -212,7 +219,7 @@ def searching(
                 if value is None or given_up:
                     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                     continue
-                bench.complete(value, training.run)
+                bench.complete(value, training)
                 study.tell(trial, value)
         except BudgetSpent:
             return
@@ -267,8 +274,7 @@ class Promotion:
                     self._advance(*found)
                     continue
                 study.sampler = random(bench, bench.begun)
-                trial = study.ask()
-                bench.definition.space.suggest(suggest.drawing(trial))
+                trial = bench.ask(study)
                 self._advance(0, bench.begin(dict(trial.params)))
         except BudgetSpent:
             return
@@ -295,7 +301,7 @@ class Promotion:
                 break
         self._rungs[rung].append((-math.inf if value is None else sign * value, training))
         if value is not None and rung == len(self.levels) - 1:
-            self.bench.complete(value, training.run)
+            self.bench.complete(value, training)
 
 
 POLICIES: dict[str, Callable[[Bench], None]] = {

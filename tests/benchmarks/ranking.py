@@ -3,6 +3,7 @@
     python tests/benchmarks/ranking.py train FILE --study digits.toml --configurations 24
     python tests/benchmarks/ranking.py evaluate FILE...
     python tests/benchmarks/ranking.py confirm FILE...
+    python tests/benchmarks/ranking.py pooled FILE...
     python tests/benchmarks/ranking.py splits FILE...
 
 `train` draws configurations from a study's own space and trains each on several splits of its
@@ -12,7 +13,8 @@ stopped. `evaluate` draws searches from these: of 24 or 60 configurations of one
 one seed's run, a figure picks the best; what counts is the held-out accuracy of that
 configuration's other seeds. `confirm` goes on as `launch` does: the best three by the figure are
 held against each other by the same figure on their other seeds, beside what the last epoch's
-accuracy alone picks in the same search. `splits` tells, of the ten best configurations, how much
+accuracy alone picks in the same search. `pooled` takes the leads of both over all files, a task
+each. `splits` tells, of the ten best configurations, how much
 of their held-out accuracy's spread is the seed's, and how much a configuration's own with a split.
 """
 
@@ -51,7 +53,7 @@ FAILED = 0.8  # of the best configuration's held-out accuracy: who stays below h
 def main() -> None:
     """Train, or evaluate what was trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("train", "evaluate", "confirm", "splits"))
+    parser.add_argument("what", choices=("train", "evaluate", "confirm", "pooled", "splits"))
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--study", type=Path)
     parser.add_argument("--data", type=Path)
@@ -64,11 +66,18 @@ def main() -> None:
     if given.what == "train":
         train(given)
         return
+    tasks = {
+        path.stem: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in given.files
+    }
+    if given.what == "pooled":
+        for row in pooled(list(tasks.values())):
+            print("|", *(f"{cell} |" for cell in row))  # noqa: T201
+        return
     table = {"evaluate": evaluate, "confirm": confirm, "splits": spreads}[given.what]
-    for path in given.files:
-        for row in table([json.loads(line) for line in path.read_text().splitlines()]):
-            cells = [path.stem, *row]
-            print("|", *(f"{cell} |" for cell in cells))  # noqa: T201
+    for name, runs in tasks.items():
+        for row in table(runs):
+            print("|", *(f"{cell} |" for cell in (name, *row)))  # noqa: T201
 
 
 def train(given: argparse.Namespace) -> None:
@@ -265,6 +274,24 @@ def confirm(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         yield [name, spread(reached), spread(ahead, sign=True), *shown]
 
 
+def pooled(tasks: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[str]]:
+    """A row a figure: how far its pick and confirmed winner are before the last accuracy's pick.
+
+    Means over tasks of the means over their splits; spreads are standard errors over tasks.
+    """
+    tables = [list(by_split(runs).values()) for runs in tasks]
+    before = [[picks(each, BEFORE, SIZE)[0] for each in splits] for splits in tables]
+    for name in (*FIGURES, RANKS):
+        picked, confirmed = [], []
+        for splits, base in zip(tables, before, strict=True):
+            reached = [picks(each, name, SIZE)[0] for each in splits]
+            picked.append(statistics.fmean(a - b for a, b in zip(reached, base, strict=True)))
+            pairs = [pair for each in splits for pair in paired(each, name)]
+            confirmed.append(statistics.fmean(ours - theirs for ours, theirs in pairs))
+        shown = spread(picked, sign=True), spread(confirmed, sign=True)
+        yield [name, str(len(tasks)), *shown]
+
+
 def paired(
     configurations: dict[int, dict[int, dict[str, Any]]], name: str
 ) -> list[tuple[float, float]]:
@@ -285,8 +312,8 @@ def paired(
         seen = np.array(scores(again, name)).reshape(len(finalists), -1).mean(axis=1)
         winner = finalists[int(np.argmax(seen))]
         before = int(np.argmax(scores(shown, BEFORE)))
-        ours = statistics.fmean(_held_out(run, name) for run in others[winner])
-        pairs.append((ours, statistics.fmean(_held_out(run, BEFORE) for run in others[before])))
+        ours = statistics.fmean(held_out(run, name) for run in others[winner])
+        pairs.append((ours, statistics.fmean(held_out(run, BEFORE) for run in others[before])))
     return pairs
 
 
@@ -316,7 +343,7 @@ def spreads(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     cells: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         if not run["diverged"]:
-            cells[run["configuration"]][run["split"]].append(_held_out(run))
+            cells[run["configuration"]][run["split"]].append(held_out(run))
     most = max(map(len, cells.values()))
     fully = max(len(values) for found in cells.values() for values in found.values())
     whole = [
@@ -341,7 +368,7 @@ def picks(
     """The mean held-out accuracy on other seeds of what a figure picks, and how many fail."""
     random = np.random.default_rng(size)
     best = max(
-        statistics.fmean(_held_out(run, name) for run in runs.values())
+        statistics.fmean(held_out(run, name) for run in runs.values())
         for runs in configurations.values()
     )
     reached, failed, numbers = [], 0, sorted(configurations)
@@ -351,7 +378,7 @@ def picks(
         shown = [configurations[n][s] for n, s in zip(chosen, seeds, strict=True)]
         place = int(np.argmax(scores(shown, name)))
         others = [
-            _held_out(run, name)
+            held_out(run, name)
             for seed, run in configurations[chosen[place]].items()
             if seed != seeds[place]
         ]
@@ -379,11 +406,11 @@ def rung_keeps(configurations: dict[int, dict[int, dict[str, Any]]], name: str) 
         {**run, "curve": run["curve"][:rung], "diverged": len(run["curve"]) < rung} for run in runs
     ]
     early = np.argsort(np.argsort([-score for score in scores(cut, name)]))
-    final = np.argsort([-_held_out(run) for run in runs])[: max(1, len(runs) // 10)]
+    final = np.argsort([-held_out(run) for run in runs])[: max(1, len(runs) // 10)]
     return float(np.mean(early[final] < len(runs) / 2))
 
 
-def _held_out(run: dict[str, Any], name: str = BEFORE) -> float:
+def held_out(run: dict[str, Any], name: str = BEFORE) -> float:
     """The held-out accuracy of the epoch that a run ends with; of one that diverged, nothing."""
     if run["diverged"] or not run["curve"]:
         return 0.0
