@@ -392,7 +392,15 @@ def scores(shown: Sequence[dict[str, Any]], name: str) -> list[float]:
     if name == RANKS:
         orders = [np.argsort(np.argsort(scores(shown, each))) for each in (BEFORE, "log loss")]
         return [float(sum(ranks)) for ranks in zip(*orders, strict=True)]
-    return [-math.inf if run["diverged"] else FIGURES[name](run) for run in shown]
+    return [-math.inf if run["diverged"] else _figure(run, name) for run in shown]
+
+
+def _figure(run: dict[str, Any], name: str) -> float:
+    """A figure of a run, computed once for all the searches that draw it."""
+    known: dict[str, float] = run.setdefault("figures", {})
+    if name not in known:
+        known[name] = FIGURES[name](run)
+    return known[name]
 
 
 def rung_keeps(configurations: dict[int, dict[int, dict[str, Any]]], name: str) -> float | None:
@@ -402,9 +410,7 @@ def rung_keeps(configurations: dict[int, dict[int, dict[str, Any]]], name: str) 
         return None
     longest = max(len(run["curve"]) for run in runs)
     rung = math.ceil(longest / 3)
-    cut = [
-        {**run, "curve": run["curve"][:rung], "diverged": len(run["curve"]) < rung} for run in runs
-    ]
+    cut = [{"curve": run["curve"][:rung], "diverged": len(run["curve"]) < rung} for run in runs]
     early = np.argsort(np.argsort([-score for score in scores(cut, name)]))
     final = np.argsort([-held_out(run) for run in runs])[: max(1, len(runs) // 10)]
     return float(np.mean(early[final] < len(runs) / 2))
