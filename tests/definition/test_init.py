@@ -63,6 +63,11 @@ def test_the_file_is_written_complete_and_valid(
     assert cpu.name == "pets@cpu"
     assert cpu.search.trials == 30
     assert (cpu.config.model.train_layers, cpu.config.data.views) == ("head", 2)
+    stage = cpu.second_stage
+    assert stage is not None
+    assert (stage.model.train_layers, stage.train.threads) == ("half", 2)
+    assert (stage.data.training_size, stage.data.image_size) == (96, 128)
+    assert resolve(file, "full").second_stage is None
     assert [each.name for each in cpu.baselines] == [
         "logistic-head",
         "head-dropout",

@@ -190,7 +190,7 @@ def test_whole_numbers_become_fractions_where_these_are_meant() -> None:
             "profile = {cpu = {data = {folder = 'x'}}}",
             "profile.cpu.data.folder: unknown key, known: augmentation, "
             "evaluation, fit, group, image_size, name, picture_limit, pixels, scaling, subset, "
-            "views",
+            "training_size, views",
         ),
         (
             "profile = {cpu = {train = {epochs = 'few'}}}",
@@ -424,14 +424,14 @@ def test_a_second_stage_says_what_is_wrong(problems: Callable[[str], list[str]])
     given = """
 [search.finetune]
 trials = 3
-settings = {train_layer = "all", threads = 2, epochs = 4, breakpoints = [[9, 0.1]], lr = 0.1}
+settings = {train_layer = "all", seed = 2, threads = 2, epochs = 4, breakpoints = [[9, 1]], lr = 9}
 space = {lr = [0.1, 0.2], epochs = [2, 3], slope = {low = 0, high = 1, when = {lr2 = 1}}}
 [space]
 lr = [0.1, 0.2]
 """
     assert problems(given) == [
         "search.finetune.train_layer: unknown setting, did you mean 'train_layers'?",
-        "search.finetune.threads: is the same for all trials; set it in [train]",
+        "search.finetune.seed: is the same for all trials; set it in [train]",
         "search.finetune.space.epochs: cannot be searched; set it in [train]",
         "search.finetune.space.slope.when.lr2: unknown setting, did you mean 'lr'?",
         "search.finetune.space.lr: stands in search.finetune.settings, too; leave one of them out",

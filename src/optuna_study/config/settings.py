@@ -139,10 +139,10 @@ class ModelSettings:
     )
     head_weights: str = setting(
         "drawn",
-        "What a pretrained model's head begins with: weights that are drawn, or fitted, those of "
-        "a logistic regression on the features of the training pictures, so that the layers below "
-        "are not spoiled while it learns (Kumar et al. 2022).",
-        choices=("drawn", "fitted"),
+        "What a pretrained model's head begins with: weights that are drawn, some of timm's so "
+        "large that their first steps spoil the layers below; zeros; or fitted, those of a "
+        "logistic regression on the features of the training pictures (Kumar et al. 2022).",
+        choices=("drawn", "zeros", "fitted"),
         late="0.2.0",
     )
     norm_statistics: str = setting(

@@ -75,17 +75,21 @@ def _tables(node: Node) -> list[Node]:
     return [item for item in node.items() if isinstance(item.raw, dict)]
 
 
-def _settings(node: Node) -> dict[str, Setting]:
-    """Settings of a baseline; their paths leave out the table that holds them."""
+def read_settings(node: Node, free: frozenset[str] = frozenset()) -> dict[str, Setting]:
+    """Settings of a baseline; their paths leave out the table that holds them.
+
+    None that all trials share but those that are `free`.
+    """
+    shared = PINNED - free
     settings: dict[str, Setting] = {}
     owner = node.path.removesuffix(".settings")
     for name, entry in node.table().items():
         setting = dataclasses.replace(entry, path=f"{owner}.{name}")
         if name not in SETTINGS:
             setting.refuse(
-                f"unknown setting, {node.problems.hint(name, SETTINGS.keys() - PINNED)}"
+                f"unknown setting, {node.problems.hint(name, SETTINGS.keys() - shared)}"
             )
-        elif name in PINNED:
+        elif name in shared:
             setting.refuse(f"is the same for all trials; set it in [{SECTION_OF[name]}]")
         elif (value := read_field(setting, SETTINGS[name])) is not None:
             settings[name] = value
@@ -118,7 +122,7 @@ def _figure(node: Node) -> Figure | None:
 
 READERS: Readers = {
     "Figure": _figure,
-    "Mapping[str, Setting]": _settings,
+    "Mapping[str, Setting]": read_settings,
     "tuple[str, ...]": _setting_names,
 }
 """How the fields of a baseline are read that are no settings, by their annotations."""

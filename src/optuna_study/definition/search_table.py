@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.reader import read_fields
 from optuna_study.definition.baselines import READERS as BASELINE_READERS
+from optuna_study.definition.baselines import read_settings
 from optuna_study.definition.model import RECORDED_AS, Confirm, Finetune, SearchSettings
 from optuna_study.definition.space_table import read_space
 
 if TYPE_CHECKING:
     from optuna_study.config.reader import Node, Readers
+    from optuna_study.config.settings import Setting
 
 
 def read_search(node: Node) -> dict[str, Any]:
@@ -48,8 +50,17 @@ def _confirm(node: Node) -> Confirm:
     return Confirm(**read_fields(node, dataclasses.fields(Confirm)))
 
 
+def finetune_settings(node: Node) -> dict[str, Setting]:
+    """As those of a baseline, and `threads`: such a trial runs alone, so cores would be idle."""
+    return read_settings(node, free=frozenset({"threads"}))
+
+
 def _finetune(node: Node) -> Finetune:
-    readers = {**BASELINE_READERS, "tuple[Dimension, ...]": read_space}
+    readers = {
+        **BASELINE_READERS,
+        "Mapping[str, Setting]": finetune_settings,
+        "tuple[Dimension, ...]": read_space,
+    }
     values = read_fields(node, dataclasses.fields(Finetune), readers=readers)
     for dimension in values.get("space", ()):
         if dimension.setting in values.get("settings", {}):

@@ -208,7 +208,8 @@ def _read_dimension(node: Node) -> Dimension | None:
 
 def _read_finetune(node: Node) -> Finetune | None:
     dimensions = _records(node.get("space", []), _read_dimension)
-    return _read_record(Finetune, node, {"space": dimensions})
+    settings = search_table.finetune_settings(node.get("settings", {}))
+    return _read_record(Finetune, node, {"space": dimensions, "settings": settings})
 
 
 def _read_record(

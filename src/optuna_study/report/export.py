@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.settings import SECTION_OF, get_setting, with_settings
 from optuna_study.config.text import config_text
@@ -77,7 +77,7 @@ def export(
     origin = provenance(study, trial.number, trial.baseline) | {
         "value": trial.value,
         "ended": values.moment(trial.completed),
-        "environment": {k: v for k, v in study.environment.items() if k != OWNER},
+        "environment": _environment(study, config),
         "resumed_elsewhere": trial.resumed_elsewhere,
     }
     return config_text(config, origin, recorded(study, trial.value, curve), form)
@@ -94,6 +94,13 @@ def preferred(store: Store, study: StudyRecord, prefer: str) -> int:
     from optuna_study.report.pareto.choice import choose
 
     return choose(load_summary(store, study), prefer)
+
+
+def _environment(study: StudyRecord, config: TrainConfig) -> dict[str, Any]:
+    """Where a trial ran, as far as the study's record tells; one may have its own threads."""
+    recorded = {name: value for name, value in study.environment.items() if name != OWNER}
+    own = {"threads": config.train.threads} if config.train.threads else {}
+    return {**recorded, **own} if "threads" in recorded else recorded
 
 
 def export_trial(store: Store, study: StudyRecord, number: int | None, form: Format) -> str:

@@ -25,6 +25,7 @@ from optuna_study.training.backbone.features import (
     open_features,
     reads_features,
     with_head,
+    zero_head,
 )
 from optuna_study.training.backbone.timm_models import check_training_size, own_scale
 from optuna_study.training.backbone.trained_layers import head_parameters
@@ -295,6 +296,8 @@ def prepare(
             classes=len(data.classes),
             seed=stream_seed(settings.seed, "weights"),
         )
+        if config.model.head_weights == "zeros" and state is None:
+            zero_head(model)
         if config.model.head_weights == "fitted" and state is None:
             fit_head(model, config, data)
     # A module's `to` takes the format of 4-dimensional parameters only by keyword.

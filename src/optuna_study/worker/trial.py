@@ -26,6 +26,7 @@ from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
 from optuna_study.store.queue import queue
+from optuna_study.store.queue.finetuning import begin_second_stage
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import End, EndKind
@@ -192,8 +193,11 @@ class TrialJob:
         clean_up(study, self._claim, self._config, wait)
 
         def stop_if_enough() -> bool:
-            enough = enough_without_improvement(study)
-            return enough and studies.end_search(study.store, study.record)
+            if not enough_without_improvement(study):
+                return False
+            if study.definition.search.finetune.trials:
+                return begin_second_stage(study.store, study.record)
+            return studies.end_search(study.store, study.record)
 
         try:
             if retry_until_done(stop_if_enough, wait):

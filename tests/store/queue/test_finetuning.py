@@ -14,9 +14,17 @@ from optuna_study.definition.serialise import to_json
 from optuna_study.search.suggest import to_store
 from optuna_study.space.space import build
 from optuna_study.store.queue import queue
+from optuna_study.store.queue.finetuning import begin_second_stage
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim, Confirmation, End, EndKind, NoTrialReason
-from optuna_study.store.studies.studies import load_study, set_budget
+from optuna_study.store.records import (
+    Claim,
+    Confirmation,
+    End,
+    EndKind,
+    NoTrialReason,
+    StudyState,
+)
+from optuna_study.store.studies.studies import load_study, set_budget, set_state
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
@@ -102,6 +110,29 @@ def test_the_last_trials_take_the_best_ones_settings_by_turns(
     assert len({lr for _, lr, _ in seen}) == 3
     assert {size for _, _, size in seen} == {16, 32}
     assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+
+
+def test_a_search_without_improvement_goes_on_with_them(
+    store: Store, make_study: Any, planned: Any, definition: Definition
+) -> None:
+    study = make_study(
+        store, planned=(planned("own"),), definition=to_json(definition), budget=20, beside=1
+    )
+    for value in (0.9, 0.8, 0.7):
+        finish(store, take(store, study), value)
+    running = take(store, study)  # a baseline and two heads have ended, a third runs
+    assert begin_second_stage(store, study)
+    assert load_study(store, study.name).budget == 3 + 3
+    assert not begin_second_stage(store, study), "it is no news"
+    claims = [take(store, study) for _ in range(3)]
+    assert [bool(claim.fixed) for claim in (running, *claims)] == [False, True, True, True]
+    assert not begin_second_stage(store, study)
+    for claim in (running, *claims):
+        finish(store, claim, 0.7)
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
+    set_budget(store, study, 20)
+    set_state(store, study, StudyState.PAUSED)
+    assert not begin_second_stage(store, study)
 
 
 def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(

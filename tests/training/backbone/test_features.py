@@ -128,6 +128,17 @@ def test_views_are_the_picture_and_changed_ones_by_turns(data: DeviceData) -> No
     assert [len(fitted.training), len(features.open_features(resized, data).training)] == [1, 2]
 
 
+def test_a_head_may_begin_with_zeros(data: DeviceData) -> None:
+    config = head_config()
+    model = replace(config.model, train_layers="half", head_weights="zeros", dropout=0.0)
+    run = loop.prepare(replace(config, model=model), data, CPU)
+    with torch.inference_mode():
+        seen = to_model_input(run.data.validation_images[:4], run.data)
+        assert not run.model.eval()(seen).any(), "no class goes before another"
+    moved = next(iter(loop.epochs(run)))
+    assert moved.train_loss < 3
+
+
 def test_nearest_neighbours_are_scikit_learns(data: DeviceData) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 

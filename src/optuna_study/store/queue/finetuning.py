@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from optuna_study.config.settings import get_setting, with_settings
 from optuna_study.definition.scale import scale_settings
@@ -16,16 +16,18 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.seeds import finetune_seed
 from optuna_study.space.space import Space, build
 from optuna_study.space.spread import lattice, value_at
-from optuna_study.store.records import EndKind
+from optuna_study.store.records import EndKind, StudyState
 from optuna_study.store.rows import external_parameter, strict_json, write_attributes
 from optuna_study.store.schema import (
     FINETUNES,
     REUSED,
     VALUE,
     is_excluded,
+    own_studies,
     own_trials,
     trial_params,
     trial_values,
+    trials,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from optuna_study.config.settings import Scalar, Setting
     from optuna_study.definition.model import Definition
+    from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 
 
@@ -97,6 +100,30 @@ def fix_settings(
         )
     )
     write_attributes(connection, trial_id, {**shown, "fixed": dict(fixed)})
+
+
+def begin_second_stage(store: Store, study: StudyRecord) -> bool:
+    """Search no more heads: the budget becomes what was begun and the second stage's trials.
+
+    Whether that was news: not of a study whose second stage has begun, or that is not active.
+    """
+    own = own_studies.c
+    active = (own.uuid == study.uuid) & (own.state == StudyState.ACTIVE.value)
+    with store.write(durable=True) as connection:
+        row = connection.execute(
+            select(own.budget, own.beside).where(active).with_for_update()
+        ).first()
+        if row is None:
+            return False
+        begun = connection.execute(
+            select(func.count()).select_from(trials).where(trials.c.study_id == study.study_id)
+        ).scalar_one()
+        stage = study.definition["search"]["finetune"]["trials"]
+        budget = max(begun - row.beside + stage, 2 * stage)  # it is half of all at most
+        if budget >= row.budget:
+            return False
+        connection.execute(update(own_studies).where(active).values(budget=budget))
+        return True
 
 
 def second_stage(

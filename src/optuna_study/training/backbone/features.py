@@ -174,8 +174,7 @@ def fit_head(model: nn.Module, config: TrainConfig, data: DeviceData) -> None:
     """
     known = open_features(fitting(config), data).training[0]
     fitted = nn.Linear(known.shape[1], len(data.classes), device=known.device)
-    nn.init.zeros_(fitted.weight)
-    nn.init.zeros_(fitted.bias)
+    zero_head(fitted)
     optimizer = torch.optim.LBFGS(fitted.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
@@ -189,11 +188,21 @@ def fit_head(model: nn.Module, config: TrainConfig, data: DeviceData) -> None:
     find_head(model).load_state_dict(fitted.state_dict())
 
 
+def zero_head(model: nn.Module) -> None:
+    """Let a model's head, or a head itself, begin with zeros.
+
+    Raises:
+        UsageError: the model has no single head.
+    """
+    head = model if isinstance(model, nn.Linear) else find_head(model)
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
+
+
 def new_head(config: TrainConfig, width: int, classes: int) -> nn.Sequential:
     """What is trained on features: dropout and a dense layer, which begins at zero."""
     head = nn.Linear(width, classes)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    zero_head(head)
     return nn.Sequential(nn.Dropout(config.model.dropout), head)
 
 
