@@ -90,6 +90,8 @@ def printable(text: str) -> str:
     >>> print(printable("a\nb\x1b[2J ✓"))
     a\nb\x1b[2J ✓
     """
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

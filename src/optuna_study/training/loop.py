@@ -124,7 +124,7 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
                 steps.lr = lr
             figures.append(step(run, pictures, noise, mixer))
             if run.average is not None:
-                run.average.update(run.model, first + index + 1)
+                run.average.update(first + index + 1)
             if len(figures) < divergence.CHUNK and index < count - 1:
                 continue
             losses, norms, correct = _read(run, figures)

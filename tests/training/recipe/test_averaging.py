@@ -31,7 +31,7 @@ def test_it_follows_the_formula() -> None:
         with torch.no_grad():
             model.weight.add_(torch.randn(6))
             model.get_buffer("running_mean").add_(1.0)
-        average.update(model, step)
+        average.update(step)
         decay = min(0.2, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.weight.detach().double().numpy()
     assert np.allclose(average.module.get_parameter("weight").numpy(), expected, rtol=1e-5)
