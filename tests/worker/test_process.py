@@ -4,21 +4,26 @@ import logging
 import sqlite3
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
+import optuna
 import pytest
 from launching import with_baselines_counted, work_here
 
 from optuna_study.artifacts import retention
 from optuna_study.config.reasons import OutOfMemory
+from optuna_study.definition.serialise import from_json
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.launch.change_state import change_state
 from optuna_study.launch.confirm import prepare_confirmation
 from optuna_study.launch.prepare import LaunchRequest, prepare
+from optuna_study.report.export import preferred
 from optuna_study.report.load import trial_log
 from optuna_study.search.objective import run_trial
 from optuna_study.search.propose import propose
 from optuna_study.search.stop_signal import StopReason, StopSignal
+from optuna_study.store import pareto
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
@@ -235,6 +240,50 @@ def test_each_confirmed_trial_has_a_model_and_each_ended_one_a_note(
         study.name, top=1, seeds=1, workspace=files, storage=store.address, workers=1
     )
     assert task.study.confirm == Confirmation(1, 1, early=False)
+
+
+def test_with_two_objectives_patience_counts_from_the_last_that_came_to_the_front(
+    weighed_study: Any,
+) -> None:
+    definition = from_json(weighed_study.study.definition)
+
+    def enough(trials: int) -> bool:
+        search = replace(definition.search, stop_without_improvement=trials)
+        study = SimpleNamespace(
+            store=weighed_study.store,
+            record=weighed_study.study,
+            definition=replace(definition, search=search),
+        )
+        return enough_without_improvement(cast("OpenStudy", study))
+
+    best = reads.best(weighed_study.store, weighed_study.study)
+    assert best is not None
+    assert best.number == 2
+    assert (enough(2), enough(3)) == (True, False), "trial 3 is no better, yet smaller"
+
+
+@pytest.mark.slow
+def test_a_worker_searches_for_two_objectives(ready_study: Callable[..., StudyTask]) -> None:
+    prepared = ready_study(
+        7,
+        ('name = "alexnet"\nvariant = "single_tower"\n', 'name = "mlp"\n'),
+        ('sampler = "random"', 'sampler = "tpe"\nmetric = ["accuracy", "seconds"]'),
+        ("trials = 3", "trials = 3\nstartup_trials = 2"),
+    )
+    assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
+    store, study = prepared.store, prepared.study
+    trials = reads.trials(store, study)
+    assert [trial.number for trial in trials] == list(range(7))
+    for trial in trials:
+        assert (trial.second_value is not None) is (trial.end is EndKind.COMPLETED)
+        assert trial.second_value is None or 0 < trial.second_value < 10
+    front = pareto.front(pareto.weighed_trials(store, study), study)
+    theirs = optuna.load_study(study_name=study.name, storage=optuna_storage(store))
+    assert {each.number for each in front} <= {each.number for each in theirs.best_trials}
+    folder = prepared.workspace.kept_model(study.uuid, 0, None).parent
+    kept = {int(path.stem.split("-")[1]) for path in folder.iterdir()}
+    assert {each.number for each in front} <= kept
+    assert preferred(store, study, "seconds") in {each.number for each in front}
 
 
 @pytest.mark.slow
