@@ -59,9 +59,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Made-up input is not measured: a machine that runs a process on every core is slow at times.
-# `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks for longer.
+# Each run draws other examples. `pytest --hypothesis-profile=many tests/cli/test_fuzz.py` looks
+# for longer.
 UNHURRIED = hypothesis.settings(
-    deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    deadline=None, max_examples=25, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("unhurried", UNHURRIED)
 hypothesis.settings.register_profile("many", UNHURRIED, max_examples=5000)

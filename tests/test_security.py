@@ -69,6 +69,7 @@ def _dangers_of_call(call: ast.Call) -> Iterator[str]:
         yield "a computed import"
 
 
+@pytest.mark.slow
 def test_nothing_that_is_read_can_be_executed() -> None:
     found = {}
     for path in SOURCE.rglob("*.py"):

@@ -19,6 +19,7 @@ VOLATILE = ("uuid", "name", "seconds_left")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.mark.slow
 def test_a_copy_is_put_back_after_the_store_is_gone(
     kind: str,
     stored_study: Any,

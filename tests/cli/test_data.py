@@ -92,6 +92,7 @@ def test_list_names_every_data_set(cli: Callable[..., Result]) -> None:
     assert rows[7]["state"] == "not here: optuna-study data fetch pokemon"
 
 
+@pytest.mark.slow
 def test_show_counts_classes_and_sides(cli: Callable[..., Result]) -> None:
     result = cli("data", "show", "digits", "--image-size", "16", "-f", "json")
     assert result.code == 0

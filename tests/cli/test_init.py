@@ -22,6 +22,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_written_study_is_valid_as_it_is(cli: Callable[..., Any], pictures: Path) -> None:
     result = cli("init", "pets", "--data", str(pictures))
     assert result.code == 0

@@ -121,6 +121,7 @@ def state_of_copy(path: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize(("change", "what"), CHANGES)
+@pytest.mark.slow
 def test_a_file_that_goes_while_it_is_watched_ends_the_command(
     stored_study: Any, start: Callable[..., Any], change: Callable[[Path], None], what: str
 ) -> None:

@@ -34,6 +34,7 @@ def put(url: str, body: dict[str, Any]) -> int:
         return error.code
 
 
+@pytest.mark.slow
 def test_details_have_the_metric_figures_and_the_notes_of_trials(
     stored_study: Any, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_two_objectives_have_names_directions_and_their_own_front(
         assert "Pareto front" in details["note"]["body"] or not details["note"]["body"]
 
 
+@pytest.mark.slow
 def test_a_note_begun_on_an_earlier_version_is_still_refused(
     stored_study: Any, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_pages_of_ended_trials_are_made_once_and_the_last_few_kept(
     assert made == [0, 1, 2, 1, 3, 3, 4, 4], "2 took the place of 1"
 
 
+@pytest.mark.slow
 def test_a_trial_that_left_numbers_has_a_page_that_its_note_leads_to(
     stored_study: Any, tmp_path: Path
 ) -> None:

@@ -32,7 +32,6 @@ def test_an_exported_configuration_is_read_back(
     assert provenance == Origin(study="cats", trial=7, recorded=Recorded(value=0.9))
 
 
-@settings(max_examples=40)
 @given(lr=st.floats(1e-8, 100.0), rate=st.floats(1e-8, 100.0), dropout=st.floats(0.0, 0.95))
 @pytest.mark.parametrize("form", ["toml", "yaml", "json"])
 def test_numbers_are_read_back_to_the_last_bit(
@@ -156,7 +155,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
         assert all(each.isprintable() for each in error.problems)  # noqa: PT017
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("form", ["toml", "yaml", "json"])
 def test_an_exported_file_with_changed_bytes_is_read_or_refused(

@@ -78,7 +78,6 @@ def _copied(value: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
 @given(data=st.data())
 def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     raw = _copied(RAW)
@@ -96,7 +95,6 @@ def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     _checked(tomlkit.dumps(raw))
 
 
-@settings(max_examples=60)
 @given(
     start=st.integers(0, len(TEXT)),
     length=st.integers(0, 40),
@@ -107,7 +105,6 @@ def test_characters_cut_and_put_in(start: int, length: int, put: str) -> None:
     _checked(TEXT[:start] + put + TEXT[start + length :])
 
 
-@settings(max_examples=40)
 @given(data=st.data())
 def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
     lines = TEXT.splitlines()

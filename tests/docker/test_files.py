@@ -8,6 +8,8 @@ import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from optuna_study.cli.main import PROGRAM, group
 from optuna_study.store.engine.address import mask
 
@@ -101,6 +103,7 @@ def test_every_service_says_whether_it_is_well(
         assert "healthcheck" in service or inherited, name
 
 
+@pytest.mark.slow
 def test_postgres_health_check_is_a_command_that_it_has(services: Services, serving: Any) -> None:
     _, program, *arguments = services["postgres"]["healthcheck"]["test"]
     with serving("127.0.0.1", "s3cret") as server:
@@ -209,6 +212,7 @@ def test_our_program_accepts_every_command(
         accept(words)
 
 
+@pytest.mark.slow
 def test_docker_compose_accepts_every_command(
     runbook: Any, docker_compose: Callable[..., Any], services: Services
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_tenth_more_is_enough() -> None:
     assert next_try([alone, Measured(2, 109.9, GIB, None)], 16) is None
 
 
+@pytest.mark.slow
 def test_training_for_a_while_goes_on_where_a_short_run_ends(
     definition: Definition, warm_workspace: Workspace
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies
+from hypothesis import given, strategies
 
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.search.objective import to_record
@@ -164,7 +164,6 @@ def saved(
     return path.read_bytes(), before, point
 
 
-@settings(max_examples=60, deadline=None)
 @given(share=strategies.floats(0, 1, exclude_max=True), bit=strategies.integers(0, 7))
 def test_no_flipped_bit_is_trained_from(
     saved: tuple[bytes, list[EpochRecord], Point],

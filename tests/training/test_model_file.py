@@ -156,7 +156,6 @@ def test_pipes_and_packed_archives_are_refused(
 
 
 @settings(
-    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

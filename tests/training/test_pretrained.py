@@ -91,6 +91,7 @@ def test_convolutions_must_fit(weights: Path, changes: dict[str, Any], size: int
         made(str(weights), size=size, **changes)
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(nn.Linear(2, 2).state_dict(), path)
@@ -99,6 +100,7 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04broken"])
+@pytest.mark.slow
 def test_a_file_that_holds_no_weights(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
@@ -135,6 +137,7 @@ def test_a_changed_bit_of_a_weight_is_noticed(tmp_path: Path) -> None:
         made(str(path))
 
 
+@pytest.mark.slow
 def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "light.pth"
     torch.save({"epoch": 3, "state_dict": reference.state_dict()}, path)
@@ -143,6 +146,7 @@ def test_weights_within_a_checkpoint_are_found(reference: nn.Module, tmp_path: P
         assert ours.weight.equal(theirs.weight)
 
 
+@pytest.mark.slow
 def test_weights_are_read_and_compared_before_any_trial(weights: Path, tmp_path: Path) -> None:
     sizes = {"channels": 3, "image_size": 128, "classes": 5}
     counted = check_model(settings(str(weights)), **sizes)
@@ -163,6 +167,7 @@ def test_layers_below_a_head_keep_no_drawn_weights(weights: Path) -> None:
     check_model(head, channels=3, image_size=224, classes=5)
 
 
+@pytest.mark.slow
 def test_more_than_weights(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"epoch": 3}, path)

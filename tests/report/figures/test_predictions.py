@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_study.paths import Workspace
@@ -94,7 +94,6 @@ def test_what_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         from_bytes(buffer.getvalue())
 
 
-@settings(max_examples=40)
 @given(data=st.data())
 def test_changed_bytes_are_refused_or_change_nothing(data: st.DataObject) -> None:
     given = Predictions(["cat", "dog"], np.array([[3, 1], [2, 5]]))

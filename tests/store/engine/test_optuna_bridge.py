@@ -102,6 +102,7 @@ def test_optuna_finds_the_same_best_trial(store: Store, filled: StudyRecord, pla
     assert study.direction.name == "MAXIMIZE"
 
 
+@pytest.mark.slow
 def test_optuna_s_commands_read_our_studies(filled: StudyRecord, url: str) -> None:
     def optuna_says(*arguments: str) -> Any:
         done = subprocess.run(

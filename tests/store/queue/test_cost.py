@@ -75,6 +75,7 @@ def of_one_trial(
     return found
 
 
+@pytest.mark.slow
 def test_each_operation_costs_the_same_after_ten_times_as_many_trials(
     sqlite_store: Store,
     make_study: Any,

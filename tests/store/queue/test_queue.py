@@ -477,6 +477,7 @@ class TestContract:
         with pytest.raises(NotFoundError, match="'cats@cpu' was deleted"):
             queue.reap(store, study)
 
+    @pytest.mark.slow
     def test_a_trial_that_is_given_back_late_is_still_found(
         self, store: Store, make_study: Any
     ) -> None:

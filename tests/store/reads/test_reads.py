@@ -51,6 +51,7 @@ assert not heavy, heavy
 """
 
 
+@pytest.mark.slow
 def test_reading_imports_nothing_heavy(store: Store, make_study: Any, planned: Any) -> None:
     make_study(store, planned=(planned(),))
     environment = os.environ | {"STORE": store.address.url}

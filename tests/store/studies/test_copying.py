@@ -218,6 +218,7 @@ def test_no_token_is_copied(within: Places, fill: Any) -> None:
     assert not of_the_original & ids
 
 
+@pytest.mark.slow
 def test_our_records_are_the_same_but_for_names_ids_and_leases(places: Places, fill: Any) -> None:
     study = fill(places.source)
     copy = places.copy(study)
@@ -366,6 +367,7 @@ def test_nothing_is_left_of_a_copy_that_fails(
     target.close()
 
 
+@pytest.mark.slow
 def test_a_study_deleted_meanwhile_is_not_found(within: Places, fill: Any) -> None:
     study = fill(within.source)
     delete_study(within.source, study)

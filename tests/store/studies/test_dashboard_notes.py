@@ -124,6 +124,7 @@ def test_a_trials_note_stays_as_it_was_written_while_it_ran(
     assert (get_note(first), get_note(second), get_note(seen)) == (THEIRS, LONG, "")
 
 
+@pytest.mark.slow
 def test_workers_that_write_at_once_leave_a_note_that_is_known_as_ours(
     store: Store, make_study: Callable[..., Any], plain: Callable[[str], optuna.Study]
 ) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import TrainConfig
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow  # the first imports timm, and computes features
 
 
 def head_config(**data: object) -> TrainConfig:

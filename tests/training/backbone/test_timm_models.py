@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LITE = "timm:tf_efficientnet_lite0"
 SIZES = {"channels": 3, "image_size": 32, "classes": 5}
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow  # the first imports timm
 
 
 def settings(name: str = LITE, **changes: Any) -> ModelSettings:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -203,6 +203,7 @@ def test_maxout_doubles_the_layers_before_it(variant: str, place: str) -> None:
     assert model(torch.empty(2, 3, 227, 227, device="meta")).shape == (2, 5)
 
 
+@pytest.mark.slow
 def test_the_torchvision_variant_is_torchvisions_model() -> None:
     from torchvision.models import alexnet as theirs
 
@@ -231,7 +232,6 @@ def test_every_variant_takes_every_normalisation(variant: str, normalisation: st
     width=st.floats(0.01, 1.5),
     variant=st.sampled_from(alexnet.VARIANTS),
 )
-@settings(max_examples=40)
 def test_any_size_and_width_work(size: int, channels: int, width: float, variant: str) -> None:
     model = on_meta(size, channels=channels, width=width, variant=variant)
     assert model(torch.empty(2, channels, size, size, device="meta")).shape == (2, 5)

@@ -90,7 +90,6 @@ def test_activations_on_either_side_of_every_normalisation(
     width=st.floats(0.01, 1.2),
 )
 @settings(
-    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_size_and_width_work_or_are_refused(

@@ -65,6 +65,7 @@ def test_patience_ends_a_run_as_finished(tiny_data: DeviceData, config: Config) 
         assert run.kept_epoch == (best if kept == "best" else best + 2)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_same_epoch(
     tiny_data: DeviceData, config: Config, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_model_computes_in_it_and_weights_stay_single(
     assert ours[-1].log_loss < ours[0].log_loss
 
 
+@pytest.mark.slow
 def test_the_scaler_goes_through_a_checkpoint(tiny_data: DeviceData, config: Config) -> None:
     settings = config(epochs=3, precision="fp16")
     whole = [untimed(each) for each in loop.epochs(loop.prepare(settings, tiny_data, CPU))]
