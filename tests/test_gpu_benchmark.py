@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,16 @@ def gpu() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_it_says_so(gpu: Any) -> None:
-    done = subprocess.run([sys.executable, gpu.__file__], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "torch finds no CUDA device here: nothing was measured\n"
+def test_without_a_device_it_says_so(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [gpu.__file__])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "torch finds no CUDA device here: nothing was measured\n"
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def shown(stored_study: Any, tmp_path: Path) -> Any:
 
 
 @pytest.mark.slow
-def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
+def test_it_prints_its_address_alone_only_shows_the_study_and_ends_on_ctrl_c(
     shown: Any, tmp_path: Path
 ) -> None:
     with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
@@ -121,6 +121,7 @@ def test_it_prints_its_address_alone_serves_the_study_and_ends_on_ctrl_c(
         the_store_url_stands_in_no_argument(shown.url, dashboard.process.pid)
         assert '"study_name": "small"' in dashboard.get("/api/studies")
         assert "What this study found" in dashboard.get("/api/studies/1")
+        it_only_shows_and_answers_to_its_own_name(dashboard)
         dashboard.process.send_signal(signal.SIGINT)
         out, err = dashboard.process.communicate(timeout=30)
     assert out == ""
@@ -138,36 +139,35 @@ def the_store_url_stands_in_no_argument(url: str, pid: int) -> None:
     assert not any(url in line for line in own)
 
 
-@pytest.mark.slow
-def test_it_only_shows_and_answers_to_its_own_name(shown: Any, tmp_path: Path) -> None:
-    with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
-        code, said = dashboard.ask("DELETE", "/api/studies/1")
-        assert code == 403
-        assert "start it with --allow-write" in said
-        code, said = dashboard.ask("GET", "/api/studies", Host="evil.example")
-        assert code == 403
-        assert "'evil.example' is not a name of this dashboard" in said
-        code, _ = dashboard.ask("GET", "/api/studies", Origin="http://evil.example")
-        assert code == 403
-        assert '"study_name": "small"' in dashboard.get("/api/studies")
+def it_only_shows_and_answers_to_its_own_name(dashboard: Dashboard) -> None:
+    code, said = dashboard.ask("DELETE", "/api/studies/1")
+    assert code == 403
+    assert "start it with --allow-write" in said
+    code, said = dashboard.ask("GET", "/api/studies", Host="evil.example")
+    assert code == 403
+    assert "'evil.example' is not a name of this dashboard" in said
+    code, _ = dashboard.ask("GET", "/api/studies", Origin="http://evil.example")
+    assert code == 403
+    assert '"study_name": "small"' in dashboard.get("/api/studies")
+
+
+def the_printed_token_lets_its_owner_change_studies(dashboard: Dashboard) -> None:
+    token = dashboard.address.partition("?token=")[2]
+    assert dashboard.ask("DELETE", "/api/studies/1")[0] == 403
+    assert dashboard.ask("DELETE", "/api/studies/1", Cookie=f"{COOKIE}={token}")[0] == 204
+    assert '"study_name": "small"' not in dashboard.ask("GET", "/api/studies")[1]
 
 
 @pytest.mark.slow
-def test_the_printed_token_lets_its_owner_change_studies(shown: Any, tmp_path: Path) -> None:
+def test_its_owner_may_write_and_it_ends_on_sigterm_even_where_that_was_ignored(
+    shown: Any, tmp_path: Path
+) -> None:
     environment = {"OPTUNA_STORAGE": shown.url}
-    with running("--allow-write", folder=tmp_path, environment=environment) as dashboard:
-        token = dashboard.address.partition("?token=")[2]
-        assert dashboard.ask("DELETE", "/api/studies/1")[0] == 403
-        assert dashboard.ask("DELETE", "/api/studies/1", Cookie=f"{COOKIE}={token}")[0] == 204
-        assert '"study_name": "small"' not in dashboard.ask("GET", "/api/studies")[1]
-
-
-@pytest.mark.slow
-def test_it_ends_on_sigterm_even_where_that_was_ignored(shown: Any, tmp_path: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as of a container's first process
     try:
-        with running(folder=tmp_path, environment={"OPTUNA_STORAGE": shown.url}) as dashboard:
-            assert '"study_name": "small"' in dashboard.get("/api/studies")
+        with running("--allow-write", folder=tmp_path, environment=environment) as dashboard:
+            assert '"study_name": "small"' in dashboard.ask("GET", "/api/studies")[1]
+            the_printed_token_lets_its_owner_change_studies(dashboard)
             dashboard.process.terminate()
             _, err = dashboard.process.communicate(timeout=30)
     finally:
