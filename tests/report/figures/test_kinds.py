@@ -224,3 +224,16 @@ def test_outputs_stand_by_class_beside_their_picture(data: StudyData) -> None:
     assert bars["marker"]["color"][1] == style.BEST, "the true class"
     assert "training picture 19" in made["layout"]["xaxis"]["title"]["text"]
     assert made["layout"]["images"][0]["source"].startswith("data:image/png")
+
+
+def test_a_cosines_last_rate_does_not_stretch_the_axis(data: StudyData) -> None:
+    falling = [_epoch(1, 0.1), _epoch(2, 0.01), _epoch(3, 1e-12), _epoch(4, 0.0)]
+    made = draw("schedules", dataclasses.replace(data, curves={5: falling}))
+    low, high = made["layout"]["yaxis"]["range"]
+    assert (low, high) == (pytest.approx(-5.1), pytest.approx(-0.9))
+    assert 1e-12 in made["data"][0]["y"]
+
+
+def test_shares_stand_beside_the_names_of_the_parameters(data: StudyData) -> None:
+    axis = draw("importances", data)["layout"]["yaxis"]
+    assert axis["ticktext"] == ["dropout  10.0%", "activation  20.0%", "lr  70.0%"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord, TrialRecord
 
 WHAT_THEY_ARE = (
-    "In the search: one run, chosen by this very figure, so too good on average. Confirmed: mean "
+    "Search: one run, chosen by this very figure, so too good on average. Confirmed: mean "
     "of fresh seeds on the same validation pictures. Test: mean on held-out pictures, looked at "
     "here for the first time. Intervals: 95 %."
 )
@@ -190,7 +190,7 @@ def confirmation_block(confirmation: Confirmation, metric: str) -> str:
     headers, rows = confirmed_columns(confirmation, metric)
     if not rows:
         return said
-    drawn = table(headers, rows)
+    drawn = table(headers, rows, prose=["trial"], below=["seeds"])
     return f"{heading('Confirmed')}\n{said}\n\n{drawn}\n{paragraph(WHAT_THEY_ARE)}"
 
 
@@ -213,7 +213,7 @@ def confirmed_columns(
                 f"{each.runs}" + (f", {each.diverged} diverged" if each.diverged else ""),
             ]
         )
-    return ["trial", "in the search", "confirmed", "test", "seeds"], rows
+    return ["trial", "search", "confirmed", "test", "seeds"], rows
 
 
 def _figure(metric: str, interval: Interval | None) -> str:

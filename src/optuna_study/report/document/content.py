@@ -165,7 +165,7 @@ def _baselines(data: StudyData) -> Iterator[Block]:
         ]
         yield Drawing("baselines")
         headers = ["group", "baseline", data.label, "end", "the source reports"]
-        kept = [i for i in range(len(headers)) if i != 4 or any(row[4] for row in rows)]
+        kept = [i for i in range(len(headers)) if i not in (0, 4) or any(row[i] for row in rows)]
         yield Table([headers[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 

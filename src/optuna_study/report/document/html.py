@@ -143,8 +143,12 @@ def _table(table: Table) -> str:
     return f'<div class="scroller"><table>{head}<tbody>{rows}</tbody></table></div>'
 
 
+LONG = 24  # letters that a column has at least room for, however narrow the page
+
+
 def _cells(row: Sequence[str]) -> str:
-    return "".join(f"<td>{escape(cell)}</td>" for cell in row)
+    marks = [' class="long"' if len(cell) > LONG else "" for cell in row]
+    return "".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True))
 
 
 def _contents(document: Document) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.figures import style
@@ -22,6 +23,7 @@ FEW = 30  # curves that need not be faint
 MOST_STEPS = 120  # points of a curve
 MOST_STEP_POINTS = 400
 MOST_SCHEDULES = 10
+MOST_BELOW = 1e4  # times smaller than the greatest, and a rate lies below what is drawn
 LOG_RANGE = 30.0  # a loss that spans more is drawn on a logarithmic axis
 
 
@@ -150,6 +152,16 @@ def steps(data: StudyData) -> Figure:
     return style.figure(traces, layout)
 
 
+def _upper_decades(rates: Sequence[float]) -> dict[str, Any]:
+    """The part of a logarithmic axis that matters: a cosine's last rate lies decades below."""
+    above = [rate for rate in rates if rate > 0]
+    if not above:
+        return {}
+    high = max(above)
+    low = max(min(above), high / MOST_BELOW)
+    return {"range": [math.log10(low) - 0.1, math.log10(high) + 0.1]}
+
+
 def schedules(data: StudyData) -> Figure:
     """The learning rate by epoch of the ten best trials."""
     best = [trial for trial in data.ranked if data.curves.get(trial.number)][:MOST_SCHEDULES]
@@ -179,6 +191,7 @@ def schedules(data: StudyData) -> Figure:
         "yaxis": {
             "title": {"text": "learning rate"},
             **style.LOG_AXIS,
+            **_upper_decades([epoch.lr for trial in best for epoch in data.curves[trial.number]]),
         },
         "legend": {
             "orientation": "h",

@@ -49,8 +49,6 @@ def importances(data: StudyData) -> Figure:
             "thickness": 1.5,
         },
         "y": [name for name, _ in drawn],
-        "texttemplate": "%{x:.1%}",
-        "textposition": "auto",
         "marker": {"color": style.COLOURS["completed"]},
         "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
     }
@@ -59,9 +57,14 @@ def importances(data: StudyData) -> Figure:
         "xaxis": {
             "title": {"text": "share of the variance"},
             "tickformat": ".0%",
-            "range": [0, 1.25 * most],  # room for the figures beside the bars
+            "range": [0, 1.05 * most],
         },
-        "yaxis": {"type": "category"},
+        # The figures stand beside the names: on or beside the bars the intervals strike them out.
+        "yaxis": {
+            "type": "category",
+            "tickvals": [name for name, _ in drawn],
+            "ticktext": [f"{style.safe(name)}  {share:.1%}" for name, share in drawn],
+        },
     }
     return style.figure([bar], layout)
 
