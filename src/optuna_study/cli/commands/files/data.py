@@ -69,12 +69,14 @@ def check(folder: Path, group: str, form: str) -> None:
 
     Ends with exit code 1 when it has found a problem; remarks are for you to judge.
     """
+    from optuna_study.cli.waiting import waiting
     from optuna_study.data.folder.check import check_folder
     from optuna_study.errors import CheckFailedError
     from optuna_study.report.data_pages import to_text
     from optuna_study.report.formats import render
 
-    report = check_folder(folder, group)
+    with waiting(f"Looking through the pictures of {folder}"):
+        report = check_folder(folder, group)
     click.echo(render(form, asdict(report), to_text(report)))
     if report.problems:
         raise CheckFailedError(f"{folder}: {'; '.join(report.problems)}")
