@@ -190,7 +190,7 @@ def confirmation_block(confirmation: Confirmation, metric: str) -> str:
     headers, rows = confirmed_columns(confirmation, metric)
     if not rows:
         return said
-    drawn = table(headers, rows, prose=["trial"], below=["seeds"])
+    drawn = table(headers, rows)
     return f"{heading('Confirmed')}\n{said}\n\n{drawn}\n{paragraph(WHAT_THEY_ARE)}"
 
 
