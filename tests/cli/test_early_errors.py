@@ -41,6 +41,7 @@ def test_mistakes_are_told_before_anything_large_is_loaded(
             ("plot", "small", "history", *place, "-o", "a.txt"): (2, "a.txt: a figure's file"),
             ("export", "small", *place, "-o", "a.ini"): (2, "a.ini: a configuration's file"),
             ("launch", "pictures/cats", *place): (4, "'pictures/cats': no such study file"),
+            ("launch", "finetume", *place): (4, "study 'finetume': no file finetume.toml in"),
             ("launch", "cats.toml", *place): (4, "'cats.toml': no such study file"),
             ("launch", "finetune", *place, "--data", "cats"): (2, "cats: no such folder; give"),
             ("predict", "model.pt", "cat.png"): (4, "model.pt: no such model; `optuna-study"),

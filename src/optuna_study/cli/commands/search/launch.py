@@ -132,7 +132,7 @@ def command(
     """
     from optuna_study.worker.forking import warm
 
-    _require_there(study, data)
+    _require_there(study, data, storage, workspace)
     if on == "local":
         # It takes seconds: before anything else is even imported.
         warm(timm=_likely_names_timm(study, fixed))
@@ -197,12 +197,20 @@ def _likely_names_timm(study: str, fixed: Sequence[str]) -> bool:
     return TIMM in text
 
 
-def _require_there(study: str, data: Path | None) -> None:
-    """Refuse a mistyped path at once, before anything is started for it."""
+def _require_there(
+    study: str, data: Path | None, storage: StoreAddress | None, workspace: Workspace
+) -> None:
+    """Refuse a mistyped path or name at once, before anything is started for it."""
     from optuna_study.errors import DataError, NotFoundError
 
-    if not given_path(study).exists() and ("/" in study or study.endswith(".toml")):
-        raise NotFoundError(f"'{study}': no such study file, and no such folder of pictures")
+    if not given_path(study).exists():
+        if "/" in study or study.endswith(".toml"):
+            raise NotFoundError(f"'{study}': no such study file, and no such folder of pictures")
+        if not Path("studies", f"{study}.toml").is_file():
+            from optuna_study.launch.options import locate_study_file
+            from optuna_study.store.engine.address import StoreAddress
+
+            locate_study_file(study, storage or StoreAddress.of_file(workspace.database))
     if data is not None and not data.exists():
         raise DataError(
             f"{data}: no such folder", "give one that holds a folder of pictures for each class"
