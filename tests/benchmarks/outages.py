@@ -199,7 +199,6 @@ def launched(
     root: Path, arguments: argparse.Namespace, url: str | None, trouble: Trouble | None
 ) -> tuple[StudyTask, float]:
     """Launch the study and run it to its end; how many seconds that took."""
-    root.mkdir()
     file = root / "outage.toml"
     file.write_text(STUDY.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
     request = LaunchRequest(
@@ -224,18 +223,18 @@ def launched(
 
 
 def undisturbed(
-    arguments: argparse.Namespace,
+    root: Path, arguments: argparse.Namespace
 ) -> tuple[Mapping[int, Sequence[EpochRecord]], float]:
     """The curves of the study run in peace, by trial, and how many seconds that took."""
-    with tempfile.TemporaryDirectory() as folder:
-        peaceful, seconds = launched(Path(folder, "calm"), arguments, None, None)
-        curves = aggregates.curves(peaceful.store, peaceful.study)
-        peaceful.store.close()
+    peaceful, seconds = launched(root, arguments, None, None)
+    curves = aggregates.curves(peaceful.store, peaceful.study)
+    peaceful.store.close()
     return curves, seconds
 
 
 def outage(
     what: str,
+    root: Path,
     arguments: argparse.Namespace,
     in_peace: Callable[[], tuple[Mapping[int, Sequence[EpochRecord]], float]],
 ) -> dict[str, Any]:
@@ -243,13 +242,12 @@ def outage(
     said = Said()
     logging.getLogger("optuna_study").addHandler(said)
     with ExitStack() as left:
-        folder = Path(left.enter_context(tempfile.TemporaryDirectory()))
         if what == "cut":
             troubled = cutting(arguments.cut_every, arguments.seed)
         else:
             troubled = (stopping if what == "stop" else filling)(arguments.seconds)
         url, trouble = left.enter_context(troubled)
-        prepared, seconds = launched(folder / "outage", arguments, url, trouble)
+        prepared, seconds = launched(root, arguments, url, trouble)
         calm, calm_seconds = in_peace()
         figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
         logs = prepared.workspace.log(prepared.study.uuid, "any").parent.glob("*.log")
@@ -311,9 +309,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of when connections are cut")
     arguments = parser.parse_args()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "what"})
-    in_peace = cache(lambda: undisturbed(arguments))  # the same for all of them
-    for what in arguments.what:
-        say(**(clock(arguments) if what == "clock" else outage(what, arguments, in_peace)))
+    with tempfile.TemporaryDirectory() as folder:  # pictures are decoded once
+        root = Path(folder)
+        in_peace = cache(lambda: undisturbed(root, arguments))  # the same for all of them
+        for what in arguments.what:
+            if what == "clock":
+                say(**clock(arguments))
+            else:
+                say(**outage(what, root, arguments, in_peace))
     return 0
 
 

@@ -61,14 +61,17 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, study_text: str) -> Iterator[Callable[..., Shell]]:
-    """A machine: a folder of its own with the study file, and the URL of a store."""
+def shell(
+    tmp_path: Path, study_text: str, warm: Callable[[Path], Workspace]
+) -> Iterator[Callable[..., Shell]]:
+    """A machine that launched before, with the study file in a folder, and the URL of a store."""
     made: list[Shell] = []
 
     def make(name: str, url: str, epochs: int = 2) -> Shell:
         made.append(Shell(tmp_path / name, url))
         folder = tmp_path / name / "studies"
         folder.mkdir(parents=True)
+        warm(tmp_path / name / "storage")
         (folder / "tiny.toml").write_text(study_text.replace("epochs = 10", f"epochs = {epochs}"))
         return made[-1]
 
