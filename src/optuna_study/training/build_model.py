@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -120,15 +121,31 @@ def _freeze(model: nn.Module, settings: ModelSettings) -> None:
 def with_names(
     weights: Mapping[str, torch.Tensor], model: nn.Module
 ) -> Mapping[str, torch.Tensor]:
-    """Weights under the names that a model's own have, where they were numbered in its order.
+    """Weights under the names that a model's own have, where its layers were numbered.
 
-    Layers of versions before 0.2.0 had numbers for names: `0.weight` is `features.conv1.weight`.
+    Before 0.2.0 `features.conv1.weight` was `0.weight`, and `3.body.0.weight` stood within a
+    residual block. Files may keep names in any order.
     """
-    own = model.state_dict()
-    numbered = all(name.partition(".")[0].isdecimal() for name in weights)
-    if not numbered or weights.keys() == own.keys() or len(weights) != len(own):
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in weights)
+    if not all(_NUMBERED.fullmatch(layer) for layer in layers):
         return weights
-    return dict(zip(own, weights.values(), strict=True))
+    own = dict.fromkeys(name.rpartition(".")[0] for name in model.state_dict())
+    if len(own) != len(layers) or own == layers:
+        return weights
+    names = dict(zip(sorted(layers, key=_place), own, strict=True))
+    renamed = {}
+    for name, weight in weights.items():
+        layer, _, kind = name.rpartition(".")
+        renamed[f"{names[layer]}.{kind}"] = weight
+    return renamed
+
+
+_PARTS = ("body", "shortcut", "closing")  # of a residual block, in its own order
+_NUMBERED = re.compile(rf"\d+(\.({'|'.join(_PARTS)})\.\d+)?")
+
+
+def _place(layer: str) -> list[int]:
+    return [_PARTS.index(part) if part in _PARTS else int(part) for part in layer.split(".")]
 
 
 @torch.no_grad()
