@@ -204,8 +204,9 @@ class SearchSettings:
     )
     stop_without_improvement: int | None = setting(
         None,
-        "Ended trials without a new best that end the search: its best are confirmed, then the "
-        "study stops; going on after a stop counts anew.",
+        "Ended trials without a new best that end the search: trials of [search.finetune] follow "
+        "where there are any, the best are confirmed, then the study stops; going on after a stop "
+        "counts anew.",
         low=1,
         high=10**6,
     )

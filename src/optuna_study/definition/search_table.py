@@ -51,7 +51,7 @@ def _confirm(node: Node) -> Confirm:
 
 
 def finetune_settings(node: Node) -> dict[str, Setting]:
-    """As those of a baseline, and `threads`: such a trial runs alone, so cores would be idle."""
+    """As those of a baseline, and `threads`: one such trial alone would leave cores idle."""
     return read_settings(node, free=frozenset({"threads"}))
 
 

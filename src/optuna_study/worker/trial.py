@@ -201,7 +201,7 @@ class TrialJob:
 
         try:
             if retry_until_done(stop_if_enough, wait):
-                log.info("no improvement for long: the search ends")
+                log.info("no improvement for long: the search ends, or its second stage begins")
         except UnreachableError:
             if not self._stop.leaving:
                 raise

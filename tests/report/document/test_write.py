@@ -52,7 +52,7 @@ def planted(
             stored.run([0.5, 0.89], attributes={TEST_ACCURACY: share, TEST_LOSS: 0.4})
     assert not isinstance(queue.claim(store, study, "host-1-001"), Claim)
     found = load_study(store, study.name)
-    sides = {SIDE_COUNTS: {"training": 2000, "validation": 500, "test": 700}}
+    sides = {SIDE_COUNTS: {"train": 2000, "validation": 500, "test": 700}}
     found = dataclasses.replace(found, environment={**found.environment, **sides})
     return load_study_data(store, found, finished_workspace)
 

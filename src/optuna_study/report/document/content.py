@@ -95,7 +95,8 @@ def _front(data: StudyData) -> Iterator[Block]:
         return
     headers, rows = front_columns(data.summary)
     yield Drawing("pareto")
-    yield Text(f"{front_title(data.summary)}: no trial is better in one and as good in the other.")
+    better = "no other trial is better in one and no worse in the other"
+    yield Text(f"{front_title(data.summary)}: {better}.")
     yield Table(headers, rows)
 
 
