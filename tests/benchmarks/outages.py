@@ -267,6 +267,9 @@ def outage(
     }
 
 
+LEASE = 30.0  # seconds: far less than the jump, more than a busy machine holds a process up
+
+
 def clock(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run a study whose first worker's clock jumps ahead once it has begun."""
     with fresh_store("sqlite") as (url, folder):
@@ -281,7 +284,7 @@ def clock(arguments: argparse.Namespace) -> dict[str, Any]:
             log = logging.FileHandler(folder / f"{place}.log", "a", "utf-8")
             logging.getLogger("optuna_study").addHandler(log)
             clock = Clock()
-            desk = Desk(url, study.name, start, lease=3.0, decide=never, wall=clock)
+            desk = Desk(url, study.name, start, lease=LEASE, decide=never, wall=clock)
             desk.work(clock.jump_at_second_look if place == 0 else lambda: False)
 
         ran = run_crew(4, work)
