@@ -49,6 +49,21 @@ def test_a_folder_is_surveyed(pictures: Callable[..., Path]) -> None:
     assert survey_folder(folder) == Survey(("cats", "dogs"), 9, 40, notes, 1.2)
 
 
+def test_folders_of_many_pictures_are_finetuned_on_a_cpu(tmp_path: Path) -> None:
+    path, stages = tmp_path / "pets.toml", []
+    for count in (780, 790):
+        text = study_file_text("pets", tmp_path, Survey(("cats", "dogs"), count, 40, (), 1.0))
+        path.write_text(text, encoding="utf-8")
+        file = read_study_file(path)
+        assert resolve(file, "full").second_stage is None
+        stages.append(resolve(file, "cpu").second_stage)
+    few, stage = stages
+    assert few is None
+    assert stage is not None
+    assert (stage.model.train_layers, stage.train.threads) == ("half", 2)
+    assert (stage.data.training_size, stage.data.image_size) == (96, 128)
+
+
 def test_the_file_is_written_complete_and_valid(
     pictures: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -63,11 +78,7 @@ def test_the_file_is_written_complete_and_valid(
     assert cpu.name == "pets@cpu"
     assert cpu.search.trials == 30
     assert (cpu.config.model.train_layers, cpu.config.data.views) == ("head", 2)
-    stage = cpu.second_stage
-    assert stage is not None
-    assert (stage.model.train_layers, stage.train.threads) == ("half", 2)
-    assert (stage.data.training_size, stage.data.image_size) == (96, 128)
-    assert resolve(file, "full").second_stage is None
+    assert cpu.second_stage is None
     assert [each.name for each in cpu.baselines] == [
         "logistic-head",
         "head-dropout",

@@ -68,6 +68,12 @@ def test_a_network_whose_answers_would_change_stays_as_it_is() -> None:
     assert fold_batch_norms(model, PICTURE) is model
 
 
+def test_a_norm_behind_two_convolutions_is_none_of_either() -> None:
+    norm = nn.BatchNorm2d(4)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Conv2d(4, 4, 3), norm).eval()
+    assert fold_batch_norms(model, PICTURE) is model
+
+
 def test_a_network_without_batch_norms_stays_as_it_is() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
     assert fold_batch_norms(model, PICTURE) is model

@@ -16,6 +16,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.seeds import finetune_seed
 from optuna_study.space.space import Space, build
 from optuna_study.space.spread import lattice, value_at
+from optuna_study.store.queue.ownership import lock
 from optuna_study.store.records import EndKind, StudyState
 from optuna_study.store.rows import external_parameter, strict_json, write_attributes
 from optuna_study.store.schema import (
@@ -110,9 +111,8 @@ def begin_second_stage(store: Store, study: StudyRecord) -> bool:
     own = own_studies.c
     active = (own.uuid == study.uuid) & (own.state == StudyState.ACTIVE.value)
     with store.write(durable=True) as connection:
-        row = connection.execute(
-            select(own.budget, own.beside).where(active).with_for_update()
-        ).first()
+        lock(connection, study.study_id)  # a claim that is under way counts as begun
+        row = connection.execute(select(own.budget, own.beside).where(active)).first()
         if row is None:
             return False
         begun = connection.execute(

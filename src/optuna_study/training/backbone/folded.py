@@ -38,7 +38,7 @@ def fold_batch_norms(model: nn.Module, picture: torch.Tensor) -> nn.Module:
 def _followed(
     model: nn.Module, picture: torch.Tensor
 ) -> tuple[torch.Tensor, list[tuple[str, str]]]:
-    """A model's answer, and pairs of names: a convolution that is called once, its batch norm."""
+    """A model's answer, and pairs of names: a convolution and its batch norm, each called once."""
     names = {module: name for name, module in model.named_modules()}
     made: list[tuple[torch.Tensor, int, nn.Module]] = []
     pairs: list[tuple[str, str]] = []
@@ -63,7 +63,9 @@ def _followed(
         for hook in hooks:
             hook.remove()
     calls = [names[convolution] for *_, convolution in made]
-    return answer, [pair for pair in pairs if calls.count(pair[0]) == 1]
+    norms = [norm for _, norm in pairs]
+    once = [pair for pair in pairs if calls.count(pair[0]) == norms.count(pair[1]) == 1]
+    return answer, once
 
 
 def _is_foldable(module: nn.Module) -> bool:
