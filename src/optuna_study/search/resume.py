@@ -164,10 +164,8 @@ class CheckpointedRun:
         697 pictures of 160 pixels that a trial of 1 s would be followed by, on two cores.
         """
         run = self.run
-        if run.features is None:
-            return self.predict_proba(run.data.validation_images[:most])
-        known = run.features.validation[:most]
-        return evaluation.predict_proba(run.model, run.config, run.data, known).numpy(force=True)
+        seen = run.seen_in_validation[:most]
+        return evaluation.predict_proba(run.model, run.config, run.data, seen).numpy(force=True)
 
     def outputs(self, images: torch.Tensor) -> NDArray[np.float32]:
         """What the loss compares with the targets, (N, classes), for uint8 pictures."""

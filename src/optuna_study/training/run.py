@@ -203,11 +203,15 @@ class Run:
         """
         return evaluate(self.evaluated, self.config, self.data, images, labels, read=self.read)
 
+    @property
+    def seen_in_validation(self) -> torch.Tensor:
+        """What `model` sees of the validation pictures: uint8 pictures, or their features."""
+        return self.features.validation if self.features else self.data.validation_images
+
     def validate(self) -> Evaluation:
         """The figures on the validation pictures, evaluated once an epoch."""
         if self.validation is None:
-            seen = self.features.validation if self.features else self.data.validation_images
-            self.validation = self.evaluate(seen, self.data.validation_labels)
+            self.validation = self.evaluate(self.seen_in_validation, self.data.validation_labels)
         return self.validation
 
     def test(self) -> Evaluation:
