@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from records import finish
+
 from optuna_study.launch.change_state import change_state
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import aggregates
 from optuna_study.store.records import (
     Claim,
     Confirmation,
-    End,
-    EndKind,
     NoTrialReason,
-    StoredParameter,
     StudyState,
 )
 from optuna_study.store.studies.studies import load_study, set_confirmation
@@ -23,16 +22,10 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 
-RATE = '{"name": "FloatDistribution", "attributes": {"low": 0.0, "high": 1.0}}'
-
-
 def work(store: Store, study: StudyRecord) -> NoTrialReason:
     """End trials until there is none to be had."""
     while isinstance(claim := queue.claim(store, study, "one"), Claim):
-        if claim.searched:
-            drawn = [StoredParameter("lr", claim.number / 100, RATE)]
-            queue.write_parameters(store, claim, drawn, {})
-        queue.end(store, claim, End(EndKind.COMPLETED, "done", claim.number / 100))
+        finish(store, claim, claim.number / 100)
     return claim
 
 

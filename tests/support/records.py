@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from optuna_study.config.epoch import EpochResult
-from optuna_study.store.records import EndKind, TrialRecord, TrialState
+from optuna_study.store.queue import queue
+from optuna_study.store.records import End, EndKind, StoredParameter, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from optuna_study.store.engine.connection import Store
+    from optuna_study.store.records import Claim
+
+RATE = '{"name": "FloatDistribution", "attributes": {"low": 0.0, "high": 1.0}}'
 
 
 def make_result(epoch: int, accuracy: float = 0.5, **changes: object) -> EpochResult:
@@ -65,3 +71,11 @@ def result() -> Callable[..., EpochResult]:
 @pytest.fixture
 def trial() -> Callable[..., TrialRecord]:
     return make_trial
+
+
+def finish(store: Store, claim: Claim, value: float, kind: EndKind = EndKind.COMPLETED) -> None:
+    """End a claimed trial; one that is searched has drawn a rate, which its number tells."""
+    if claim.searched:
+        drawn = [StoredParameter("lr", claim.number / 100, RATE)]
+        queue.write_parameters(store, claim, drawn, {})
+    queue.end(store, claim, End(kind, "because", value if kind is EndKind.COMPLETED else None))

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from records import finish
 
 from optuna_study.seeds import confirmation_seed, trial_seed
 from optuna_study.store.queue import queue
@@ -14,10 +15,8 @@ from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import (
     Claim,
     Confirmation,
-    End,
     EndKind,
     NoTrialReason,
-    StoredParameter,
     StudyState,
 )
 from optuna_study.store.studies import studies
@@ -27,20 +26,12 @@ if TYPE_CHECKING:
     from optuna_study.store.records import StudyRecord
 
 SIDES = {"side_counts": {"train": 744, "validation": 186, "test": 234}}
-RATE = '{"name": "FloatDistribution", "attributes": {"low": 0.0, "high": 1.0}}'
 
 
 def take(store: Store, study: StudyRecord, owner: str = "w1") -> Claim:
     claim = queue.claim(store, study, owner)
     assert isinstance(claim, Claim), claim
     return claim
-
-
-def finish(store: Store, claim: Claim, value: float, kind: EndKind = EndKind.COMPLETED) -> None:
-    if claim.searched:
-        drawn = [StoredParameter("lr", claim.number / 100, RATE)]
-        queue.write_parameters(store, claim, drawn, {})
-    queue.end(store, claim, End(kind, "because", value if kind is EndKind.COMPLETED else None))
 
 
 def searched(store: Store, make_study: Any, planned: Any, **changes: Any) -> StudyRecord:
