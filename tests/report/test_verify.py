@@ -63,6 +63,16 @@ def test_another_machine_is_named_and_compared_within_three_standard_errors() ->
         assert "threads was 2, is 1" in verdict.sentences[0]
 
 
+def test_records_of_before_frozen_norms_were_folded_are_not_compared_to_the_last_bit() -> None:
+    folded = {**HERE, "frozen_norms": "folded"}
+    assert differences(HERE, folded, resumed_elsewhere=False) == (
+        "frozen_norms was not recorded, is folded",
+    )
+    assert differences(folded, folded, resumed_elsewhere=False) == ()
+    # A head of a study whose other trials fold some has none itself.
+    assert differences(folded, HERE, resumed_elsewhere=False) == ()
+
+
 def test_a_run_that_is_not_finite_never_matches() -> None:
     found = Outcome(None, {"validation_accuracy": (0.2, math.nan)})
     assert not compare(RECORDED, found, ("threads was 2, is 1",), 160).matches

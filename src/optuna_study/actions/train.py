@@ -20,6 +20,7 @@ from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
 from optuna_study.training import loop
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
+from optuna_study.training.backbone.trained_layers import way_of_norms
 from optuna_study.training.device import environment, pick_device
 from optuna_study.training.device_data import load_data
 from optuna_study.training.model_file import save_model
@@ -129,7 +130,11 @@ def _finish(
 ) -> TrainResult:
     run.use_kept_weights()
     config, kept, test = run.config, results[run.kept_epoch - 1], run.test()
-    here = {**environment(run.device, config.train.threads), **weights_of([config.model])}
+    here = {
+        **environment(run.device, config.train.threads),
+        **weights_of([config.model]),
+        **way_of_norms([config.model]),
+    }
     verdict = None
     if request.verify:
         pictures = len(run.data.validation_labels)

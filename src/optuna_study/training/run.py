@@ -27,10 +27,11 @@ from optuna_study.training.backbone.features import (
     with_head,
     zero_head,
 )
+from optuna_study.training.backbone.folded import fold_frozen_norms
 from optuna_study.training.backbone.timm_models import check_training_size, own_scale
-from optuna_study.training.backbone.trained_layers import head_parameters
+from optuna_study.training.backbone.trained_layers import folds_norms, head_parameters
 from optuna_study.training.build_model import initialised_model, with_names
-from optuna_study.training.device_data import DeviceData, Inputs, view
+from optuna_study.training.device_data import DeviceData, Inputs, to_model_input, view
 from optuna_study.training.evaluation import Evaluation, evaluate
 from optuna_study.training.optimizers import build_optimizer, restore
 from optuna_study.training.recipe.averaging import Average
@@ -306,6 +307,10 @@ def prepare(
             fit_head(model, config, data)
     # A module's `to` takes the format of 4-dimensional parameters only by keyword.
     model = model.to(device=device).to(memory_format=data.memory_format)
+    if folds_norms(config.model):
+        fold_frozen_norms(
+            model, to_model_input(data.fetch(torch.zeros(1, dtype=torch.int64)), data)
+        )
     pictures = len(data.train_labels)
     batch_size = min(settings.batch_size, pictures)
     if batch_size == 1 and any(isinstance(module, _BATCH_NORMS) for module in model.modules()):

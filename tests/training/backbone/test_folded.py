@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import nn
 
-from optuna_study.training.backbone.folded import fold_batch_norms
+from optuna_study.training.backbone.folded import fold_batch_norms, fold_frozen_norms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,3 +78,71 @@ def test_a_norm_behind_two_convolutions_is_none_of_either() -> None:
 def test_a_network_without_batch_norms_stays_as_it_is() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
     assert fold_batch_norms(model, PICTURE) is model
+
+
+def learning() -> tuple[nn.Sequential, nn.Sequential]:
+    """A network twice whose first two norms keep their statistics, and whose third does not."""
+    first, second, third = (nn.BatchNorm2d(channels) for channels in (4, 4, 8))
+    for norm in (first, second, third):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+        nn.init.uniform_(norm.weight, 0.5, 2)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, bias=False), first, nn.ReLU6()),
+        *(nn.Conv2d(4, 4, 5, padding=2, groups=4), second, nn.Hardswish()),
+        *(nn.Conv2d(4, 8, 3, stride=2), third, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    ).double()
+    first.requires_grad_(requires_grad=False)
+    for norm in (first, second):
+        freeze(norm)
+    other = copy.deepcopy(model)
+    for place in (1, 4):
+        freeze(other[place])
+    return model, other
+
+
+def freeze(norm: nn.Module) -> None:
+    norm.eval()
+    norm.train = lambda mode=True: norm  # type: ignore[method-assign]
+
+
+def test_gradients_flow_through_folded_norms_as_through_norms() -> None:
+    model, plain = learning()
+    names = list(model.state_dict())
+    fold_frozen_norms(model, PICTURE.double())
+    assert model.training
+    assert [place for place, layer in enumerate(model) if "forward" in vars(layer)] == [0, 1, 3, 4]
+    assert list(model.state_dict()) == names
+    pictures = torch.randn(6, 3, 16, 16, dtype=torch.float64)
+    for net in (model, plain):
+        torch.autograd.backward(net(pictures).square().sum())
+    for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+        if theirs.grad is None:
+            assert ours.grad is None, name
+        else:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
+    for kept, same in zip(model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(kept, same)
+
+
+def test_a_copy_of_a_folded_network_computes_with_its_own_weights() -> None:
+    model, plain = learning()
+    fold_frozen_norms(model, PICTURE.double())
+    copied = copy.deepcopy(model).eval()
+    before = model.eval()(PICTURE.double())
+    with torch.no_grad():
+        for net in (copied, plain):
+            for parameter in net.parameters():
+                parameter.mul_(0.5)
+    torch.testing.assert_close(copied(PICTURE.double()), plain.eval()(PICTURE.double()))
+    assert torch.equal(model(PICTURE.double()), before)
+
+
+def test_a_learning_network_whose_answers_would_change_stays_as_it_is() -> None:
+    model = Branches()
+    for norm in model.norms:
+        freeze(norm)
+    fold_frozen_norms(model, PICTURE)
+    assert not any("forward" in vars(module) for module in model.modules())

@@ -92,6 +92,42 @@ def test_three_steps_are_timms_own_to_the_last_bit(shared_workspace: Workspace) 
         assert torch.equal(run.model.state_dict()[name], value), name
 
 
+def test_three_steps_with_frozen_statistics_are_timms_but_for_rounding(
+    shared_workspace: Workspace,
+) -> None:
+    import timm
+
+    run = run_of(
+        shared_workspace,
+        optimizer="momentum",
+        lr=0.01,
+        model={"train_layers": "half", "norm_statistics": "frozen"},
+    )
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=len(run.data.classes))
+    theirs.load_state_dict(run.model.state_dict())
+    learning = {name for name, each in run.model.named_parameters() if each.requires_grad}
+    assert 0 < len(learning) < len(list(theirs.parameters()))
+    chosen = [each for name, each in theirs.named_parameters() if name in learning]
+    optimizer = torch.optim.SGD(chosen, lr=0.01, momentum=0.9)
+    run.model.train()
+    theirs.eval()  # its dropout is zero
+    for first in (0, 8, 16):
+        batch = torch.arange(first, first + 8)
+        optimizer.zero_grad()
+        middle = run.data.train_images[batch, :, 2:34, 2:34].float()
+        loss = functional.cross_entropy(
+            theirs((middle / 255 - 0.5) / 0.5), run.data.train_labels[batch]
+        )
+        torch.autograd.backward(loss)
+        optimizer.step()
+        assert step(run, batch) == pytest.approx(loss.item(), rel=1e-4)
+    ours = run.model.state_dict()
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4, msg=name)
+        if name not in learning:
+            assert torch.equal(ours[name], value), name
+
+
 LAST = ("blocks.6.", "conv_head.", "bn2.", "classifier.")
 HALF = tuple(f"blocks.{number}." for number in (3, 4, 5))
 

@@ -3,16 +3,26 @@
 In evaluation a batch norm is the same linear function of every picture, so that the convolution
 before it can do its work (Jacob et al., arXiv:1712.05877, section 3.2): the answers are the same
 but for rounding, and what the network writes to memory and reads again is a third less.
+
+A network that learns with frozen statistics can do the same at every step (You et al., Efficient
+ConvBN Blocks, arXiv:2305.11624): the folded weights are computed from those that learn, and
+gradients flow through them.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from optuna_study.training.backbone.convolution import convolve, part_of
+
+if TYPE_CHECKING:
+    Padding = tuple[tuple[int, int], bool]
 
 ROUNDING = 1e-4
 """How far an answer may be off by folding, as a part of the largest; seen: 5e-6."""
@@ -33,6 +43,111 @@ def fold_batch_norms(model: nn.Module, picture: torch.Tensor) -> nn.Module:
             _fold(folded, convolution, norm)
         error = (folded(picture) - answer).abs().max()
         return folded if error <= ROUNDING * answer.abs().max() else model
+
+
+def fold_frozen_norms(model: nn.Module, picture: torch.Tensor) -> None:
+    """Let convolutions do the work of the batch norms behind them that never leave evaluation.
+
+    Parameters, buffers and their names stay, and all of them learn that did; copies of the model
+    compute with their own. The picture is as for `fold_batch_norms`; a model whose answer to it
+    would change stays as it is.
+    """
+    was_training = model.training
+    frozen = {name for name, norm in model.train().named_modules() if not norm.training}
+    model.eval()
+    with torch.no_grad():
+        answer, pairs = _followed(model, picture)
+        changed: list[nn.Module] = []
+        for names in pairs:
+            convolution, norm = (model.get_submodule(name) for name in names)
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            padding = _padding(convolution)
+            if names[1] not in frozen or padding is None:
+                continue
+            # Of the instances alone; a copy's are bound to the copy.
+            together = partial(_convolve_and_norm, convolution, norm, *padding)
+            convolution.forward = together  # type: ignore[method-assign]
+            norm.forward = partial(_after_norm, norm)  # type: ignore[method-assign]
+            changed += convolution, norm
+        error = (model(picture) - answer).abs().max()
+        if not error <= ROUNDING * answer.abs().max():
+            for module in changed:
+                del module.forward
+    model.train(was_training)
+
+
+def _padding(convolution: nn.Conv2d) -> Padding | None:
+    """Rows and columns of zeros around pictures, or what pads them; None for other kinds."""
+    rows_columns = convolution.padding
+    if isinstance(rows_columns, str) or convolution.padding_mode != "zeros":
+        return None
+    rows, columns = rows_columns
+    if type(convolution) is nn.Conv2d:
+        return (rows, columns), False
+    if type(convolution).__module__.startswith("timm."):
+        from timm.layers.conv2d_same import Conv2dSame
+
+        return ((0, 0), True) if type(convolution) is Conv2dSame else None
+    return None
+
+
+def _as_tensorflow_pads(pictures: torch.Tensor, convolution: nn.Conv2d) -> torch.Tensor:
+    """Pictures with as many zeros around them as give an answer of side / stride, rounded up.
+
+    Half of them before, and half of them, and an odd one, behind.
+    """
+    missing = [
+        max((-(-side // stride) - 1) * stride + (size - 1) * dilation + 1 - side, 0)
+        for side, size, stride, dilation in zip(
+            pictures.shape[-2:],
+            convolution.kernel_size,
+            convolution.stride,
+            convolution.dilation,
+            strict=True,
+        )
+    ]
+    (height, width), (rows, columns) = pictures.shape[-2:], missing
+    if torch.is_grad_enabled() and pictures.requires_grad:
+        before = columns // 2, rows // 2
+        around = before[0], columns - before[0], before[1], rows - before[1]
+        return nn.functional.pad(pictures, around)
+    return part_of(pictures, rows // 2, columns // 2, height + rows, width + columns)
+
+
+def _convolve_and_norm(
+    convolution: nn.Conv2d,
+    norm: nn.BatchNorm2d,
+    padding: tuple[int, int],
+    pads: bool,
+    pictures: torch.Tensor,
+) -> torch.Tensor:
+    """What a norm in evaluation mode makes of a convolution, by weights of both."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = (norm.running_var + norm.eps).rsqrt()
+    if norm.affine:
+        factor = factor * norm.weight
+    mean = norm.running_mean if convolution.bias is None else norm.running_mean - convolution.bias
+    return convolve(
+        _as_tensorflow_pads(pictures, convolution) if pads else pictures,
+        convolution.weight * factor.view(-1, 1, 1, 1),
+        norm.bias - mean * factor if norm.affine else -mean * factor,
+        convolution.stride,  # type: ignore[arg-type]
+        padding,
+        convolution.dilation,  # type: ignore[arg-type]
+        convolution.groups,
+    )
+
+
+def _after_norm(norm: nn.BatchNorm2d, pictures: torch.Tensor) -> torch.Tensor:
+    """What else than normalise a norm of timm's does."""
+    drop, act = getattr(norm, "drop", None), getattr(norm, "act", None)
+    if drop is not None:
+        pictures = drop(pictures)
+    if type(act) is nn.ReLU6 and pictures.requires_grad:
+        return nn.functional.relu6(pictures)  # in place it would copy what its gradient needs
+    return pictures if act is None else torch.as_tensor(act(pictures))
 
 
 def _followed(

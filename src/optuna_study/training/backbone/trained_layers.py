@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from optuna_study.config.catalogue import is_timm, starts_pretrained
+from optuna_study.config.catalogue import is_reference, is_timm, starts_pretrained
 from optuna_study.errors import UsageError
 from optuna_study.training.backbone.timm_models import upper_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from optuna_study.config.settings import ModelSettings, TrainConfig
 
@@ -97,6 +97,21 @@ def freeze_statistics(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             _stay_in_evaluation(module)
+
+
+def folds_norms(settings: ModelSettings) -> bool:
+    """Whether batch norms that keep their statistics stand in the weights before them.
+
+    Those of models of one's own, and those below a head that learns alone, do not.
+    """
+    if is_reference(settings.name) or settings.train_layers == "head":
+        return False
+    return settings.train_layers in SHARES or settings.norm_statistics == "frozen"
+
+
+def way_of_norms(models: Iterable[ModelSettings]) -> dict[str, str]:
+    """How frozen norms of some models are computed, as a record has it: one entry, or none."""
+    return {"frozen_norms": "folded"} if any(map(folds_norms, models)) else {}
 
 
 def head_parameters(config: TrainConfig, model: nn.Module) -> list[nn.Parameter] | None:
