@@ -36,7 +36,8 @@ from optuna_study.store.schema import (
     trial_values,
     trials,
 )
-from optuna_study.store.studies.studies import create_study, save_importances, set_budget
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import create_study, save_importances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

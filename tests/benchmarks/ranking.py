@@ -241,8 +241,9 @@ def evaluate(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     before_by_size: dict[int, Sequence[float]] = {}
     for name in (*FIGURES, RANKS):
         cells = [name]
-        for size in (24, 60):
-            if size > min(len(configurations) for configurations in table.values()):
+        fewest = min(len(configurations) for configurations in table.values())
+        for size in (min(SIZE, fewest), 60):
+            if size > fewest:
                 cells += ["-", "-", "-"]
                 continue
             found = [picks(configurations, name, size) for configurations in table.values()]
@@ -277,19 +278,31 @@ def confirm(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
 def pooled(tasks: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[str]]:
     """A row a figure: how far its pick and confirmed winner are before the last accuracy's pick.
 
-    Means over tasks of the means over their splits; spreads are standard errors over tasks.
+    The last column holds its confirmed winner against that of the last accuracy. Means over tasks
+    of the means over their splits; spreads are standard errors over tasks.
     """
     tables = [list(by_split(runs).values()) for runs in tasks]
-    before = [[picks(each, BEFORE, SIZE)[0] for each in splits] for splits in tables]
+    first, base = _leads(tables, BEFORE)
     for name in (*FIGURES, RANKS):
-        picked, confirmed = [], []
-        for splits, base in zip(tables, before, strict=True):
-            reached = [picks(each, name, SIZE)[0] for each in splits]
-            picked.append(statistics.fmean(a - b for a, b in zip(reached, base, strict=True)))
-            pairs = [pair for each in splits for pair in paired(each, name)]
-            confirmed.append(statistics.fmean(ours - theirs for ours, theirs in pairs))
-        shown = spread(picked, sign=True), spread(confirmed, sign=True)
-        yield [name, str(len(tasks)), *shown]
+        reached, confirmed = _leads(tables, name)
+        columns = zip(
+            (reached, confirmed, confirmed), (first, [0.0] * len(base), base), strict=True
+        )
+        ahead = [[ours - theirs for ours, theirs in zip(*both, strict=True)] for both in columns]
+        yield [name, str(len(tasks)), *(spread(each, sign=True) for each in ahead)]
+
+
+def _leads(
+    tables: Sequence[Sequence[dict[int, dict[int, dict[str, Any]]]]], name: str
+) -> tuple[list[float], list[float]]:
+    """By task: what a figure's picks reach, and its confirmed winners' lead over BEFORE's pick."""
+    reached, confirmed = [], []
+    for splits in tables:
+        picked = [picks(each, name, min(SIZE, len(each)))[0] for each in splits]
+        reached.append(statistics.fmean(picked))
+        pairs = [pair for each in splits for pair in paired(each, name)]
+        confirmed.append(statistics.fmean(ours - theirs for ours, theirs in pairs))
+    return reached, confirmed
 
 
 def paired(

@@ -22,7 +22,8 @@ from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import aggregates, reads
 from optuna_study.store.records import Claim, Confirmation, EndKind
-from optuna_study.store.studies.studies import find_study, set_budget, set_confirmation
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import find_study, set_confirmation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -73,6 +73,8 @@ def test_launching_again_resumes_and_only_the_budget_moves(request_of: LaunchReq
     assert prepare(request_of).study.budget == 7
     set_state(first.store, first.study, StudyState.STOPPING)
     assert prepare(request_of).study.state is StudyState.ACTIVE
+    unconfirmed = prepare(replace(request_of, confirm=False)).study
+    assert (unconfirmed.confirm, unconfirmed.unconfirmed) == (None, True)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from optuna_study.store.engine.connection import Store
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind, NoTrialReason, TrialState
-from optuna_study.store.studies.studies import set_budget
+from optuna_study.store.studies.budget import set_budget
 from optuna_study.worker.messages import Message, MessageKind
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from optuna_study.launch.task import Task
 from optuna_study.launch.watch import watch
 from optuna_study.store.queue import queue
 from optuna_study.store.records import EndKind, StudyState
+from optuna_study.store.studies.budget import set_budget
 from optuna_study.store.studies.deletion import delete_study
-from optuna_study.store.studies.studies import set_budget, set_state
+from optuna_study.store.studies.studies import set_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,8 @@ from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Counts, EndKind, EpochRecord, StudyState
-from optuna_study.store.studies.studies import load_study, set_budget, set_state
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import load_study, set_state
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,8 @@ from optuna_study.search import importance
 from optuna_study.search.importance import FEWEST, measure
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.records import Confirmation
-from optuna_study.store.studies.studies import load_study, set_budget, set_confirmation
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import load_study, set_confirmation
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -73,9 +73,16 @@ def trial() -> Callable[..., TrialRecord]:
     return make_trial
 
 
-def finish(store: Store, claim: Claim, value: float, kind: EndKind = EndKind.COMPLETED) -> None:
+def finish(
+    store: Store,
+    claim: Claim,
+    value: float,
+    kind: EndKind = EndKind.COMPLETED,
+    second: float | None = None,
+) -> None:
     """End a claimed trial; one that is searched has drawn a rate, which its number tells."""
     if claim.searched:
         drawn = [StoredParameter("lr", claim.number / 100, RATE)]
         queue.write_parameters(store, claim, drawn, {})
-    queue.end(store, claim, End(kind, "because", value if kind is EndKind.COMPLETED else None))
+    reached = value if kind is EndKind.COMPLETED else None
+    queue.end(store, claim, End(kind, "because", reached, second_value=second))

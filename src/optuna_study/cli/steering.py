@@ -10,6 +10,7 @@ import click
 from optuna_study.errors import UsageError
 from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState
+from optuna_study.store.studies.studies import load_study
 from optuna_study.text import Advice, count
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def steer(target: Target, state: StudyState) -> Advice:
 
     store, study = target.open_study()
     change_state(store, study, state)
+    study = load_study(store, study.name)
     counts = reads.counts(store, study)
     if study.is_done(counts.ended):
         return Advice(

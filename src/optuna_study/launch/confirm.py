@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.definition.model import Confirm
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import UsageError
+from optuna_study.launch.change_state import is_confirmed_again
 from optuna_study.launch.join import join
 from optuna_study.launch.task import Task
 from optuna_study.store.reads import reads
@@ -39,7 +40,12 @@ def prepare_confirmation(
     study, store = load_study(task.store, study_name), task.store
     early = _is_early(store, study)
     wanted = from_json(study.definition).search.confirm
-    asked = Confirmation(top or wanted.top or Confirm().top, seeds or wanted.seeds, early)
+    asked = Confirmation(
+        top or wanted.top or Confirm().top,
+        seeds or wanted.seeds,
+        early,
+        again=is_confirmed_again(store, study),
+    )
     set_confirmation(store, study, asked)
     if study.halted or study.state is not StudyState.ACTIVE:
         set_state(store, study, StudyState.ACTIVE)

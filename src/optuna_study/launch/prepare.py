@@ -19,7 +19,7 @@ from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import baseline_parameters, resolve
 from optuna_study.definition.serialise import definition_hash, diff, from_json, to_json
 from optuna_study.errors import DefinitionChangedError, OptunaStudyError, UsageError
-from optuna_study.launch.change_state import wanted_confirmation
+from optuna_study.launch.change_state import budget_to_go_on, wanted_confirmation
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.options import (
     check_store,
@@ -44,12 +44,12 @@ from optuna_study.store.records import (
     StudyState,
 )
 from optuna_study.store.schema import OWNER
+from optuna_study.store.studies.budget import asked_budget, set_budget
 from optuna_study.store.studies.studies import (
     add_planned,
     create_study,
     find_study,
     load_study,
-    set_budget,
     set_confirmation,
     set_priority,
     set_state,
@@ -349,6 +349,22 @@ def planned_trials(definition: Definition) -> tuple[PlannedTrial, ...]:
     return tuple(planned)
 
 
+def _new_budget(
+    store: Store, study: StudyRecord, definition: Definition, request: LaunchRequest
+) -> int | None:
+    """What this launch changes a search's budget to, if it does.
+
+    A launch that asks for no more than before an early second stage lets that end first.
+    """
+    budget = request.n_trials
+    if budget is None and from_json(study.definition).search.trials != definition.search.trials:
+        budget = definition.search.trials  # the study file was changed since
+    asked = asked_budget(store, study)
+    if asked is not None and budget in (None, asked):
+        return budget_to_go_on(store, study)
+    return budget
+
+
 def _set_going(
     store: Store,
     study: StudyRecord,
@@ -359,15 +375,12 @@ def _set_going(
     """Bring budget and state of a study to what this launch asks for."""
     if existing is None:
         return study
-    budget = request.n_trials
-    if request.only is not None:
-        if request.seeds is not None:
-            planned = planned_trials(definition) * request.runs
-            add_planned(store, study, planned, len(planned))
-    elif (
-        budget is None and from_json(existing.definition).search.trials != definition.search.trials
-    ):
-        budget = definition.search.trials  # the study file was changed since
+    budget = None
+    if request.only is None:
+        budget = _new_budget(store, existing, definition, request)
+    elif request.seeds is not None:
+        planned = planned_trials(definition) * request.runs
+        add_planned(store, study, planned, len(planned))
     if budget is not None:
         set_budget(store, study, budget)
     if existing.searched_budget:  # else it was made before there was a confirmation

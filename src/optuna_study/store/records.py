@@ -89,6 +89,7 @@ class Confirmation:
     top: int
     seeds: int
     early: bool = False  # once what runs has ended, whatever is left of the budget; then it stops
+    again: bool = True  # where it is early: a search that goes on after it is confirmed at its end
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class StudyRecord:
     beside: int = 0  # trials that the budget does not count
     searched_budget: bool = False  # False in studies made when budgets counted baselines
     confirm: Confirmation | None = None  # what is to be confirmed once the budget is met
+    unconfirmed: bool = False  # whether `launch --no-confirm` asked for nothing of the kind
 
     @property
     def total(self) -> int:
@@ -310,9 +312,7 @@ class NoTrialReason(StrEnum):
     """Why a claim gave nothing."""
 
     BUDGET_MET = "budget_met"  # the ended trials have reached the budget: the study is done
-    BUDGET_TAKEN = (
-        "budget_taken"  # the rest of the budget is running elsewhere: wait, one may come back
-    )
+    BUDGET_TAKEN = "budget_taken"  # its rest is running elsewhere: wait, one may come back
     PAUSED = "paused"
     STOPPING = "stopping"
     TOO_MANY_FAILURES = "too_many_failures"

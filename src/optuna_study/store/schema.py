@@ -54,6 +54,7 @@ OLDER_REVISIONS = frozenset(
 OWN_VERSION = 7  # of our tables; a store with a greater one was made by a newer optuna-study
 
 UUID_KEY = "optuna_study:uuid"  # Optuna's study attribute that makes a study ours
+ASKED_BUDGET_KEY = "optuna_study:asked_budget"  # another: the budget before a search was cut short
 TEST_ACCURACY, TEST_LOSS = "test_accuracy", "test_loss"  # of comparisons and confirmation runs
 FINETUNES = "finetunes"  # attribute of a trial that goes on from another's settings: its number
 CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the trial it trains again

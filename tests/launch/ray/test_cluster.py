@@ -27,7 +27,7 @@ from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
-from optuna_study.store.studies.studies import set_budget
+from optuna_study.store.studies.budget import set_budget
 from optuna_study.worker.messages import Message, MessageKind, WorkerTask
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
 from optuna_study.store.records import Claim, Confirmation
 from optuna_study.store.schema import SIDE_COUNTS, TEST_ACCURACY, TEST_LOSS
-from optuna_study.store.studies.studies import load_study, set_budget, set_confirmation
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import load_study, set_confirmation
 
 if TYPE_CHECKING:
     from optuna_study.paths import Workspace

@@ -15,9 +15,13 @@ from optuna_study.report.load import load_summary
 from optuna_study.report.notes import study_note
 from optuna_study.report.pages import trials_table
 from optuna_study.report.pareto.choice import choose, knee
-from optuna_study.report.pareto.page import front_block, front_rows
+from optuna_study.report.pareto.page import front_block, front_rows, unconfirmed_sentence
 from optuna_study.store.pareto import Weighed
+from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
+from optuna_study.store.records import Claim, Confirmation, End, EndKind, NoTrialReason
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import load_study, set_confirmation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +100,36 @@ def test_the_front_stands_on_every_page(weighed_study: Any, tmp_path: Path) -> N
     report = report_text(data, "md")
     assert "Pareto front of validation accuracy and parameters" in report
     assert "| 3 | 91.5 % | 1,000 | knee |" in report
+
+
+def test_what_of_the_front_was_confirmed_stands_beside_it(
+    weighed_study: Any, tmp_path: Path
+) -> None:
+    store, study = weighed_study.store, weighed_study.study
+    set_budget(store, study, 7)
+    drawn = {"activation": "relu", "lr": 0.002, "dropout": 0.3}
+    weighed_study.run([0.918], second=5000.0, parameters=drawn)
+    set_confirmation(store, study, Confirmation(2, 1))
+    for value in (0.88, 0.9, 0.89):
+        claim = queue.claim(store, study, "one")
+        assert isinstance(claim, Claim)
+        queue.end(store, claim, End(EndKind.COMPLETED, "all", value, second_value=1.0))
+    assert queue.claim(store, study, "one") is NoTrialReason.BUDGET_MET
+    summary = load_summary(store, load_study(store, study.name))
+    assert [(row["number"], row["confirmed"]) for row in front_rows(summary)] == [
+        *((2, 0.88), (6, 0.9), (3, None), (1, None)),
+    ]
+    lines = front_block(summary).splitlines()
+    assert "confirmed" in lines[1]
+    assert lines[2].split() == ["2", "92.0", "%", "88.0", "%", "10,000"]
+    assert lines[4].split() == ["3", "91.5", "%", "-", "1,000", "knee"]
+    assert unconfirmed_sentence(summary) == (
+        "Trained again on fresh seeds: 2 of the front's 4 trials; `confirm small --top 3` does so "
+        "with all searched ones."
+    )
+    data = load_study_data(store, summary.study, Workspace(tmp_path))
+    assert "2 of the front's 4 trials" in report_text(data, "md")
+    assert unconfirmed_sentence(dataclasses.replace(summary, confirmation=None)) == ""
 
 
 def test_with_one_objective_no_page_speaks_of_it(stored_study: Any, tmp_path: Path) -> None:

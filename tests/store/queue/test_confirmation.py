@@ -129,6 +129,20 @@ def test_one_that_cannot_win_any_more_gets_no_further_seed(
     assert [take(store, study).confirms for _ in range(3)] == [2, 3, 0]
 
 
+def test_of_a_front_all_but_what_diverged_get_all_seeds(store: Store, make_study: Any) -> None:
+    both = {"search": {"second_metric": "parameters"}}
+    study = make_study(store, definition=both, budget=4, confirm=Confirmation(3, 2))
+    for value, second in ((0.9, 900.0), (0.6, 100.0), (0.85, 950.0), (0.7, 200.0)):
+        finish(store, take(store, study), value, second=second)
+    first = [take(store, study) for _ in range(3)]
+    assert [claim.confirms for claim in first] == [0, 3, 1], "trial 2 is not of the front"
+    finish(store, first[0], 0.9)
+    finish(store, first[1], 0.7, EndKind.DIVERGED)
+    finish(store, first[2], 0.6)
+    assert [take(store, study).confirms for _ in range(2)] == [0, 1]
+    assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_TAKEN
+
+
 def test_a_search_that_is_ended_early_is_confirmed_then_stopped(
     store: Store, make_study: Any, planned: Any
 ) -> None:

@@ -24,7 +24,8 @@ from optuna_study.store.records import (
     NoTrialReason,
     StudyState,
 )
-from optuna_study.store.studies.studies import load_study, set_budget, set_state
+from optuna_study.store.studies.budget import set_budget
+from optuna_study.store.studies.studies import load_study, set_state
 
 if TYPE_CHECKING:
     from optuna_study.definition.model import Definition

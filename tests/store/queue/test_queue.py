@@ -33,6 +33,7 @@ from optuna_study.store.records import (
     TrialState,
 )
 from optuna_study.store.studies import studies
+from optuna_study.store.studies.budget import set_budget
 from optuna_study.store.studies.deletion import delete_study
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class TestContract:
         for kind in EndKind:
             queue.end(store, take(store, study), End(kind, "because", 0.5))
         assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
-        studies.set_budget(store, study, len(EndKind) + 1)
+        set_budget(store, study, len(EndKind) + 1)
         assert take(store, study).number == len(EndKind)
 
     @pytest.mark.parametrize(
@@ -494,7 +495,7 @@ class TestContract:
             queue.end(store, claim, OK)
         assert take(store, study).number == many
         assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_TAKEN
-        studies.set_budget(store, study, many + 2)
+        set_budget(store, study, many + 2)
         assert take(store, study).number == many + 1
 
     def test_a_claim_whose_answer_was_lost_is_found_again(

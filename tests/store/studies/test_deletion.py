@@ -16,6 +16,7 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, End, EndKind
 from optuna_study.store.schema import own_tables
 from optuna_study.store.studies import studies
+from optuna_study.store.studies.budget import set_budget
 from optuna_study.store.studies.deletion import delete_study
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_a_deleted_study_cannot_be_changed(store: Store, make_study: Any) -> Non
     study = make_study(store)
     delete_study(store, study)
     with pytest.raises(NotFoundError, match="was deleted"):
-        studies.set_budget(store, study, 3)
+        set_budget(store, study, 3)
 
 
 def test_deleting_an_old_record_spares_a_study_with_its_ids(

@@ -17,6 +17,7 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import StudyState, TrialState
 from optuna_study.store.schema import own_studies
 from optuna_study.store.studies import studies
+from optuna_study.store.studies.budget import set_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,7 @@ def test_an_unknown_study_is_not_found(store: Store, make_study: Any) -> None:
 
 def test_budget_and_state_change_freely(store: Store, make_study: Any) -> None:
     study = make_study(store)
-    studies.set_budget(store, study, 42)
+    set_budget(store, study, 42)
     studies.set_state(store, study, StudyState.PAUSED)
     changed = studies.load_study(store, study.name)
     assert (changed.budget, changed.state) == (42, StudyState.PAUSED)

@@ -21,7 +21,7 @@ from optuna_study.report.document.blocks import Code, Document, Drawing, Section
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
 from optuna_study.report.pages import best_lines, ends_line, stand_in_sentence
-from optuna_study.report.pareto.page import front_columns, front_title
+from optuna_study.report.pareto.page import front_columns, front_title, unconfirmed_sentence
 from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
@@ -98,6 +98,9 @@ def _front(data: StudyData) -> Iterator[Block]:
     better = "no other trial is better in one and no worse in the other"
     yield Text(f"{front_title(data.summary)}: {better}.")
     yield Table(headers, rows)
+    said = unconfirmed_sentence(data.summary)
+    if said:
+        yield Text(said)
 
 
 def _uncertainty(data: StudyData) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
 from optuna_study.report.pareto.choice import ASKED_AS, KNEE, knee
-from optuna_study.report.tables import heading, line_width, table
+from optuna_study.report.tables import heading, line_width, paragraph, table
 from optuna_study.store.pareto import front, second_metric
+from optuna_study.text import count
 
 if TYPE_CHECKING:
     from optuna_study.report.summary import Summary
@@ -21,19 +22,36 @@ def front_title(summary: Summary) -> str:
 
 
 def front_columns(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """The front for people, the best by the metric first."""
+    """The front for people, the best by the metric first; once there are any, confirmed means."""
     study, second = summary.study, _second(summary.study)
+    found = front_rows(summary)
+    confirmed = any(row["confirmed"] is not None for row in found)
     rows = [
         [
             str(row["number"]),
             values.metric(study.metric, row["value"]),
+            *([values.metric(study.metric, row["confirmed"])] if confirmed else []),
             values.metric(second, row["second_value"]),
             ", ".join(filter(None, [row["baseline"], KNEE if row["knee"] else None])),
         ]
-        for row in front_rows(summary)
+        for row in found
     ]
     names = [ASKED_AS.get(each, each).replace("_", " ") for each in (study.metric, second)]
-    return ["trial", *names, ""], rows
+    names.insert(1, "confirmed")
+    return ["trial", *(names if confirmed else names[::2]), ""], rows
+
+
+def unconfirmed_sentence(summary: Summary) -> str:
+    """What of a front was confirmed and what confirms the others; empty before, or of a whole."""
+    found = front_rows(summary)
+    done = sum(row["confirmed"] is not None for row in found)
+    searched = [row["confirmed"] for row in found if row["baseline"] is None]
+    if not done or None not in searched:
+        return ""
+    return (
+        f"Trained again on fresh seeds: {done} of the front's {count(len(found), 'trial')}; "
+        f"`confirm {summary.study.name} --top {len(searched)}` does so with all searched ones."
+    )
 
 
 def front_block(summary: Summary) -> str:
@@ -41,7 +59,9 @@ def front_block(summary: Summary) -> str:
     if not summary.weighed:
         return ""
     headers, rows = front_columns(summary)
-    return f"{heading(front_title(summary))}\n{table(headers, rows, width=line_width())}"
+    drawn = f"{heading(front_title(summary))}\n{table(headers, rows, width=line_width())}"
+    said = unconfirmed_sentence(summary)
+    return f"{drawn}\n{paragraph(said)}" if said else drawn
 
 
 def front_rows(summary: Summary) -> list[dict[str, Any]]:
@@ -50,10 +70,13 @@ def front_rows(summary: Summary) -> list[dict[str, Any]]:
         return []
     along = front(summary.weighed, summary.study)
     corner = knee(along, _second(summary.study))
+    verdict = None if summary.confirmation is None else summary.confirmation.verdict
+    confirmed = {} if verdict is None else {each.trial: each.mean for each in verdict.confirmed}
     return [
         {
             "number": each.number,
             "value": each.value,
+            "confirmed": mean.mean if (mean := confirmed.get(each.number)) else None,
             "second_value": each.second,
             "baseline": each.baseline,
             "knee": each is corner,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
+from optuna_study.store.queue.confirmation import read_confirmation
 from optuna_study.store.records import NoTrialReason, StudyState, TrialState
 from optuna_study.store.schema import own_studies, trials
 
@@ -75,7 +75,8 @@ def find_refusal(settings: Row[Any], counted: TrialCount) -> NoTrialReason | Non
     Where confirmation comes early, what was begun is all that there is.
     """
     total = settings.budget + settings.beside
-    if settings.confirm is not None and json.loads(settings.confirm).get("early"):
+    confirm = read_confirmation(settings.confirm)
+    if confirm is not None and confirm.early:
         total = min(total, counted.next_number)
     if counted.ended >= total:
         return NoTrialReason.BUDGET_MET

@@ -19,7 +19,7 @@ from sqlalchemy import insert, select, update
 
 from optuna_study.seeds import confirmation_seed
 from optuna_study.store.pareto import front, read_weighed, second_metric
-from optuna_study.store.records import EndKind, StudyState, TrialState
+from optuna_study.store.records import Confirmation, EndKind, StudyState, TrialState
 from optuna_study.store.rows import insert_trial, write_attributes
 from optuna_study.store.schema import (
     CONFIRMS,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 BEHIND = 3.0  # standard errors behind the leader from which on a finalist gets no further seed
 SHARES = ("accuracy", "macro_f1")  # ends of the names of metrics that are fractions of pictures
+UNCONFIRMED = "none"  # in place of a confirmation: nobody asks for one, unlike NULL also in future
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class _Entrant:
     parameters: tuple[tuple[str, float, str], ...]
 
 
+def read_confirmation(text: str | None) -> Confirmation | None:
+    """The confirmation that a study's column asks for, if any."""
+    return None if text in (None, UNCONFIRMED) else Confirmation(**json.loads(text))
+
+
 def plan_round(
     connection: Connection, study: StudyRecord, settings: Row[Any], next_number: int, now: float
 ) -> None:
@@ -63,14 +69,15 @@ def plan_round(
     Nothing is left to be confirmed when each has all of its seeds, or can no longer win. A study
     whose budget is not met then, since its search was ended early, stops.
     """
-    wanted = json.loads(settings.confirm)
-    entrants = _entrants(connection, study, settings, wanted["top"])
+    wanted = read_confirmation(settings.confirm)
+    assert wanted is not None
+    entrants = _entrants(connection, study, settings, wanted.top)
     runs = _runs(connection, study)
     open_ones = _still_open(study, settings, entrants, runs)
-    chosen = [each for each in open_ones if len(runs[each.number]) < wanted["seeds"]]
+    chosen = [each for each in open_ones if len(runs[each.number]) < wanted.seeds]
     values: dict[str, Any] = {"beside": settings.beside + len(chosen)}
     if not chosen:
-        values["confirm"] = None
+        values["confirm"] = None if wanted.again else UNCONFIRMED
         if next_number < settings.budget + settings.beside:
             values["state"] = StudyState.STOPPING.value
     for offset, entrant in enumerate(chosen):
@@ -207,7 +214,11 @@ def _still_open(
     entrants: Sequence[_Entrant],
     runs: Mapping[int, Sequence[float | None]],
 ) -> list[_Entrant]:
-    """The baseline, and the finalists that may yet win."""
+    """The baseline, and the finalists that may yet win.
+
+    With two objectives all that did not diverge: each is the best at its cost, and is to have a
+    figure that one can believe.
+    """
     pictures = None
     if settings.metric.endswith(SHARES):
         pictures = (study.environment.get(SIDE_COUNTS) or {}).get("validation")
@@ -217,7 +228,10 @@ def _still_open(
         if each.baseline is None and each.number in runs
     }
     known = {number: found for number, found in values.items() if found}
-    winning = can_win(known, settings.direction, pictures)
+    if second_metric(study) is None:
+        winning = can_win(known, settings.direction, pictures)
+    else:
+        winning = {number for number, found in known.items() if all(map(math.isfinite, found))}
     return [each for each in entrants if each.number not in known or each.number in winning]
 
 

@@ -6,6 +6,7 @@ complete, as an own setting of a baseline is: whoever resumes, repeats or export
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select, update
@@ -18,14 +19,16 @@ from optuna_study.space.space import Space, build
 from optuna_study.space.spread import lattice, value_at
 from optuna_study.store.queue.ownership import lock
 from optuna_study.store.records import EndKind, StudyState
-from optuna_study.store.rows import external_parameter, strict_json, write_attributes
+from optuna_study.store.rows import external_parameter, strict_json, upsert, write_attributes
 from optuna_study.store.schema import (
+    ASKED_BUDGET_KEY,
     FINETUNES,
     REUSED,
     VALUE,
     is_excluded,
     own_studies,
     own_trials,
+    study_system_attributes,
     trial_params,
     trial_values,
     trials,
@@ -106,6 +109,7 @@ def fix_settings(
 def begin_second_stage(store: Store, study: StudyRecord) -> bool:
     """Search no more heads: the budget becomes what was begun and the second stage's trials.
 
+    What was asked for is kept, for whoever lets the search go on when that has ended.
     Whether that was news: not of a study whose second stage has begun, or that is not active.
     """
     own = own_studies.c
@@ -123,6 +127,9 @@ def begin_second_stage(store: Store, study: StudyRecord) -> bool:
         if budget >= row.budget:
             return False
         connection.execute(update(own_studies).where(active).values(budget=budget))
+        asked = {"key": ASKED_BUDGET_KEY, "value_json": json.dumps(row.budget)}
+        rows = [{"study_id": study.study_id, **asked}]
+        upsert(connection, study_system_attributes, ("study_id", "key"), rows)
         return True
 
 

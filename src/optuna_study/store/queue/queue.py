@@ -50,7 +50,7 @@ from sqlalchemy import case, func, select
 
 from optuna_study.errors import StaleClaimError
 from optuna_study.store.queue.budget import count_trials, find_refusal
-from optuna_study.store.queue.confirmation import plan_round
+from optuna_study.store.queue.confirmation import plan_round, read_confirmation
 from optuna_study.store.queue.ends import (
     end_lost,
     end_trial,
@@ -130,7 +130,7 @@ def claim(
             settings = lock_study(connection, study)  # one more may have failed
         counted = count_trials(connection, study, settings)
         refusal = find_refusal(settings, counted)
-        while refusal is NoTrialReason.BUDGET_MET and settings.confirm is not None:
+        while refusal is NoTrialReason.BUDGET_MET and read_confirmation(settings.confirm):
             plan_round(connection, study, settings, counted.next_number, times.utc)
             settings = lock_study(connection, study)
             counted = count_trials(connection, study, settings)

@@ -19,9 +19,9 @@ from optuna_study.definition.names import bare_name
 from optuna_study.errors import DefinitionChangedError, NotFoundError, StoreError
 from optuna_study.store.engine.failures import is_clash
 from optuna_study.store.importances import importances_text, stored_importances
+from optuna_study.store.queue.confirmation import UNCONFIRMED, read_confirmation
 from optuna_study.store.queue.ownership import lock_study
 from optuna_study.store.records import (
-    Confirmation,
     NewStudy,
     StudyRecord,
     StudyState,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.importances import Importance
-    from optuna_study.store.records import PlannedTrial
+    from optuna_study.store.records import Confirmation, PlannedTrial
 
     Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
 
@@ -141,7 +141,7 @@ def _insert_study(connection: Connection, new: NewStudy, now: float) -> None:
             priority=new.priority,
             beside=new.beside,
             searched_budget=int(new.searched_budget),
-            confirm=_confirm_text(new.confirm),
+            confirm=None if new.confirm is None else json.dumps(asdict(new.confirm)),
         )
     )
     for number, planned in enumerate(new.planned):
@@ -292,19 +292,9 @@ def study_record(row: Row[Any]) -> StudyRecord:
         going_since=stored["going_since"],
         beside=stored["beside"],
         searched_budget=bool(stored["searched_budget"]),
-        confirm=None
-        if stored["confirm"] is None
-        else Confirmation(**json.loads(stored["confirm"])),
+        confirm=read_confirmation(stored["confirm"]),
+        unconfirmed=stored["confirm"] == UNCONFIRMED,
     )
-
-
-def set_budget(store: Store, study: StudyRecord, budget: int) -> None:
-    """Change the number of trials that are to end in all.
-
-    Raises:
-        NotFoundError: the study is gone.
-    """
-    _change(store, study, {"budget": budget})
 
 
 def set_confirmation(store: Store, study: StudyRecord, confirm: Confirmation | None) -> None:
@@ -313,11 +303,8 @@ def set_confirmation(store: Store, study: StudyRecord, confirm: Confirmation | N
     Raises:
         NotFoundError: the study is gone.
     """
-    _change(store, study, {"confirm": _confirm_text(confirm)})
-
-
-def _confirm_text(confirm: Confirmation | None) -> str | None:
-    return None if confirm is None else json.dumps(asdict(confirm))
+    text = UNCONFIRMED if confirm is None else json.dumps(asdict(confirm))
+    _change(store, study, {"confirm": text})
 
 
 def set_priority(store: Store, study: StudyRecord, priority: int) -> None:
@@ -355,8 +342,8 @@ def end_search(store: Store, study: StudyRecord) -> bool:
     with store.write(durable=True) as connection:
         row = connection.execute(select(own.confirm).where(active).with_for_update()).first()
         values = {"state": StudyState.STOPPING.value}
-        if row is not None and row.confirm is not None:
-            confirm = Confirmation(**json.loads(row.confirm))
+        confirm = None if row is None else read_confirmation(row.confirm)
+        if confirm is not None:
             if confirm.early:
                 return False
             values = {"confirm": json.dumps(asdict(confirm) | {"early": True})}
