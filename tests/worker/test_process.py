@@ -239,7 +239,7 @@ def test_each_confirmed_trial_has_a_model_and_each_ended_one_a_note(
     task = prepare_confirmation(
         study.name, top=1, seeds=1, workspace=files, storage=store.address, workers=1
     )
-    assert task.study.confirm == Confirmation(1, 1, early=False)
+    assert task.study.confirm == Confirmation(1, 1, early=False, again=False), "its file says so"
 
 
 def test_with_two_objectives_patience_counts_from_the_last_that_came_to_the_front(
