@@ -17,7 +17,7 @@ from optuna_study.definition.init import (
     write_study_file,
 )
 from optuna_study.definition.read import parse_study_file, read_study_file
-from optuna_study.definition.resolve import outline, resolve
+from optuna_study.definition.resolve import baseline_config, outline, resolve
 from optuna_study.errors import DataError, FolderError, UsageError
 
 if TYPE_CHECKING:
@@ -52,16 +52,20 @@ def test_a_folder_is_surveyed(pictures: Callable[..., Path]) -> None:
 def test_folders_of_many_pictures_are_finetuned_on_a_cpu(tmp_path: Path) -> None:
     path, stages = tmp_path / "pets.toml", []
     for count in (780, 790):
-        text = study_file_text("pets", tmp_path, Survey(("cats", "dogs"), count, 40, (), 1.0))
+        text = study_file_text("pets", tmp_path, Survey(("cats", "dogs"), count, 240, (), 1.0))
         path.write_text(text, encoding="utf-8")
         file = read_study_file(path)
-        assert resolve(file, "full").second_stage is None
+        full = resolve(file, "full")
+        assert full.second_stage is None
+        (last_stage,) = (each for each in full.baselines if each.name == "last-stage")
+        sizes = baseline_config(full, last_stage).data
+        assert (sizes.training_size, sizes.image_size) == (160, 224)
         stages.append(resolve(file, "cpu").second_stage)
     few, stage = stages
     assert few is None
     assert stage is not None
     assert (stage.model.train_layers, stage.train.threads) == ("half", 2)
-    assert (stage.data.training_size, stage.data.image_size) == (96, 128)
+    assert (stage.data.training_size, stage.data.image_size) == (128, 160)
 
 
 def test_the_file_is_written_complete_and_valid(

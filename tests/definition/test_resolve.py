@@ -11,6 +11,7 @@ from optuna_study.definition.resolve import (
     baseline_config,
     baseline_parameters,
     resolve,
+    searched_crops,
     searched_models,
 )
 from optuna_study.definition.serialise import from_json, to_json
@@ -43,6 +44,29 @@ def test_searched_weights_come_with_the_settings_they_are_tied_to(space: str) ->
         with_settings(definition.config, {"variant": "torchvision", "pretrained": weights})
         for weights in ("imagenet", "own.pth")
     ]
+
+
+CROPS = """
+data = {name = "rendered", image_size = 160}
+model = {name = "timm:resnet18", pretrained = "none"}
+search.finetune = {trials = 1, settings = {augmentation = "resized_crop"}}
+[space]
+model = ["timm:resnet18", "timm:vit_tiny_patch16_224"]
+training_size = {choices = [96, 128], when = {model = ["timm:resnet18"]}}
+"""
+
+
+def test_every_crop_that_a_searched_model_may_see_is_looked_at() -> None:
+    definition = resolve(parse_study_file(CROPS, "crops"), "full")
+    found = {
+        (each.model.name.removeprefix("timm:"), each.data.training_size, each.data.augmentation)
+        for each in searched_crops(definition)
+    }
+    kinds = ("none", "resized_crop")
+    assert found == {
+        *(("resnet18", size, kind) for size in (96, 128) for kind in kinds),
+        *(("vit_tiny_patch16_224", 0, kind) for kind in kinds),
+    }
 
 
 def test_without_searched_weights_there_are_none_to_look_at(small_file: StudyFile) -> None:

@@ -190,7 +190,8 @@ def study_file_text(name: str, folder: Path, survey: Survey) -> str:
         finetune_trials=int(cpu_training >= FINETUNED_FROM),
         finetune_epochs=_epochs(FINETUNE_PICTURES, cpu_training, 2, 12),
         cpu_image_size=cpu_size,
-        training_size=_smaller(cpu_size),
+        training_size=_smaller(size),
+        cpu_training_size=_smaller(cpu_size),
         cpu_views=min(max(CPU_TRAINING // cpu_training, 1), MOST_VIEWS),
         cpu_subset="" if subset == 1 else f"subset = {max(subset, 0.01):.3g}\n",
     )

@@ -21,11 +21,13 @@ from optuna_study.definition.model import MISSING_CMAES, PROFILES, Baseline, Def
 from optuna_study.definition.names import require_name, variant_name
 from optuna_study.definition.scale import scale_dimension, scale_settings
 from optuna_study.errors import OutsideSpaceError, StudyFileError
-from optuna_study.space.dimensions import Breakpoints, Choice
+from optuna_study.space.dimensions import Breakpoints, Choice, IntRange
 from optuna_study.space.space import Space, find_circle
 from optuna_study.text import count
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from optuna_study.config.settings import Scalar, Setting
     from optuna_study.definition.model import Finetune, SearchSettings, StudyFile
     from optuna_study.space.dimensions import Dimension
@@ -174,6 +176,43 @@ def searched_models(definition: Definition) -> list[TrainConfig]:
             }
             configs.append(with_settings(base, {**changes, dimension.setting: choice}))
     return configs
+
+
+def searched_crops(definition: Definition) -> list[TrainConfig]:
+    """The base configuration with each searched model and each kind and size of crop it may see.
+
+    As the second stage has them, too. Of a range of sizes the ends are taken.
+    """
+    found = [definition.config, *searched_models(definition)]
+    found = _vary(found, definition.space.dimensions, CROPS)
+    stage = definition.search.finetune
+    if stage.trials:
+        later = [with_settings(config, stage.settings) for config in found]
+        found += _vary(later, stage.space, CROPS)
+    return list(dict.fromkeys(found))
+
+
+CROPS = ("augmentation", "training_size")
+
+
+def _vary(
+    configs: list[TrainConfig], dimensions: Iterable[Dimension], names: Collection[str]
+) -> list[TrainConfig]:
+    """Configurations with all values of some settings, where these dimensions apply."""
+    for one in dimensions:
+        if one.setting not in names or not isinstance(one, Choice | IntRange):
+            continue
+        values = one.choices if isinstance(one, Choice) else (one.low, one.high)
+        configs = [
+            with_settings(config, {one.setting: value})
+            for config in configs
+            for value in (values if _applies(one, config) else [get_setting(config, one.setting)])
+        ]
+    return configs
+
+
+def _applies(dimension: Dimension, config: TrainConfig) -> bool:
+    return all(get_setting(config, name) in values for name, values in dimension.when.items())
 
 
 def baseline_parameters(

@@ -24,6 +24,7 @@ from optuna_study.training.backbone.timm_models import build_timm
 from optuna_study.training.backbone.timm_weights import timm_weights
 from optuna_study.training.backbone.trained_layers import (
     check_layers,
+    find_head,
     freeze_layers,
     freeze_statistics,
 )
@@ -111,7 +112,9 @@ def initialised_model(
 
 
 def _freeze(model: nn.Module, settings: ModelSettings) -> None:
-    """Keep what is not to learn."""
+    """Keep what is not to learn, of a model that has the head that is to begin with zeros."""
+    if settings.head_weights != "drawn":
+        find_head(model)
     if settings.train_layers != "all":
         freeze_layers(model, settings)
     if settings.norm_statistics == "frozen":
@@ -130,7 +133,8 @@ def with_names(
     if not all(_NUMBERED.fullmatch(layer) for layer in layers):
         return weights
     own = dict.fromkeys(name.rpartition(".")[0] for name in model.state_dict())
-    if len(own) != len(layers) or own == layers:
+    numbered = all(_NUMBERED.fullmatch(layer) for layer in own)  # a model of one's own, as it is
+    if numbered or len(own) != len(layers):
         return weights
     names = dict(zip(sorted(layers, key=_place), own, strict=True))
     renamed = {}
@@ -198,6 +202,8 @@ def check_model(settings: ModelSettings, *, channels: int, image_size: int, clas
         else:
             # The first convolution without memory loads 900 modules (1.6 s), so not for these.
             model = build_model(settings, **sizes)
+    if settings.head_weights != "drawn":
+        find_head(model)
     if starts_pretrained(settings.name, settings.pretrained):
         fitting_weights(model, settings)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from optuna_study.config.catalogue import is_reference, starts_pretrained
+from optuna_study.config.settings import with_settings
 from optuna_study.data.availability import is_here, way_to_get
 from optuna_study.data.load import open_pictures
 from optuna_study.data.split import split
-from optuna_study.definition.resolve import baseline_config, searched_models
+from optuna_study.definition.resolve import baseline_config, searched_crops, searched_models
 from optuna_study.errors import DataError, OptunaStudyError
 from optuna_study.space.dimensions import Choice
 from optuna_study.store.schema import CLASS_COUNTS, NEIGHBOURS, SIDE_COUNTS
@@ -123,7 +124,7 @@ def prove(
         check_objective(objective)
     if definition.second_stage is not None:
         configs.append(definition.second_stage)
-    for each in configs:
+    for each in (*configs, *searched_crops(definition)):
         check_training_size(each)
     nearest = compute_features(configs, folder, workspace, pick_device(device))
     return Proven(
@@ -190,16 +191,17 @@ def compute_features(
 
 
 def models_of(definition: Definition) -> list[ModelSettings]:
-    """The base model, its second stage's, the planned baselines', and all that are searched.
+    """The base model, the planned baselines', and all that are searched, by name or by weights.
 
-    By name or by weights, that is.
+    Where there is a second stage, as it has them, too.
     """
-    stage = definition.second_stage
+    stage, searched = definition.search.finetune, searched_models(definition)
+    later = [definition.config, *searched] if stage.trials else []
     configs = [
         definition.config,
-        *(() if stage is None else (stage,)),
+        *(with_settings(each, stage.settings) for each in later),
         *(baseline_config(definition, each) for each in definition.planned),
-        *searched_models(definition),
+        *searched,
     ]
     return list(dict.fromkeys(config.model for config in configs))
 

@@ -267,6 +267,16 @@ def test_models_that_cannot_be_are_refused(changes: dict[str, Any], sentence: st
         check_models([settings(), bad], **SIZES)
 
 
+def test_a_model_of_two_heads_is_refused_where_one_is_to_begin_with_zeros(tmp_path: Path) -> None:
+    distilled, weights = "timm:deit_tiny_distilled_patch16_224", tmp_path / "weights.pth"
+    drawn = settings(distilled, pretrained="none")
+    torch.save(build_timm(drawn, **SIZES).state_dict(), weights)
+    zeros = settings(distilled, pretrained=str(weights), head_weights="zeros")
+    for check in (check_model, lambda each, **sizes: check_models([each], **sizes)):
+        with pytest.raises(UsageError, match='does not end in one dense layer.* "drawn"'):
+            check(zeros, **SIZES)
+
+
 def test_training_pictures_of_their_own_size_are_for_models_that_take_any() -> None:
     def config(model: str, **data: object) -> TrainConfig:
         raw = {"data": {"image_size": 32, **data}, "model": {"name": model}}

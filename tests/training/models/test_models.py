@@ -181,6 +181,9 @@ def test_weights_of_numbered_layers_are_taken_in_whatever_order(name: str) -> No
     few = {each: value for each, value in numbered.items() if not each.startswith("0.")}
     few.pop("1.weight", None)
     assert with_names(few, nn.Linear(2, 2)) is few  # which nothing takes
+    ours = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).state_dict()
+    moved = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    assert with_names(ours, moved) is ours  # of one's own, numbered then and now
 
 
 def flat(model: nn.Module) -> nn.Sequential:

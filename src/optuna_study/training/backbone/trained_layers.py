@@ -61,7 +61,8 @@ def find_head(model: nn.Module) -> nn.Linear:
     if not isinstance(head, nn.Linear):
         raise UsageError(
             f"train_layers: {type(model).__name__} does not end in one dense layer, so it has no "
-            'head of its own; set train_layers = "all" and backbone_lr_factor = 1'
+            'head of its own; set train_layers = "all", head_weights = "drawn" and '
+            "backbone_lr_factor = 1"
         )
     return head
 
