@@ -19,7 +19,12 @@ from optuna_study.training.backbone.timm_models import (
     own_scale,
     with_own_size,
 )
-from optuna_study.training.build_model import check_model, check_models, initialised_model
+from optuna_study.training.build_model import (
+    build_model,
+    check_model,
+    check_models,
+    initialised_model,
+)
 from optuna_study.training.device_data import load_data
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.pretrained import weights_of
@@ -270,10 +275,10 @@ def test_models_that_cannot_be_are_refused(changes: dict[str, Any], sentence: st
 def test_a_model_of_two_heads_is_refused_where_one_is_to_begin_with_zeros(tmp_path: Path) -> None:
     distilled, weights = "timm:deit_tiny_distilled_patch16_224", tmp_path / "weights.pth"
     drawn = settings(distilled, pretrained="none")
-    torch.save(build_timm(drawn, **SIZES).state_dict(), weights)
+    torch.save(build_model(drawn, **SIZES).state_dict(), weights)
     zeros = settings(distilled, pretrained=str(weights), head_weights="zeros")
     for check in (check_model, lambda each, **sizes: check_models([each], **sizes)):
-        with pytest.raises(UsageError, match='does not end in one dense layer.* "drawn"'):
+        with pytest.raises(UsageError, match=r'does not end in one dense layer.* "drawn"'):
             check(zeros, **SIZES)
 
 
