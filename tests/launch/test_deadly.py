@@ -37,7 +37,7 @@ def store(
         monkeypatch.syspath_prepend(str(tmp_path))
         text = study_text.replace("epochs = 10", "epochs = 1")
         (tmp_path / "good.toml").write_text(text)
-        plain = 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1\ndropout = 0.1\n'
+        plain = 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.05\ndropout = 0.1\n'
         deadly = text.replace(plain, 'name = "deadly_model:build"\n')
         assert deadly != text
         (tmp_path / "deadly.toml").write_text(deadly)

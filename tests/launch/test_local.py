@@ -268,7 +268,7 @@ def test_a_gpu_error_ends_its_trial_and_a_fresh_process_goes_on(
     (tmp_path / "fragile.py").write_text(FRAGILE)
     monkeypatch.syspath_prepend(str(tmp_path))
     text = study_text.replace(
-        'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1', 'name = "fragile:build"'
+        'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.05', 'name = "fragile:build"'
     )
     text = text.replace("settings = {lr = 0.001}", "settings = {lr = 0.001, dropout = 0.0}")
     text = text.replace('settings = {lr = 80.0}\noutside = ["lr"]', "settings = {lr = 0.01}")

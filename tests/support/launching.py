@@ -42,10 +42,11 @@ source = "tests"
 [data]
 name = "digits"
 image_size = 16
+subset = 0.5
 [model]
 name = "alexnet"
 variant = "single_tower"
-width = 0.1
+width = 0.05
 dropout = 0.1
 [train]
 epochs = 10

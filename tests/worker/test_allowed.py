@@ -53,7 +53,7 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def stored(tmp_path: Path, study_text: str, warm_workspace: Workspace, mark: Path) -> StudyTask:
     """A study, registered by somebody, whose model is `stranger`'s."""
-    plain = 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1\ndropout = 0.1\n'
+    plain = 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.05\ndropout = 0.1\n'
     text = study_text.replace(plain, 'name = "stranger:build"\n')
     (tmp_path / "tiny.toml").write_text(text.replace("epochs = 10", "epochs = 1"))
     request = LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
