@@ -141,13 +141,14 @@ subset = 0.2
 [model]
 name = "alexnet"
 variant = "single_tower"
-width = 0.1
+width = 0.05
 [train]
 epochs = 2
 batch_size = 64
 threads = 1
 [search]
 trials = 2
+confirm = {top = 1, seeds = 1}
 [space]
 lr = {low = 1e-4, high = 0.01, log = true}
 """

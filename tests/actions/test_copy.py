@@ -20,6 +20,7 @@ from optuna_study.actions.copy import CopyRequest, copy_study
 from optuna_study.errors import DiskFullError, FolderError, NotFoundError, UsageError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
+from optuna_study.search import write_schedule
 from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
@@ -88,11 +89,13 @@ def _curves(store: Store, study: StudyRecord) -> list[Any]:
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
-    prepared: StudyTask, postgres_url: str, tmp_path: Path
+    prepared: StudyTask, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SQLite to PostgreSQL and back, in other folders: nothing is trained differently."""
     import optuna
     from optuna.artifacts import get_all_artifact_meta
+
+    monkeypatch.setattr(write_schedule, "FIRST_SECONDS", 0.0)  # the first checkpoint comes sooner
 
     here = prepared.workers[0]
     stop = StopSignal()

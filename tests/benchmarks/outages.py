@@ -34,7 +34,7 @@ from evidence import counted, watch
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from stand import fresh_store, machine, make_study, say
-from torch_storm import STUDY
+from torch_storm import study_text
 
 from optuna_study.launch.local import ThisMachine
 from optuna_study.launch.prepare import LaunchRequest, prepare
@@ -200,7 +200,7 @@ def launched(
 ) -> tuple[StudyTask, float]:
     """Launch the study and run it to its end; how many seconds that took."""
     file = root / "outage.toml"
-    file.write_text(STUDY.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
+    file.write_text(study_text(arguments), "utf-8")
     request = LaunchRequest(
         str(file),
         profile="full",
@@ -309,6 +309,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a stop, of a full disk")
     parser.add_argument("--cut-every", type=float, default=1.0, help="seconds, on average")
+    parser.add_argument("--light", action="store_true", help="epochs that mostly rest")
     parser.add_argument("--seed", type=int, default=1, help="of when connections are cut")
     arguments = parser.parse_args()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "what"})

@@ -35,10 +35,9 @@ title = "Digits, under fire"
 [data]
 name = "digits"
 image_size = 16
+subset = {subset}
 [model]
-name = "alexnet"
-variant = "single_tower"
-width = 0.1
+{model}
 dropout = 0.1
 [train]
 epochs = {epochs}
@@ -56,6 +55,16 @@ activation = ["relu", "tanh"]
 lr = {{low = 1e-4, high = 0.01, log = true}}
 dropout = {{low = 0.0, high = 0.5, step = 0.1}}
 """
+
+FULL = {"subset": 1.0, "model": 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1'}
+# By `--light`: a trial of fewer pictures takes as long and computes less.
+LIGHT = {"subset": 0.5, "model": 'name = "patient:alexnet"'}
+
+
+def study_text(arguments: argparse.Namespace) -> str:
+    """The study's file."""
+    size = LIGHT if arguments.light else FULL
+    return STUDY.format(epochs=arguments.epochs, trials=arguments.trials, **size)
 
 
 @dataclass
@@ -97,7 +106,7 @@ def launched(
     """Launch the study below `root` and run it to its end; how many seconds that took."""
     root.mkdir()
     file = root / "storm.toml"
-    file.write_text(STUDY.format(epochs=arguments.epochs, trials=arguments.trials), "utf-8")
+    file.write_text(study_text(arguments), "utf-8")
     prepared = prepare(
         LaunchRequest(
             str(file), profile="full", workspace=Workspace(root), workers=arguments.workers
@@ -137,6 +146,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--kill-every", type=float, default=3.0, help="seconds")
     parser.add_argument("--most-kills", type=int, help="default: no end of them")
+    parser.add_argument("--light", action="store_true", help="epochs that mostly rest")
     parser.add_argument("--seed", type=int, default=1, help="of who is killed")
     arguments = parser.parse_args()
     say(**machine(), **vars(arguments))

@@ -2,6 +2,7 @@ from launching import (  # noqa: F401 - fixtures
     curves,
     definition,
     launch,
+    patient_text,
     run_here,
     study_text,
     warm,

@@ -75,10 +75,11 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     launch: Callable[..., Any],
     run_here: Callable[..., Any],
     curves: Callable[[Path], dict[int, list[tuple[float, ...]]]],
+    patient_text: str,
     tmp_path: Path,
 ) -> None:
     storm = tmp_path / "storm"
-    first = launch(storm, under=("nohup",))
+    first = launch(storm, patient_text, under=("nohup",))
     first.until(some_checkpoint)
     os.killpg(first.process.pid, signal.SIGHUP)  # as a terminal does that closes, to everyone
     soon = scheduling.progress(first.look()[0], None) + 3
@@ -91,7 +92,7 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     assert TrialState.RUNNING not in states(store, study)
 
     terminate = once(lambda *_: os.kill(os.getpid(), signal.SIGTERM), checkpointed)
-    second = run_here(storm, watch=terminate)
+    second = run_here(storm, patient_text, watch=terminate)
     assert second.code == 143, second.messages
     assert TrialState.RUNNING not in states(store, study)
     returned = [
@@ -100,7 +101,7 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     assert returned
     assert all(trial.strikes == 0 for trial in returned)
 
-    third = run_here(storm, watch=once(kill_a_busy_worker, checkpointed))
+    third = run_here(storm, patient_text, watch=once(kill_a_busy_worker, checkpointed))
     assert third.code == 0, third.messages
     assert third.task.resumed
     assert any("was killed by SIGKILL, trial " in said for said in third.messages)
@@ -110,7 +111,7 @@ def test_interrupted_killed_and_resumed_gives_what_an_uninterrupted_launch_gives
     assert any(trial.claims > 1 for trial in trials)
     assert not any(trial.resumed_elsewhere for trial in trials)
 
-    calm = run_here(tmp_path / "calm")
+    calm = run_here(tmp_path / "calm", patient_text)
     assert calm.code == 0, calm.messages
     assert curves(storm) == curves(tmp_path / "calm")
     leaves_models_pictures_notes_and_no_checkpoints(calm.task)
@@ -184,12 +185,12 @@ def test_time_over_ends_well_with_trials_given_back(
 
 
 def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
-    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+    run_here: Callable[..., Any], patient_text: str, tmp_path: Path
 ) -> None:
     def stop(prepared: StudyTask, tick: Tick) -> None:
         set_state(prepared.store, prepared.study, StudyState.STOPPING)
 
-    said = run_here(tmp_path / "root", watch=once(stop, checkpointed))
+    said = run_here(tmp_path / "root", patient_text, watch=once(stop, checkpointed))
     assert said.code == 0, said.messages
     ends = [trial.end for trial in reads.trials(said.task.store, said.task.study)]
     assert said.messages[-1] == (
@@ -201,12 +202,12 @@ def test_a_study_stopped_from_elsewhere_ends_its_launch_well(
 
 
 def test_a_study_deleted_under_its_workers_ends_them_with_a_word(
-    run_here: Callable[..., Any], study_text: str, tmp_path: Path
+    run_here: Callable[..., Any], patient_text: str, tmp_path: Path
 ) -> None:
     def delete(prepared: StudyTask, tick: Tick) -> None:
         delete_study(prepared.store, prepared.study)
 
-    endless = study_text.replace("epochs = 10", "epochs = 500")
+    endless = patient_text.replace("epochs = 10", "epochs = 500")
     said = run_here(tmp_path / "root", endless, watch=once(delete, checkpointed))
     assert said.code == 4, said.messages
     assert said.messages == [

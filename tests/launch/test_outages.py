@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
-SMALL = ("--trials=2", "--epochs=6", "--seconds=2", "--cut-every=0.3")
+SMALL = ("--light", "--trials=2", "--epochs=6", "--seconds=2", "--cut-every=0.3")
 
 
 @pytest.fixture(scope="module")

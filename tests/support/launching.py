@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,11 @@ group = "lr"
 settings = {lr = 80.0}
 outside = ["lr"]
 """
+
+# The same with time to do something to a trial under way: see tests/benchmarks/patient.py.
+PATIENT = STUDY.replace(
+    'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.05', 'name = "patient:alexnet"'
+)
 
 RUNNER = """
 import sys
@@ -216,6 +222,7 @@ def launch(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Iterator[Callab
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
         running.append(process)
@@ -279,6 +286,11 @@ def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[...,
 @pytest.fixture
 def study_text() -> str:
     return STUDY
+
+
+@pytest.fixture
+def patient_text() -> str:
+    return PATIENT
 
 
 @pytest.fixture

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.slow
 
 def test_a_launch_outlives_its_workers(figures: Callable[..., list[dict[str, Any]]]) -> None:
     *_, found = figures(
-        "torch_storm.py", "--trials=2", "--epochs=16", "--kill-every=0.5", "--most-kills=2"
+        "torch_storm.py",
+        "--light",
+        "--trials=2",
+        "--epochs=8",
+        "--kill-every=0.5",
+        "--most-kills=2",
     )
     assert 1 <= found["kills"] <= 2  # no checkpoint lies in a run's first second
     assert found["resumed"] >= 1

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
@@ -81,9 +82,10 @@ def export_model(
     }
     with writing(folder):
         _save(folder / WEIGHTS, lambda path: _save_weights(path, module.get_submodule("network")))
-        _save(folder / PROGRAM, lambda path: _save_program(path, module, stored))
+        program = _exported(module, stored)
+        _save(folder / PROGRAM, lambda path: _save_program(path, program))
         if onnx:
-            _save(folder / ONNX, lambda path: _save_onnx(path, module, stored))
+            _save(folder / ONNX, lambda path: _save_onnx(path, module, program, stored))
     for name, text in texts.items():
         write(folder / name, text)
     return [folder / name for name in (WEIGHTS, PROGRAM, *([ONNX] if onnx else []), *texts)]
@@ -133,6 +135,10 @@ def _program(stored: ModelFile, allowed: Collection[str]) -> nn.Module:
             super().__init__()
             self.network = load_network(stored, device, allowed)
             self.data = without_pictures(stored, device)
+            # ONNX has no operators that change their input: torch takes them to pieces, slowly.
+            for each in self.network.modules():
+                if getattr(each, "inplace", None) is True:
+                    vars(each)["inplace"] = False
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             logits = evaluation_logits(self.network, stored.config, self.data, images)
@@ -171,18 +177,30 @@ def _save_weights(path: Path, network: nn.Module) -> None:
     path.write_bytes(save(weights, metadata={"format": "pt"}))
 
 
-def _save_program(path: Path, module: nn.Module, stored: ModelFile) -> None:
+def _exported(module: nn.Module, stored: ModelFile) -> ExportedProgram:
+    """The module as torch's own program, for any number of pictures."""
     import torch
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's own parts
-        shapes = ({0: torch.export.Dim("batch")},)
-        program = torch.export.export(module, (_pictures(stored),), dynamic_shapes=shapes)
-        with path.open("wb") as file:
-            torch.export.save(program, file)
+        return torch.export.export(module, (_pictures(stored),), dynamic_shapes=_shapes())
 
 
-def _save_onnx(path: Path, module: nn.Module, stored: ModelFile) -> None:
+def _shapes() -> tuple[dict[int, Any]]:
+    import torch
+
+    return ({0: torch.export.Dim("batch")},)
+
+
+def _save_program(path: Path, program: ExportedProgram) -> None:
+    import torch
+
+    with warnings.catch_warnings(), path.open("wb") as file:
+        warnings.simplefilter("ignore")  # of torch's own parts
+        torch.export.save(program, file)
+
+
+def _save_onnx(path: Path, module: nn.Module, program: ExportedProgram, stored: ModelFile) -> None:
     import onnxruntime
     import torch
 
@@ -190,10 +208,10 @@ def _save_onnx(path: Path, module: nn.Module, stored: ModelFile) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's and onnxscript's own parts
         made = torch.onnx.export(
-            module,
+            program,
             (pictures,),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=_shapes(),
             input_names=["images"],
             output_names=["probabilities"],
             verbose=False,

@@ -73,6 +73,8 @@ def nodes() -> Iterator[Nodes]:
         patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "false")  # as docs/clusters.md says, and why
         # Ray has its workers wait for everything else, beside other tests for minutes.
         patch.setenv("RAY_worker_niceness", "0")
+        # Where the model of PATIENT is.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         pytest.importorskip("ray", reason="Ray is not installed: extra ray")
         started = Nodes(importlib.import_module("ray.cluster_utils"))
         patch.setenv("RAY_ADDRESS", started.cluster.address)
@@ -82,7 +84,7 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def launch_on(
-    study_text: str, tmp_path: Path, warm: Callable[[Path], Workspace]
+    patient_text: str, tmp_path: Path, warm: Callable[[Path], Workspace]
 ) -> Iterator[Callable[..., tuple[int, list[str], StudyTask]]]:
     """Launch on a cluster; the exit code, what was said, and the launch."""
     launched: list[StudyTask] = []
@@ -94,7 +96,7 @@ def launch_on(
         cold: bool = False,
         **options: Any,
     ) -> tuple[int, list[str], StudyTask]:
-        (tmp_path / "tiny.toml").write_text(study_text)
+        (tmp_path / "tiny.toml").write_text(patient_text)
         workspace = Workspace(tmp_path / "root") if cold else warm(tmp_path / "root")
         said: list[str] = []
         with find_backend(on) as backend:
