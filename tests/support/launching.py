@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,6 @@ from optuna_study.worker.process import work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from optuna_study.definition.model import Definition
     from optuna_study.launch.backend import Backend
@@ -74,6 +74,8 @@ group = "lr"
 settings = {lr = 80.0}
 outside = ["lr"]
 """
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 # The same with time to do something to a trial under way: see tests/benchmarks/patient.py.
 PATIENT = STUDY.replace(
@@ -217,12 +219,13 @@ def launch(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Iterator[Callab
         study = tmp_path / "tiny.toml"
         study.write_text(text)
         warm(root)
+        paths = (os.environ.get("PYTHONPATH"), str(BENCHMARKS))
         process = subprocess.Popen(
             [*under, sys.executable, "-c", RUNNER, str(study), str(root), str(workers), timeout],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             start_new_session=True,
         )
         running.append(process)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
 import pytest
-from launching import run_ticks
+from launching import BENCHMARKS, run_ticks
 from sqlalchemy.engine import make_url
 
 from optuna_study.errors import DeviceError, OptunaStudyError, StorageUrlError, UsageError
@@ -74,7 +74,7 @@ def nodes() -> Iterator[Nodes]:
         # Ray has its workers wait for everything else, beside other tests for minutes.
         patch.setenv("RAY_worker_niceness", "0")
         # Where the model of PATIENT is.
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        patch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
         pytest.importorskip("ray", reason="Ray is not installed: extra ray")
         started = Nodes(importlib.import_module("ray.cluster_utils"))
         patch.setenv("RAY_ADDRESS", started.cluster.address)
