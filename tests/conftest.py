@@ -530,10 +530,13 @@ def empty_postgres(postgres_server: str) -> Iterator[str]:
 def postgres_url(postgres_database: str) -> Iterator[str]:
     yield postgres_database
     kept = ("alembic_version", "version_info", "optuna_study_schema")
-    tables = {*optuna_tables.tables, *own_tables.tables} - set(kept)
+    tables = sorted({*optuna_tables.tables, *own_tables.tables} - set(kept))
+    emptying = " ".join(f"DELETE FROM {table};" for table in tables)
     on_server(  # whatever a failed test has left open would hold the tables for ever
         postgres_database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        f"TRUNCATE {', '.join(sorted(tables))}",
+        # A replica heeds no foreign keys. Of a few rows this takes a fraction of TRUNCATE's time.
+        "SET session_replication_role = replica",
+        f"DO $$ BEGIN {emptying} END $$",
     )

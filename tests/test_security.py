@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -157,14 +158,16 @@ PASSWORD, KEY = "hunter2 &p@ss:w{rd%", "hunter3+k/y"
 
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_a_password_is_nowhere_to_be_seen(postgres_url: str, tmp_path: Path) -> None:
+def test_a_password_is_nowhere_to_be_seen(
+    postgres_url: str, digits_workspace: Workspace, tmp_path: Path
+) -> None:
     """Neither in what a launch and its workers say, write and store, nor in `ps`."""
     url = make_url(postgres_url).set(password=PASSWORD).update_query_dict({"sslpassword": KEY})
     given = url.render_as_string(hide_password=False)
     spellings = {PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), KEY, quote(KEY, safe="")}
     assert any(spelling in given for spelling in spellings)
     (tmp_path / "tiny.toml").write_text(STUDY)
-    places = Workspace(tmp_path / "storage")
+    places = Workspace(shutil.copytree(digits_workspace.root, tmp_path / "storage"))
     environment = os.environ | {"OPTUNA_STORAGE": given, ARTIFACTS_VARIABLE: str(places.root)}
     program = (sys.executable, "-m", "optuna_study")
     options = ("--profile", "cpu", "--workers", "2", "-v", "--debug")

@@ -7,15 +7,20 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from optuna_study.cli.main import run
+
+if TYPE_CHECKING:
+    from optuna_study.paths import Workspace
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,8 +49,11 @@ def scripts() -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_runs(
+    tmp_path: Path, digits_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its launch in a process of its own, which workers import; the rest, which reads, in this."""
+    shutil.copytree(digits_workspace.root, tmp_path / "storage")
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "flowers.toml").write_text(STUDY)
     Image.new("L", (16, 16), 128).save(tmp_path / "picture.png")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -104,7 +105,7 @@ def launched(
     root: Path, arguments: argparse.Namespace, killer: Killer | None = None
 ) -> tuple[StudyTask, float]:
     """Launch the study below `root` and run it to its end; how many seconds that took."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     file = root / "storm.toml"
     file.write_text(study_text(arguments), "utf-8")
     prepared = prepare(
@@ -126,6 +127,7 @@ def storm(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(arguments.kill_every, random.Random(arguments.seed), arguments.most_kills)
         prepared, seconds = launched(Path(folder, "storm"), arguments, killer)
+        shutil.copytree(Path(folder, "storm", "cache"), Path(folder, "calm", "cache"))
         peaceful, calm_seconds = launched(Path(folder, "calm"), arguments)
         calm = aggregates.curves(peaceful.store, peaceful.study)
         figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])

@@ -32,6 +32,7 @@ from optuna_study.store.studies.studies import load_study
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import TrialRecord
 
@@ -223,13 +224,14 @@ def topology(
     runbook: Any,
     serving: Any,
     free_ports: Any,
+    digits_workspace: Workspace,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Topology]:
     """PostgreSQL, a study that `launch --detach` has made, the dashboard and the proxy."""
     folder = tmp_path_factory.mktemp("service")
     make_secrets(runbook, folder)
-    for name in ("storage", "tmp"):
-        (folder / name).mkdir()
+    (folder / "tmp").mkdir()
+    shutil.copytree(digits_workspace.root, folder / "storage")
     (folder / "tiny.toml").write_text(STUDY)
     password = (folder / "secrets" / "postgres_password").read_text().strip()
     proxy, dashboard = free_ports(2)

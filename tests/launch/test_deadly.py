@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from optuna_study.paths import Workspace
+
 pytestmark = pytest.mark.slow
 
 MODEL = """
@@ -27,7 +29,10 @@ def build(settings, *, channels, image_size, classes):
 
 @pytest.fixture
 def store(
-    tmp_path: Path, study_text: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    study_text: str,
+    warm: Callable[[Path], Workspace],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[bool], list[str]]:
     """A store with a study that has come to kill whoever opens it, and perhaps a good one."""
 
@@ -41,7 +46,7 @@ def store(
         deadly = text.replace(plain, 'name = "deadly_model:build"\n')
         assert deadly != text
         (tmp_path / "deadly.toml").write_text(deadly)
-        place = ["--artifacts", str(tmp_path / "storage")]
+        place = ["--artifacts", str(warm(tmp_path / "storage").root)]
         for name in ["deadly", "good"][: 2 if with_another else 1]:
             file, options = str(tmp_path / f"{name}.toml"), ["--profile", "cpu", "--detach"]
             assert run(["launch", file, "--n-trials", "3", *options, *place]) == 0

@@ -22,6 +22,7 @@ from optuna_study.store.engine.address import StoreAddress
 from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from optuna_study.launch.task import StudyTask
@@ -36,8 +37,10 @@ def launched(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> Stud
 
 
 @pytest.mark.slow
-def test_a_study_is_joined_from_another_folder(launched: StudyTask, tmp_path: Path) -> None:
-    elsewhere = replace(launched.workspace, root=tmp_path / "elsewhere")
+def test_a_study_is_joined_from_another_folder(
+    launched: StudyTask, warm: Callable[[Path], Workspace], tmp_path: Path
+) -> None:
+    elsewhere = warm(tmp_path / "elsewhere")
     address = launched.store.address
     joined = join("tiny", storage=address, workspace=elsewhere, workers=2, timeout=5.0)
     assert joined.study == launched.study

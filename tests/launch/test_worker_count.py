@@ -132,9 +132,9 @@ def test_training_for_a_while_goes_on_where_a_short_run_ends(
 
 @pytest.mark.slow
 def test_processes_train_at_once_and_say_what_they_took(
-    definition: Definition, workspace: Workspace
+    definition: Definition, warm_workspace: Workspace
 ) -> None:
-    both = measure(2, definition, None, workspace, "cpu")
+    both = measure(2, definition, None, warm_workspace, "cpu")
     assert both.copies == 2
     assert both.steps_per_second > 0
     assert both.peak_bytes > 100_000_000  # torch alone takes more
