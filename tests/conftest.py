@@ -74,6 +74,7 @@ hypothesis.settings.load_profile("unhurried")
 # own mark for it does nothing since pytest 9.2, which no longer reads the names that it changes.
 GROUPS = {
     "tests/actions/test_export_model.py": "compiler",
+    "tests/cli/test_dashboard.py": "browser",
     "tests/cli/test_train.py": "train",
     "tests/config/test_schedule.py": "compiler",
     "tests/docker/test_topology.py": "topology",
