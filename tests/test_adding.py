@@ -190,6 +190,7 @@ def third(request): return _pictures(BYTES, np.arange(40) % 3)
         ("mine.data:stripes", "mine.wrong:third", "its labels must be int64 from 0 to 1"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_with_it_is_one_line_before_anything_is_made(
     importable: Path, old: str, new: str, sentence: str
 ) -> None:

@@ -113,6 +113,7 @@ def trained(data: DeviceData, folder: Path | None) -> list[Any]:
     return curve
 
 
+@pytest.mark.slow
 def test_figures_are_written_by_step_while_it_trains(tmp_path: Path, digits: DeviceData) -> None:
     """Every hundred steps or a few more, with the graph, and the curve is what it is without."""
     assert trained(digits, tmp_path / "run") == trained(digits, None)
@@ -136,6 +137,7 @@ def events_of_graph(folder: Path) -> Any:
     return GraphDef.FromString(events(folder).Graph().SerializeToString()).node
 
 
+@pytest.mark.slow
 def test_a_resumed_run_hides_what_it_does_again(tmp_path: Path, digits: DeviceData) -> None:
     base = TrainConfig(
         data=DataSettings(name="digits", image_size=16),
@@ -158,6 +160,7 @@ def test_a_resumed_run_hides_what_it_does_again(tmp_path: Path, digits: DeviceDa
     assert len(steps) == 3 * (len(digits.train_labels) // 8) // 100
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_the_figures_alone(
     tmp_path: Path, digits: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_full_disk_costs_the_figures_alone(
     assert trained(digits, tmp_path) == trained(digits, None)
 
 
+@pytest.mark.slow
 def test_what_is_written_at_the_end_leaves_the_steps_alone(
     tmp_path: Path, digits: DeviceData
 ) -> None:

@@ -122,6 +122,7 @@ def test_what_more_than_half_of_the_trials_show_needs_a_hand(
     assert "!   curves   more than half of the trials, diverging: trials 0, 1, 2, 4;" in result.out
 
 
+@pytest.mark.slow
 def test_show_counts_the_curves_and_reads_one(worked: Any, cli: Callable[..., Any]) -> None:
     page = cli("show", "small", "--storage", worked.url).out
     assert (
@@ -181,6 +182,7 @@ def test_show_leaves_curves_too_long_for_it_to_doctor(
     assert f"Loss curves: {doctor} reads them.\n" in page
 
 
+@pytest.mark.slow
 def test_show_reads_the_curves_of_a_study_of_long_trials(
     judged: Callable[..., int], stored_study: Any, cli: Callable[..., Any]
 ) -> None:
@@ -191,6 +193,7 @@ def test_show_reads_the_curves_of_a_study_of_long_trials(
     assert "Loss curves: 4 healthy; `optuna-study doctor small " in page
 
 
+@pytest.mark.slow
 def test_curves_of_a_study_made_before_a_setting_are_read(
     worked: Any, cli: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -255,6 +258,7 @@ def test_a_running_trial_is_not_lost(stored_study: Any, cli: Callable[..., Any])
     assert reads.trial(stored_study.store, stored_study.study, 0).state is TrialState.RUNNING
 
 
+@pytest.mark.slow
 def test_a_trial_that_plain_optuna_left_is_told(
     held_up_study: Any, cli: Callable[..., Any]
 ) -> None:
@@ -405,6 +409,7 @@ def test_folders_of_studies_that_the_store_does_not_hold_are_named_and_stay(
     assert model.is_file()
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_a_finding_that_fix_removes(
     cli: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -586,6 +591,7 @@ class TestGPU:
         ]
 
 
+@pytest.mark.slow
 def test_doctor_loads_neither_torch_nor_optuna(worked: Any, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom optuna_study.cli.main import run\n"

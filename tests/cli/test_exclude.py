@@ -56,6 +56,7 @@ def test_what_repeats_an_excluded_trial_goes_and_comes_with_it(
     assert list(aggregates.excluded(store, study)) == []
 
 
+@pytest.mark.slow
 def test_an_excluded_trial_is_best_of_nothing_and_comes_back(
     tried: Any, cli: Callable[..., Any], tmp_path: Path
 ) -> None:

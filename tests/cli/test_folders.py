@@ -207,6 +207,7 @@ def in_one_line(result: Result) -> bool:
 
 
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.slow
 def test_a_folder_is_checked_and_surveyed(cli: Cli, tmp_path: Path, name: str) -> None:
     kind = KINDS[name]
     folder = make(kind, tmp_path)
@@ -434,6 +435,7 @@ def test_what_stands_at_the_sides_is_seen_as_the_fit_says(cli: Cli, tmp_path: Pa
     assert min(accuracies["pad"], accuracies["stretch"]) > 0.9
 
 
+@pytest.mark.slow
 def test_forty_damaged_files_are_each_named_and_the_rest_is_used(cli: Cli, tmp_path: Path) -> None:
     folders.classes(tmp_path / "given", "cat", "dog")
     names = folders.damaged(tmp_path / "given" / "dog")
@@ -470,6 +472,7 @@ def test_forty_damaged_files_are_each_named_and_the_rest_is_used(cli: Cli, tmp_p
     assert table.count("unreadable") == 40
 
 
+@pytest.mark.slow
 def test_deep_pictures_are_predicted_alone_as_in_a_batch(cli: Cli, tmp_path: Path) -> None:
     folders.deep(tmp_path / "given", 1023)
     assert train(cli, tmp_path / "given", tmp_path).code == 0

@@ -78,6 +78,7 @@ def in_the_fields_of(then: Any, now: Any) -> Any:
     return now
 
 
+@pytest.mark.slow
 def test_studies_and_trials_are_read(upgraded: Path, cli: Callable[..., Any]) -> None:
     assert len(said("list", "show", "trials")) > 30
     for then in said("list", "show", "trials"):
@@ -87,6 +88,7 @@ def test_studies_and_trials_are_read(upgraded: Path, cli: Callable[..., Any]) ->
         assert without_advice(stands) == without_advice(then["stdout"]), then
 
 
+@pytest.mark.slow
 def test_doctor_finds_the_same(upgraded: Path, cli: Callable[..., Any]) -> None:
     for then in said("doctor"):
         if then["arguments"][1] in ("-f", REGISTERED):

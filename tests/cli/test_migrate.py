@@ -54,6 +54,7 @@ def change(folder: Path, text: str, *changes: tuple[str, str]) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_under_its_new_definition_with_the_trials_that_fit(
     worked: Any, cli: Callable[..., Any], tmp_path: Path, study_file: str
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_study_goes_on_under_its_new_definition_with_the_trials_that_fit(
     assert model.is_file()
 
 
+@pytest.mark.slow
 def test_trials_keep_number_configuration_and_curve(
     worked: Any, cli: Callable[..., Any], tmp_path: Path, study_file: str
 ) -> None:
@@ -132,6 +134,7 @@ def test_trials_keep_number_configuration_and_curve(
     assert plain.best_trial.number == 3
 
 
+@pytest.mark.slow
 def test_the_sampler_goes_on_from_the_carried_trials(
     worked: Any, cli: Callable[..., Any], tmp_path: Path, study_file: str
 ) -> None:
@@ -150,6 +153,7 @@ def test_the_sampler_goes_on_from_the_carried_trials(
     assert drawn["activation"] in ("elu", "relu")
 
 
+@pytest.mark.slow
 def test_a_second_migration_takes_another_name_and_keeps_what_was_excluded(
     worked: Any, cli: Callable[..., Any], tmp_path: Path, study_file: str
 ) -> None:
@@ -165,6 +169,7 @@ def test_a_second_migration_takes_another_name_and_keeps_what_was_excluded(
     assert [row["number"] for row in rows if row["excluded"]] == [1, 4]
 
 
+@pytest.mark.slow
 def test_a_baseline_that_waits_and_is_gone_is_not_trained(
     stored_study: Any, cli: Callable[..., Any], tmp_path: Path, study_file: str
 ) -> None:

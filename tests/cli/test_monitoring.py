@@ -37,6 +37,7 @@ def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
+@pytest.mark.slow
 def test_metrics_say_what_a_store_has(stored_study: Any) -> None:
     stored_study.run([0.5])
     stored_study.run([0.5], EndKind.FAILED, reason="ValueError: no")
@@ -71,6 +72,7 @@ def test_a_store_without_studies_has_metrics_too(stored_study: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
+@pytest.mark.slow
 def test_a_store_that_is_away_is_unhealthy_and_comes_back(unsteady: Any, path: str) -> None:
     monitoring = Guard(Monitoring(app, unsteady.store))
     assert ask(monitoring, path=path)[0] == 200

@@ -73,6 +73,7 @@ def test_trials_json_has_optunas_fields_then_ours(worked: Any, cli: Callable[...
     assert rows[2]["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_two_objectives_are_shown_and_one_of_the_front_is_exported(
     weighed_study: Any, cli: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_a_stopped_study_says_so(stored_study: Any, cli: Callable[..., Any]) -> 
     assert (row["state"], row["priority"]) == ("stopping", 0)
 
 
+@pytest.mark.slow
 def test_a_study_that_failures_stopped_says_so_and_how_to_go_on(
     stored_study: Any, cli: Callable[..., Any]
 ) -> None:
@@ -184,6 +185,7 @@ def test_on_a_terminal_it_asks(stored_study: Any, tmp_path: Path, answer: str, c
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_a_read_only_server_is_said_and_later_obeys(
     store_file: Callable[..., Any],
     cli: Callable[..., Any],

@@ -73,6 +73,7 @@ def test_details_have_the_metric_figures_and_the_notes_of_trials(
         assert json.loads(gzip.decompress(packed))["name"] == "small"
 
 
+@pytest.mark.slow
 def test_two_objectives_have_names_directions_and_their_own_front(
     weighed_study: Any, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_note_begun_on_an_earlier_version_is_still_refused(
         assert put(f"{url}/1/note", {"version": 2, "body": "late"}) == 409
 
 
+@pytest.mark.slow
 def test_a_study_of_plain_optuna_is_told_as_it_is(stored_study: Any, tmp_path: Path) -> None:
     storage = optuna_storage(stored_study.store)
     plain = optuna.create_study(study_name="plain", storage=storage)

@@ -51,6 +51,7 @@ def linear_accuracy(images: np.ndarray, labels: np.ndarray, train: int) -> float
     return max(accuracies)
 
 
+@pytest.mark.slow
 def test_looking_at_data_needs_no_torch() -> None:
     """Torch takes seconds to load; only training is worth them."""
     code = (
@@ -146,6 +147,7 @@ def test_the_overview_counts_each_side(workspace: Workspace) -> None:
     assert "ram       128          32    40" in overview_text(found)
 
 
+@pytest.mark.slow
 def test_a_folder_has_an_overview_too(tmp_path: Path) -> None:
     images, labels = rendered.render(per_class=5)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):

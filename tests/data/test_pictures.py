@@ -137,6 +137,7 @@ def test_grey_folders_keep_one_channel(tmp_path: Path, workspace: Workspace) -> 
     assert pictures.notes == ()
 
 
+@pytest.mark.slow
 def test_groups_stay_on_one_side_and_are_part_of_the_fingerprint(
     tmp_path: Path, workspace: Workspace
 ) -> None:

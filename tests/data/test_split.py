@@ -59,12 +59,14 @@ def test_no_group_crosses(copies: int) -> None:
     assert not groups[1] & groups[2]
 
 
+@pytest.mark.slow
 def test_the_fingerprint_fixes_it() -> None:
     assert sides(split(pictures())) == sides(split(pictures()))
     assert sides(split(pictures())) != sides(split(pictures(fingerprint="ffffffff")))
 
 
 @pytest.mark.parametrize("subset", [0.01, 0.1, 0.5, 1.0])
+@pytest.mark.slow
 def test_a_subset_is_a_stratified_part_of_the_training_side(subset: float) -> None:
     data = pictures()
     whole, part = split(data), split(data, subset)

@@ -34,6 +34,7 @@ def test_an_exported_configuration_is_read_back(
 
 @given(lr=st.floats(1e-8, 100.0), rate=st.floats(1e-8, 100.0), dropout=st.floats(0.0, 0.95))
 @pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+@pytest.mark.slow
 def test_numbers_are_read_back_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory,
     form: Literal["toml", "yaml", "json"],
@@ -143,6 +144,7 @@ YAML = st.sampled_from(
     | PLAIN.map(lambda plain: json.dumps({"train": plain, "provenance": plain}).encode())
 )
 @pytest.mark.parametrize("ending", ["toml", "yaml", "json"])
+@pytest.mark.slow
 def test_whatever_a_file_holds_it_is_read_or_refused(
     tmp_path: Path, ending: str, content: bytes
 ) -> None:
@@ -158,6 +160,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+@pytest.mark.slow
 def test_an_exported_file_with_changed_bytes_is_read_or_refused(
     tmp_path: Path, form: Literal["toml", "yaml", "json"], data: st.DataObject
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_file_where_the_folder_should_be(pictures: Callable[..., Path], tmp_pa
     pictures=st.integers(6, 10**6),
     side=st.integers(1, 10**4),
 )
+@pytest.mark.slow
 def test_any_folder_gives_a_valid_file(
     folder: str, classes: list[str], pictures: int, side: int
 ) -> None:

@@ -101,11 +101,13 @@ def test_values_replaced_added_or_taken_away(data: st.DataObject) -> None:
     put=st.text(max_size=5)
     | st.sampled_from(["[", "]", "{", "}", "\n", '"', "=", "1e999", "nan"]),
 )
+@pytest.mark.slow
 def test_characters_cut_and_put_in(start: int, length: int, put: str) -> None:
     _checked(TEXT[:start] + put + TEXT[start + length :])
 
 
 @given(data=st.data())
+@pytest.mark.slow
 def test_lines_taken_away_and_doubled(data: st.DataObject) -> None:
     lines = TEXT.splitlines()
     for _ in range(3):

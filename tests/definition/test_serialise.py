@@ -95,6 +95,7 @@ def _definitions(draw: st.DrawFn) -> Definition:
 
 
 @given(definition=_definitions())
+@pytest.mark.slow
 def test_json_gives_back_the_same_definition(definition: Definition) -> None:
     stored = json.loads(json.dumps(to_json(definition), allow_nan=False))
     assert from_json(stored) == definition
@@ -103,6 +104,7 @@ def test_json_gives_back_the_same_definition(definition: Definition) -> None:
 
 
 @given(one=_definitions(), other=_definitions())
+@pytest.mark.slow
 def test_the_hash_differs_exactly_when_there_is_a_difference_to_tell(
     one: Definition, other: Definition
 ) -> None:

@@ -87,6 +87,7 @@ def test_thousands_of_unknown_keys_are_counted_and_some_of_them_shown(
     assert error.shown[-1] == f"... and {count - 50:,} more"
 
 
+@pytest.mark.slow
 def test_long_lists_are_read_as_far_as_they_are_of_use() -> None:
     choices = ", ".join(f"{i}.5" for i in range(MANY))
     error = refused(f"[space]\nwarmup_epochs = [{choices}]\n")

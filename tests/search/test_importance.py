@@ -41,6 +41,7 @@ def trials(amount: int, conditional: int = 0) -> list[FrozenTrial]:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.slow
 def test_what_decides_has_the_largest_share_with_its_interval(direction: str) -> None:
     found = measure(trials(60), direction)
     assert list(found) == ["lr", "dropout"]
@@ -59,6 +60,7 @@ def test_a_parameter_of_three_trials_is_never_on_top() -> None:
     assert next(iter(found)) != "slope"
 
 
+@pytest.mark.slow
 def test_they_are_due_and_computed_without_confirmation_runs(stored_study: Any) -> None:
     store, study = stored_study.store, stored_study.study
     set_budget(store, study, FEWEST + 1)

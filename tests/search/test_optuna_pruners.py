@@ -56,6 +56,7 @@ def report_epoch(store: Store, claim: Claim, epoch: int, value: float) -> Sequen
 
 
 @pytest.mark.parametrize("name", OPTUNAS_PRUNERS)
+@pytest.mark.slow
 def test_trials_end_where_optuna_ends_them(
     store_file: Callable[..., Any], study_file: str, name: str
 ) -> None:
@@ -82,6 +83,7 @@ def test_trials_end_where_optuna_ends_them(
     assert min(lengths) < EPOCHS
 
 
+@pytest.mark.slow
 def test_no_trial_is_given_up_against_what_our_rungs_do_not_compare(
     store_file: Callable[..., Any], study_file: str
 ) -> None:

@@ -81,6 +81,7 @@ class Owners:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.mark.slow
 def test_an_owner_that_froze_within_its_draw_changes_nothing(
     kind: str,
     request: pytest.FixtureRequest,
@@ -188,6 +189,7 @@ def test_a_second_draw_is_another_one(
     assert first.config.train.optimizer != second.config.train.optimizer
 
 
+@pytest.mark.slow
 def test_with_more_workers_a_study_begins_and_ends_with_the_same_runs(
     store_study: Callable[..., Any], tmp_path: Path
 ) -> None:

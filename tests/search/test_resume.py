@@ -106,6 +106,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("place", ["epoch", "run", "environment", "more"])
+@pytest.mark.slow
 def test_a_checkpoint_with_code_in_it_means_beginning_anew(
     data: DeviceData, tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_checkpoint_with_code_in_it_means_beginning_anew(
 
 
 @pytest.mark.parametrize("epoch", [10**9, -1, 0, 3, True, 2.0, "2", None])
+@pytest.mark.slow
 def test_an_epoch_that_cannot_be_means_beginning_anew(
     data: DeviceData, tmp_path: Path, epoch: object
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "watch"])
+@pytest.mark.slow
 def test_a_state_that_does_not_fit_means_beginning_anew(
     data: DeviceData, tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,6 +168,7 @@ def saved(
 
 
 @given(share=strategies.floats(0, 1, exclude_max=True), bit=strategies.integers(0, 7))
+@pytest.mark.slow
 def test_no_flipped_bit_is_trained_from(
     saved: tuple[bytes, list[EpochRecord], Point],
     tmp_path_factory: pytest.TempPathFactory,
@@ -194,6 +198,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("place", ["epoch", "run", "environment"])
+@pytest.mark.slow
 def test_a_checkpoint_of_something_else_means_beginning_anew(
     data: DeviceData, tmp_path: Path, place: str
 ) -> None:

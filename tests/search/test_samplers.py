@@ -146,6 +146,7 @@ def test_sampler_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.slow
 def test_steps_are_drawn_as_the_decimal_numbers_they_stand_for(name: str) -> None:
     """Three steps of 0.1 are 0.30000000000000004 in Optuna's own samplers.
 

@@ -210,6 +210,7 @@ def test_without_augmentation_training_sees_what_evaluation_sees(data: DeviceDat
 
 
 @pytest.mark.parametrize("names", [(), ("crop",), ("flip",), ("pca_jitter",), ALL])
+@pytest.mark.slow
 def test_the_result_is_a_normalised_batch(data: DeviceData, names: tuple[str, ...]) -> None:
     images = batch(64)
     result = augment(images, names, data, generator())

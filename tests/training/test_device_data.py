@@ -309,6 +309,7 @@ def test_wrong_augmentations_are_refused(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("name", ["rendered", "digits"])
+@pytest.mark.slow
 def test_kept_inputs_are_what_each_batch_would_be(
     name: str, memory_format: str, workspace: Workspace
 ) -> None:

@@ -202,6 +202,7 @@ class TestReads:
 
 class TestDivergence:
     @pytest.mark.parametrize("poisoned_step", [1, 31, 32, 33, 60])
+    @pytest.mark.slow
     def test_an_injected_nan_is_found_within_32_steps(
         self, tiny_data: DeviceData, config: Config, poisoned_step: int
     ) -> None:
@@ -242,6 +243,7 @@ class TestDivergence:
         assert results[-1].validation_accuracy == pytest.approx(1 / 3)
         assert list(loop.epochs(run)) == []
 
+    @pytest.mark.slow
     def test_an_ended_run_stays_ended_after_a_checkpoint(
         self, tiny_data: DeviceData, config: Config
     ) -> None:
@@ -315,6 +317,7 @@ class TestStop:
 
 
 class TestRandomness:
+    @pytest.mark.slow
     def test_runs_do_not_disturb_each_other_or_their_caller(
         self, tiny_data: DeviceData, config: Config
     ) -> None:
@@ -423,6 +426,7 @@ def test_curves_are_the_same_to_the_last_bit_in_another_process(
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "rmsprop", "adamw"])
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(
     tiny_data: DeviceData,
     config: Config,

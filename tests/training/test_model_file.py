@@ -159,6 +159,7 @@ def test_pipes_and_packed_archives_are_refused(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
+@pytest.mark.slow
 def test_changed_bytes_are_noticed_or_change_nothing(
     written: tuple[Path, TrainConfig], data: st.DataObject
 ) -> None:

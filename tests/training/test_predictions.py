@@ -44,6 +44,7 @@ def pictures(tiny_data: DeviceData, tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_trained_model(
     trained: tuple[Path, Run], pictures: list[Path], tiny_data: DeviceData
 ) -> None:
@@ -65,12 +66,14 @@ def test_predictions_are_those_of_the_trained_model(
         assert ranked == sorted(ranked, reverse=True)
 
 
+@pytest.mark.slow
 def test_more_pictures_than_a_batch(trained: tuple[Path, Run], pictures: list[Path]) -> None:
     path, _ = trained
     many = predict(path, pictures * 2, CPU)
     assert [one.label for one in many[:36]] == [one.label for one in many[36:]]
 
 
+@pytest.mark.slow
 def test_a_mended_picture_has_a_note(trained: tuple[Path, Run], tmp_path: Path) -> None:
     path, _ = trained
     clear = tmp_path / "clear.png"
@@ -80,6 +83,7 @@ def test_a_mended_picture_has_a_note(trained: tuple[Path, Run], tmp_path: Path) 
     assert "clear.png" in prediction.note
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_read_take_nothing_from_the_others(
     trained: tuple[Path, Run], pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -95,6 +99,7 @@ def test_pictures_that_cannot_be_read_take_nothing_from_the_others(
     assert [each.problem for each in predict(trained[0], [gone], CPU)] == [found[0].problem]
 
 
+@pytest.mark.slow
 def test_a_resumable_state_is_no_model(
     trained: tuple[Path, Run], pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -108,6 +113,7 @@ def test_a_missing_model(pictures: list[Path], tmp_path: Path) -> None:
         predict(tmp_path / "none.pt", pictures, CPU)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model_no_longer_needs_what_it_started_from(
     trained: tuple[Path, Run], pictures: list[Path]
 ) -> None:

@@ -159,6 +159,7 @@ def test_weights_are_read_and_compared_before_any_trial(weights: Path, tmp_path:
         check_model(settings(str(path)), **sizes)
 
 
+@pytest.mark.slow
 def test_layers_below_a_head_keep_no_drawn_weights(weights: Path) -> None:
     """Features are computed with one seed, the whole model is built with another."""
     head = settings(str(weights), train_layers="head")

@@ -132,6 +132,7 @@ def test_what_can_be_fetched_is_named(
         find_pictures(elsewhere, pokemon, None, workspace)
 
 
+@pytest.mark.slow
 def test_features_that_a_head_is_fitted_to_are_there_before_any_trial(
     shared_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def planted(
     return load_study_data(store, found, finished_workspace)
 
 
+@pytest.mark.slow
 def test_what_decided_is_told_and_what_did_not_has_no_share_to_speak_of(
     planted: StudyData,
 ) -> None:
@@ -70,6 +71,7 @@ def test_what_decided_is_told_and_what_did_not_has_no_share_to_speak_of(
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
+@pytest.mark.slow
 def test_a_tie_is_told_as_one(planted: StudyData, form: str) -> None:
     text = " ".join(re.sub(r"<[^>]+>", " ", report_text(planted, form)).split())
     verdict = re.search(

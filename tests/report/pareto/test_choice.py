@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         (None, "parameters", 1),
     ],
 )
+@pytest.mark.slow
 def test_a_preference_names_a_trial_of_the_front(
     weighed_study: Any, pictures: int | None, prefer: str, chosen: int
 ) -> None:

@@ -131,6 +131,7 @@ def indexes(url: str) -> dict[str, list[str | None]]:
     return found
 
 
+@pytest.mark.slow
 def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(old_url)
@@ -142,6 +143,7 @@ def test_reading_an_older_store_says_how_to_upgrade_it(old_url: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["create", "upgrade"])
+@pytest.mark.slow
 def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: Path) -> None:
     store = open_store(old_url, create=how == "create", upgrade=how == "upgrade")
     assert versions(store)[1] == 7
@@ -167,6 +169,7 @@ def test_an_older_store_is_upgraded_in_place(old_url: str, how: str, tmp_path: P
     again.close()
 
 
+@pytest.mark.slow
 def test_upgrading_leaves_a_store_of_plain_optuna_alone(tmp_path: Path, make_study: Any) -> None:
     path = tmp_path / "plain.db"
     plain = optuna.storages.RDBStorage(f"sqlite:///{path}")

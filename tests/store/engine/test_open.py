@@ -231,6 +231,7 @@ def test_a_local_mount_over_a_network_one_counts(tmp_path: Path) -> None:
     open_store(f"sqlite:///{tmp_path}/studies.db", mounts=tmp_path / "none").close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_harms_nothing(
     sqlite_store: Store, make_study: Any, epoch: Callable[..., EpochRecord]
 ) -> None:
@@ -382,6 +383,7 @@ def test_a_database_that_does_not_exist(postgres_url: str) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_a_database_without_an_encoding_takes_every_text(
     encoded_postgres: Callable[[str], str], make_study: Any
 ) -> None:
@@ -409,6 +411,7 @@ def test_a_database_that_does_not_hold_every_text_is_refused(
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_a_user_without_rights_learns_what_to_grant(
     empty_postgres: str, new_study: Callable[..., NewStudy]
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: 
     assert write_note(places.target, places.copy(study, "second"), "ours, renewed")
 
 
+@pytest.mark.slow
 def test_no_token_is_copied(within: Places, fill: Any) -> None:
     copy = within.copy(fill(within.source))
     ids = {trial.trial_id for trial in reads.trials(within.target, copy)}
@@ -247,6 +248,7 @@ def _but(record: Any, *names: str) -> dict[str, Any]:
     return {key: value for key, value in dataclasses.asdict(record).items() if key not in names}
 
 
+@pytest.mark.slow
 def test_a_running_trial_waits_in_the_copy_with_all_it_has(within: Places, fill: Any) -> None:
     study = fill(within.source)
     running = next(
@@ -275,6 +277,7 @@ def test_strikes_go_with_a_trial(
     assert reads.trial(within.target, copy, 0).strikes == 1
 
 
+@pytest.mark.slow
 def test_the_original_s_owner_cannot_write_to_the_copy(within: Places, fill: Any) -> None:
     study = fill(within.source)
     claim = take(within.source, study, "zombie")
@@ -289,6 +292,7 @@ def test_the_original_s_owner_cannot_write_to_the_copy(within: Places, fill: Any
     assert reads.trial(within.target, copy, claim.number).end is None
 
 
+@pytest.mark.slow
 def test_the_copy_runs_exactly_the_rest_of_the_budget(
     within: Places, make_study: Any, definition: Any
 ) -> None:
@@ -305,6 +309,7 @@ def test_the_copy_runs_exactly_the_rest_of_the_budget(
     assert queue.claim(within.target, copy, "w1") is NoTrialReason.BUDGET_MET
 
 
+@pytest.mark.slow
 def test_another_name_keeps_the_variant_and_is_part_of_the_definition(
     within: Places, fill: Any
 ) -> None:
@@ -316,6 +321,7 @@ def test_another_name_keeps_the_variant_and_is_part_of_the_definition(
         copying.new_identity(study, "../up")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_refused_and_nothing_written(within: Places, fill: Any) -> None:
     study = fill(within.source)
     copy = within.copy(study)
@@ -329,6 +335,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_written(within: Places, fil
     assert _counts(within.target) == before
 
 
+@pytest.mark.slow
 def test_the_study_itself_is_no_place_for_its_copy(within: Places, fill: Any) -> None:
     study = fill(within.source)
     with pytest.raises(UsageError, match="that is the study itself; choose another name"):
@@ -336,6 +343,7 @@ def test_the_study_itself_is_no_place_for_its_copy(within: Places, fill: Any) ->
 
 
 @POSTGRES
+@pytest.mark.slow
 def test_a_name_that_plain_optuna_takes_meanwhile_is_refused(
     sqlite_store: Store, postgres_url: str, fill: Any, name_taken_while: Any
 ) -> None:

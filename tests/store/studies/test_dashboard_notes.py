@@ -72,6 +72,7 @@ def test_a_note_from_before_hashes_were_kept_is_ours(
     assert get_note(seen) == SHORT
 
 
+@pytest.mark.slow
 def test_a_person_who_saves_while_a_note_is_looked_at_is_not_overwritten(
     store: Store,
     make_study: Callable[..., Any],

@@ -65,6 +65,7 @@ def test_every_variant_gives_logits(on_meta: OnMeta, name: str, variant: str, si
 
 
 @pytest.mark.parametrize("name", model_names())
+@pytest.mark.slow
 def test_every_activation(on_meta: OnMeta, name: str) -> None:
     for activation in ACTIVATIONS:
         model = on_meta(name, 32, activation=activation, width=0.2)
@@ -73,6 +74,7 @@ def test_every_activation(on_meta: OnMeta, name: str) -> None:
 
 @pytest.mark.parametrize("name", model_names())
 @pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.slow
 def test_activations_on_either_side_of_every_normalisation(
     on_meta: OnMeta, name: str, place: str
 ) -> None:
@@ -165,6 +167,7 @@ def test_layers_have_names(on_meta: OnMeta) -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
+@pytest.mark.slow
 def test_weights_of_numbered_layers_are_taken_in_whatever_order(name: str) -> None:
     torch.manual_seed(0)
     settings_ = ModelSettings(name=name, normalisation="batch")
@@ -244,6 +247,7 @@ def test_lenet_is_lenet(on_meta: OnMeta, shapes: Shapes) -> None:
         ("batch_norm_3_2_2", (3, 2, 2), ["Conv2d", "BatchNorm2d", "ReLU"]),
     ],
 )
+@pytest.mark.slow
 def test_the_three_stage_net(
     on_meta: OnMeta, shapes: Shapes, variant: str, stages: tuple[int, ...], names: list[str]
 ) -> None:

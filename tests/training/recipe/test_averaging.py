@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 
 from optuna_study.training import loop
@@ -40,6 +41,7 @@ def test_it_follows_the_formula() -> None:
     assert not any(each.requires_grad for each in average.module.parameters())
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_by_its_average_and_ends_with_it(
     tiny_data: DeviceData, config: Config
 ) -> None:

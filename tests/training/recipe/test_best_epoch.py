@@ -32,6 +32,7 @@ def untimed(result: EpochResult) -> EpochResult:
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "macro_f1"])
+@pytest.mark.slow
 def test_weights_and_figures_are_those_of_the_best_epoch(
     tiny_data: DeviceData, config: Config, metric: str, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_weights_and_figures_are_those_of_the_best_epoch(
     assert read_model(tmp_path / "model.pt").epoch == best + 1
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_as_finished(tiny_data: DeviceData, config: Config) -> None:
     for kept in ("best", "last"):
         settings = config(**(SPOILT | {"epoch": kept, "patience": 2}))

@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.slow
 def test_the_model_computes_in_it_and_weights_stay_single(
     tiny_data: DeviceData, config: Config, precision: str
 ) -> None:
