@@ -335,14 +335,18 @@ def to_plain(reason: Reason) -> dict[str, Any]:
     return {"kind": reason.kind} | asdict(reason)
 
 
+_FIELDS = {
+    cls.kind: (cls, tuple((entry.name, entry.type == "float") for entry in fields(cls)))
+    for cls in STORED
+}
+
+
 def from_plain(plain: Mapping[str, Any]) -> Reason | None:
     """The inverse of `to_plain`; None of a kind that only a later version knows."""
-    cls = next((cls for cls in STORED if cls.kind == plain["kind"]), None)
+    cls, names = _FIELDS.get(plain["kind"], (None, ()))
     if cls is None:
         return None
     # A figure that is not finite is a word in JSON.
-    values: dict[str, Any] = {
-        entry.name: float(plain[entry.name]) if entry.type == "float" else plain[entry.name]
-        for entry in fields(cls)
-    }
-    return cls(**values)
+    return cls(
+        **{name: float(plain[name]) if is_float else plain[name] for name, is_float in names}
+    )

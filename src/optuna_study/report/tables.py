@@ -51,18 +51,26 @@ def table(
         if header not in prose or any(row[index] for row in rows)
     ]
     headers = [headers[index] for index in kept]
-    values = [[row[index] for index in kept] for row in rows]
-    right = [_is_numeric([row[index] for row in values]) for index in range(len(headers))]
-    cells = [[_cell(value) for value in row] for row in values]
+    columns = [[row[index] for row in rows] for index in kept]
+    right = [_is_numeric(column) for column in columns]
+    cells = [[_cell(value) for value in column] for column in columns]
     widths = [
-        max(len(header), *(len(row[index]) for row in cells), 0)
-        for index, header in enumerate(headers)
+        max([len(header), *map(len, column)])
+        for header, column in zip(headers, cells, strict=True)
     ]
     total = width or terminal_width()
     drawn = _that_fit(headers, widths, prose, below, total)
+    needed = list(widths)
     _narrow(widths, [index for index in drawn if headers[index] in prose], drawn, total)
     lines = [f"{BOLD}{_line(headers, widths, right, drawn)}{RESET}"]
-    for row in cells:
+    if widths == needed and len(drawn) == len(headers):
+        aligned = [
+            [cell.rjust(room) if flush else cell.ljust(room) for cell in column]
+            for column, room, flush in zip(cells, widths, right, strict=True)
+        ]
+        lines += [GAP.join(row).rstrip() for row in zip(*aligned, strict=True)]
+        return "\n".join(lines)
+    for row in zip(*cells, strict=True):
         wrapped = [
             textwrap.wrap(cell, room) if len(cell) > room else [cell]
             for cell, room in zip(row, widths, strict=True)

@@ -145,10 +145,10 @@ def setting(value: Any) -> str:
     >>> setting(0.00123456), setting("relu"), setting(((18, 0.003),)), setting(())
     ('0.001235', 'relu', 'after 18: 0.003', 'none')
     """
+    if isinstance(value, float):  # most are
+        return number(value)
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "-"
-    if isinstance(value, float):
-        return number(value)
     if isinstance(value, list | tuple):
         return breakpoints_text(value)
     return str(value)

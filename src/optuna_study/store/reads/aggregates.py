@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, exists, func, or_, select
 
 from optuna_study.store.reads.reads import EPOCH_COLUMNS, epoch_record
+from optuna_study.store.reads.trial_records import collector_paused
 from optuna_study.store.records import ComparedRun, ConfirmationRun, EndKind, TrialState
 from optuna_study.store.rows import stored_reason, utc_seconds
 from optuna_study.store.schema import (
@@ -206,8 +207,8 @@ def curves(store: Store, study: StudyRecord, *, first: int = 0) -> dict[int, lis
         .order_by(own_epochs.c.number, own_epochs.c.epoch)
     )
     found: dict[int, list[EpochRecord]] = defaultdict(list)
-    with store.read() as connection:
-        for row in connection.execute(query):
+    with store.read() as connection, collector_paused():
+        for row in connection.execute(query).all():
             found[row[0]].append(epoch_record(row))
     return found
 

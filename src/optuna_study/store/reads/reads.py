@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
 
 from optuna_study.errors import NotFoundError
-from optuna_study.store.pareto import best_first, with_second
+from optuna_study.store.pareto import best_first
+from optuna_study.store.reads.trial_records import one, select_trials, several
 from optuna_study.store.records import (
     Counts,
     EndKind,
@@ -25,7 +26,6 @@ from optuna_study.store.records import (
     TrialRecord,
     TrialState,
 )
-from optuna_study.store.rows import external_parameter, stored_reason, utc_seconds
 from optuna_study.store.schema import (
     CONFIRMS,
     EXCLUDED,
@@ -36,7 +36,6 @@ from optuna_study.store.schema import (
     own_studies,
     own_trials,
     studies,
-    trial_params,
     trial_system_attributes,
     trial_user_attributes,
     trial_values,
@@ -58,23 +57,6 @@ EPOCH_COLUMNS = (
     *(own_epochs.c[entry.name] for entry in fields(EpochRecord)),
 )
 _OUT = trial_user_attributes.c
-_OWN_COLUMNS = tuple(
-    column for column in own_trials.c if column.name not in ("number", "trial_id", "token")
-)
-
-
-def _select_trials(study: StudyRecord) -> Select[Any]:
-    own = and_(own_trials.c.uuid == study.uuid, own_trials.c.number == trial_table.c.number)
-    value = and_(trial_values.c.trial_id == trial_table.c.trial_id, trial_values.c.objective == 0)
-    out = and_(_OUT.trial_id == trial_table.c.trial_id, _OUT.key == EXCLUDED)
-    tables = trial_table.outerjoin(own_trials, own).outerjoin(trial_values, value)
-    tables, second = with_second(study, tables.outerjoin(trial_user_attributes, out))
-    values = VALUE.label("value"), second.label("second_value")
-    return (
-        select(trial_table, *values, *_OWN_COLUMNS, _OUT.value_json.label("excluded"))
-        .select_from(tables)
-        .where(trial_table.c.study_id == study.study_id)
-    )
 
 
 def trials(
@@ -94,28 +76,16 @@ def trials(
     """
     number = trial_table.c.number
     which = number >= first if numbers is None else number.in_(sorted(numbers))
-    return _several(store, study, which, with_parameters=with_parameters)
+    with store.read() as connection:
+        return several(connection, study, which, with_parameters=with_parameters)
 
 
 def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
     """The study's baselines, by number."""
     own = own_trials
     named = select(own.c.number).where(own.c.uuid == study.uuid, own.c.baseline.is_not(None))
-    return _several(store, study, trial_table.c.number.in_(named))
-
-
-def _several(
-    store: Store, study: StudyRecord, which: ColumnElement[bool], *, with_parameters: bool = True
-) -> list[TrialRecord]:
-    """The trials of a study that a condition on Optuna's table names, by number."""
-    query = _select_trials(study).where(which).order_by(trial_table.c.number)
     with store.read() as connection:
-        rows = connection.execute(query).all()
-        parameters: dict[int, dict[str, Any]] = {}
-        if with_parameters:
-            its_trials = trial_table.c.study_id == study.study_id
-            parameters = _parameters(connection, and_(its_trials, which))
-    return [_record(row, parameters.get(row.trial_id, {})) for row in rows]
+        return several(connection, study, trial_table.c.number.in_(named))
 
 
 def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
@@ -125,7 +95,7 @@ def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
         NotFoundError: there is none with this number.
     """
     with store.read() as connection:
-        found = _one(connection, _select_trials(study).where(trial_table.c.number == number))
+        found = one(connection, select_trials(study).where(trial_table.c.number == number))
         if found is None:
             count = connection.execute(
                 select(func.count()).where(trial_table.c.study_id == study.study_id)
@@ -147,14 +117,14 @@ def best(store: Store, study: StudyRecord) -> TrialRecord | None:
         cast(attribute.c.value_json, Double) > 0,
     )
     query = (
-        _select_trials(study)
+        select_trials(study)
         .where(trial_table.c.state == TrialState.COMPLETE.value, ~infeasible, VALUE.is_not(None))
         .where(own_trials.c.confirms.is_(None), ~REUSED, _OUT.value_json.is_(None))
         .order_by(*best_first(study))
         .limit(1)
     )
     with store.read() as connection:
-        return _one(connection, query)
+        return one(connection, query)
 
 
 def best_few(
@@ -163,7 +133,7 @@ def best_few(
     """The numbers of the best trials trained for the search; of (no) baselines only if said."""
     only = [] if baselines is None else [own_trials.c.baseline.is_not(None).is_(baselines)]
     query = (
-        _select_trials(study)
+        select_trials(study)
         .where(own_trials.c.end_kind == EndKind.COMPLETED.value, _OUT.value_json.is_(None))
         .where(own_trials.c.confirms.is_(None), ~REUSED, *only)
         .order_by(*best_first(study))
@@ -171,64 +141,6 @@ def best_few(
     )
     with store.read() as connection:
         return {row.number: row.value for row in connection.execute(query)}
-
-
-def _one(connection: Connection, query: Select[Any]) -> TrialRecord | None:
-    row = connection.execute(query).first()
-    if row is None:
-        return None
-    parameters = _parameters(connection, trial_table.c.trial_id == row.trial_id)
-    return _record(row, parameters.get(row.trial_id, {}))
-
-
-def _parameters(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[str, Any]]:
-    """Parameters by trial id, in the order in which they were suggested."""
-    table = trial_params
-    found: dict[int, dict[str, Any]] = defaultdict(dict)
-    query = (
-        select(
-            table.c.trial_id, table.c.param_name, table.c.param_value, table.c.distribution_json
-        )
-        .join(trial_table, trial_table.c.trial_id == table.c.trial_id)
-        .where(which)
-        .order_by(table.c.param_id)
-    )
-    for trial_id, name, value, distribution in connection.execute(query).all():
-        found[trial_id][name] = external_parameter(value, distribution)
-    return found
-
-
-def _record(row: Row[Any], parameters: dict[str, Any]) -> TrialRecord:
-    return TrialRecord(
-        trial_id=row.trial_id,
-        number=row.number,
-        state=TrialState(row.state),
-        value=row.value,
-        second_value=row.second_value,
-        parameters=parameters,
-        fixed=json.loads(row.fixed) if row.fixed else {},
-        baseline=row.baseline,
-        group=row.baseline_group,
-        seed=row.seed,
-        end=EndKind(row.end_kind) if row.end_kind else None,
-        reason=stored_reason(row._mapping),
-        traceback=row.traceback,
-        started=row.started if row.started is not None else utc_seconds(row.datetime_start),
-        completed=(
-            row.completed if row.completed is not None else utc_seconds(row.datetime_complete)
-        ),
-        worked=row.worked or 0.0,
-        epochs=row.epochs or 0,
-        claims=row.claims or 0,
-        strikes=row.strikes or 0,
-        owner=row.owner,
-        lease_until=row.lease_until,
-        checkpoint_epoch=row.checkpoint_epoch or 0,
-        checkpoint_claim=row.checkpoint_claim,
-        resumed_elsewhere=bool(row.resumed_elsewhere),
-        confirms=row.confirms,
-        excluded=None if row.excluded is None else str(json.loads(row.excluded)),
-    )
 
 
 def epochs(store: Store, study: StudyRecord, number: int) -> list[EpochRecord]:
