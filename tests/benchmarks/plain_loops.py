@@ -98,8 +98,8 @@ def p0_trial(trial: optuna.Trial, split: Split) -> float:
 
 def p1_trial(trial: optuna.Trial, split: Split) -> float:
     model, optimizer = suggest(trial, split, fused=True)
-    images, labels = _floats(split.train[0]), torch.from_numpy(split.train[1]).long()
-    held_out, truth = _floats(split.validation[0]), torch.from_numpy(split.validation[1]).long()
+    images, labels = floats(split.train[0]), torch.from_numpy(split.train[1]).long()
+    held_out, truth = floats(split.validation[0]), torch.from_numpy(split.validation[1]).long()
     accuracy = 0.0
     for epoch in range(EPOCHS):
         model.train()
@@ -131,5 +131,6 @@ def search(
     return float(study.best_value)
 
 
-def _floats(images: NDArray[Any]) -> torch.Tensor:
+def floats(images: NDArray[Any]) -> torch.Tensor:
+    """Pictures as P1 holds them."""
     return torch.from_numpy(images).float().div_(255).unsqueeze(1)

@@ -11,6 +11,7 @@ stderr as lines of JSON.
   must reach the same accuracy, but for `GATE`.
 - `start`: seconds to the first step of such a process.
 - `steps`: an epoch's steps of the studies' own nets beside P1's step of the same net.
+- `loading`: what a worker spends on MNIST's pictures, decoded before, in a process of its own.
 - `reading`: `list`, `show`, `trials` and `doctor` on 20,000 trials.
 """
 
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import TrainSettings
 
 ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent
+TUNE = "Ray Tune"
+SIDES = ("ours", "P0", "P1", TUNE)
 TRIALS = 12  # of the row `search`, for each side
 GATE = 0.03  # of the accuracy: what separates the best of a dozen random draws
 WINDOW = 1.5  # CPU seconds of steps for each side and round
@@ -65,13 +69,17 @@ dropout = {{low = 0.0, high = 0.5}}
 optimizer = ["adam", "rmsprop", "sgd"]
 lr = {{low = 1e-4, high = 0.1, log = true}}
 """
+SMALL = {"picture_limit": 64}  # pictures enough: a step takes no less time for more
 STEPS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "fully connected, 64 pictures": ("mnist_fc", {"batch_size": 64}),
     "fully connected, 1 picture": ("mnist_fc", {"batch_size": 1, "picture_limit": 1500}),
     "spiral": ("spiral", {}),
     "LeNet": ("lenet_cifar10", {}),
+    "mnist_cnn": ("mnist_cnn", {}),
     "AlexNet, 8 pictures": ("alexnet_pokemon", {"batch_size": 8}),
     "AlexNet, 32 pictures": ("alexnet_pokemon", {"batch_size": 32}),
+    "AlexNet, 8 of 227 pixels": ("alexnet_pokemon:full", {"batch_size": 8, **SMALL}),
+    "AlexNet, 32 of 227 pixels": ("alexnet_pokemon:full", {"batch_size": 32, **SMALL}),
 }
 
 Sides = dict[str, list[float]]
@@ -148,7 +156,11 @@ def search_rows(rounds: int, _data: Path | None) -> list[Row]:
 
         return one
 
-    cpu = alternate({name: side(name) for name in ("ours", "P0", "P1")}, rounds, "search")
+    missing = why_without_tune()
+    if missing:
+        note(row="search", side=TUNE, skipped=missing)
+    names = SIDES[:-1] if missing else SIDES
+    cpu = alternate({name: side(name) for name in names}, rounds, "search")
     reached = {name: statistics.median(values) for name, values in best.items()}
     note(row="search", accuracy=reached, peak_memory_mb=memory)
     if max(reached.values()) - min(reached.values()) > GATE:
@@ -164,10 +176,27 @@ def search_rows(rounds: int, _data: Path | None) -> list[Row]:
     ]
 
 
+def why_without_tune() -> str:
+    """Why Ray Tune cannot be a side; empty where it can."""
+    code = [sys.executable, "-c", "import ray.tune.search.optuna"]
+    done = subprocess.run(code, capture_output=True, text=True, check=False)
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+
+
 def one_side(name: str) -> None:
-    """Run one side of the row `search` in this process, and print what it took."""
+    """Run one side of the row `search` in this process, and print what it took.
+
+    It adopts what a side leaves behind, such as a server of workers: its time counts, too.
+    """
+    import ctypes
+
+    adopt_orphans = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+    ctypes.CDLL(None).prctl(adopt_orphans, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as place:
         best = our_search(Path(place)) if name == "ours" else plain_search(name, Path(place))
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     answer = {
         "best": best,
@@ -178,11 +207,7 @@ def one_side(name: str) -> None:
 
 
 def our_search(place: Path) -> float:
-    """A launch; this process adopts the server of workers, whose time counts, too."""
-    import ctypes
-
-    adopt_orphans = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
-    ctypes.CDLL(None).prctl(adopt_orphans, 1, 0, 0, 0)
+    """A launch."""
     file = place / "beside.toml"
     file.write_text(STUDY, encoding="utf-8")
     program = [sys.executable, "-m", "optuna_study"]
@@ -192,11 +217,7 @@ def our_search(place: Path) -> float:
         **where,
     )
     _, text = children([*program, "show", "beside", "-f", "json"], **where)
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            return float(json.loads(text)["best"]["value"])
+    return float(json.loads(text)["best"]["value"])
 
 
 def plain_search(name: str, place: Path) -> float:
@@ -213,6 +234,10 @@ def plain_search(name: str, place: Path) -> float:
         (images[validation], pictures.target[validation]),
         classes=10,
     )
+    if name == TUNE:
+        import tune_loop
+
+        return tune_loop.search(split, TRIALS, place)
     objective = plain_loops.p0_trial if name == "P0" else plain_loops.p1_trial
     return plain_loops.search(objective, split, TRIALS, f"sqlite:///{place / 'plain.db'}")
 
@@ -241,9 +266,10 @@ def both_steps(
     from optuna_study.training import loop
     from optuna_study.training.device_data import load_data, to_model_input
 
-    definition = resolve(read_study_file(ROOT / f"studies/{study}.toml"), "cpu")
+    study, _, profile = study.partition(":")
+    definition = resolve(read_study_file(ROOT / f"studies/{study}.toml"), profile or "cpu")
     name = definition.config.data.name
-    given = pictures(name, folder)
+    given = None if profile else pictures(name, folder)
     config = with_settings(
         definition.config,
         {"epochs": 10**6, "threads": 1, "augmentation": "none", **changes},
@@ -319,10 +345,41 @@ def reading_rows(rounds: int, _data: Path | None) -> list[Row]:
         return rows
 
 
+def loading_rows(rounds: int, data: Path | None) -> list[Row]:
+    """What is loaded by a process that has imported torch, as workers' server has."""
+    from profiles import pictures
+
+    if pictures("mnist", data) is None:
+        note(row="loading", skipped="no folder of data sets with MNIST in it")
+        return []
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, str(HERE / "suite.py"), "--data", str(data), "--load", place]
+        children(command)  # decodes them
+        taken = [float(children(command)[1].splitlines()[-1]) for _ in range(rounds)]
+    return [Row("MNIST loaded by a worker, CPU", "s", {"ours": taken})]
+
+
+def load_mnist(folder: Path | None, place: Path) -> None:
+    """Print the CPU seconds of loading MNIST's pictures from a workspace's cache."""
+    import torch
+    from profiles import pictures
+
+    from optuna_study.definition.read import read_study_file
+    from optuna_study.definition.resolve import resolve
+    from optuna_study.paths import Workspace
+    from optuna_study.training.device_data import load_data
+
+    config = resolve(read_study_file(ROOT / "studies/mnist_fc.toml"), "full").config
+    began = time.process_time()
+    load_data(config.data, pictures("mnist", folder), Workspace(place), torch.device("cpu"))
+    sys.stdout.write(f"{time.process_time() - began}\n")
+
+
 ROWS: Mapping[str, Callable[[int, Path | None], list[Row]]] = {
     "search": search_rows,
     "start": start_rows,
     "steps": step_rows,
+    "loading": loading_rows,
     "reading": reading_rows,
 }
 
@@ -332,8 +389,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW")
     parser.add_argument("--data", type=Path, help="the folder of data sets")
-    parser.add_argument("--side", choices=("ours", "P0", "P1"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.load is not None:
+        load_mnist(arguments.data, arguments.load)
+        return
     if arguments.side is not None:
         one_side(arguments.side)
         return

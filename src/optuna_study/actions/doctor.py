@@ -103,19 +103,18 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
         found += _of_no_study([folder for folder in folders if folder.name not in known])
         return Checkup(str(store.address), (*found, *lines))
     study = load_study(store, request.study)
-    trials = reads.trials(store, study)
     found += _lost(store, study, fix=request.fix)
-    found += _halted(study, reads.counts(store, study).ended)
+    counts = reads.counts(store, study)
+    found += _halted(study, counts.ended)
     found += _superseded(store, study, request)
-    found += _trials(study, trials, request.workspace)
+    found += _trials(study, reads.failed_or_waiting(store, study), request.workspace)
     found += _data(study, request.workspace)
-    first = max(0, len(trials) - MOST_CURVES)
-    readings = read_study(store, study, first=first, trials=trials)
+    trials = counts.ended + counts.running + counts.waiting
+    first = max(0, trials - MOST_CURVES)
+    readings = read_study(store, study, first=first)
     if study.environment.get(CLASS_COUNTS):
         if first:
-            found.append(
-                Line("curves", f"of the newest {MOST_CURVES:,} of {len(trials):,} trials")
-            )
+            found.append(Line("curves", f"of the newest {MOST_CURVES:,} of {trials:,} trials"))
         sides = study.environment.get(SIDE_COUNTS) or {}
         found += curve_lines(readings, study.name, sides.get("validation"))
     else:

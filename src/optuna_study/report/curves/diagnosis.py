@@ -147,8 +147,11 @@ def _fallen_back(curve: Curve) -> Diagnosis | None:
 
 def _never_learned(curve: Curve) -> Diagnosis | None:
     """At chance level, but for lucky epochs: without a gradient, too slow, silenced, or dead."""
-    count, last, epochs = curve.chance_epochs, curve.last, len(curve.epochs)
-    if epochs < FEWEST or count <= epochs / 2 or not curve.at_chance(last):
+    last, epochs = curve.last, len(curve.epochs)
+    if epochs < FEWEST or not curve.at_chance(last):
+        return None
+    count = curve.chance_epochs
+    if count <= epochs / 2:
         return None
     of_all = f"all {count}" if count == epochs else f"{count} of {epochs}"
     own, guessing = curve.expected.own_objective, curve.expected.guessing

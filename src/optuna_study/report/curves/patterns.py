@@ -116,9 +116,11 @@ class Curve:
 
     def at_chance(self, epoch: EpochRecord) -> bool:
         """Whether an epoch's figures could come from guessing."""
+        if self._validated(epoch):
+            return False
         loss = math.inf if self.expected.own_objective else epoch.train_loss
         figures = Figures(loss, epoch.train_accuracy, self.expected.pictures)
-        return self.expected.guessing.no_better(figures) and not self._validated(epoch)
+        return self.expected.guessing.no_better(figures)
 
     def unlearned(self, epoch: EpochRecord) -> float:
         """What is left of guessing's training loss; of its errors, where losses have no scale."""

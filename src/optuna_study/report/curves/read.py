@@ -116,11 +116,8 @@ def read_study(
     study: StudyRecord,
     *,
     first: int = 0,
-    trials: Sequence[TrialRecord] | None = None,
 ) -> list[Reading]:
     """What the curves of a study's trials say from number `first` on, by number.
-
-    `trials` are those of the study, where they have been read already.
 
     Raises:
         StoreError: the store fails.
@@ -129,9 +126,7 @@ def read_study(
         return []
     curves = aggregates.curves(store, study, first=first)
     readings = []
-    for trial in reads.trials(store, study, first=first) if trials is None else trials:
-        if trial.number < first:
-            continue
+    for trial in reads.trials(store, study, first=first):
         found = read_trial(study, trial, curves.get(trial.number, ()))
         if found is not None:
             readings.append(Reading(trial, found))

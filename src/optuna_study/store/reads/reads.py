@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, and_, case, cast, exists, func, literal, select
+from sqlalchemy import Double, and_, case, cast, exists, func, literal, or_, select
 
 from optuna_study.errors import NotFoundError
 from optuna_study.store.pareto import best_first
@@ -86,6 +86,17 @@ def baselines(store: Store, study: StudyRecord) -> list[TrialRecord]:
     named = select(own.c.number).where(own.c.uuid == study.uuid, own.c.baseline.is_not(None))
     with store.read() as connection:
         return several(connection, study, trial_table.c.number.in_(named))
+
+
+def failed_or_waiting(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """The trials that failed and those that wait with a checkpoint, by number."""
+    own = own_trials.c
+    waits = and_(own.checkpoint_epoch > 0, own.end_kind.is_(None), own.token.is_(None))
+    found = select(own.number).where(
+        own.uuid == study.uuid, or_(own.end_kind == EndKind.FAILED.value, waits)
+    )
+    with store.read() as connection:
+        return several(connection, study, trial_table.c.number.in_(found))
 
 
 def trial(store: Store, study: StudyRecord, number: int) -> TrialRecord:
