@@ -4,7 +4,9 @@
 epochs are worked on in turn, a trial at a time: claim, propose (ask and eight suggests of the TPE
 sampler, from the eleventh trial on), report of one epoch, prune decision at a rung, end. Prints
 one line of JSON about the machine, and one for each store and size with medians in milliseconds;
-`over_empty` are their ratios to those of the study that was empty.
+`over_empty` are their ratios to those of the study that was empty. `plain_propose` is what plain
+Optuna takes for such a proposal in a study as large, of a store of its own: `ask` and its default
+sampler's eight suggests, by turns with ours.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import optuna
 from make_store import fill
 from sqlalchemy import text
 from stand import KINDS, load, machine, make_study, say, stores
@@ -25,7 +28,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.search.ledger import StoreLedger
 from optuna_study.search.propose import propose
 from optuna_study.search.pruner import decide, rungs
-from optuna_study.search.suggest import to_store
+from optuna_study.search.suggest import drawing, to_store
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
@@ -33,7 +36,7 @@ from optuna_study.store.records import Claim, End, EndKind, EpochRecord
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from optuna.storages import BaseStorage
@@ -79,6 +82,7 @@ class Bench:
     storage: BaseStorage
     study: StudyRecord
     definition: Definition
+    plain: optuna.Study  # of as many trials, in a store of its own
     taken: dict[str, list[float]] = field(default_factory=dict)
 
     @contextmanager
@@ -88,6 +92,10 @@ class Bench:
         self.taken.setdefault(operation, []).append(time.perf_counter() - began)
 
     def one_trial(self) -> None:
+        with self.timed("plain_propose"):
+            trial = self.plain.ask()
+            self.definition.space.suggest(drawing(trial))
+        self.plain.tell(trial, 0.5)
         with self.timed("claim"):
             claim = queue.claim(self.store, self.study, "bench")
         assert isinstance(claim, Claim)
@@ -109,7 +117,19 @@ def epoch_record(epoch: int) -> EpochRecord:
     return EpochRecord(epoch, 0.5, 1.0, 0.5, 1.0, 0.5, 0.01, 1.0, 2.0)
 
 
-def prepare(url: str, folder: Path, size: int, trials: int) -> Bench:
+def prepare(another: Callable[[], tuple[str, Path]], size: int, trials: int) -> Bench:
+    """A store with a study of so many ended trials, and room for more; plain Optuna's like it."""
+    store, study, definition = filled(*another(), size, trials)
+    url, folder = another()
+    other, twin, _ = filled(url, folder, size, trials)
+    other.close()
+    plain = optuna.load_study(study_name=twin.name, storage=url)
+    return Bench(size, store, optuna_storage(store), study, definition, plain)
+
+
+def filled(
+    url: str, folder: Path, size: int, trials: int
+) -> tuple[Store, StudyRecord, Definition]:
     """A store with a study of so many ended trials, and room for more."""
     store = open_store(url, create=True)
     file = STUDY.format(trials=size + trials)
@@ -131,12 +151,12 @@ def prepare(url: str, folder: Path, size: int, trials: int) -> Bench:
     if not store.is_sqlite:  # as the server's own housekeeping does in time
         with store.write() as connection:
             connection.execute(text("ANALYZE"))
-    return Bench(size, store, optuna_storage(store), study, definition)
+    return store, study, definition
 
 
 def measure(kind: str, sizes: list[int], trials: int) -> None:
     with stores(kind) as another:
-        benches = [prepare(*another(), size, trials + 1) for size in sizes]
+        benches = [prepare(another, size, trials + 1) for size in sizes]
         for bench in benches:  # the first trial settles the counts and warms the caches
             bench.one_trial()
             bench.taken.clear()
@@ -159,7 +179,8 @@ def measure(kind: str, sizes: list[int], trials: int) -> None:
 def medians(bench: Bench) -> dict[str, float]:
     """Milliseconds by operation; `queue` is all of a trial's but the proposal."""
     found = {name: 1000 * statistics.median(taken) for name, taken in bench.taken.items()}
-    return {**found, "queue": sum(found.values()) - found["propose"]}
+    proposals = found["propose"] + found["plain_propose"]
+    return {**found, "queue": sum(found.values()) - proposals}
 
 
 def main() -> int:
@@ -169,6 +190,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=40, help="measured at each size")
     arguments = parser.parse_args()
     say(**machine(), trials=arguments.trials)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     for kind in arguments.store or KINDS:
         measure(kind, arguments.sizes, arguments.trials)
     return 0
