@@ -6,6 +6,7 @@ left as it comes: it gives trials up, which the other sides do not.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,9 @@ def search(split: Split, trials: int, place: Path) -> float:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    ray.init(
+        num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
+    )
     try:
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(train, split=split), {"cpu": 1}),
@@ -64,6 +67,8 @@ def search(split: Split, trials: int, place: Path) -> float:
             ),
             run_config=tune.RunConfig(storage_path=str(place), verbose=0),
         ).fit()
-        return float(results.get_best_result().metrics["accuracy"])
+        best = results.get_best_result().metrics
+        assert best is not None
+        return float(best["accuracy"])
     finally:
         ray.shutdown()

@@ -347,6 +347,7 @@ def from_plain(plain: Mapping[str, Any]) -> Reason | None:
     if cls is None:
         return None
     # A figure that is not finite is a word in JSON.
-    return cls(
-        **{name: float(plain[name]) if is_float else plain[name] for name, is_float in names}
-    )
+    values: dict[str, Any] = {
+        name: float(plain[name]) if is_float else plain[name] for name, is_float in names
+    }
+    return cls(**values)

@@ -118,12 +118,11 @@ def several(
 
 def one(connection: Connection, query: Select[Any]) -> TrialRecord | None:
     """The first trial of a query by `select_trials`; None without one."""
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(query).first()
     if row is None:
         return None
-    trial_id = row["trial_id"]
-    drawn = _parameters(connection, trials.c.trial_id == trial_id)
-    return _to_record(row, drawn.get(trial_id, {}))
+    drawn = _parameters(connection, trials.c.trial_id == row.trial_id)
+    return _to_record(row._asdict(), drawn.get(row.trial_id, {}))
 
 
 def _parameters(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[str, Any]]:
