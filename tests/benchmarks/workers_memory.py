@@ -45,12 +45,17 @@ def work(place: Path, file: Path, ready: Barrier, done: Event, models: Queue[int
     device.keep_freed_pages()
     config = resolve(read_study_file(ROOT / "studies/alexnet_pokemon.toml"), "full").config
     config = replace(config, data=replace(config.data, name="cifar10"))
-    changes = {"batch_size": 8, "optimizer": "momentum", "threads": 1, "picture_limit": 16}
+    changes: dict[str, int | str] = {
+        "batch_size": 8,
+        "optimizer": "momentum",
+        "threads": 1,
+        "picture_limit": 16,
+    }
     config = with_settings(config, changes)
     data = load_data(
         replace(config.data, picture_limit=0), file, Workspace(place), CPU, "channels_last"
     )
-    for part in data.train_images.split(64):
+    for part in torch.split(data.train_images, 64):
         part.sum()
     run = loop.prepare(config, view(data, config.data), CPU)
     loop.train_epoch(run, 1)
