@@ -16,17 +16,11 @@ from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary, trial_log
 from optuna_study.report.rows import trial_row
 from optuna_study.report.show import show_study
-from optuna_study.report.summary import (
-    Running,
-    best_of,
-    held_up,
-    longest_left,
-    seconds_left,
-)
+from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Counts, EndKind, EpochRecord, StudyState
+from optuna_study.store.records import Counts, EndKind, EpochRecord, RunningTrial, StudyState
 from optuna_study.store.studies.budget import set_budget
 from optuna_study.store.studies.studies import load_study, set_state
 
@@ -46,14 +40,14 @@ def _counts(ended: int, running: int) -> Counts:
         (_counts(10, 2), 10, 5.0, 0.0),
         (_counts(0, 1), 10, None, None),
         (_counts(5, 0), 10, 60.0, None),
-        (_counts(4, 2), 10, 60.0, 150.0),  # 6 left, two of them half done, two at once
-        (_counts(9, 4), 10, 60.0, 7.5),
+        (_counts(4, 2), 10, 60.0, 180.0),  # 6 left, two at once
+        (_counts(9, 4), 10, 60.0, 15.0),
     ],
 )
 def test_time_left(
     counts: Counts, budget: int, mean: float | None, expected: float | None
 ) -> None:
-    assert seconds_left(counts, budget, mean) == expected
+    assert seconds_left(counts, budget, mean, []) == expected
 
 
 def test_the_best_follows_the_direction_and_the_earlier_of_equals(stored_study: Any) -> None:
@@ -187,12 +181,11 @@ def test_a_live_view_says_what_stands_still_and_counts_epochs_that_are_done(
     stored_study.start([0.25, 0.75])  # two of its three epochs
     summary = follower.look().summary
     assert summary.seconds_left == pytest.approx(1.0 * (5 - 2 / 3))
-    trial = reads.trial(store, study, 1)
+    assert load_summary(store, study).seconds_left == summary.seconds_left
     slow = EpochRecord(1, 0.5, 1.0, 0.5, 1.0, 0.5, 0.01, 1.0, seconds=40.0)
-    own_pace = longest_left([Running(trial, (), slow, 4), Running(trial, (), None, 3)])
-    assert own_pace == 120.0
+    work = RunningTrial(1, "w", None, 4, slow, (0.5,))
     counts = reads.counts(store, study)
-    assert seconds_left(counts, study.total, 1.0, 0.5, own_pace) == 120.0, "no sooner than that"
+    assert seconds_left(counts, study.total, 1.0, [work]) == 120.0, "no sooner than that"
     set_state(store, study, StudyState.PAUSED)
     set_budget(store, study, 5)
     line = live.progress_line(follower.look().summary)
@@ -220,10 +213,10 @@ def test_a_study_that_plain_optuna_runs_trials_of_waits_only_for_the_last(
     store, study = held_up_study.store, held_up_study.study
     set_budget(store, study, 7)
     larger = load_study(store, "small")
-    assert held_up(larger, reads.counts(store, larger)) is None, "one is left to claim"
+    assert held_up(larger, reads.counts(store, larger)) == "", "one is left to claim"
     held_up_study.start([0.5])
-    assert held_up(larger, reads.counts(store, larger)) is None, "one of ours is at work"
-    assert seconds_left(reads.counts(store, larger), 7, 60.0) == 90.0, "at our pace"
+    assert held_up(larger, reads.counts(store, larger)) == "", "one of ours is at work"
+    assert seconds_left(reads.counts(store, larger), 7, 60.0, []) == 120.0, "at our pace"
 
 
 def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(

@@ -155,7 +155,10 @@ def new_study() -> Callable[..., NewStudy]:
             "name": "cats@cpu",
             "direction": "maximize",
             "metric": "validation_accuracy",
-            "definition": {"search": {"stop_after_failures": 5}},
+            "definition": {
+                "search": {"stop_after_failures": 5},
+                "config": {"train": {"epochs": 30}},
+            },
             "definition_hash": "abc",
             "fingerprint": "f1",
             "data_source": "/pictures/cats",

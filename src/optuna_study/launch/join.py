@@ -82,5 +82,6 @@ def join(
         folder=folder,
         forever=forever,
         allowed=allowed,
+        shared_cores=machine.cores(),
     )
     return Task(store, study, workspace, assign_devices(worker, facts, count), timeout)

@@ -171,6 +171,7 @@ def prepare(
         tensorboard=board,
         allowed=tuple(named_modules(definition)),  # they stand in a file of one's own
         models_tried=isinstance(backend, ThisMachine),
+        shared_cores=machine.cores() if isinstance(backend, ThisMachine) else None,
     )
     return Task(
         store,

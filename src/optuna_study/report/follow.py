@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.report.load import load_summary
-from optuna_study.report.summary import Running, Summary, held_up, longest_left, seconds_left
+from optuna_study.report.summary import Running, Summary, held_up, seconds_left
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.aggregates import ended_numbers, mean_seconds
 from optuna_study.store.studies.studies import find_study
@@ -59,7 +59,8 @@ class Follower:
             StoreError: the store fails.
         """
         counts = reads.counts(self.store, self.study)
-        running = [self._running(each) for each in reads.progress(self.store, self.study)]
+        at_work = reads.progress(self.store, self.study)
+        running = [Running(self._trial(each), each) for each in at_work]
         ended: list[TrialRecord] = []
         study = find_study(self.store, self.study.name) or self.study  # its state and budget
         if counts.ended != self._summary.counts.ended:
@@ -68,14 +69,11 @@ class Follower:
             # Nothing is kept before all could be read: the store may be away in between.
             self._summary, self._mean = summary, mean
         self.study = study
-        trained = sum(each.last.epoch / each.epochs for each in running if each.last)
         self._summary = dataclasses.replace(
             self._summary,
             study=study,
             counts=counts,
-            seconds_left=seconds_left(
-                counts, study.total, self._mean, trained, longest_left(running)
-            ),
+            seconds_left=seconds_left(counts, study.total, self._mean, at_work),
         )
         return Look(self._summary, running, ended)
 
@@ -85,17 +83,14 @@ class Follower:
         self._seen.update(new)
         return found
 
-    def _running(self, progress: RunningTrial) -> Running:
+    def _trial(self, progress: RunningTrial) -> TrialRecord:
         trial = self._known.get(progress.number)
         if trial is None:
             trial = reads.trial(self.store, self.study, progress.number)
             # Parameters are drawn one by one after the claim; an epoch comes after all of them.
             if progress.last is not None:
                 self._known[progress.number] = trial
-        # Epochs are never searched, only a baseline may have its own.
-        whole = self.study.definition["config"]["train"]["epochs"]
-        epochs = int(trial.fixed.get("epochs", whole))
-        return Running(trial, progress.values, progress.last, epochs)
+        return trial
 
 
 class StoreFollower:

@@ -39,6 +39,7 @@ def load_summary(store: Store, study: StudyRecord, readings: Sequence[Reading] =
         reads.best(store, study),
         [] if compared else reads.baselines(store, study),
         aggregates.mean_seconds(store, study),
+        reads.progress(store, study),
         load_comparison(store, study, readings) if compared else None,
         None if compared else load_confirmation(store, study),
         aggregates.excluded(store, study),

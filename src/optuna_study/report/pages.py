@@ -341,10 +341,9 @@ def _facts(summary: Summary, place: str) -> str:
         "device": study.environment.get("device"),
         "seed": study.seed,
     }
-    if summary.seconds_left:
-        facts["left"] = f"about {duration(summary.seconds_left)}"
-    if waits := held_up(study, counts):
-        facts["left"] = pasteable(waits, place)
+    about = [f"about {duration(summary.seconds_left)}"] if summary.seconds_left else []
+    waits = [pasteable(waits, place)] if (waits := held_up(study, counts)) else []
+    facts["left"] = ", ".join([*about, *waits]) or None
     shown = {name: value for name, value in facts.items() if value is not None}
     return f"{heading(study.name)}\n{pairs(shown)}"
 

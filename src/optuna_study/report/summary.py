@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.report import values as words
+from optuna_study.store.queue.budget import is_of_second_stage
 from optuna_study.store.records import EndKind, TrialState
 from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, join_words, percent, printable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from optuna_study.store.records import (
         Counts,
         EpochRecord,
+        RunningTrial,
         StudyRecord,
         TrialRecord,
     )
@@ -68,12 +70,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that is being trained now; `epochs` is how many it is to have."""
+    """A trial that is being trained now, and how far it is."""
 
     trial: TrialRecord
-    values: tuple[float, ...]
-    last: EpochRecord | None
-    epochs: int
+    at: RunningTrial
 
 
 def summarise(
@@ -82,6 +82,7 @@ def summarise(
     best: TrialRecord | None,
     baselines: Sequence[TrialRecord],
     mean_seconds: float | None,
+    running: Sequence[RunningTrial] = (),
     comparison: Comparison | None = None,
     confirmation: Confirmation | None = None,
     excluded: Mapping[int, str] | None = None,
@@ -96,7 +97,7 @@ def summarise(
         best_baseline=best_of(ordered, study.direction),
         baselines=ordered,
         reported={each["name"]: each["reported"] for each in study.definition["baselines"]},
-        seconds_left=seconds_left(counts, study.total, mean_seconds),
+        seconds_left=seconds_left(counts, study.total, mean_seconds, running),
         comparison=comparison,
         confirmation=confirmation,
         excluded=excluded or {},
@@ -121,40 +122,45 @@ def seconds_left(
     counts: Counts,
     total: int,
     mean_seconds: float | None,
-    trained: float | None = None,
-    longest: float = 0.0,
+    running: Sequence[RunningTrial],
 ) -> float | None:
     """How long the rest of `total` trials takes at our workers' pace so far, None if unknown.
 
-    `trained` is the running trials' share of epochs that are done, all together; where it is not
-    known, half of each. At least `longest`, what the slowest of them has yet to do by its own
-    pace: one that trains a whole network among others that train its head.
+    At least what the slowest of the running ones has yet to do at its last epoch's pace: one that
+    trains a whole network among others that train its head.
     """
+    begun = [(each, each.last) for each in running if each.last is not None]
+    longest = max((last.seconds * (each.epochs - last.epoch) for each, last in begun), default=0.0)
     remaining, ours = total - counts.ended, counts.running - counts.plain_running
     if remaining <= 0:
         return 0.0
     if mean_seconds is None or not ours:
         return longest or None
-    done = min(ours, remaining) / 2 if trained is None else trained
-    outstanding = max(remaining - done, 0.0)
+    trained = sum(last.epoch / each.epochs for each, last in begun)
+    outstanding = max(remaining - trained, 0.0)
     return max(mean_seconds * outstanding / ours, longest)
 
 
-def longest_left(running: Sequence[Running]) -> float:
-    """The seconds that the slowest of running trials takes to its end at its last epoch's pace."""
-    return max(
-        (each.last.seconds * (each.epochs - each.last.epoch) for each in running if each.last),
-        default=0.0,
-    )
+def held_up(study: StudyRecord, counts: Counts) -> str:
+    """What a study's next trial waits for, beside a worker; empty for nothing.
 
-
-def held_up(study: StudyRecord, counts: Counts) -> Advice | None:
-    """What a study waits for that our workers cannot end: the rest of it, run by plain Optuna."""
-    taken = counts.ended < study.total <= counts.ended + counts.running
-    if not taken or counts.plain_running < counts.running:
-        return None
-    trials = count(counts.running, "trial")
-    return Advice(f"waits for {trials} of plain Optuna, see ", ["doctor", study.name])
+    For trials that our workers cannot end, where plain Optuna runs all that are left; for heads,
+    where the next is of the second stage.
+    """
+    left = study.total - counts.ended - counts.running
+    if counts.ended < study.total and left <= 0 and counts.plain_running >= counts.running:
+        trials = count(counts.running, "trial")
+        return Advice(f"waits for {trials} of plain Optuna, see ", ["doctor", study.name])
+    if left <= 0 or counts.waiting or not counts.running:
+        return ""
+    if not is_of_second_stage(study.definition, study.budget, left):
+        return ""
+    if counts.heads:
+        heads, have = count(counts.heads, "trial"), "has" if counts.heads == 1 else "have"
+        return f"the second stage begins when {heads} of the first {have} ended"
+    threads = study.definition["search"]["finetune"]["settings"].get("threads")
+    own = threads not in (None, study.definition["config"]["train"]["threads"])
+    return f"the next begins where {threads} cores are left" if own else ""
 
 
 def ending(trial: TrialRecord) -> str:

@@ -313,6 +313,7 @@ class NoTrialReason(StrEnum):
 
     BUDGET_MET = "budget_met"  # the ended trials have reached the budget: the study is done
     BUDGET_TAKEN = "budget_taken"  # its rest is running elsewhere: wait, one may come back
+    WAITS_FOR_OTHERS = "waits_for_others"  # the next trial begins when some that run have ended
     PAUSED = "paused"
     STOPPING = "stopping"
     TOO_MANY_FAILURES = "too_many_failures"
@@ -345,6 +346,7 @@ class Counts:
     plain_running: int = 0  # of those that run, the ones that no worker of ours holds
     baselines: int = 0  # of those that ended
     confirmations: int = 0  # of those that ended
+    heads: int = 0  # of those that run at our workers', the ones that a sampler proposed
 
     @property
     def ended(self) -> int:
@@ -391,10 +393,8 @@ class RunningTrial:
     """A trial at work, for the live table; `values` are the metric's last ones, oldest first."""
 
     number: int
-    baseline: str | None
     owner: str | None
-    started: float
     lease_until: float | None
-    worked: float
+    epochs: int  # that it is to have
     last: EpochRecord | None
     values: tuple[float, ...]

@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     case,
     exists,
     func,
@@ -293,6 +294,12 @@ VALUE: ColumnElement[float] = value_of(trial_values)
 # Whether a trial was given the known end of another, which had the same settings.
 REUSED: ColumnElement[bool] = func.coalesce(own_trials.c.end_details, "").like(
     '{"kind": "reused"%'
+)
+
+
+# Whether a trial is one that a sampler proposes: a search's, and not of its second stage.
+IS_HEAD: ColumnElement[bool] = and_(
+    own_trials.c.baseline.is_(None), own_trials.c.confirms.is_(None), own_trials.c.fixed.is_(None)
 )
 
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import optuna
@@ -127,7 +128,11 @@ class TrialSource:
             if isinstance(claimed, TrialJob):
                 return claimed
             refusals.add(claimed)
-        for reason in (NoTrialReason.BUDGET_TAKEN, NoTrialReason.NOT_HERE):
+        for reason in (
+            NoTrialReason.WAITS_FOR_OTHERS,
+            NoTrialReason.BUDGET_TAKEN,
+            NoTrialReason.NOT_HERE,
+        ):
             if reason in refusals:
                 return reason
         return NoTrialReason.NOTHING_LEFT
@@ -170,9 +175,9 @@ class TrialSource:
         try:
             opened = self._opened(study)
             token = queue.new_token()  # finds the claim again whose answer was lost
+            take = partial(queue.claim, self.store, study, self._task.name, lease=lease)
             claim = retry_until_done(
-                lambda: queue.claim(self.store, study, self._task.name, lease=lease, token=token),
-                stop.wait,
+                lambda: take(token=token, cores=self._task.shared_cores), stop.wait
             )
         except NotFoundError:
             self._open.pop(study.uuid, None)

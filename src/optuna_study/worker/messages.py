@@ -34,6 +34,7 @@ class WorkerTask:
     allowed: tuple[str, ...] = ()  # modules whose functions studies may name
     left_out: tuple[str, ...] = ()  # studies that are not to be opened
     models_tried: bool = False  # by the launch, on this machine
+    shared_cores: int | None = None  # that all workers of its launch have, where on one machine
 
 
 def numbered(task: WorkerTask, number: int) -> WorkerTask:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAIT = 1.0  # seconds between two looks for a trial when there was none
+WAITING = (NoTrialReason.BUDGET_TAKEN, NoTrialReason.WAITS_FOR_OTHERS)
 
 
 def enter_worker(control: Connection[Message, Message], task: WorkerTask) -> None:
@@ -80,9 +81,7 @@ def work(
             outcome = run_trial(partial(source.claim, lease, stop), stop)
             if isinstance(outcome, Left):
                 source.bring_up_to_date(stop)
-            elif outcome is NoTrialReason.BUDGET_TAKEN or (
-                task.forever and outcome is not NoTrialReason.DELETED
-            ):
+            elif outcome in WAITING or (task.forever and outcome is not NoTrialReason.DELETED):
                 stop.wait(WAIT)
             elif outcome is not None:
                 log.info("leaves: %s", outcome)

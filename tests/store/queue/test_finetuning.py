@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from optuna_study.config.settings import get_setting
 from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.definition.serialise import to_json
+from optuna_study.errors import StaleClaimError
+from optuna_study.report.summary import held_up
 from optuna_study.search.suggest import to_store
 from optuna_study.space.space import build
 from optuna_study.store.queue import queue
@@ -55,6 +58,9 @@ name = "own"
 settings = {lr = 0.01}
 """
 HEADS = {1: (0.3, 0.6), 2: (0.4, 0.9), 3: (0.1, 0.8)}  # number: dropout, value
+
+
+DRAWN = {"lr": 0.5, "dropout": 0.3, "breakpoints": 0}
 
 
 @pytest.fixture
@@ -125,15 +131,71 @@ def test_a_search_without_improvement_goes_on_with_them(
     assert begin_second_stage(store, study)
     assert load_study(store, study.name).budget == 3 + 3
     assert not begin_second_stage(store, study), "it is no news"
+    assert queue.claim(store, study, "w2") is NoTrialReason.WAITS_FOR_OTHERS
+    finish(store, running, 0.7)
     claims = [take(store, study) for _ in range(3)]
     assert [bool(claim.fixed) for claim in (running, *claims)] == [False, True, True, True]
     assert not begin_second_stage(store, study)
-    for claim in (running, *claims):
+    for claim in claims:
         finish(store, claim, 0.7)
     assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
     set_budget(store, study, 20)
     set_state(store, study, StudyState.PAUSED)
     assert not begin_second_stage(store, study)
+
+
+def test_it_begins_when_no_head_is_at_work_also_where_a_worker_dies(
+    store: Store, make_study: Any, planned: Any, definition: Definition, clock: Any
+) -> None:
+    study = make_study(
+        store, planned=(planned("own"),), definition=to_json(definition), budget=6, beside=1
+    )
+    baseline = take(store, study)
+    heads = [take(store, study) for _ in range(3)]
+    for head in heads[:2]:
+        queue.write_parameters(store, head, to_store(definition.space, DRAWN), {})
+        finish(store, head, 0.6)
+    assert queue.claim(store, study, "w2") is NoTrialReason.WAITS_FOR_OTHERS
+    said = held_up(study, reads.counts(store, study))
+    assert said == "the second stage begins when 1 trial of the first has ended"
+    clock.now += 61  # whoever held the baseline and the third head is lost
+    again = [take(store, study), take(store, study)]
+    assert [each.number for each in again] == [baseline.number, heads[2].number]
+    assert queue.claim(store, study, "w2") is NoTrialReason.WAITS_FOR_OTHERS
+    finish(store, again[1], 0.9)
+    assert held_up(study, reads.counts(store, study)) == "", "a baseline is no head"
+    assert take(store, study).fixed["dropout"] == definition.config.model.dropout, "the best one's"
+
+
+def test_trials_with_threads_of_their_own_begin_where_cores_are_left(
+    store: Store, make_study: Any, definition: Definition
+) -> None:
+    text = TEXT.replace("{epochs = 4", "{threads = 2, epochs = 4")
+    study = make_study(
+        store,
+        definition=to_json(resolve(parse_study_file(text, "staged"), "full", threads=1)),
+        budget=8,
+        confirm=Confirmation(1, 1),
+    )
+
+    def claim(worker: str, cores: int | None = 3) -> Claim | NoTrialReason:
+        return queue.claim(store, study, worker, cores=cores)
+
+    for value in (0.5, 0.6, 0.7, 0.8, 0.9):
+        finish(store, take(store, study), value)
+    first = claim("a-001")
+    assert isinstance(first, Claim)
+    assert claim("a-002") is NoTrialReason.WAITS_FOR_OTHERS
+    elsewhere = claim("b-001")
+    assert isinstance(elsewhere, Claim)
+    beside = claim("a-002", cores=4)
+    assert isinstance(beside, Claim)
+    queue.release(store, beside, "stopped")
+    assert claim("a-002") is NoTrialReason.WAITS_FOR_OTHERS, "one that was given back, too"
+    assert isinstance(claim("a-002", cores=None), Claim), "workers of several machines"
+    for each in (first, elsewhere, beside):
+        with suppress(StaleClaimError):
+            finish(store, each, 0.95)
 
 
 def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(

@@ -145,21 +145,20 @@ def optuna_state(name: str) -> Any:
 def test_progress_shows_who_runs_what(
     store: Store, make_study: Any, planned: Any, clock: Any, epoch: Callable[..., EpochRecord]
 ) -> None:
-    study = make_study(store, planned=(planned("a"),), budget=4)
+    study = make_study(store, planned=(planned("a", epochs=40),), budget=4)
     assert reads.progress(store, study) == []
     first, second, third = (take(store, study, f"w{number}") for number in range(3))
     queue.report(store, first, [epoch(number, number / 100) for number in range(1, 31)])
     queue.report(store, second, [epoch(1, 0.5)])
     queue.release(store, third, "SIGTERM")
     rows = reads.progress(store, study)
-    assert [(row.number, row.baseline, row.owner) for row in rows] == [
-        (0, "a", "w0"),
-        (1, None, "w1"),
+    assert [(row.number, row.owner, row.epochs) for row in rows] == [
+        (0, "w0", 40),
+        (1, "w1", 30),
     ]
     assert rows[0].last is not None
     assert rows[0].last.epoch == 30
     assert rows[0].values == tuple(number / 100 for number in range(7, 31))
-    assert rows[0].worked == 90.0
     assert rows[1].values == (0.5,)
     assert rows[1].lease_until == clock.now + 60
 

@@ -12,6 +12,8 @@ from optuna_study.store.records import NoTrialReason, StudyState, TrialState
 from optuna_study.store.schema import own_studies, trials
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import ColumnElement, Connection, Row
 
     from optuna_study.store.records import StudyRecord
@@ -67,6 +69,12 @@ def _settle(
             .where(own_studies.c.uuid == settings.uuid)
             .values(settled=settings.settled + count, settled_id=last)
         )
+
+
+def is_of_second_stage(definition: Mapping[str, Any], budget: int, left: int) -> bool:
+    """Whether a new trial, one of the last `left`, takes the settings of one before it."""
+    wanted = definition["search"].get("finetune") or {"trials": 0}
+    return left <= min(int(wanted["trials"]), budget // 2)
 
 
 def find_refusal(settings: Row[Any], counted: TrialCount) -> NoTrialReason | None:

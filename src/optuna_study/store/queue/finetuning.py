@@ -7,7 +7,7 @@ complete, as an own setting of a baseline is: whoever resumes, repeats or export
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -17,12 +17,14 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.seeds import finetune_seed
 from optuna_study.space.space import Space, build
 from optuna_study.space.spread import lattice, value_at
+from optuna_study.store.queue.budget import is_of_second_stage
 from optuna_study.store.queue.ownership import lock
-from optuna_study.store.records import EndKind, StudyState
+from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.rows import external_parameter, strict_json, upsert, write_attributes
 from optuna_study.store.schema import (
     ASKED_BUDGET_KEY,
     FINETUNES,
+    IS_HEAD,
     REUSED,
     VALUE,
     is_excluded,
@@ -37,55 +39,44 @@ from optuna_study.store.schema import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from optuna_study.config.settings import Scalar, Setting
     from optuna_study.definition.model import Definition
     from optuna_study.store.engine.connection import Store
+    from optuna_study.store.queue.budget import TrialCount
     from optuna_study.store.records import StudyRecord
 
 
 def fix_settings(
-    connection: Connection,
-    study: StudyRecord,
-    number: int,
-    trial_id: int,
-    *,
-    left: int,
-    now: float,
+    connection: Connection, study: StudyRecord, number: int, trial_id: int, now: float
 ) -> None:
-    """Store a new trial's settings where it is of the second stage, one of the last `left`.
+    """Store the settings of a new trial of the second stage.
 
     They are those of one of the best trials of the first stage, which the second goes through by
     turns, or the study's own where none of them has completed.
     """
-    wanted = study.definition["search"].get("finetune")
-    if wanted is None or left > wanted["trials"]:
-        return
     definition = from_json(study.definition)
-    of_study = (
-        own_trials.c.uuid == study.uuid,
-        own_trials.c.baseline.is_(None),
-        own_trials.c.confirms.is_(None),
-    )
+    own = own_trials.c
+    searched = (own.uuid == study.uuid) & own.baseline.is_(None) & own.confirms.is_(None)
     before = connection.execute(
-        select(func.count()).where(*of_study, own_trials.c.fixed.is_not(None))
+        select(func.count()).where(searched, own.fixed.is_not(None))
     ).scalar_one()
     order = VALUE.desc() if study.direction == "maximize" else VALUE.asc()
     best = connection.execute(
-        select(own_trials.c.number, own_trials.c.trial_id)
+        select(own.number, own.trial_id)
         .join(
             trial_values,
-            (trial_values.c.trial_id == own_trials.c.trial_id) & (trial_values.c.objective == 0),
+            (trial_values.c.trial_id == own.trial_id) & (trial_values.c.objective == 0),
         )
         .where(
-            *of_study,
-            own_trials.c.fixed.is_(None),
-            own_trials.c.end_kind == EndKind.COMPLETED.value,
-            ~is_excluded(own_trials.c.trial_id),
+            own.uuid == study.uuid,
+            IS_HEAD,
+            own.end_kind == EndKind.COMPLETED.value,
+            ~is_excluded(own.trial_id),
             ~REUSED,
         )
-        .order_by(order, own_trials.c.number)
+        .order_by(order, own.number)
         .limit(definition.search.finetune.top)
     ).all()
     shown: dict[str, object] = {}
@@ -104,6 +95,57 @@ def fix_settings(
         )
     )
     write_attributes(connection, trial_id, {**shown, "fixed": dict(fixed)})
+
+
+def waits_for_others(
+    connection: Connection,
+    study: StudyRecord,
+    settings: Row[Any],
+    counted: TrialCount,
+    left: int,
+    owner: str,
+    cores: int | None,
+) -> bool:
+    """Whether the next trial begins only when some that our workers run have ended.
+
+    One of the second stage, one of the last `left`, begins when no head is at work: else which
+    heads it knows would depend on the number of workers. One that has `threads` of its own begins
+    beside others of its launch only where its `cores` are enough for all, and so does each beside
+    such a one.
+    """
+    wanted = study.definition["search"].get("finetune")
+    if wanted is None or not counted.running:
+        return False
+    own = own_trials.c
+    held = connection.execute(
+        select(own.fixed, own.owner, IS_HEAD.label("head"))
+        .join(trials, trials.c.trial_id == own.trial_id)
+        .where(
+            own.uuid == study.uuid,
+            own.trial_id > settings.settled_id,
+            own.token.is_not(None),
+            trials.c.state == TrialState.RUNNING.value,
+        )
+    ).all()
+    new = counted.lowest_waiting is None
+    new = new and is_of_second_stage(study.definition, settings.budget, left)
+    if new and any(row.head for row in held):
+        return True
+    usual = study.definition["config"]["train"]["threads"]
+    if cores is None or wanted["settings"].get("threads", usual) == usual:
+        return False
+    fixed = json.dumps(wanted["settings"]) if new else _fixed(connection, study, counted)
+    launch = owner.rpartition("-")[0]
+    beside = [row.fixed for row in held if row.owner.rpartition("-")[0] == launch]
+    threads = [json.loads(each or "{}").get("threads", usual) for each in (fixed, *beside)]
+    return bool(beside) and set(threads) != {usual} and sum(threads) > cores
+
+
+def _fixed(connection: Connection, study: StudyRecord, counted: TrialCount) -> str | None:
+    """What the trial that waits first has of its own, as JSON."""
+    own = own_trials.c
+    which = (own.uuid == study.uuid) & (own.number == counted.lowest_waiting)
+    return connection.execute(select(own.fixed).where(which)).scalar()
 
 
 def begin_second_stage(store: Store, study: StudyRecord) -> bool:

@@ -10,7 +10,8 @@ store:
    and confirmation runs, which the claim that finds the budget met plans (see `confirmation`), a
    round at a time. Trials that plain Optuna runs in the study count; nothing here ever releases
    or ends them. Trials that it enqueues are claimed like returned ones. The last new ones that
-   the budget allows get their settings in the claim where the study says so (see `finetuning`).
+   the budget allows get their settings in the claim where the study says so (see `finetuning`),
+   once none of those runs from which they are taken.
 3. A claim carries a token and a lease. As long as its token stands, and only then, its owner may
    write: `renew`, `write_parameters`, `rewind`, `report`, `record_checkpoint`, `annotate`,
    `release` and `end` check it in the transaction that writes and raise StaleClaimError, with
@@ -49,7 +50,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from optuna_study.errors import StaleClaimError
-from optuna_study.store.queue.budget import count_trials, find_refusal
+from optuna_study.store.queue.budget import count_trials, find_refusal, is_of_second_stage
 from optuna_study.store.queue.confirmation import plan_round, read_confirmation
 from optuna_study.store.queue.ends import (
     end_lost,
@@ -58,7 +59,7 @@ from optuna_study.store.queue.ends import (
     release_lost,
     set_waiting,
 )
-from optuna_study.store.queue.finetuning import fix_settings
+from optuna_study.store.queue.finetuning import fix_settings, waits_for_others
 from optuna_study.store.queue.ownership import (
     find_held,
     hold,
@@ -110,10 +111,12 @@ def claim(
     *,
     lease: float = LEASE_SECONDS,
     token: str | None = None,
+    cores: int | None = None,
 ) -> Claim | NoTrialReason:
     """Take the next trial for `owner`, or say why there is none; the lease is in seconds.
 
-    Whoever may try again gives a `token` and gives the same one again.
+    Whoever may try again gives a `token` and gives the same one again. `cores` are those that the
+    workers of its launch share, where they do.
 
     Raises:
         NotFoundError: the study is gone.
@@ -137,15 +140,17 @@ def claim(
             refusal = find_refusal(settings, counted)
         if refusal is not None:
             return refusal
+        left = settings.budget + settings.beside - counted.ended - counted.running
+        if waits_for_others(connection, study, settings, counted, left, owner, cores):
+            return NoTrialReason.WAITS_FOR_OTHERS
         number = counted.lowest_waiting
         if number is None:
             number = counted.next_number
             trial_id = insert_trial(
                 connection, study.study_id, number, TrialState.RUNNING, times.utc
             )
-            left = settings.budget + settings.beside - counted.ended - counted.running
-            if left <= settings.budget // 2:
-                fix_settings(connection, study, number, trial_id, left=left, now=times.utc)
+            if is_of_second_stage(study.definition, settings.budget, left):
+                fix_settings(connection, study, number, trial_id, times.utc)
         else:
             trial_id = start_waiting(connection, settings, study.study_id, number, times.utc)
         hold(

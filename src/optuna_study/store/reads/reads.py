@@ -29,6 +29,7 @@ from optuna_study.store.records import (
 from optuna_study.store.schema import (
     CONFIRMS,
     EXCLUDED,
+    IS_HEAD,
     OWNER,
     REUSED,
     VALUE,
@@ -184,6 +185,7 @@ def counts(store: Store, study: StudyRecord) -> Counts:
             func.count(own_trials.c.token),
             func.count(own_trials.c.baseline),
             func.count(own_trials.c.confirms),
+            func.count(case((IS_HEAD, own_trials.c.token))),
         )
         .select_from(trial_table.outerjoin(own_trials, own))
         .where(trial_table.c.study_id == study.study_id)
@@ -192,9 +194,9 @@ def counts(store: Store, study: StudyRecord) -> Counts:
     open_ones: dict[TrialState, int] = defaultdict(int)
     ends: dict[EndKind, int] = {}
     plain: dict[TrialState, int] = {}
-    plain_running = baselines = confirmations = 0
+    plain_running = baselines = confirmations = heads = 0
     with store.read() as connection:
-        for state, end, count, held, planned, confirming in connection.execute(query):
+        for state, end, count, held, planned, confirming, new in connection.execute(query):
             if end is not None:
                 ends[EndKind(end)] = ends.get(EndKind(end), 0) + count
                 baselines += planned
@@ -202,14 +204,16 @@ def counts(store: Store, study: StudyRecord) -> Counts:
             elif state in (TrialState.WAITING, TrialState.RUNNING):
                 open_ones[TrialState(state)] += count
                 plain_running += count - held if state == TrialState.RUNNING else 0
+                heads += new
             else:
                 plain[TrialState(state)] = count
     waiting, running = open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING]
-    return Counts(waiting, running, ends, plain, plain_running, baselines, confirmations)
+    return Counts(waiting, running, ends, plain, plain_running, baselines, confirmations, heads)
 
 
 def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
     """The trials at work with their last epochs, by number; cheap enough for a live table."""
+    whole = study.definition["config"]["train"]["epochs"]  # never searched
     held = (
         select(own_trials)
         .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
@@ -221,11 +225,9 @@ def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
     return [
         RunningTrial(
             number=row.number,
-            baseline=row.baseline,
             owner=row.owner,
-            started=row.started,
             lease_until=row.lease_until,
-            worked=row.worked,
+            epochs=json.loads(row.fixed or "{}").get("epochs", whole),
             last=recent[row.number][-1] if row.number in recent else None,
             values=tuple(epoch.value for epoch in recent.get(row.number, ())),
         )
