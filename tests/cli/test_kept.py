@@ -58,11 +58,11 @@ def said(*commands: str) -> list[dict[str, Any]]:
 
 
 def without_advice(row: Any) -> Any:
-    """What was said, but for the sentences that are made anew whenever a curve is read."""
+    """What was said, but for the sentences and estimates that are made anew at each reading."""
     if isinstance(row, list):
         return [without_advice(each) for each in row]
     if isinstance(row, dict):
-        made_anew = ("cause", "advice")
+        made_anew = ("cause", "advice", "seconds_left")
         return {name: without_advice(each) for name, each in row.items() if name not in made_anew}
     return row
 

@@ -93,6 +93,26 @@ def test_the_server_outlives_a_closed_terminal_and_the_end_of_its_group() -> Non
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
+def test_the_server_leaves_with_a_launch_that_ends_while_it_imports(tmp_path: Path) -> None:
+    server = (
+        "import os, time\n"
+        "from optuna_study.worker.forking import leaving_with_parent\n"
+        "with leaving_with_parent(0.01):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    launch = (
+        "import subprocess, sys\n"
+        f"server = subprocess.Popen([sys.executable, '-c', {server!r}], stdout=subprocess.PIPE)\n"
+        "print(server.stdout.readline().decode(), end='', flush=True)\n"
+    )
+    # Whoever waits for its errors waits for the server as well, which has the same pipe.
+    done = subprocess.run(
+        [sys.executable, "-c", launch], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip().isdecimal(), done.stderr
+
+
 @pytest.mark.slow
 def test_a_worker_begins_without_what_it_does_not_use(tmp_path: Path) -> None:
     """Each of these takes from a fifth of a second to two and a half to import."""

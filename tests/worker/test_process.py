@@ -218,6 +218,8 @@ def test_each_confirmed_trial_has_a_model_and_each_ended_one_a_note(
     killed = f"dashboard:{first.trial_id}:%"  # as if its worker had not come to write its note
     with sqlite3.connect(files.database) as connection:
         connection.execute("DELETE FROM study_system_attributes WHERE key LIKE ?", [killed])
+        # As of a comparison, which searches nothing: a baseline that is what the study is.
+        connection.execute("DELETE FROM trial_params WHERE trial_id = ?", [first.trial_id])
     assert without_note(store, study) == [0]
     task = prepare_confirmation(
         study.name, top=2, seeds=2, workspace=files, storage=store.address, workers=1
@@ -225,7 +227,7 @@ def test_each_confirmed_trial_has_a_model_and_each_ended_one_a_note(
     assert work_here(task.workers[0]) == NoTrialReason.BUDGET_MET
     assert without_note(store, study) == []
     noted = read_trial_notes(store, study.study_id)
-    assert noted[first.trial_id]["body"].startswith("## Trial 0 ")
+    assert noted[first.trial_id]["body"].startswith("## Trial 0 · baseline **plain**")
     runs = [trial for trial in reads.trials(store, study) if trial.confirms is not None]
     models = files.kept_model(study.uuid, 0, None).parent
     kept = {int(path.stem.split("-")[1]) for path in models.iterdir()}

@@ -35,7 +35,7 @@ def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:
         NotFoundError: the trial has not drawn its parameters yet.
     """
     definition = from_json(study.definition)
-    if not trial.parameters and not trial.fixed and trial.state in _OPEN:
+    if not trial.has_settings and trial.state in _OPEN:
         raise NotFoundError(
             f"trial {trial.number} of '{study.name}' has no configuration yet; "
             "wait until it has started"

@@ -53,7 +53,7 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
         lines += [f"Trains trial {trial.confirms} again on a fresh seed.", ""]
     chosen = [name for name in (*trial.parameters, *trial.fixed) if name in SECTION_OF]
     names = dict.fromkeys((*chosen, *KEY_SETTINGS))
-    rows = [[name, values.setting(get_setting(config, name))] for name in names]
+    rows = [[name, values.setting(get_setting(config, name), name)] for name in names]
     lines += markdown_table(["setting", "value"], rows)
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
     lines += [f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]

@@ -199,12 +199,12 @@ def configuration_block(
     from optuna_study.config.settings import get_setting  # 15 ms that a list does not need
 
     if baseline is None or baseline == best:
-        return pairs({name: words.setting(get_setting(best, name)) for name in names})
+        return pairs({name: words.setting(get_setting(best, name), name) for name in names})
     rows = []
     for name in names:
         ours, theirs = get_setting(best, name), get_setting(baseline, name)
-        beside = "same" if theirs == ours else words.setting(theirs)
-        rows.append([name, words.setting(ours), beside])
+        beside = "same" if theirs == ours else words.setting(theirs, name)
+        rows.append([name, words.setting(ours, name), beside])
     return table(["setting", "best", "best baseline"], rows)
 
 
@@ -310,7 +310,7 @@ def trial_page(
     shown = {name: value for name, value in facts.items() if value is not None}
     blocks = [f"{heading(f'{study.name}, trial {trial.number}')}\n{pairs(shown)}"]
     if settings:
-        values = {name: words.setting(value) for name, value in settings.items()}
+        values = {name: words.setting(value, name) for name, value in settings.items()}
         blocks.append(f"{heading('Settings')}\n{pairs(values)}")
     if curve:
         sides = study.environment.get(SIDE_COUNTS) or {}

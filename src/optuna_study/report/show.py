@@ -63,7 +63,7 @@ def show_trial(
 
 
 def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    if not trial.parameters and not trial.fixed:
+    if not trial.has_settings:
         return {}
     # Imported here: a study's own page needs no configuration, and is to be quick.
     from optuna_study.config.settings import get_setting

@@ -139,14 +139,28 @@ def elapsed(started: float | None, completed: float | None) -> str | None:
     return str(timedelta(seconds=round(completed - started, 6)))
 
 
-def setting(value: Any) -> str:
-    """A setting's value; a list is one of learning-rate breakpoints.
+ZEROS = {
+    "training_size": "as image_size",
+    "picture_limit": "all",
+    "gradient_clip": "no limit",
+    "ema": "none",
+    "patience": "none",
+}
+"""What a 0 means of settings where it is not how much there is."""
+
+
+def setting(value: Any, name: str = "") -> str:
+    """The value of a setting, where said of which; a list is one of learning-rate breakpoints.
 
     >>> setting(0.00123456), setting("relu"), setting(((18, 0.003),)), setting(())
     ('0.001235', 'relu', 'after 18: 0.003', 'none')
+    >>> setting(2.2222, "warmup_epochs"), setting(0, "training_size")
+    ('2.2', 'as image_size')
     """
+    if name in ZEROS and value == 0:
+        return ZEROS[name]
     if isinstance(value, float):  # most are
-        return number(value)
+        return number(round(value, 1) if name.endswith("epochs") else value)
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "-"
     if isinstance(value, list | tuple):
@@ -165,7 +179,7 @@ def headline(parameters: Mapping[str, Any]) -> str:
         if name.startswith("breakpoint") or value in ("none", 0):
             continue
         bare = isinstance(value, str)
-        parts.append(value if bare else f"{name} {setting(value)}")
+        parts.append(value if bare else f"{name} {setting(value, name)}")
     return ", ".join(parts)
 
 

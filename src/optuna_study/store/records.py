@@ -38,10 +38,7 @@ class EndKind(StrEnum):
 
     @property
     def state(self) -> TrialState:
-        """The Optuna state it is stored as.
-
-        Infeasible ends are never COMPLETE: the dashboard would call them best.
-        """
+        """The Optuna state; an infeasible end is never COMPLETE, which might be called best."""
         if self is EndKind.COMPLETED:
             return TrialState.COMPLETE
         return TrialState.FAIL if self is EndKind.FAILED else TrialState.PRUNED
@@ -224,6 +221,12 @@ class TrialRecord:
     second_value: float | None = None  # of a completed one, in a study of two objectives
 
     @property
+    def has_settings(self) -> bool:
+        """Whether it is known what it trains: a searched trial has nothing before it draws."""
+        given = self.baseline is not None or self.confirms is not None
+        return given or bool(self.parameters or self.fixed or self.epochs)
+
+    @property
     def reuses(self) -> int | None:
         """The number of the trial whose known end it was given, not being trained again."""
         from optuna_study.config.reasons import Reused  # 15 ms that not everybody needs
@@ -279,8 +282,7 @@ class Artifact:
 class ComparedRun:
     """A run of a baseline; accuracies are fractions of its last epoch, None where unknown.
 
-    `end` is None before it has ended. `test_accuracy` is there only in a comparison, which chooses
-    nothing.
+    `end` is None before it has ended; `test_accuracy` is there only in a comparison.
     """
 
     number: int

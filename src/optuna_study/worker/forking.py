@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.context import ForkServerContext
 
 PRELOADED = "optuna_study.worker.preload"
@@ -36,3 +40,26 @@ def warm(*, timm: bool = False) -> None:
         servers.set_forkserver_preload([PRELOADED, WITH_TIMM])
 
     forkserver.ensure_running()
+
+
+@contextmanager
+def leaving_with_parent(every: float = 0.1) -> Iterator[None]:
+    """End this process within `every` seconds of its parent while the block imports something.
+
+    The server looks at its parent only between two imports: of a launch that was refused at once
+    it would go on with seconds of them. No thread is left behind, so that it may be forked.
+    """
+    parent, done = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every):
+            if os.getppid() != parent:
+                os._exit(0)
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
-import optuna_study.worker.assignment
-import optuna_study.worker.preflight
-import optuna_study.worker.process  # noqa: F401 - as above
+from optuna_study.worker.forking import leaving_with_parent
+
+with leaving_with_parent():
+    import optuna_study.worker.assignment
+    import optuna_study.worker.preflight
+    import optuna_study.worker.process  # noqa: F401 - as above
 
 # A closed terminal, or whoever ends a whole process group, signals the server too; were it to die,
 # the launch could no longer wait for its workers. It ends when the launch does.

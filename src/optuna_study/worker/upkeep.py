@@ -56,7 +56,7 @@ def tidy(study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False)
         numbers = {*ended, *(without_note(store, record) if last else ())}
         texts: dict[int | None, str] = {}
         for each in reads.trials(store, record, numbers=numbers) if numbers else ():
-            if each.number in ended or each.parameters or each.fixed:  # else it drew no settings
+            if each.number in ended or each.has_settings:
                 config = ended.get(each.number) or trial_config(record, each)
                 texts[each.trial_id] = notes.trial_note(each, config, record)
         if texts:

@@ -172,7 +172,7 @@ def _best(several: Sequence[StudyData]) -> Iterator[Block]:
         other = None if config is first else first
         names |= dict.fromkeys(telling_settings(data.study, winner, other))
     rows = [
-        [name, *(values.setting(get_setting(config, name)) for _, _, config in found)]
+        [name, *(values.setting(get_setting(config, name), name) for _, _, config in found)]
         for name in names
     ]
     headers = [f"{data.study.name}, trial {winner.number}" for data, winner, _ in found]

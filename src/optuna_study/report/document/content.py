@@ -201,16 +201,16 @@ def _configuration(data: StudyData, best: TrialRecord) -> Table:
     """The settings worth showing, the best baseline's beside them."""
     config, other = config_of(data, best), None
     if config is None:
-        rows = [[name, values.setting(value)] for name, value in best.parameters.items()]
+        rows = [[name, values.setting(value, name)] for name, value in best.parameters.items()]
         return Table(["parameter", f"trial {best.number}"], rows)
     baseline = data.summary.best_baseline
     if baseline is not None and baseline.number != best.number:
         other = config_of(data, baseline)
     rows = []
     for name in telling_settings(data.study, best, other):
-        row = [name, values.setting(get_setting(config, name))]
+        row = [name, values.setting(get_setting(config, name), name)]
         if other is not None:
-            row.append(values.setting(get_setting(other, name)))
+            row.append(values.setting(get_setting(other, name), name))
         rows.append(row)
     headers = ["setting", f"trial {best.number}"]
     if other is not None and baseline is not None:

@@ -63,7 +63,7 @@ def model_card(summary: Summary, trial: TrialRecord, classes: Sequence[str], *, 
     config = trial_config(study, trial)
     rows = [["model", f"{config.model.name} {config.model.variant}".rstrip()]]
     rows += [
-        [name, values.setting(get_setting(config, name))]
+        [name, values.setting(get_setting(config, name), name)]
         for name in telling_settings(study, trial, None)
     ]
     lines += ["## Settings", "", *markdown_table(["setting", "value"], rows)]
