@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from optuna_study.launch.task import StudyTask, Tick
-    from optuna_study.store.records import TrialRecord
-
-BETWEEN_DRAWINGS = 1.0  # seconds
-RECENT = 5  # trials that ended, below the running ones
 
 
 def launch(
@@ -101,20 +96,15 @@ def _follow(
 
     from optuna_study.report import live
     from optuna_study.report.follow import Follower
-    from optuna_study.report.load import now
 
-    follower, drawn = Follower(task.store, task.study), 0.0
-    recent: deque[TrialRecord] = deque(maxlen=RECENT)
+    table, drawn = live.LiveTable(Follower(task.store, task.study)), 0.0
 
     def draw() -> None:
         with suppress(UnreachableError):  # a store that is away for a moment shows nothing
-            look = follower.look()
-            recent.extend(look.ended)
-            table = live.view(look.summary, look.running, recent, now())
-            show(Group(*map(Text, task.notes), table))
+            show(Group(*map(Text, task.notes), table.draw()))
 
     for _ in ticks:
-        if time.monotonic() - drawn >= BETWEEN_DRAWINGS:
+        if time.monotonic() - drawn >= live.BETWEEN_DRAWINGS:
             draw()
             drawn = time.monotonic()
     draw()

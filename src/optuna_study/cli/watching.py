@@ -6,7 +6,6 @@ import logging
 import shlex
 import sys
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ from optuna_study.report.curves.read import read_study
 from optuna_study.report.export import telling_settings, trial_config
 from optuna_study.report.follow import Follower, StoreFollower
 from optuna_study.report.load import load_summary
-from optuna_study.report.load import now as clock
 from optuna_study.store.studies.studies import find_study
 from optuna_study.text import duration
 
@@ -32,11 +30,9 @@ if TYPE_CHECKING:
     from optuna_study.launch.task import AnyTask, StudyTask, Tick
     from optuna_study.report.verify import Verdict
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord, TrialRecord
+    from optuna_study.store.records import StudyRecord
 
-RECENT = 5
 NOTES_SHOWN = 5
-BETWEEN_DRAWINGS = 1.0  # seconds
 BETWEEN_LINES = 30.0  # seconds without an ended trial after which plain output shows a life sign
 
 log = logging.getLogger(__name__)
@@ -152,15 +148,9 @@ def _draw(follower: Follower, ticks: Iterable[Tick]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    recent: deque[TrialRecord] = deque(maxlen=RECENT)
+    seen = live.LiveTable(follower)
     with Live(console=Console(file=cursor_stream()), auto_refresh=False, transient=True) as screen:
-
-        def draw() -> None:
-            look = follower.look()
-            recent.extend(look.ended)
-            screen.update(live.view(look.summary, look.running, recent, clock()), refresh=True)
-
-        _paced(ticks, draw)
+        _paced(ticks, lambda: screen.update(seen.draw(), refresh=True))
 
 
 def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:
@@ -204,7 +194,7 @@ def _paced(ticks: Iterable[Tick], show: Callable[[], None]) -> None:
         for tick in ticks:
             for message in tick.messages:
                 log.info("%s", invocation().pasteable(message))
-            if time.monotonic() - drawn >= BETWEEN_DRAWINGS:
+            if time.monotonic() - drawn >= live.BETWEEN_DRAWINGS:
                 with suppress(UnreachableError):
                     show()
                 drawn = time.monotonic()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from optuna_study.report import values as words
+from optuna_study.report.load import now as clock
 from optuna_study.report.summary import ending, held_up, label, why
 from optuna_study.store.records import EndKind, StudyState
 from optuna_study.text import duration, pasteable, printable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from optuna_study.report.follow import Follower
     from optuna_study.report.summary import Running, Summary
     from optuna_study.store.records import TrialRecord
 
@@ -28,6 +31,8 @@ COLOURS = {
     EndKind.OUT_OF_MEMORY: "magenta",
     EndKind.FAILED: "red",
 }
+BETWEEN_DRAWINGS = 1.0  # seconds
+RECENT = 5  # trials that ended, below the running ones
 BAR = 28
 CURVE = 16
 HEADER = f"trial    epoch    loss  accuracy  {'':{CURVE}}        time  configuration"
@@ -48,6 +53,24 @@ def view(
         parts += [Text(), *(_recent(summary, trial) for trial in recent)]
     parts += [Text(), _standing(summary)]
     return Group(*parts)
+
+
+class LiveTable:
+    """The view of a study that is looked at again and again, with what ended last."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._recent: deque[TrialRecord] = deque(maxlen=RECENT)
+
+    def draw(self) -> RenderableType:
+        """The study as it stands now.
+
+        Raises:
+            StoreError: the store fails.
+        """
+        look = self._follower.look()
+        self._recent.extend(look.ended)
+        return view(look.summary, look.running, self._recent, clock())
 
 
 def ended_line(summary: Summary, trial: TrialRecord) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna_study.config.settings import SECTION_OF, get_setting
+from optuna_study.config.settings import SECTION_OF
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
-from optuna_study.report.pages import best_block, confirmed_block
+from optuna_study.report.pages import best_block, confirmed_block, setting_rows
 from optuna_study.report.pareto.page import front_block
 from optuna_study.report.summary import (
     ended_by_kind,
@@ -53,8 +53,7 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
         lines += [f"Trains trial {trial.confirms} again on a fresh seed.", ""]
     chosen = [name for name in (*trial.parameters, *trial.fixed) if name in SECTION_OF]
     names = dict.fromkeys((*chosen, *KEY_SETTINGS))
-    rows = [[name, values.setting(get_setting(config, name), name)] for name in names]
-    lines += markdown_table(["setting", "value"], rows)
+    lines += markdown_table(["setting", "value"], setting_rows(names, config))
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
     lines += [f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
     return "\n".join([*lines, "", f"`{command}`"])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from optuna_study.data.arrays import read_named_arrays
-
-if TYPE_CHECKING:
-    from optuna_study.data.pictures import Pictures, Request
 
 TITLE = "60,000 photographs of a hundred kinds of things, colour, 32 x 32"
 CHANNELS = (3,)
@@ -35,11 +32,4 @@ NAMES: tuple[str, ...] = (
     *("whale", "willow_tree", "wolf", "woman", "worm"),
 )
 
-
-def load(request: Request) -> Pictures:
-    """The pictures in the workspace.
-
-    Raises:
-        DataError: they are not there, or unusable.
-    """
-    return read_named_arrays("cifar100", request)
+load = partial(read_named_arrays, "cifar100")

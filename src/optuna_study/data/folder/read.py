@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from optuna_study.data.cache import array_file, load_or_build
 from optuna_study.data.decode import Framing
+from optuna_study.data.fetch import require_fetched
 from optuna_study.data.folder.digests import index_name
 from optuna_study.data.folder.inspection import copies_among
 from optuna_study.data.folder.layout import list_folder
@@ -69,6 +70,15 @@ def read_folder(folder: Path, request: Request) -> Pictures:
         *pictures.notes,
     )
     return replace(pictures, notes=said, left_out=left_out)
+
+
+def read_fetched(name: str, request: Request) -> Pictures:
+    """The pictures of a data set that has been fetched.
+
+    Raises:
+        DataError: it has not, or is unusable.
+    """
+    return read_folder(require_fetched(name, request.workspace), request)
 
 
 def _key(listing: Listing, request: Request) -> str:

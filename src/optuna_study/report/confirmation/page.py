@@ -208,15 +208,16 @@ def confirmed_columns(
             [
                 f"{each.trial}{f' ({trial.baseline})' if trial.baseline else ''}",
                 words.metric(metric, trial.value),
-                _figure(metric, each.mean),
-                _figure(words.ACCURACY, each.test),
+                interval_text(metric, each.mean),
+                interval_text(words.ACCURACY, each.test),
                 f"{each.runs}" + (f", {each.diverged} diverged" if each.diverged else ""),
             ]
         )
     return ["trial", "search", "confirmed", "test", "seeds"], rows
 
 
-def _figure(metric: str, interval: Interval | None) -> str:
+def interval_text(metric: str, interval: Interval | None) -> str:
+    """A mean of the metric with its interval where that is known."""
     if interval is None:
         return "-"
     mean = words.metric(metric, interval.mean)

@@ -7,15 +7,14 @@ import math
 import shlex
 from typing import TYPE_CHECKING
 
-from optuna_study.config.settings import get_setting
 from optuna_study.definition.serialise import diff
 from optuna_study.report import values
-from optuna_study.report.confirmation.page import sentence
+from optuna_study.report.confirmation.page import interval_text, sentence
 from optuna_study.report.document.blocks import Code, Document, Made, Section, Table, Text
 from optuna_study.report.document.content import config_of
 from optuna_study.report.export import telling_settings
 from optuna_study.report.figures.studies import efforts, histories
-from optuna_study.report.pages import best_lines, ends_line
+from optuna_study.report.pages import best_lines, ends_line, setting_rows
 from optuna_study.report.summary import importance_columns
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import SIDE_COUNTS
@@ -67,19 +66,10 @@ def _row(data: StudyData) -> list[str]:
         UNTOLD if winner is None else f"trial {winner.number}",
         UNTOLD if winner is None else data.shown(winner.value),
         UNTOLD if mean is None else data.shown(mean),
-        _shown(_test(data)),
+        interval_text(values.ACCURACY, _test(data)),
         f"{data.summary.counts.ended:,}",
         duration(worked),
     ]
-
-
-def _shown(interval: Interval | None) -> str:
-    if interval is None:
-        return UNTOLD
-    if interval.low is None or interval.high is None:
-        return percent(interval.mean)
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{percent(interval.mean)} ({low:.1f} to {high:.1f})"
 
 
 def _test(data: StudyData) -> Interval | None:
@@ -171,12 +161,8 @@ def _best(several: Sequence[StudyData]) -> Iterator[Block]:
     for data, winner, config in found:
         other = None if config is first else first
         names |= dict.fromkeys(telling_settings(data.study, winner, other))
-    rows = [
-        [name, *(values.setting(get_setting(config, name), name) for _, _, config in found)]
-        for name in names
-    ]
     headers = [f"{data.study.name}, trial {winner.number}" for data, winner, _ in found]
-    yield Table(["setting", *headers], rows)
+    yield Table(["setting", *headers], setting_rows(names, *(config for _, _, config in found)))
 
 
 def _differences(several: Sequence[StudyData]) -> Iterator[Block]:

@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from optuna_study.config.settings import get_setting
 from optuna_study.errors import OutsideSpaceError
 from optuna_study.report import values
 from optuna_study.report.comparison.page import (
@@ -20,7 +19,7 @@ from optuna_study.report.confirmation.page import WHAT_THEY_ARE, confirmed_colum
 from optuna_study.report.document.blocks import Code, Document, Drawing, Section, Table, Text
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
-from optuna_study.report.pages import best_lines, ends_line, stand_in_sentence
+from optuna_study.report.pages import best_lines, ends_line, setting_rows, stand_in_sentence
 from optuna_study.report.pareto.page import front_columns, front_title, unconfirmed_sentence
 from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
@@ -206,16 +205,10 @@ def _configuration(data: StudyData, best: TrialRecord) -> Table:
     baseline = data.summary.best_baseline
     if baseline is not None and baseline.number != best.number:
         other = config_of(data, baseline)
-    rows = []
-    for name in telling_settings(data.study, best, other):
-        row = [name, values.setting(get_setting(config, name), name)]
-        if other is not None:
-            row.append(values.setting(get_setting(other, name), name))
-        rows.append(row)
-    headers = ["setting", f"trial {best.number}"]
-    if other is not None and baseline is not None:
-        headers.append(f"baseline {baseline.baseline}")
-    return Table(headers, rows)
+    names, headers = telling_settings(data.study, best, other), ["setting", f"trial {best.number}"]
+    if other is None or baseline is None:
+        return Table(headers, setting_rows(names, config))
+    return Table([*headers, f"baseline {baseline.baseline}"], setting_rows(names, config, other))
 
 
 def config_of(data: StudyData, trial: TrialRecord) -> TrainConfig | None:
