@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import is_timm, starts_pretrained
-from optuna_study.config.settings import OWN_SIZE
-from optuna_study.definition.model import PROFILES
+from optuna_study.config.settings import OWN_SIZE, ModelSettings
+from optuna_study.definition.model import PROFILES, Definition, StudyFile
 from optuna_study.definition.resolve import baseline_config, resolve, searched_models
 from optuna_study.errors import UsageError
-
-if TYPE_CHECKING:
-    from optuna_study.config.settings import ModelSettings
-    from optuna_study.definition.model import Definition, StudyFile
 
 CLASSES = 10  # any number: the layer that answers need not fit
 

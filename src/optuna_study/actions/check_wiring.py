@@ -27,7 +27,7 @@ from optuna_study.text import in_one_line, percent
 from optuna_study.training import loop
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.device import pick_device
-from optuna_study.training.device_data import load_data, to_model_input
+from optuna_study.training.device_data import DeviceData, load_data, to_model_input
 from optuna_study.worker import machine
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna_study.paths import Workspace
-    from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
 
 PICTURES = 10  # about: as many of each class

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from optuna_study.errors import DataError
 from optuna_study.launch.options import check_store
 from optuna_study.launch.signals import interruptible
-from optuna_study.paths import writing
+from optuna_study.paths import Workspace, writing
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.studies import copying
 from optuna_study.store.studies.studies import load_study
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UsageError
-from optuna_study.paths import writing
+from optuna_study.paths import Workspace, writing
 from optuna_study.store.reads import reads
 from optuna_study.store.studies.copying import artifact_ids
 from optuna_study.store.studies.deletion import delete_study
@@ -16,7 +16,6 @@ from optuna_study.text import count
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord
 

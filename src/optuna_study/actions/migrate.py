@@ -21,7 +21,7 @@ from optuna_study.launch.prepare import planned_trials
 from optuna_study.launch.signals import interruptible
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads import aggregates, reads
-from optuna_study.store.records import TrialState
+from optuna_study.store.records import StudyRecord, TrialRecord, TrialState
 from optuna_study.store.studies.copying import Identity, artifact_ids
 from optuna_study.store.studies.migration import NewForm, Plan, free_name, migrate_rows
 from optuna_study.store.studies.studies import load_study
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord, TrialRecord
 
 MOST_REASONS = 10  # that are told; there may be one for each trial
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.allowed import modules_of, require_allowed
-from optuna_study.config.epoch import DIRECTIONS
-from optuna_study.definition.config_file import read_config_file
+from optuna_study.config.epoch import DIRECTIONS, EpochResult
+from optuna_study.definition.config_file import Origin, read_config_file
 from optuna_study.errors import DataError, UsageError
-from optuna_study.paths import MODEL, writing, written_beside
+from optuna_study.paths import MODEL, Workspace, writing, written_beside
 from optuna_study.report import formats
 from optuna_study.report.training import TrainResult
 from optuna_study.report.verify import Outcome, Verdict, compare, differences
@@ -22,7 +22,7 @@ from optuna_study.training import loop
 from optuna_study.training.backbone.timm_models import own_scale, with_own_size
 from optuna_study.training.backbone.trained_layers import way_of_norms
 from optuna_study.training.device import environment, pick_device
-from optuna_study.training.device_data import load_data
+from optuna_study.training.device_data import DeviceData, load_data
 from optuna_study.training.model_file import save_model
 from optuna_study.training.pretrained import weights_of
 from optuna_study.training.recipe import best_epoch
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from optuna_study.config.epoch import EpochResult
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.definition.config_file import Origin
-    from optuna_study.paths import Workspace
-    from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
 
 NOTES_SHOWN = 5  # sentences on the pictures that are told; `data check` gives all

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, select
 
 from optuna_study.store.reads import reads
-from optuna_study.store.records import EpochRecord
+from optuna_study.store.records import EpochRecord, StudyRecord
 from optuna_study.store.schema import own_epochs, own_trials
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
 
 PARAMETER = "params_"  # before a parameter's name, as Optuna's own table has it
 SHOWN = {  # of a trial's last epoch, by the column that it stands in

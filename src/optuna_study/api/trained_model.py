@@ -10,6 +10,7 @@ from torch import nn
 
 from optuna_study.training.evaluation import evaluation_logits
 from optuna_study.training.model_file import (
+    ModelFile,
     Prediction,
     classify,
     load_network,
@@ -19,8 +20,6 @@ from optuna_study.training.model_file import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-
-    from optuna_study.training.model_file import ModelFile
 
 
 class TrainedModel(nn.Module):

@@ -8,14 +8,13 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from optuna_study.paths import writing, written_beside
+from optuna_study.paths import Workspace, writing, written_beside
 from optuna_study.store import pareto
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from optuna_study.paths import Workspace
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import Claim, StudyRecord
 

@@ -24,11 +24,11 @@ import torch
 from optuna_study.artifacts import answers
 from optuna_study.config.catalogue import augmentation_names
 from optuna_study.config.schedule import breakpoints_text
-from optuna_study.config.settings import get_setting
+from optuna_study.config.settings import TrainConfig, get_setting
 from optuna_study.paths import file_name, writing
 from optuna_study.training.augment import augment
 from optuna_study.training.device import random_stream
-from optuna_study.training.device_data import centre_crop, to_model_input
+from optuna_study.training.device_data import DeviceData, centre_crop, to_model_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
-    from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import End, EpochRecord
-    from optuna_study.training.device_data import DeviceData
     from optuna_study.training.run import Run
 
 log = logging.getLogger(__name__)

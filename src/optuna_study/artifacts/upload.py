@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 from optuna.artifacts import FileSystemArtifactStore
 
-from optuna_study.paths import writing
-from optuna_study.store.records import Artifact
+from optuna_study.paths import Workspace, writing
+from optuna_study.store.records import Artifact, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna_study.paths import Workspace
-    from optuna_study.store.records import Claim
 
 CONFIG = "config.toml"
 

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from optuna_study.cli.guard import JSON, answer
 from optuna_study.errors import StoreError
-from optuna_study.store.reads.status import require_reachable, study_statuses
+from optuna_study.store.reads.status import StudyStatus, require_reachable, study_statuses
 from optuna_study.store.records import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import TypeAlias
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.reads.status import StudyStatus
 
     Samples: TypeAlias = "Iterable[tuple[Mapping[str, str], float | None]]"
 

@@ -17,7 +17,7 @@ from optuna_study.errors import NotFoundError, StoreError
 from optuna_study.launch.change_state import change_state
 from optuna_study.report import values
 from optuna_study.store.reads.reads import list_studies
-from optuna_study.store.records import StudyState
+from optuna_study.store.records import StudyRow, StudyState
 from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRow
 
 PAGE = "/studies"
 STEER = re.compile(r"/studies/([0-9a-f-]{36})/(pause|resume|stop)")

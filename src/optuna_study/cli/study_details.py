@@ -16,7 +16,7 @@ import re
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna_study.cli.trial_figures import study_of_id, with_link
 from optuna_study.errors import OptunaStudyError
@@ -34,7 +34,6 @@ from optuna_study.store.studies.dashboard_notes import is_trial_note, read_trial
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from optuna.storages import BaseStorage

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.reader import takes_reference
-from optuna_study.config.settings import MODEL, SECTIONS
+from optuna_study.config.settings import MODEL, SECTIONS, TrainConfig
 from optuna_study.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from optuna_study.config.settings import TrainConfig
 
 SETTINGS = frozenset(
     {

@@ -16,14 +16,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from optuna_study.config import catalogue
-from optuna_study.config.settings import OWN_SIZE, SECTION_OF, SECTIONS, SETTINGS, TrainConfig
+from optuna_study.config.settings import (
+    OWN_SIZE,
+    SECTION_OF,
+    SECTIONS,
+    SETTINGS,
+    Field,
+    Pairs,
+    TrainConfig,
+)
 from optuna_study.errors import MOST_SHOWN, UsageError
 from optuna_study.text import did_you_mean, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from optuna_study.config.settings import Field, Pairs
 
 Readers: TypeAlias = "Mapping[str, Callable[[Node], object]]"
 """How values are read, by the annotation of their field."""

@@ -13,14 +13,13 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from optuna_study.config.settings import SECTIONS, config_to_dict
+from optuna_study.config.settings import SECTIONS, TrainConfig, config_to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yaml import SafeDumper, SafeLoader
 
-    from optuna_study.config.settings import TrainConfig
 
 Format: TypeAlias = Literal["toml", "yaml", "json"]
 

@@ -21,7 +21,13 @@ from optuna_study.config.catalogue import import_reference
 from optuna_study.data.availability import RAW_SETS, is_here
 from optuna_study.data.cache import load_or_build
 from optuna_study.data.folder.digests import file_digests, index_name
-from optuna_study.data.pictures import Pictures, content_fingerprint, require_learnable, resize
+from optuna_study.data.pictures import (
+    Pictures,
+    Request,
+    content_fingerprint,
+    require_learnable,
+    resize,
+)
 from optuna_study.data.split import TEST, TRAINING
 from optuna_study.errors import DataError
 from optuna_study.paths import untouched_by_bad_data
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optuna_study.data.pictures import Request
 
 MOST_CLASSES = 10_000
 CHANNELS = (1, 3)

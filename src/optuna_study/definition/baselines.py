@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from optuna_study.config.reader import describe, read_field, read_fields
-from optuna_study.config.settings import SECTION_OF, SETTINGS
+from optuna_study.config.reader import Node, Readers, describe, read_field, read_fields
+from optuna_study.config.settings import SECTION_OF, SETTINGS, Setting
 from optuna_study.definition.model import MEASURES, PINNED, Baseline, Figure, Statement
 from optuna_study.definition.names import RULE, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from optuna_study.config.reader import Node, Readers
-    from optuna_study.config.settings import Setting
 
 
 def read_baselines(node: Node) -> tuple[Baseline, ...]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.config.epoch import EpochResult
-from optuna_study.config.reader import Node, Problems, read_config, read_fields
-from optuna_study.config.settings import SECTIONS, setting
+from optuna_study.config.reader import Node, Problems, Readers, read_config, read_fields
+from optuna_study.config.settings import SECTIONS, Scalar, TrainConfig, setting
 from optuna_study.definition.model import DIRECTIONS
 from optuna_study.definition.resolve import check_config
 from optuna_study.definition.syntax import PARSERS, read_text
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from optuna_study.config.reader import Readers
-    from optuna_study.config.settings import Scalar, TrainConfig
 
 MOST_EPOCHS = 100_000
 FIGURES = tuple(f.name for f in dataclasses.fields(EpochResult) if f.name != "divergence")

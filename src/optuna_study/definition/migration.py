@@ -10,17 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.settings import SETTINGS, get_setting
-from optuna_study.definition.model import PINNED
+from optuna_study.config.settings import SETTINGS, Scalar, Setting, TrainConfig, get_setting
+from optuna_study.definition.model import PINNED, Definition
 from optuna_study.definition.resolve import baseline_parameters
 from optuna_study.errors import OutsideSpaceError
 from optuna_study.space.space import build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from optuna_study.config.settings import Scalar, Setting, TrainConfig
-    from optuna_study.definition.model import Definition
 
 
 @dataclass(frozen=True)

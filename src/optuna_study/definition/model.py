@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.epoch import COSTS
 from optuna_study.config.epoch import DIRECTIONS as FIGURE_DIRECTIONS
-from optuna_study.config.settings import SECTIONS, setting, with_settings
+from optuna_study.config.settings import (
+    SECTIONS,
+    Field,
+    Setting,
+    TrainConfig,
+    setting,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from optuna_study.config.settings import Field, Setting, TrainConfig
     from optuna_study.space.dimensions import Dimension
     from optuna_study.space.space import Space
 

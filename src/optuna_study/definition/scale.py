@@ -6,13 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from optuna_study.space.dimensions import Breakpoints, FloatRange
+from optuna_study.space.dimensions import Breakpoints, Dimension, FloatRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optuna_study.config.settings import Setting
-    from optuna_study.space.dimensions import Dimension
 
 Pairs = tuple[tuple[int, float], ...]
 

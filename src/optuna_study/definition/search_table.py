@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.reader import read_fields
+from optuna_study.config.reader import Node, Readers, read_fields
 from optuna_study.definition.baselines import READERS as BASELINE_READERS
 from optuna_study.definition.baselines import read_settings
 from optuna_study.definition.model import RECORDED_AS, Confirm, Finetune, SearchSettings
 from optuna_study.definition.space_table import read_space
 
 if TYPE_CHECKING:
-    from optuna_study.config.reader import Node, Readers
     from optuna_study.config.settings import Setting
 
 

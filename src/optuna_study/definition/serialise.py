@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from optuna_study.config.reader import Node, Problems, describe, read_config, read_fields
+from optuna_study.config.reader import Node, Problems, Readers, describe, read_config, read_fields
 from optuna_study.config.settings import SECTIONS
 from optuna_study.definition import baselines, search_table, space_table
 from optuna_study.definition.model import (
@@ -22,7 +22,7 @@ from optuna_study.definition.model import (
     Statement,
 )
 from optuna_study.errors import OtherVersionError
-from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange
+from optuna_study.space.dimensions import Breakpoints, Choice, Dimension, FloatRange, IntRange
 from optuna_study.space.space import Space
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from optuna_study.config.reader import Readers
-    from optuna_study.space.dimensions import Dimension
 
 Record = TypeVar("Record", bound="DataclassInstance")
 

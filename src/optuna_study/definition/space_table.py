@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from optuna_study.config.reader import describe, read_field
-from optuna_study.config.settings import SECTION_OF, SETTINGS
+from optuna_study.config.reader import Node, Readers, describe, read_field
+from optuna_study.config.settings import SECTION_OF, SETTINGS, Scalar
 from optuna_study.definition.model import PINNED
-from optuna_study.space.dimensions import Breakpoints, Choice, FloatRange, IntRange, on_step
+from optuna_study.space.dimensions import (
+    Breakpoints,
+    Choice,
+    Condition,
+    Dimension,
+    FloatRange,
+    IntRange,
+    on_step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optuna_study.config.reader import Node, Readers
-    from optuna_study.config.settings import Scalar
-    from optuna_study.space.dimensions import Condition, Dimension
 
 RANGE_KEYS = ("low", "high", "log", "step")
 BREAKPOINT_KEYS = ("most", "after", "factor")

@@ -8,7 +8,7 @@ from optuna_study.config.allowed import require_allowed
 from optuna_study.definition.allowed import named_modules
 from optuna_study.launch import ask
 from optuna_study.launch.local import ThisMachine
-from optuna_study.launch.task import Task
+from optuna_study.launch.task import AnyTask, Task
 from optuna_study.launch.worker_count import assign_devices, check_workers, worker_count
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
@@ -22,8 +22,6 @@ from optuna_study.worker.versions import pinned_definition, require_same_version
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from optuna_study.launch.task import AnyTask
 
 
 def join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Self
 
@@ -12,11 +12,10 @@ from optuna_study.launch.worker_count import choose_sharing, measure, worker_cou
 from optuna_study.worker import machine
 from optuna_study.worker.forking import warm
 from optuna_study.worker.machine import KernelKills
-from optuna_study.worker.messages import Message, MessageKind
+from optuna_study.worker.messages import Facts, Message, MessageKind, WorkerTask
 from optuna_study.worker.process import enter_worker
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
     from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import Facts, WorkerTask
 
 
 class LocalProcess:

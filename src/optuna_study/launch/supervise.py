@@ -19,10 +19,12 @@ from optuna_study.errors import (
     DataError,
     InterruptedBySignalError,
     NothingCompletedError,
+    OptunaStudyError,
     UnreachableError,
 )
 from optuna_study.launch.signals import record_signals
 from optuna_study.launch.task import (
+    AnyTask,
     Tick,
     WorkerView,
     halted_sentences,
@@ -32,15 +34,12 @@ from optuna_study.store.engine.retry import MAX_WAIT, Backoff, retry_until_done
 from optuna_study.store.queue import scheduling
 from optuna_study.store.records import End, EndKind, NoTrialReason
 from optuna_study.text import count
-from optuna_study.worker.messages import MessageKind, numbered, rebuilt
+from optuna_study.worker.messages import MessageKind, WorkerTask, numbered, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from optuna_study.errors import OptunaStudyError
     from optuna_study.launch.backend import Backend, WorkerProcess
-    from optuna_study.launch.task import AnyTask
-    from optuna_study.worker.messages import WorkerTask
 
 TICK = 0.5  # seconds between two ticks: as often as a table need be drawn
 GRACE = 30.0  # seconds that workers asked to stop have: a step of a large model, then the kill

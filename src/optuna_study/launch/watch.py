@@ -6,19 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 from optuna_study.errors import UnreachableError
-from optuna_study.launch.task import Tick, raise_if_nothing_completed
+from optuna_study.launch.task import StudyTask, Tick, raise_if_nothing_completed
 from optuna_study.store.engine.retry import MAX_WAIT
 from optuna_study.store.queue import scheduling
 from optuna_study.store.reads import reads
-from optuna_study.store.records import NoTrialReason, StudyState
+from optuna_study.store.records import NoTrialReason, StudyRecord, StudyState
 from optuna_study.store.studies.studies import find_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from optuna_study.launch.task import StudyTask
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
 
 TICK = 1.0  # seconds between two looks
 

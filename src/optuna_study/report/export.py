@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.settings import SECTION_OF, get_setting, with_settings
-from optuna_study.config.text import config_text
+from optuna_study.config.settings import SECTION_OF, TrainConfig, get_setting, with_settings
+from optuna_study.config.text import Format, config_text
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.paths import writing, written_beside
@@ -14,7 +14,7 @@ from optuna_study.report.confirmation.page import load_confirmation
 from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
-from optuna_study.store.records import TrialState
+from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord, TrialState
 from optuna_study.store.schema import OWNER
 from optuna_study.text import Advice
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from optuna_study.config.settings import TrainConfig
-    from optuna_study.config.text import Format
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
 
 
 def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from optuna_study.config.settings import SECTION_OF
+from optuna_study.config.settings import SECTION_OF, TrainConfig
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
 from optuna_study.report.pages import best_block, confirmed_block, setting_rows
 from optuna_study.report.pareto.page import front_block
 from optuna_study.report.summary import (
+    Summary,
     ended_by_kind,
     ending,
     ends_by_reason,
@@ -20,12 +19,7 @@ from optuna_study.report.summary import (
     why,
 )
 from optuna_study.report.tables import markdown_table, plain
-from optuna_study.store.records import EndKind
-
-if TYPE_CHECKING:
-    from optuna_study.config.settings import TrainConfig
-    from optuna_study.report.summary import Summary
-    from optuna_study.store.records import StudyRecord, TrialRecord
+from optuna_study.store.records import EndKind, StudyRecord, TrialRecord
 
 MOST_SHARES = 6  # parameters that a study's note says the importance of
 

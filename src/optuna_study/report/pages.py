@@ -9,6 +9,7 @@ from optuna_study.report import values as words
 from optuna_study.report.pareto.page import front_block, second_shown
 from optuna_study.report.summary import (
     LEAST_SHARE,
+    Summary,
     ended_by_kind,
     ending,
     ends_by_reason,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from optuna_study.config.settings import TrainConfig
     from optuna_study.report.curves.patterns import Diagnosis
     from optuna_study.report.curves.read import Newest
-    from optuna_study.report.summary import Summary
     from optuna_study.store.records import EpochRecord, StudyRecord, StudyRow, TrialRecord
 
 CURVE_ROWS = 20

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from optuna_study.report import values as words
 from optuna_study.store.queue.budget import is_of_second_stage
-from optuna_study.store.records import EndKind, TrialState
+from optuna_study.store.records import (
+    Counts,
+    EndKind,
+    EpochRecord,
+    RunningTrial,
+    StudyRecord,
+    TrialRecord,
+    TrialState,
+)
 from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, join_words, percent, printable
 
@@ -17,13 +25,6 @@ if TYPE_CHECKING:
     from optuna_study.report.comparison.compare import Comparison
     from optuna_study.report.confirmation.page import Confirmation
     from optuna_study.store.pareto import Weighed
-    from optuna_study.store.records import (
-        Counts,
-        EpochRecord,
-        RunningTrial,
-        StudyRecord,
-        TrialRecord,
-    )
 
 
 @dataclass(frozen=True)

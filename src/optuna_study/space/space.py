@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.catalogue import DEFAULT, own_value
-from optuna_study.config.settings import get_setting, with_settings
+from optuna_study.config.settings import Scalar, Setting, TrainConfig, get_setting, with_settings
 from optuna_study.errors import OutsideSpaceError
-from optuna_study.space.dimensions import Breakpoints, Choice, OutsideError
+from optuna_study.space.dimensions import Breakpoints, Choice, Dimension, Leaf, OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from optuna_study.config.settings import Scalar, Setting, TrainConfig
-    from optuna_study.space.dimensions import Dimension, Leaf
 
 
 @dataclass(frozen=True)

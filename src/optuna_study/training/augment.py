@@ -9,16 +9,18 @@ give the same result.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from optuna_study.training.device_data import centre_crop, normalise_, permute_pixels, to_floats
+from optuna_study.training.device_data import (
+    DeviceData,
+    centre_crop,
+    normalise_,
+    permute_pixels,
+    to_floats,
+)
 from optuna_study.training.recipe.policies import ON_BYTES, ON_FLOATS, change
-
-if TYPE_CHECKING:
-    from optuna_study.training.device_data import DeviceData
 
 JITTER = 0.3
 """Brightness, contrast and saturation change by factors from 1 - JITTER to 1 + JITTER."""

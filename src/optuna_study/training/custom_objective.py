@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import TYPE_CHECKING
 
 from optuna_study.config.catalogue import explain_failure, import_reference
 from optuna_study.config.schedule import lr_at
@@ -20,10 +19,7 @@ from optuna_study.seeds import stream_seed
 from optuna_study.text import did_you_mean
 from optuna_study.training.device import random_stream
 from optuna_study.training.optimizers import set_lr
-from optuna_study.training.run import Steps
-
-if TYPE_CHECKING:
-    from optuna_study.training.run import Run
+from optuna_study.training.run import Run, Steps
 
 REQUIRED = ("train_loss", "train_accuracy")
 VALIDATION = (

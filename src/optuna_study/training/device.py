@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import resource
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from optuna_study.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
 _NAME = re.compile(r"cuda(?::(\d+))?")
 

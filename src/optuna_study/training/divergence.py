@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.config.reasons import Dead, Exploding, NonFinite, Oscillating
+from optuna_study.config.reasons import Dead, Divergence, Exploding, NonFinite, Oscillating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.config.reasons import Divergence
 
 CHUNK = 32
 """Steps between two looks at a run."""

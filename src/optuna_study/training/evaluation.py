@@ -18,7 +18,7 @@ from torch.nn import functional
 from optuna_study.errors import DataError
 from optuna_study.training import losses
 from optuna_study.training.device import autocast, one_thread, read_numbers
-from optuna_study.training.device_data import centre_crop, to_model_input
+from optuna_study.training.device_data import DeviceData, centre_crop, to_model_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.training.device_data import DeviceData
 
     Read = Callable[[torch.Tensor], list[float]]
 

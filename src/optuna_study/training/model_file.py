@@ -16,8 +16,8 @@ import torch
 
 from optuna_study.config.allowed import modules_of, require_allowed
 from optuna_study.config.catalogue import NOT_PRETRAINED, is_reference
-from optuna_study.config.reader import Node, Problems, read_config, read_fields
-from optuna_study.config.settings import config_to_dict, setting
+from optuna_study.config.reader import Node, Problems, Readers, read_config, read_fields
+from optuna_study.config.settings import TrainConfig, config_to_dict, setting
 from optuna_study.data.decode import Framing, decode
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from optuna_study.config.reader import Readers
-    from optuna_study.config.settings import TrainConfig
     from optuna_study.training.run import Run
 
 MODEL_VERSION = 1

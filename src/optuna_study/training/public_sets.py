@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from optuna_study.data.availability import RAW_SETS
 from optuna_study.errors import DataError
-from optuna_study.paths import writing
+from optuna_study.paths import Workspace, writing
 from optuna_study.training.backbone.without_compiler import without_compiler
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optuna_study.paths import Workspace
 
 TIMEOUT = 60.0
 """Seconds to wait for a connection, and for the next bytes."""

@@ -31,11 +31,11 @@ from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.engine.retry import retry_until_done
 from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Claim, NoTrialReason
+from optuna_study.store.records import Claim, NoTrialReason, StudyRecord
 from optuna_study.store.studies import studies
 from optuna_study.training.device import pick_device, use_device, use_threads
-from optuna_study.worker.messages import Message, MessageKind
-from optuna_study.worker.open_study import open_study
+from optuna_study.worker.messages import Message, MessageKind, WorkerTask
+from optuna_study.worker.open_study import OpenStudy, open_study
 from optuna_study.worker.trial import TrialJob
 from optuna_study.worker.upkeep import bring_up_to_date, tidy
 from optuna_study.worker.versions import differences
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
-    from optuna_study.worker.messages import WorkerTask
-    from optuna_study.worker.open_study import OpenStudy
 
 log = logging.getLogger(__name__)
 

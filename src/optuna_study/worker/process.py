@@ -19,14 +19,13 @@ from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.store.queue import queue
 from optuna_study.store.records import NoTrialReason
 from optuna_study.text import in_one_line
-from optuna_study.worker.messages import Message, MessageKind, error_message
+from optuna_study.worker.messages import Message, MessageKind, WorkerTask, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
 
     from optuna_study.worker.assignment import TrialSource
-    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from optuna_study.errors import DiskFullError, FolderError, UnreachableError, Us
 from optuna_study.report import notes
 from optuna_study.report.figures import losses, predictions
 from optuna_study.search.ledger import RetryingLedger, StoreLedger
-from optuna_study.search.objective import KnownEnd, Rules
+from optuna_study.search.objective import KnownEnd, Ledger, Rules, Training
 from optuna_study.search.propose import propose
 from optuna_study.search.resume import CheckpointedRun, find_point
 from optuna_study.store.engine.retry import MAX_WAIT, retry_until_done
@@ -29,7 +29,7 @@ from optuna_study.store.queue import queue
 from optuna_study.store.queue.finetuning import begin_second_stage
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
-from optuna_study.store.records import End, EndKind
+from optuna_study.store.records import Artifact, Claim, End, EndKind, EpochRecord
 from optuna_study.store.schema import REUSES, TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
 from optuna_study.training.model_file import save_model
@@ -44,11 +44,9 @@ if TYPE_CHECKING:
     import torch
 
     from optuna_study.config.settings import TrainConfig
-    from optuna_study.search.objective import Ledger, Training
     from optuna_study.search.pruner import Decide
     from optuna_study.search.stop_signal import StopSignal
     from optuna_study.store.engine.clock import Jumps
-    from optuna_study.store.records import Artifact, Claim, EpochRecord
     from optuna_study.training.recipe.step_losses import StepLosses
     from optuna_study.worker.open_study import OpenStudy, T
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.data.folder.inspection import copies_among
+from optuna_study.data.folder.inspection import Inspection, copies_among
 from optuna_study.data.folder.layout import list_folder
 from optuna_study.data.folder.listing import (
     IN_NO_CLASS,
@@ -15,7 +15,7 @@ from optuna_study.data.folder.listing import (
     count_line,
     require_classes,
 )
-from optuna_study.data.folder.reading import read_files
+from optuna_study.data.folder.reading import Reading, read_files
 from optuna_study.data.folder.remarks import classes_without, folder_remarks, split_problems
 from optuna_study.data.pictures import FEWEST_PER_CLASS
 from optuna_study.errors import DataError
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from optuna_study.data.folder.inspection import Inspection
-    from optuna_study.data.folder.reading import Reading
     from optuna_study.data.folder.walk import LeftOut
     from optuna_study.data.grey import GreyRanges
 

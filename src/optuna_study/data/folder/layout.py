@@ -22,9 +22,11 @@ from optuna_study.data.folder.listing import (
     require_groups,
     twins,
 )
-from optuna_study.data.folder.table import PART_NAMES, find_table, match_rows, read_rows
+from optuna_study.data.folder.table import PART_NAMES, Matched, find_table, match_rows, read_rows
 from optuna_study.data.folder.walk import (
     NO_PICTURE,
+    Contents,
+    FoundFile,
     LeftOut,
     is_picture_name,
     printable_name,
@@ -37,9 +39,6 @@ from optuna_study.text import join_words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from optuna_study.data.folder.table import Matched
-    from optuna_study.data.folder.walk import Contents, FoundFile
 
 
 def list_folder(folder: Path, group: str = NO_GROUP, index: Path | None = None) -> Listing:

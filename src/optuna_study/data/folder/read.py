@@ -17,12 +17,12 @@ from optuna_study.data.cache import array_file, load_or_build
 from optuna_study.data.decode import Framing
 from optuna_study.data.fetch import require_fetched
 from optuna_study.data.folder.digests import index_name
-from optuna_study.data.folder.inspection import copies_among
+from optuna_study.data.folder.inspection import Inspection, copies_among
 from optuna_study.data.folder.layout import list_folder
-from optuna_study.data.folder.listing import count_line, require_classes
-from optuna_study.data.folder.reading import read_files
+from optuna_study.data.folder.listing import Listing, count_line, require_classes
+from optuna_study.data.folder.reading import Reading, read_files
 from optuna_study.data.folder.remarks import classes_without, folder_remarks, split_problems
-from optuna_study.data.pictures import Pictures
+from optuna_study.data.pictures import Pictures, Request
 from optuna_study.errors import DataError
 from optuna_study.paths import untouched_by_bad_data
 
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from optuna_study.data.folder.inspection import Inspection
-    from optuna_study.data.folder.listing import Listing
-    from optuna_study.data.folder.reading import Reading
-    from optuna_study.data.pictures import Request
 
 log = logging.getLogger(__name__)
 

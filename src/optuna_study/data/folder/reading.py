@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optuna_study.data.decode import CROP
+from optuna_study.data.decode import CROP, Framing
 from optuna_study.data.folder.inspection import (
+    Greys,
+    Inspection,
     group_pictures,
     inspect_files,
     join_groups,
     measure_greys,
 )
-from optuna_study.data.folder.listing import NO_GROUP, PARTS
+from optuna_study.data.folder.listing import NO_GROUP, PARTS, Listing
 from optuna_study.data.pictures import require_learnable
 from optuna_study.data.split import assign_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from optuna_study.data.decode import Framing
-    from optuna_study.data.folder.inspection import Greys, Inspection
-    from optuna_study.data.folder.listing import Listing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from optuna_study.data.folder.listing import NO_GROUP, PARTS
+from optuna_study.data.folder.listing import NO_GROUP, PARTS, Listing
 from optuna_study.data.grey import FEW_LEVELS
 from optuna_study.text import count, join_words
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from optuna_study.data.folder.listing import Listing
     from optuna_study.data.folder.reading import Reading
 
 WIDE = 1.5

@@ -9,16 +9,13 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna_study.errors import OptunaStudyError
 from optuna_study.launch import worker_count
 from optuna_study.search.stop_signal import StopReason, StopSignal
-from optuna_study.worker.messages import error_message
+from optuna_study.worker.messages import Message, WorkerTask, error_message
 from optuna_study.worker.process import stop_on_sigterm, work
-
-if TYPE_CHECKING:
-    from optuna_study.worker.messages import Message, WorkerTask
 
 
 @dataclass(frozen=True)

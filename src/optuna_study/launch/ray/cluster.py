@@ -23,7 +23,7 @@ from optuna_study.launch import worker_count
 from optuna_study.launch.ray import actor
 from optuna_study.launch.ray.process import ActorProcess
 from optuna_study.worker import machine
-from optuna_study.worker.messages import Facts, Message, Proven, rebuilt
+from optuna_study.worker.messages import Facts, Message, Proven, WorkerTask, rebuilt
 from optuna_study.worker.process import answer_to
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from optuna_study.definition.model import Definition
     from optuna_study.paths import Workspace
     from optuna_study.store.engine.address import StoreAddress
-    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,10 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.worker.messages import Message, MessageKind
+from optuna_study.worker.messages import Message, MessageKind, WorkerTask
 
 if TYPE_CHECKING:
     from optuna_study.launch.ray.actor import News
-    from optuna_study.worker.messages import WorkerTask
 
 log = logging.getLogger(__name__)
 

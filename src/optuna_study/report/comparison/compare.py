@@ -24,14 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.config.reasons import LOST, Diverged
 from optuna_study.config.settings import TrainConfig, config_to_dict
-from optuna_study.report.comparison.welch import TOLD_APART, Spread, contrast
-from optuna_study.store.records import EndKind
+from optuna_study.report.comparison.welch import TOLD_APART, Contrast, Spread, contrast
+from optuna_study.store.records import ComparedRun, EndKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from optuna_study.report.comparison.welch import Contrast
-    from optuna_study.store.records import ComparedRun
 
 TEST, TRAIN, VALIDATION = "test_accuracy", "train_accuracy", "validation_accuracy"
 SIDES = {TEST: "test", TRAIN: "train", VALIDATION: "validation"}

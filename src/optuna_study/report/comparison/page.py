@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optuna_study.report.comparison.compare import TEST, TRAIN, VALIDATION, Known, Verdict, compare
+from optuna_study.report.comparison.compare import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Claim,
+    Comparison,
+    Group,
+    Known,
+    Pair,
+    Row,
+    Verdict,
+    compare,
+)
 from optuna_study.report.tables import heading, paragraph, table
 from optuna_study.store.reads.aggregates import compared_runs
-from optuna_study.store.records import EndKind
+from optuna_study.store.records import EndKind, StudyRecord
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 from optuna_study.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.report.comparison.compare import Claim, Comparison, Group, Pair, Row
     from optuna_study.report.comparison.welch import Spread
     from optuna_study.report.curves.read import Reading
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import StudyRecord
 
 MEASURES = {TEST: "test", VALIDATION: "validation", TRAIN: "training"}
 WITHOUT = {

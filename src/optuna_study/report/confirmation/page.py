@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values as words
-from optuna_study.report.confirmation.verdict import Interval, Known, Outcome, judge
+from optuna_study.report.confirmation.verdict import (
+    Confirmed,
+    Interval,
+    Known,
+    Outcome,
+    Verdict,
+    judge,
+)
 from optuna_study.report.tables import heading, paragraph, table
 from optuna_study.store.reads.aggregates import confirmation_runs
 from optuna_study.store.schema import CLASS_COUNTS, NEIGHBOURS, SIDE_COUNTS
@@ -15,7 +22,6 @@ from optuna_study.text import count, percent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optuna_study.report.confirmation.verdict import Confirmed, Verdict
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import StudyRecord, TrialRecord
 

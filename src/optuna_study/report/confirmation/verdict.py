@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from optuna_study.store.records import EndKind
+from optuna_study.store.records import ConfirmationRun, EndKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from optuna_study.store.records import ConfirmationRun
 
 LEVEL = 0.05  # p below which two trials are distinguished, and 1 less the intervals' confidence
 FEW_DRAWS = 4  # seeds after which the variance of pictures no longer averages out

@@ -7,12 +7,11 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from optuna_study.report.curves.patterns import AT_CHANCE
+from optuna_study.report.curves.patterns import AT_CHANCE, Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optuna_study.report.curves.patterns import Curve
 
 EXPLODED, FLAT = 3.0, 1.25
 """How many times guessing's loss is far above it, and how many are still near it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from optuna_study.definition.serialise import diff
 from optuna_study.report import values
 from optuna_study.report.confirmation.page import interval_text, sentence
-from optuna_study.report.document.blocks import Code, Document, Made, Section, Table, Text
+from optuna_study.report.document.blocks import Block, Code, Document, Made, Section, Table, Text
 from optuna_study.report.document.content import config_of
 from optuna_study.report.export import telling_settings
 from optuna_study.report.figures.studies import efforts, histories
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from optuna_study.report.confirmation.verdict import Interval
-    from optuna_study.report.document.blocks import Block
     from optuna_study.report.figures.study_data import StudyData
 
 UNTOLD = "-"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from optuna_study.report.document.blocks import Code, Drawing, Table, Text
+from optuna_study.report.document.blocks import Block, Code, Document, Drawing, Table, Text
 from optuna_study.report.tables import markdown_table
-
-if TYPE_CHECKING:
-    from optuna_study.report.document.blocks import Block, Document
 
 
 def to_markdown(document: Document) -> str:

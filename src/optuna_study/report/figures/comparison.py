@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.report.comparison.page import MEASURES
 from optuna_study.report.figures import style
 from optuna_study.report.figures.kind import Kind
-from optuna_study.report.figures.study_data import group_name
+from optuna_study.report.figures.study_data import StudyData, group_name
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from optuna_study.report.comparison.compare import Group
-    from optuna_study.report.figures.study_data import StudyData
 
 PER_ROW = 28  # pixels
 

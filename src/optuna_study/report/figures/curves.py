@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report.figures import style
 from optuna_study.report.figures.kind import Kind
-from optuna_study.report.figures.study_data import group_name
+from optuna_study.report.figures.study_data import StudyData, group_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plotly.graph_objects import Figure
 
-    from optuna_study.report.figures.study_data import StudyData
     from optuna_study.store.records import EpochRecord, TrialRecord
 
 MOST_CURVES = 150  # more of them hide each other

@@ -10,7 +10,7 @@ from optuna_study.report.figures import style
 from optuna_study.report.figures.kind import Kind
 from optuna_study.report.pareto.choice import knee
 from optuna_study.report.values import headline, label, metric
-from optuna_study.store.pareto import front, second_metric
+from optuna_study.store.pareto import Weighed, front, second_metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from optuna_study.report.figures.study_data import StudyData
-    from optuna_study.store.pareto import Weighed
 
 MOST_POINTS = 3000
 HOVER = 160  # characters of a trial's settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna_study.config.reasons import Reason
 from optuna_study.report.figures import style
 from optuna_study.report.figures.kind import Kind
-from optuna_study.report.figures.study_data import group_name
+from optuna_study.report.figures.study_data import StudyData, group_name
 from optuna_study.report.values import headline
 from optuna_study.text import duration
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from plotly.graph_objects import Figure
 
-    from optuna_study.report.figures.study_data import StudyData
     from optuna_study.store.records import TrialRecord
 
 MOST_POINTS = 3000  # of one way to end

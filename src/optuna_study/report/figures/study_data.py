@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING
 
 from optuna_study.definition.serialise import from_json
 from optuna_study.report import values
-from optuna_study.report.figures.losses import find_losses
-from optuna_study.report.figures.predictions import find_predictions
+from optuna_study.report.figures.losses import Losses, find_losses
+from optuna_study.report.figures.predictions import Predictions, find_predictions
 from optuna_study.report.load import load_summary
 from optuna_study.store.reads import aggregates, reads
-from optuna_study.store.records import EndKind, TrialState
+from optuna_study.store.records import EndKind, EpochRecord, StudyRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna_study.paths import Workspace
-    from optuna_study.report.figures.losses import Losses
-    from optuna_study.report.figures.predictions import Predictions
     from optuna_study.report.summary import Summary
     from optuna_study.space.dimensions import Leaf
     from optuna_study.store.engine.connection import Store
-    from optuna_study.store.records import EpochRecord, StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from optuna_study.config.epoch import COSTS
 from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.report import values
-from optuna_study.store.pareto import front, second_metric
+from optuna_study.store.pareto import Weighed, front, second_metric
 from optuna_study.store.schema import SIDE_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna_study.report.summary import Summary
-    from optuna_study.store.pareto import Weighed
     from optuna_study.store.records import StudyRecord
 
 KNEE = "knee"

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from optuna_study.cli.options import allow_option, example
-from optuna_study.cli.target import study_target
+from optuna_study.cli.target import Target, study_target
 
 if TYPE_CHECKING:
-    from optuna_study.cli.target import Target
     from optuna_study.config.text import Format
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from optuna_study.cli.options import example, format_option, place_options
-from optuna_study.cli.target import store_target
-
-if TYPE_CHECKING:
-    from optuna_study.cli.target import Target
+from optuna_study.cli.target import Target, store_target
 
 
 @click.command(

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from optuna_study.cli.options import example
-from optuna_study.cli.target import study_target
-
-if TYPE_CHECKING:
-    from optuna_study.cli.target import Target
+from optuna_study.cli.target import Target, study_target
 
 
 @click.command(

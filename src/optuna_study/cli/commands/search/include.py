@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from optuna_study.cli.options import example, invocation
-from optuna_study.cli.target import study_target
-
-if TYPE_CHECKING:
-    from optuna_study.cli.target import Target
+from optuna_study.cli.target import Target, study_target
 
 
 @click.command(epilog=example("optuna-study include alexnet_pokemon 7"))
