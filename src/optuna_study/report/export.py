@@ -11,6 +11,7 @@ from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.paths import writing, written_beside
 from optuna_study.report import values
 from optuna_study.report.confirmation.page import load_confirmation
+from optuna_study.report.summary import has_settings
 from optuna_study.space.space import build
 from optuna_study.store.reads import reads
 from optuna_study.store.reads.provenance import provenance, recorded
@@ -32,7 +33,7 @@ def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:
         NotFoundError: the trial has not drawn its parameters yet.
     """
     definition = from_json(study.definition)
-    if not trial.has_settings and trial.state in _OPEN:
+    if not has_settings(trial) and trial.state in _OPEN:
         raise NotFoundError(
             f"trial {trial.number} of '{study.name}' has no configuration yet; "
             "wait until it has started"

@@ -9,6 +9,7 @@ from optuna_study.report import formats, load, pages, rows
 from optuna_study.report.curves import read
 from optuna_study.report.figures import predictions
 from optuna_study.report.figures.confusion import confusion_table
+from optuna_study.report.summary import has_settings
 from optuna_study.store.reads import reads
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def show_trial(
 
 
 def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    if not trial.has_settings:
+    if not has_settings(trial):
         return {}
     # Imported here: a study's own page needs no configuration, and is to be quick.
     from optuna_study.config.settings import get_setting

@@ -179,6 +179,12 @@ def label(trial: TrialRecord) -> str:
     return printable(trial.baseline or words.headline(trial.parameters) or nothing)
 
 
+def has_settings(trial: TrialRecord) -> bool:
+    """Whether it is known what a trial trains: a searched one has nothing before it draws."""
+    given = trial.baseline is not None or trial.confirms is not None
+    return given or bool(trial.parameters or trial.fixed or trial.epochs)
+
+
 def reason(trial: TrialRecord) -> str | None:
     """How the trial ended, and why.
 

@@ -221,12 +221,6 @@ class TrialRecord:
     second_value: float | None = None  # of a completed one, in a study of two objectives
 
     @property
-    def has_settings(self) -> bool:
-        """Whether it is known what it trains: a searched trial has nothing before it draws."""
-        given = self.baseline is not None or self.confirms is not None
-        return given or bool(self.parameters or self.fixed or self.epochs)
-
-    @property
     def reuses(self) -> int | None:
         """The number of the trial whose known end it was given, not being trained again."""
         from optuna_study.config.reasons import Reused  # 15 ms that not everybody needs

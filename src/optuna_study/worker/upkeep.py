@@ -11,6 +11,7 @@ from optuna_study.errors import OptunaStudyError
 from optuna_study.report import notes
 from optuna_study.report.export import trial_config
 from optuna_study.report.load import load_summary
+from optuna_study.report.summary import has_settings
 from optuna_study.search import importance
 from optuna_study.store import pareto
 from optuna_study.store.reads import reads
@@ -56,7 +57,7 @@ def tidy(study: OpenStudy, wait: Callable[[float], bool], *, last: bool = False)
         numbers = {*ended, *(without_note(store, record) if last else ())}
         texts: dict[int | None, str] = {}
         for each in reads.trials(store, record, numbers=numbers) if numbers else ():
-            if each.number in ended or each.has_settings:
+            if each.number in ended or has_settings(each):
                 config = ended.get(each.number) or trial_config(record, each)
                 texts[each.trial_id] = notes.trial_note(each, config, record)
         if texts:
