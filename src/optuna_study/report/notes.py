@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna_study.config.settings import SECTION_OF, TrainConfig
 from optuna_study.report import values
 from optuna_study.report.comparison.page import comparison_blocks
-from optuna_study.report.pages import best_block, confirmed_block, setting_rows
+from optuna_study.report.pages import best_block, confirmed_block
 from optuna_study.report.pareto.page import front_block
 from optuna_study.report.summary import (
     Summary,
@@ -47,7 +47,7 @@ def trial_note(trial: TrialRecord, config: TrainConfig, study: StudyRecord) -> s
         lines += [f"Trains trial {trial.confirms} again on a fresh seed.", ""]
     chosen = [name for name in (*trial.parameters, *trial.fixed) if name in SECTION_OF]
     names = dict.fromkeys((*chosen, *KEY_SETTINGS))
-    lines += markdown_table(["setting", "value"], setting_rows(names, config))
+    lines += markdown_table(["setting", "value"], values.setting_rows(names, config))
     command = f"optuna-study export {study.name} --trial {trial.number} -o trial.toml"
     lines += [f"seed {trial.seed}, {trial.epochs} epochs, {trial.worked:.0f} s of training"]
     return "\n".join([*lines, "", f"`{command}`"])

@@ -27,7 +27,7 @@ from optuna_study.store.schema import SIDE_COUNTS
 from optuna_study.text import Advice, count, duration, pasteable, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna_study.config.settings import TrainConfig
     from optuna_study.report.curves.patterns import Diagnosis
@@ -199,23 +199,13 @@ def configuration_block(
     from optuna_study.config.settings import get_setting  # 15 ms that a list does not need
 
     if baseline is None or baseline == best:
-        return pairs({name: shown for name, shown in setting_rows(names, best)})
+        return pairs({name: shown for name, shown in words.setting_rows(names, best)})
     same = {name for name in names if get_setting(best, name) == get_setting(baseline, name)}
     rows = [
         [name, ours, "same" if name in same else theirs]
-        for name, ours, theirs in setting_rows(names, best, baseline)
+        for name, ours, theirs in words.setting_rows(names, best, baseline)
     ]
     return table(["setting", "best", "best baseline"], rows)
-
-
-def setting_rows(names: Iterable[str], *configs: TrainConfig) -> list[list[str]]:
-    """A row a setting: its name, and what it is in each configuration."""
-    from optuna_study.config.settings import get_setting  # as above
-
-    return [
-        [name, *(words.setting(get_setting(each, name), name) for each in configs)]
-        for name in names
-    ]
 
 
 def baselines_block(summary: Summary) -> str:

@@ -12,8 +12,9 @@ from optuna_study.store.records import StudyState
 from optuna_study.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from optuna_study.config.settings import TrainConfig
     from optuna_study.store.records import EpochRecord
 
 ACCURACY = "validation_accuracy"
@@ -166,6 +167,15 @@ def setting(value: Any, name: str = "") -> str:
     if isinstance(value, list | tuple):
         return breakpoints_text(value)
     return str(value)
+
+
+def setting_rows(names: Iterable[str], *configs: TrainConfig) -> list[list[str]]:
+    """A row a setting: its name, and what it is in each configuration."""
+    from optuna_study.config.settings import get_setting  # 15 ms that a list does not need
+
+    return [
+        [name, *(setting(get_setting(each, name), name) for each in configs)] for name in names
+    ]
 
 
 def headline(parameters: Mapping[str, Any]) -> str:

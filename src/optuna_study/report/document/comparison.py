@@ -14,7 +14,7 @@ from optuna_study.report.document.blocks import Block, Code, Document, Made, Sec
 from optuna_study.report.document.content import config_of
 from optuna_study.report.export import telling_settings
 from optuna_study.report.figures.studies import efforts, histories
-from optuna_study.report.pages import best_lines, ends_line, setting_rows
+from optuna_study.report.pages import best_lines, ends_line
 from optuna_study.report.summary import importance_columns
 from optuna_study.report.tables import plain
 from optuna_study.store.schema import SIDE_COUNTS
@@ -161,7 +161,9 @@ def _best(several: Sequence[StudyData]) -> Iterator[Block]:
         other = None if config is first else first
         names |= dict.fromkeys(telling_settings(data.study, winner, other))
     headers = [f"{data.study.name}, trial {winner.number}" for data, winner, _ in found]
-    yield Table(["setting", *headers], setting_rows(names, *(config for _, _, config in found)))
+    yield Table(
+        ["setting", *headers], values.setting_rows(names, *(config for _, _, config in found))
+    )
 
 
 def _differences(several: Sequence[StudyData]) -> Iterator[Block]:

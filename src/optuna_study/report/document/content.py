@@ -19,7 +19,7 @@ from optuna_study.report.confirmation.page import WHAT_THEY_ARE, confirmed_colum
 from optuna_study.report.document.blocks import Code, Document, Drawing, Section, Table, Text
 from optuna_study.report.export import export, telling_settings, trial_config
 from optuna_study.report.figures.study_data import group_name
-from optuna_study.report.pages import best_lines, ends_line, setting_rows, stand_in_sentence
+from optuna_study.report.pages import best_lines, ends_line, stand_in_sentence
 from optuna_study.report.pareto.page import front_columns, front_title, unconfirmed_sentence
 from optuna_study.report.summary import ending, importance_columns, untold_sentence, why
 from optuna_study.report.tables import plain
@@ -207,8 +207,10 @@ def _configuration(data: StudyData, best: TrialRecord) -> Table:
         other = config_of(data, baseline)
     names, headers = telling_settings(data.study, best, other), ["setting", f"trial {best.number}"]
     if other is None or baseline is None:
-        return Table(headers, setting_rows(names, config))
-    return Table([*headers, f"baseline {baseline.baseline}"], setting_rows(names, config, other))
+        return Table(headers, values.setting_rows(names, config))
+    return Table(
+        [*headers, f"baseline {baseline.baseline}"], values.setting_rows(names, config, other)
+    )
 
 
 def config_of(data: StudyData, trial: TrialRecord) -> TrainConfig | None:

@@ -13,7 +13,6 @@ from optuna_study.report.confirmation.page import (
     sentence,
 )
 from optuna_study.report.export import telling_settings, trial_config
-from optuna_study.report.pages import setting_rows
 from optuna_study.report.tables import markdown_table
 from optuna_study.store.schema import CLASS_COUNTS, SIDE_COUNTS
 
@@ -62,7 +61,7 @@ def model_card(summary: Summary, trial: TrialRecord, classes: Sequence[str], *, 
     lines += ["## Data", "", *_data(summary), "## Figures", "", *_figures(summary, trial)]
     config = trial_config(study, trial)
     rows = [["model", f"{config.model.name} {config.model.variant}".rstrip()]]
-    rows += setting_rows(telling_settings(study, trial, None), config)
+    rows += values.setting_rows(telling_settings(study, trial, None), config)
     lines += ["## Settings", "", *markdown_table(["setting", "value"], rows)]
     lines += ["`config.toml` has all of them, for `optuna-study train`.", ""]
     lines += ["## Use", "", "```python", SNIPPET.rstrip(), "```", ""]
