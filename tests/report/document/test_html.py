@@ -11,6 +11,8 @@ import pytest
 
 from optuna_study.errors import UsageError
 from optuna_study.paths import Workspace
+from optuna_study.report.document.blocks import Document, Section, Text
+from optuna_study.report.document.html import to_html
 from optuna_study.report.document.write import report_text, require_form
 from optuna_study.report.figures.study_data import StudyData, load_study_data
 from optuna_study.store.studies.studies import load_study
@@ -42,6 +44,12 @@ def test_the_page_is_valid_and_holds_all_it_needs(data: StudyData) -> None:
     content = json.loads(ours.partition('type="application/json">')[2].partition("</script>")[0])
     assert ours.count('<div class="plot') == len(content["figures"]) > 10
     assert "<b>small</b>" not in ours
+
+
+def test_a_command_in_a_sentence_looks_like_one(data: StudyData) -> None:
+    text = Text("What it reaches on < 3 others, `train` & `confirm` say.")
+    page = to_html(Document("", "", [Section("Result", (text,))]), data)
+    assert "on &lt; 3 others, <code>train</code> &amp; <code>confirm</code> say.</p>" in page
 
 
 def test_the_page_and_markdown_say_the_same(data: StudyData) -> None:

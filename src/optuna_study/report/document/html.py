@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 WIDE = frozenset(("parallel", "slices", "trial", "mistakes"))
 """Kinds that a telephone shows by scrolling them sideways."""
+
+_COMMAND = re.compile(r"`([^`<>]+)`")
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -91,7 +94,7 @@ class _Page:
         """A block as HTML."""
         if isinstance(block, Text):
             mark = ' class="lead"' if block.lead else ""
-            return f"<p{mark}>{escape(block.text)}</p>"
+            return f"<p{mark}>{_COMMAND.sub(_code, escape(block.text))}</p>"
         if isinstance(block, Table):
             return _table(block)
         if isinstance(block, Code):
@@ -130,6 +133,10 @@ class _Page:
         }
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return text.replace("<", "\\u003c")
+
+
+def _code(command: re.Match[str]) -> str:
+    return f"<code>{command[1]}</code>"
 
 
 def _table(table: Table) -> str:
