@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from optuna_study.cli.main import group, run
+from optuna_study.cli.options import Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,3 +115,35 @@ def test_in_a_pipe_a_record_is_a_line(page: Callable[..., list[str]]) -> None:
     piped = page(("trials", ENDS), None)
     assert [line.split()[0] for line in piped] == ["trial", *map(str, range(len(piped) - 1))]
     assert [line.split()[0] for line in page(("list",), None)] == ["study", *STUDIES]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_message_breaks_between_words_and_keeps_commands_whole(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    said = f"{'a word ' * 6}and `optuna-study data fetch pokemon` {'gets it ' * 5}".rstrip()
+    screen = Screen(terminal=terminal)
+    with contextlib.redirect_stderr(screen):
+        Invocation().set_up_logging()
+        logging.getLogger("optuna_study.launch").info(said)
+    first, *more = screen.getvalue().splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d a word", first)
+    assert len(more) == (2 if terminal else 0)
+    assert all(line.startswith(" " * 9) and len(line) <= 60 for line in more)
+    assert " ".join((first[9:], *(line.strip() for line in more))) == said
+    assert any("`optuna-study data fetch pokemon`" in line for line in (first, *more))
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(True, 2), (False, 1)])
+def test_an_error_breaks_between_words(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, lines: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Screen(terminal=terminal)
+    with contextlib.redirect_stderr(screen):
+        assert run(["show", "keepsake-of-a-name-that-is-not-there"]) == 4
+    shown = click.unstyle(screen.getvalue()).splitlines()
+    assert shown[0].startswith("Error: ")
+    assert len(shown) == lines
+    assert all(line.startswith(" " * 7) and len(line) <= 80 for line in shown[1:])

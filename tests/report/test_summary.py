@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,8 +122,8 @@ def test_a_stand_in_is_said_in_one_sentence(stored_study: Any) -> None:
     )
 
 
-def _drawn(view: Any) -> list[str]:
-    console = Console(file=io.StringIO(), width=110, force_terminal=False)
+def _drawn(view: Any, width: int = 110) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(view)
     stream = console.file
     assert isinstance(stream, io.StringIO)
@@ -191,6 +192,12 @@ def test_a_live_view_says_what_stands_still_and_counts_epochs_that_are_done(
     line = live.progress_line(follower.look().summary)
     assert line.startswith("1 of 5 trials ended, 1 running, ")
     assert line.endswith(" left, paused")
+    view = live.view(follower.look().summary, [], [], 0.0)
+    wide, narrow, narrowest = (_drawn(view, width)[0] for width in (80, 50, 20))
+    assert f"small  {'━' * live.BAR}  1/5  about " in wide
+    assert re.fullmatch(r"small  ━{4,27}  1/5  about .* left  paused", narrow)
+    assert len(narrow) == 50
+    assert narrowest.startswith("small  1/5  about"), "what is said comes before the bar"
     set_state(store, study, StudyState.STOPPING)
     assert "stopping" in _drawn(live.view(follower.look().summary, [], [], 0.0))[0]
 

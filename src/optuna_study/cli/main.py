@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from optuna_study.cli.options import Invocation, common_options, example, storage_option
+from optuna_study.cli.options import Invocation, common_options, example, storage_option, tell
 from optuna_study.cli.output import safe_output
 from optuna_study.errors import (
     DiskFullError,
@@ -186,8 +186,9 @@ def _tell(error: Exception, lines: Sequence[str], current: Invocation) -> None:
     if current.verbosity > 0 and not current.debug:
         more += [f"  because of {type(cause).__name__}: {cause}" for cause in _causes(error)]
     mark = click.style("Error:", fg="red", bold=True)
-    for line in (f"{mark} {_said(lines[0], current)}", *(_said(line, current) for line in more)):
-        click.echo(line, err=True)
+    tell(f"Error: {_said(lines[0], current)}", indent=len("Error: "), mark=mark)
+    for line in more:
+        tell(_said(line, current), indent=4)
 
 
 def _said(line: str, current: Invocation) -> str:

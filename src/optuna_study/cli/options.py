@@ -35,9 +35,23 @@ class _Stderr(logging.Handler):
     """Writes to whatever stderr is at that moment: a live table puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from optuna_study.report.tables import hanging  # `--help` does without
+
+        text = hanging(spell_out(self.format(record)), len(f"{record.asctime} "), sys.stderr)
         # click.echo would write past the live table, which then wipes the line out.
-        sys.stderr.write(f"{spell_out(self.format(record))}\n")
+        sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def tell(text: str, *, indent: int = 0, mark: str = "") -> None:
+    """Say a line on stderr, on a terminal broken between words, its further lines indented.
+
+    A `mark` is what the text begins with, in colour.
+    """
+    from optuna_study.report.tables import hanging  # `--help` does without
+
+    broken = hanging(text, indent, sys.stderr)
+    click.echo(mark + broken.removeprefix(click.unstyle(mark)), err=True)
 
 
 @dataclass
@@ -266,10 +280,9 @@ def _storage(context: click.Context, _: click.Parameter, value: str | None) -> S
 
     address = StoreAddress.parse(url)
     if "--storage" in current.place and mask(url) != url:
-        click.echo(
+        tell(
             "Warning: whoever lists this machine's processes sees the password in --storage; "
-            f"{STORAGE_VARIABLE}, PGPASSWORD or ~/.pgpass keep it to yourself.",
-            err=True,
+            f"{STORAGE_VARIABLE}, PGPASSWORD or ~/.pgpass keep it to yourself."
         )
     return address
 

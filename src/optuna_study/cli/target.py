@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optuna_study.cli.options import artifacts_option, storage_option
+from optuna_study.cli.options import artifacts_option, storage_option, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class Target:
             return self.study_name
         last = max(variants, key=lambda row: row.last_activity)
         others = ", ".join(row.name for row in variants if row is not last)
-        click.echo(f"{last.name}, which was worked on last; there is also {others}.", err=True)
+        tell(f"{last.name}, which was worked on last; there is also {others}.")
         return last.name
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.text import Text
 
@@ -18,7 +20,7 @@ from optuna_study.text import duration, pasteable, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from optuna_study.report.follow import Follower
     from optuna_study.report.summary import Running, Summary
@@ -34,7 +36,8 @@ COLOURS = {
 BETWEEN_DRAWINGS = 1.0  # seconds
 RECENT = 5  # trials that ended, below the running ones
 BAR = 28
-CURVE = 16
+SHORTEST_BAR = 4
+CURVE = 14
 HEADER = f"trial    epoch    loss  accuracy  {'':{CURVE}}        time  configuration"
 
 
@@ -42,7 +45,7 @@ def view(
     summary: Summary, running: Sequence[Running], recent: Sequence[TrialRecord], now: float
 ) -> RenderableType:
     """The study as it stands: progress, what runs, what ended last, best against best baseline."""
-    parts: list[RenderableType] = [_progress(summary), _ends(summary)]
+    parts: list[RenderableType] = [_Progress(summary), _ends(summary)]
     if running:
         parts += [
             Text(),
@@ -105,23 +108,27 @@ def progress_line(summary: Summary, place: str = "") -> str:
     return ", ".join(parts)
 
 
-def _progress(summary: Summary) -> Text:
-    counts, budget = summary.counts, summary.study.total
-    filled = min(BAR, BAR * counts.ended // max(budget, 1))
-    text = Text.assemble(
-        (printable(summary.study.name), "bold"),
-        "  ",
-        ("━" * filled, "green"),
-        ("━" * (BAR - filled), "bright_black"),
-        f"  {counts.ended}/{budget}",
-    )
-    if summary.seconds_left:
-        text.append(f"  about {duration(summary.seconds_left)} left", "dim")
-    if stands := _stands(summary):
-        text.append(f"  {stands}", "yellow")
-    if waits := held_up(summary.study, counts):
-        text.append(f"\n{waits}", "yellow")
-    return text
+@dataclass(frozen=True)
+class _Progress:
+    """Where the study stands in a line, whose bar is as long as the screen leaves room for."""
+
+    summary: Summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        counts, budget = self.summary.counts, self.summary.study.total
+        after = Text(f"{counts.ended}/{budget}")
+        if self.summary.seconds_left:
+            after.append(f"  about {duration(self.summary.seconds_left)} left", "dim")
+        if stands := _stands(self.summary):
+            after.append(f"  {stands}", "yellow")
+        name = printable(self.summary.study.name)
+        room = options.max_width - cell_len(f"{name}    ") - after.cell_len
+        length = min(BAR, room) if room >= SHORTEST_BAR else 0
+        filled = min(length, length * counts.ended // max(budget, 1))
+        bar = ("━" * filled, "green"), ("━" * (length - filled), "bright_black")
+        yield Text.assemble((name, "bold"), "  ", *bar, "  " if length else "", after)
+        if waits := held_up(self.summary.study, counts):
+            yield Text(waits, "yellow")
 
 
 def _stands(summary: Summary) -> str:

@@ -13,6 +13,7 @@ from optuna_study.report import values as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
 BOLD, RESET = "\033[1m", "\033[0m"  # click removes them where the output is no terminal
 GAP = "  "
@@ -120,12 +121,14 @@ def paragraph(text: str, *, indent: str = "", width: int | None = None) -> str:
     )
 
 
-def hanging(text: str, indent: int) -> str:
+def hanging(text: str, indent: int, stream: TextIO | None = None) -> str:
     """A text as wide as the terminal, its further lines indented; one line where there is none.
+
+    The terminal is the stream's that the text is for, stdout where None.
 
     Commands between backticks stay whole, so that they can be pasted.
     """
-    width = line_width()
+    width = line_width(stream)
     if len(text) <= width or "\n" in text:
         return text
     whole = _COMMAND.sub(lambda found: found[0].replace(" ", _TIED), text)
@@ -139,10 +142,10 @@ def hanging(text: str, indent: int) -> str:
     return begins + filled.replace("\n", f"\n{' ' * indent}").replace(_TIED, " ")
 
 
-def line_width() -> int:
+def line_width(stream: TextIO | None = None) -> int:
     """How wide a line may be: the terminal's width, without bounds where a program reads it."""
-    shown = sys.stdout is not None and sys.stdout.isatty()
-    return terminal_width() if shown else sys.maxsize
+    shown = stream or sys.stdout
+    return terminal_width() if shown is not None and shown.isatty() else sys.maxsize
 
 
 def terminal_width() -> int:

@@ -61,7 +61,8 @@ def due(store: Store, study: StudyRecord, *, last: bool) -> bool:
 def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
     """Compute the importances over completed trials, and store them.
 
-    Confirmation runs, excluded trials and those that repeat another's value are left out.
+    Confirmation runs, excluded trials, those that repeat another's value and those with settings
+    beside what is searched, such as a baseline of another model, are left out.
     """
     view = optuna_bridge.optuna_study(storage, study, optuna.samplers.RandomSampler(seed=0))
     done = view.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -69,7 +70,7 @@ def refresh(store: Store, storage: BaseStorage, study: StudyRecord) -> None:
     used = [
         trial
         for trial in done
-        if not {CONFIRMS, REUSES} & trial.user_attrs.keys() and trial.number not in out
+        if not {"fixed", CONFIRMS, REUSES} & trial.user_attrs.keys() and trial.number not in out
     ]
     found = measure(used[-MOST_TRIALS:], study.direction)
     studies.save_importances(store, study, found, len(used))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna_study.definition.serialise import from_json
 from optuna_study.report import values
 from optuna_study.report.confirmation.page import (
     WHAT_THEY_ARE,
@@ -61,7 +62,8 @@ def model_card(summary: Summary, trial: TrialRecord, classes: Sequence[str], *, 
     lines += ["## Data", "", *_data(summary), "## Figures", "", *_figures(summary, trial)]
     config = trial_config(study, trial)
     rows = [["model", f"{config.model.name} {config.model.variant}".rstrip()]]
-    rows += values.setting_rows(telling_settings(study, trial, None), config)
+    base = from_json(study.definition).config
+    rows += values.setting_rows(telling_settings(study, trial, base), config)
     lines += ["## Settings", "", *markdown_table(["setting", "value"], rows)]
     lines += ["`config.toml` has all of them, for `optuna-study train`.", ""]
     lines += ["## Use", "", "```python", SNIPPET.rstrip(), "```", ""]

@@ -71,7 +71,7 @@ def importances(data: StudyData) -> Figure:
 
 def parallel(data: StudyData) -> Figure:
     """Each completed trial as a line through its settings, coloured by its value."""
-    done = list(data.ranked)
+    done = list(data.comparable)
     names = [
         name
         for name in data.parameters
@@ -104,7 +104,7 @@ def parallel(data: StudyData) -> Figure:
 def slices(data: StudyData) -> Figure:
     """The value of completed trials over each setting, the most important first."""
     names = data.parameters[:MOST_SLICES]
-    done = style.sample(list(data.ranked), MOST_LINES)
+    done = style.sample(list(data.comparable), MOST_LINES)
     if len(done) < 2 or not names:
         return style.message(TOO_FEW)
     traces = []
@@ -139,11 +139,11 @@ def slices(data: StudyData) -> Figure:
 def interaction(data: StudyData) -> Figure:
     """The values of completed trials over the two settings that matter most."""
     having = [
-        name for name in data.parameters if sum(name in t.parameters for t in data.ranked) >= 2
+        name for name in data.parameters if sum(name in t.parameters for t in data.comparable) >= 2
     ]
     for first, second in itertools.combinations(having, 2):
-        both = [t for t in data.ranked if first in t.parameters and second in t.parameters]
-        if len(both) >= TOGETHER * len(data.ranked) and len(both) > 1:
+        both = [t for t in data.comparable if first in t.parameters and second in t.parameters]
+        if len(both) >= TOGETHER * len(data.comparable) and len(both) > 1:
             break
     else:
         return style.message("Fewer than two settings were searched together.")
@@ -187,7 +187,7 @@ def _is_categorical(name: str, trials: Sequence[TrialRecord]) -> bool:
 
 def _setting_axis(data: StudyData, name: str) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": {"text": name}}
-    if _is_categorical(name, data.ranked):
+    if _is_categorical(name, data.comparable):
         return axis | {"type": "category"}
     if _is_log(data, name):
         return {**axis, **style.LOG_AXIS}

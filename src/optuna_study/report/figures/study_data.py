@@ -73,9 +73,17 @@ class StudyData:
         return tuple(trial for _, _, trial in sorted(done, key=lambda entry: entry[:2]))
 
     @cached_property
+    def comparable(self) -> tuple[TrialRecord, ...]:
+        """Those of `ranked` that differ in nothing but what is searched.
+
+        A baseline of another model, say, would tell of its model where its rate is drawn.
+        """
+        return tuple(trial for trial in self.ranked if not trial.fixed)
+
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The searched parameters that trials have: by importance, else as they are searched."""
-        present = {name for trial in self.ranked for name in trial.parameters}
+        present = {name for trial in self.comparable for name in trial.parameters}
         known = [leaf.name for leaf in self.leaves if leaf.name in present]
         names = known + sorted(present - set(known))
         shares = self.study.importances or {}

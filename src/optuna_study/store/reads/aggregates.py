@@ -155,12 +155,16 @@ def mean_seconds(store: Store, study: StudyRecord) -> float | None:
 
 
 def completed_trials(store: Store, study: StudyRecord) -> int:
-    """How many trials of ours have completed, without confirmation runs and excluded ones."""
+    """How many trials of ours have completed that differ in nothing but what is searched.
+
+    Confirmation runs and excluded trials are no such trials.
+    """
     own = own_trials.c
     query = select(func.count()).where(
         own.uuid == study.uuid,
         own.end_kind == EndKind.COMPLETED.value,
         own.confirms.is_(None),
+        own.fixed.is_(None),
         ~is_excluded(own.trial_id),
     )
     with store.read() as connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from optuna_study.cli.options import example
+from optuna_study.cli.options import example, tell
 
 
 @click.command(epilog=example("optuna-study init cats --data ~/pictures/cats"))
@@ -25,5 +25,5 @@ def command(name: str, folder: Path) -> None:
 
     written = write_study_file(name, folder)
     for note in written.notes:
-        click.echo(note, err=True)
+        tell(note)
     click.echo(f"{written.path}: {written.found}; next: optuna-study launch {name}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optuna_study.cli.options import example
+from optuna_study.cli.options import example, tell
 from optuna_study.cli.target import store_target
 
 if TYPE_CHECKING:
@@ -55,10 +55,9 @@ def command(
     server = serve(target.open(), target.workspace, host, port, guard=guard)
     if not is_loopback(host):
         what = "see every study" if token is None else "see every study, with the token change it"
-        click.echo(
+        tell(
             f"Warning: {host} is open to other machines, and the dashboard asks for no password: "
-            f"whoever reaches it can {what}.",
-            err=True,
+            f"whoever reaches it can {what}."
         )
     click.echo(address(server) + (f"?token={token}" if token else ""))
     serve_until_told(server)

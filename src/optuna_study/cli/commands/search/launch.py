@@ -16,6 +16,7 @@ from optuna_study.cli.options import (
     place_options,
     profile_option,
     storage_option,
+    tell,
 )
 from optuna_study.paths import given_path
 
@@ -148,7 +149,7 @@ def command(
     notified_command = command_words(notify)
     named, made = study_of(study)
     if made:
-        click.echo(made, err=True)
+        tell(made)
     request = LaunchRequest(
         named,
         data=data,
