@@ -142,7 +142,7 @@ def test_an_error_breaks_between_words(
     monkeypatch.setenv("COLUMNS", "80")
     screen = Screen(terminal=terminal)
     with contextlib.redirect_stderr(screen):
-        assert run(["show", "keepsake-of-a-name-that-is-not-there"]) == 4
+        assert run(["list", "--storage", "sqlite:///nowhere.db"]) == 5
     shown = click.unstyle(screen.getvalue()).splitlines()
     assert shown[0].startswith("Error: ")
     assert len(shown) == lines

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from optuna_study.report.document.model_card import model_card
-from optuna_study.report.summary import load_summary
+from optuna_study.report.load import load_summary
 from optuna_study.store.reads import reads
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import EpochRecord, StudyRecord
 
+NO_SETTINGS = "{}"  # what a baseline has that fixes none beside what is searched
 MOST_VALUES = 200  # that the pruner compares: where half of them begins is known to 3.5 points
 
 
@@ -164,7 +165,7 @@ def completed_trials(store: Store, study: StudyRecord) -> int:
         own.uuid == study.uuid,
         own.end_kind == EndKind.COMPLETED.value,
         own.confirms.is_(None),
-        own.fixed.is_(None),
+        or_(own.fixed.is_(None), own.fixed == NO_SETTINGS),
         ~is_excluded(own.trial_id),
     )
     with store.read() as connection:
