@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,13 @@ from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
-from optuna_study.store.records import Counts, EndKind, EpochRecord, RunningTrial, StudyState
+from optuna_study.store.records import (
+    Counts,
+    EndKind,
+    EpochRecord,
+    RunningTrial,
+    StudyState,
+)
 from optuna_study.store.studies.budget import set_budget
 from optuna_study.store.studies.studies import load_study, set_state
 
@@ -261,3 +269,19 @@ def test_prose_goes_on_in_the_next_line() -> None:
     assert plain(table(["name", "why", "said"], rows, prose=("why", "said"), width=30)) == (
         "name  why\na     one two three four five\n      six seven\nb"
     )
+
+
+def test_what_fresh_seeds_turn_round_is_said(stored_study: Any) -> None:
+    store, study = stored_study.store, stored_study.study
+    set_budget(store, study, 4)
+    for value in (0.3, 0.3):
+        stored_study.run([value])
+    first = stored_study.run([0.9], parameters=BEST)
+    second = stored_study.run([0.8], parameters={**BEST, "lr": 0.001})
+    summary = load_summary(store, study)
+    ahead = f"On fresh seeds trial {second} is the best."
+    assert ahead not in pages.best_lines(summary)
+    confirmed: Any = SimpleNamespace(winner=reads.trial(store, study, second))
+    lines = pages.best_lines(dataclasses.replace(summary, confirmation=confirmed))
+    assert f"Best: trial {first}, validation accuracy 90.0 %" in lines
+    assert ahead in lines

@@ -172,9 +172,11 @@ def best_lines(summary: Summary) -> list[str]:
         which = f"{baseline.baseline} (trial {baseline.number})"
         lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
     lines += floors(study)
-    if summary.figures is not None and summary.winner is not None:
-        number = summary.winner.number
-        which = "" if number == best.number else f" of trial {number}"
+    winner = summary.winner or best
+    if winner.number != best.number:
+        lines.append(f"On fresh seeds trial {winner.number} is the best.")
+    if summary.figures is not None:
+        which = "" if winner.number == best.number else f" of trial {winner.number}"
         measured = words.measures(summary.figures)
         if "," in measured:  # else an earlier version recorded nothing else
             lines.append(f"On the validation pictures{which}: {measured}.")
