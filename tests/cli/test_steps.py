@@ -30,8 +30,7 @@ dropout = {{low = 0, high = 0.7, step = 0.1}}
 """
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["random", pytest.param("tpe", marks=pytest.mark.slow)])
 def test_steps_stand_everywhere_as_they_are_written(
     store_file: Callable[..., Any], cli: Callable[..., Any], sampler: str
 ) -> None:

@@ -73,7 +73,6 @@ def test_details_have_the_metric_figures_and_the_notes_of_trials(
         assert json.loads(gzip.decompress(packed))["name"] == "small"
 
 
-@pytest.mark.slow
 def test_two_objectives_have_names_directions_and_their_own_front(
     weighed_study: Any, tmp_path: Path
 ) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from optuna_study.report.figures.study_data import StudyData
 
 
-@pytest.mark.slow
 def test_the_pages_of_ended_trials_are_made_once_and_the_last_few_kept(
     stored_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

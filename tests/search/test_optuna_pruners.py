@@ -55,8 +55,13 @@ def report_epoch(store: Store, claim: Claim, epoch: int, value: float) -> Sequen
     return ()
 
 
-@pytest.mark.parametrize("name", OPTUNAS_PRUNERS)
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "successive_halving" else pytest.mark.slow)
+        for name in OPTUNAS_PRUNERS
+    ],
+)
 def test_trials_end_where_optuna_ends_them(
     store_file: Callable[..., Any], study_file: str, name: str
 ) -> None:

@@ -105,8 +105,13 @@ class Bomb:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize("place", ["epoch", "run", "environment", "more"])
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place",
+    [
+        "epoch",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("run", "environment", "more")),
+    ],
+)
 def test_a_checkpoint_with_code_in_it_means_beginning_anew(
     data: DeviceData, tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:

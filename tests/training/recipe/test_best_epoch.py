@@ -31,8 +31,7 @@ def untimed(result: EpochResult) -> EpochResult:
     return dataclasses.replace(result, seconds=0.0)
 
 
-@pytest.mark.parametrize("metric", ["log_loss", "macro_f1"])
-@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["log_loss", pytest.param("macro_f1", marks=pytest.mark.slow)])
 def test_weights_and_figures_are_those_of_the_best_epoch(
     tiny_data: DeviceData, config: Config, metric: str, tmp_path: Path
 ) -> None:
