@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from optuna_study.errors import StoreError
 from optuna_study.store.engine.open import open_store
 from optuna_study.store.reads.reads import list_studies
 from optuna_study.store.studies.studies import find_study
@@ -230,3 +231,15 @@ def test_the_file_is_whole_after_a_registration_and_after_a_signal(
     (row,) = list_studies(open_store(f"sqlite:///{long_study}"))
     assert (row.running, row.waiting) == (0, 1)
     assert state_of_copy(long_study, name) == "active"
+
+
+def test_a_file_that_goes_within_a_transaction_is_no_failing_disk(stored_study: Any) -> None:
+    store = stored_study.store
+
+    def read() -> None:
+        with store.read():
+            store.address.path.unlink()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(StoreError, match="was removed or moved away"):
+        read()

@@ -124,8 +124,14 @@ class Store:
             self.identity.check()
         if writing:
             self.wrote.set()
-        with self.outage.watch(writing=writing), translate_failures(self.address):
-            yield
+        with self.outage.watch(writing=writing):
+            try:
+                with translate_failures(self.address):
+                    yield
+            except StoreError:
+                if self.identity is not None:
+                    self.identity.check()  # of a file that went meanwhile SQLite says less
+                raise
 
     def now(self, connection: Connection) -> float:
         """UTC seconds, by the server's clock or this machine's."""

@@ -113,7 +113,7 @@ def waits_for_others(
     beside others of its launch only where its `cores` are enough for all, and so does each beside
     such a one.
     """
-    wanted = study.definition["search"].get("finetune")
+    wanted = study.definition.get("search", {}).get("finetune")
     if wanted is None or not counted.running:
         return False
     own = own_trials.c
