@@ -101,11 +101,9 @@ def part_of(pictures: torch.Tensor, top: int, left: int, height: int, width: int
         if pictures.is_contiguous(memory_format=torch.channels_last)
         else torch.contiguous_format,
     )
-    bottom, right = (
-        max(min(start + size, end), 0)
-        for start, size, end in zip((top, left), pictures.shape[2:], (height, width), strict=True)
-    )
-    first_row, first_column = max(top, 0), max(left, 0)
+    first_row, first_column = min(max(top, 0), height), min(max(left, 0), width)
+    bottom = max(min(top + pictures.shape[2], height), first_row)
+    right = max(min(left + pictures.shape[3], width), first_column)
     placed[:, :, first_row:bottom, first_column:right] = pictures[
         :, :, first_row - top : bottom - top, first_column - left : right - left
     ]
