@@ -146,7 +146,7 @@ def held_up(study: StudyRecord, counts: Counts) -> str:
     """What a study's next trial waits for, beside a worker; empty for nothing.
 
     For trials that our workers cannot end, where plain Optuna runs all that are left; for heads,
-    where the next is of the second stage.
+    or for cores of the machine that a launch keeps to, where the next is of the second stage.
     """
     left = study.total - counts.ended - counts.running
     if counts.ended < study.total and left <= 0 and counts.plain_running >= counts.running:
@@ -161,7 +161,10 @@ def held_up(study: StudyRecord, counts: Counts) -> str:
         return f"the second stage begins when {heads} of the first {have} ended"
     threads = study.definition["search"]["finetune"]["settings"].get("threads")
     own = threads not in (None, study.definition["config"]["train"]["threads"])
-    return f"the next begins where {threads} cores are left" if own else ""
+    if not own:
+        return ""
+    needed = f"{threads} cores" if threads else "all cores"
+    return f"the next begins where {needed} are left and a worker is free (on Ray, a worker alone)"
 
 
 def ending(trial: TrialRecord) -> str:

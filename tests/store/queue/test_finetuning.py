@@ -198,6 +198,21 @@ def test_trials_with_threads_of_their_own_begin_where_cores_are_left(
             finish(store, each, 0.95)
 
 
+def test_no_threads_are_one_for_each_core(
+    store: Store, make_study: Any, definition: Definition
+) -> None:
+    text = TEXT.replace("{epochs = 4", "{threads = 0, epochs = 4")
+    resolved = resolve(parse_study_file(text, "staged"), "full", threads=1)
+    study = make_study(store, definition=to_json(resolved), budget=8)
+    for value in (0.5, 0.6, 0.7, 0.8, 0.9):
+        finish(store, take(store, study), value)
+    assert isinstance(queue.claim(store, study, "a-001", cores=3), Claim)
+    assert queue.claim(store, study, "a-002", cores=3) is NoTrialReason.WAITS_FOR_OTHERS
+    said = held_up(study, reads.counts(store, study))
+    assert said.startswith("the next begins where all cores are left")
+    assert isinstance(queue.claim(store, study, "a-002", cores=1), Claim), "one each, as usual"
+
+
 def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(
     store: Store, make_study: Any, definition: Definition
 ) -> None:

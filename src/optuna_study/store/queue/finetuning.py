@@ -111,7 +111,7 @@ def waits_for_others(
     One of the second stage, one of the last `left`, begins when no head is at work: else which
     heads it knows would depend on the number of workers. One that has `threads` of its own begins
     beside others of its launch only where its `cores` are enough for all, and so does each beside
-    such a one.
+    such a one; 0 threads are one for each core.
     """
     wanted = study.definition.get("search", {}).get("finetune")
     if wanted is None or not counted.running:
@@ -137,8 +137,9 @@ def waits_for_others(
     fixed = json.dumps(wanted["settings"]) if new else _fixed(connection, study, counted)
     launch = owner.rpartition("-")[0]
     beside = [row.fixed for row in held if row.owner.rpartition("-")[0] == launch]
-    threads = [json.loads(each or "{}").get("threads", usual) for each in (fixed, *beside)]
-    return bool(beside) and set(threads) != {usual} and sum(threads) > cores
+    given = (json.loads(each or "{}") for each in (fixed, *beside))
+    threads = [each.get("threads", usual) or cores for each in given]
+    return bool(beside) and set(threads) != {usual or cores} and sum(threads) > cores
 
 
 def _fixed(connection: Connection, study: StudyRecord, counted: TrialCount) -> str | None:
