@@ -131,6 +131,23 @@ def test_figures_are_written_by_step_while_it_trains(tmp_path: Path, digits: Dev
     assert "weight" in names
 
 
+@pytest.mark.slow
+def test_a_network_with_frozen_norms_has_its_graph(
+    tmp_path: Path, shared_workspace: Workspace
+) -> None:
+    model = ModelSettings(
+        name="timm:tf_efficientnet_lite0", pretrained="auto", norm_statistics="frozen"
+    )
+    data = DataSettings(name="rendered", image_size=32, picture_limit=40)
+    config = with_settings(TrainConfig(data=data, model=model), {"threads": 1, "batch_size": 8})
+    cpu = torch.device("cpu")
+    run = prepare_run(config, load_data(data, None, shared_workspace, cpu), cpu)
+    assert any("forward" in vars(module) for module in run.model.modules())
+    StepEvents(tmp_path, run).close()
+    names = {node.name for node in events_of_graph(tmp_path / "steps/train")}
+    assert any("conv_stem" in name for name in names)
+
+
 def events_of_graph(folder: Path) -> Any:
     from tensorboard.compat.proto.graph_pb2 import GraphDef
 

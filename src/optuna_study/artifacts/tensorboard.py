@@ -137,7 +137,8 @@ class StepEvents:
         was_training = model.training
         model.eval()
         try:
-            with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            # Where gradients are wanted two traces may differ, and none is written.
+            with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
                 warnings.simplefilter(
                     "ignore"
                 )  # tracing is on its way out, and nothing replaces it
