@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, strategies
 
-from optuna_study.config.settings import TrainConfig, with_settings
+from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, with_settings
 from optuna_study.search.objective import to_record
 from optuna_study.search.resume import CheckpointedRun, Point, find_point
 from optuna_study.store.records import Claim, EpochRecord
-from optuna_study.training import checkpoint
+from optuna_study.training import checkpoint, evaluation
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import load_data
 
@@ -72,6 +72,26 @@ def test_a_trial_goes_on_as_if_it_had_never_stopped(data: DeviceData, tmp_path: 
     resumed, after = train(data, path, point)
     assert [*point.before, *after] == curve
     assert resumed.confusion().tolist() == whole.confusion().tolist()
+
+
+@pytest.mark.slow
+def test_a_network_with_frozen_norms_costs_what_the_saved_one_does(
+    tmp_path: Path, shared_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ModelSettings(
+        name="timm:tf_efficientnet_lite0", pretrained="auto", norm_statistics="frozen"
+    )
+    pictures = DataSettings(name="rendered", image_size=32, picture_limit=40)
+    config = dataclasses.replace(CONFIG, data=pictures, model=model)
+    data = load_data(pictures, None, shared_workspace, CPU)
+    trial = CheckpointedRun(config, data, CPU, tmp_path / "trial.pt", HERE, threading.Event())
+
+    def changed(model: torch.nn.Module, *_: object) -> float:
+        return float(sum("forward" in vars(module) for module in model.modules()))
+
+    monkeypatch.setitem(evaluation.MEASURES, "parameters", changed)
+    assert changed(trial.run.model) > 0
+    assert trial.measure("parameters") == 0
 
 
 def test_a_checkpoint_made_elsewhere_says_what_differs(data: DeviceData, tmp_path: Path) -> None:

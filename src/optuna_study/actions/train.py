@@ -129,7 +129,7 @@ def _finish(
     here = {
         **environment(run.device, config.train.threads),
         **weights_of([config.model]),
-        **way_of_norms([config.model]),
+        **way_of_norms(config),
     }
     verdict = None
     if request.verify:

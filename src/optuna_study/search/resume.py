@@ -12,6 +12,7 @@ from optuna_study.config.training_errors import is_out_of_memory
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.text import in_one_line
 from optuna_study.training import checkpoint, evaluation, loop
+from optuna_study.training.backbone.folded import with_norms
 from optuna_study.training.recipe import best_epoch
 
 if TYPE_CHECKING:
@@ -140,9 +141,9 @@ class CheckpointedRun:
         return self.run.kept_epoch
 
     def measure(self, cost: str) -> float:
-        """What the whole model costs, one of `config.epoch.COSTS`."""
+        """What the whole model costs as it is saved, one of `config.epoch.COSTS`."""
         run = self.run
-        return evaluation.MEASURES[cost](run.whole_model(), run.config, run.data)
+        return evaluation.MEASURES[cost](with_norms(run.whole_model()), run.config, run.data)
 
     def epochs(self) -> Iterator[EpochResult]:
         """One result an epoch, until done, diverged or stopped."""

@@ -109,6 +109,18 @@ def use_precision(device: torch.device, precision: str) -> None:
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Multiply in single precision within the block, on a GPU that may use TF32 too."""
+    multiply, convolve = torch.backends.cuda.matmul, torch.backends.cudnn
+    allowed = multiply.allow_tf32, convolve.allow_tf32
+    multiply.allow_tf32 = convolve.allow_tf32 = False
+    try:
+        yield
+    finally:
+        multiply.allow_tf32, convolve.allow_tf32 = allowed
+
+
 def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler | None:
     """What keeps the gradients of half precision from vanishing; None where nothing has to."""
     return torch.amp.GradScaler(device.type) if precision == "fp16" else None

@@ -301,16 +301,18 @@ def prepare(
             classes=len(data.classes),
             seed=stream_seed(settings.seed, "weights"),
         )
-        if config.model.head_weights == "zeros" and state is None:
-            zero_head(model)
-        if config.model.head_weights == "fitted" and state is None:
-            fit_head(model, config, data)
     # A module's `to` takes the format of 4-dimensional parameters only by keyword.
     model = model.to(device=device).to(memory_format=data.memory_format)
-    if folds_norms(config.model):
+    if folds_norms(config):
+        # By the answers of the head that was drawn: those of one that is zero are always equal.
         fold_frozen_norms(
             model, to_model_input(data.fetch(torch.zeros(1, dtype=torch.int64)), data)
         )
+    if features is None and state is None:
+        if config.model.head_weights == "zeros":
+            zero_head(model)
+        if config.model.head_weights == "fitted":
+            fit_head(model, config, data)
     pictures = len(data.train_labels)
     batch_size = min(settings.batch_size, pictures)
     if batch_size == 1 and any(isinstance(module, _BATCH_NORMS) for module in model.modules()):

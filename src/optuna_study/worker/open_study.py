@@ -13,12 +13,11 @@ from optuna_study.paths import Workspace
 from optuna_study.store.engine import optuna_bridge
 from optuna_study.store.engine.retry import Outage, retry_until_done
 from optuna_study.training.backbone.timm_models import own_scale
-from optuna_study.training.backbone.trained_layers import way_of_norms
 from optuna_study.training.build_model import check_model
 from optuna_study.training.device import environment
 from optuna_study.training.device_data import DeviceData, load_data
 from optuna_study.training.pretrained import WEIGHTS, weights_of
-from optuna_study.worker.preflight import find_pictures, models_of, pretrained_models
+from optuna_study.worker.preflight import find_pictures, pretrained_models
 from optuna_study.worker.versions import PACKAGE, pinned_definition, require_same_version, versions
 
 if TYPE_CHECKING:
@@ -127,7 +126,6 @@ def open_study(
             **environment(device, settings.train.threads),
             PACKAGE: versions()[PACKAGE],
             **weights,
-            **way_of_norms(models_of(definition)),
         },
         tensorboard=task.tensorboard,
         allowed=task.allowed,

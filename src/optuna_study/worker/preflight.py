@@ -34,7 +34,7 @@ from optuna_study.training.backbone.timm_models import (
     own_scale,
     with_own_size,
 )
-from optuna_study.training.backbone.trained_layers import way_of_norms
+from optuna_study.training.backbone.trained_layers import FOLDED, freezes_norms
 from optuna_study.training.build_model import check_models
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
@@ -132,7 +132,7 @@ def prove(
         {
             **environment(pick_device(device), config.train.threads),
             **weights_of(pretrained_models(definition)),
-            **way_of_norms(models_of(definition)),
+            **(FOLDED if any(map(freezes_norms, models_of(definition))) else {}),
             **({} if nearest is None else {NEIGHBOURS: nearest}),
             CLASS_COUNTS: class_counts,  # chance level, for whoever reads the curves
             SIDE_COUNTS: {  # how far figures of so many pictures can be trusted

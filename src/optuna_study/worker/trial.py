@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from optuna_study.store.reads.provenance import provenance, recorded
 from optuna_study.store.records import Artifact, Claim, End, EndKind, EpochRecord
 from optuna_study.store.schema import REUSES, TEST_ACCURACY, TEST_LOSS
 from optuna_study.store.studies import studies
+from optuna_study.training.backbone.trained_layers import way_of_norms
 from optuna_study.training.model_file import save_model
 from optuna_study.worker.heartbeat import keep_lease
 from optuna_study.worker.upkeep import clean_up, enough_without_improvement
@@ -107,13 +108,13 @@ class TrialJob:
         if claim.resumed:
             reported = self._retry(lambda: reads.epochs(study.store, study.record, claim.number))
             retention.take_over(study.workspace, claim)
-            point = find_point(path, claim, reported, study.environment)
+            point = find_point(path, claim, reported, self._environment(config))
         run = CheckpointedRun.resumed(
             config,
             study.data,
             study.device,
             path,
-            study.environment,
+            self._environment(config),
             self._stop.event,
             point,
             self.rules.metric,
@@ -130,6 +131,10 @@ class TrialJob:
         if study.tensorboard is not None:
             self._watch_steps(study.tensorboard, run)
         return run
+
+    def _environment(self, config: TrainConfig) -> dict[str, Any]:
+        """Where the trial runs, and what of how it does its last bits depend on."""
+        return {**self.study.environment, **way_of_norms(config)}
 
     def _known_end(self, number: int) -> KnownEnd:
         """The end of a trial of the same configuration, its curve at no cost."""
@@ -157,7 +162,7 @@ class TrialJob:
             "end": end.kind.value,
             "reason": str(end.reason),
             "value": end.value,
-            "environment": dict(study.environment),
+            "environment": self._environment(config),
         }
         text = config_text(config, origin, recorded(study.record, end.value, epochs))
         files = {upload.CONFIG: text.encode()}

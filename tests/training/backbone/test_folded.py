@@ -9,7 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from optuna_study.training.backbone.folded import fold_batch_norms, fold_frozen_norms
+from optuna_study.training.backbone.folded import (
+    fold_batch_norms,
+    fold_frozen_norms,
+    with_norms,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,9 +144,51 @@ def test_a_copy_of_a_folded_network_computes_with_its_own_weights() -> None:
     assert torch.equal(model(PICTURE.double()), before)
 
 
-def test_a_learning_network_whose_answers_would_change_stays_as_it_is() -> None:
+@pytest.mark.parametrize("head", ["none", "zeros"])
+def test_a_learning_network_whose_answers_would_change_stays_as_it_is(head: str) -> None:
     model = Branches()
     for norm in model.norms:
         freeze(norm)
-    fold_frozen_norms(model, PICTURE)
-    assert not any("forward" in vars(module) for module in model.modules())
+    whole: nn.Module = model
+    if head == "zeros":  # whose answers say nothing of what is below
+        last = nn.Linear(4 * 16 * 16, 2)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        whole = nn.Sequential(model, nn.Flatten(), last)
+    fold_frozen_norms(whole, PICTURE)
+    assert not any("forward" in vars(module) for module in whole.modules())
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """As a run of that precision leaves torch, on a GPU."""
+    multiply, convolve = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = multiply.allow_tf32, convolve.allow_tf32
+    multiply.allow_tf32 = convolve.allow_tf32 = True
+    yield
+    multiply.allow_tf32, convolve.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("tf32")
+def test_what_is_shown_is_multiplied_in_single_precision() -> None:
+    seen = []
+
+    def look(*_: object) -> None:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    model, _ = learning()
+    model.register_forward_pre_hook(look)
+    fold_frozen_norms(model, PICTURE.double())
+    assert seen == [(False, False)] * 2
+    look()
+    assert seen[-1] == (True, True)
+
+
+def test_a_copy_with_its_norms_is_the_network_that_was() -> None:
+    model, plain = learning()
+    assert with_norms(model) is model
+    fold_frozen_norms(model, PICTURE.double())
+    copied = with_norms(model)
+    assert not any("forward" in vars(module) for module in copied.modules())
+    assert any("forward" in vars(module) for module in model.modules())
+    assert torch.equal(copied.eval()(PICTURE.double()), plain.eval()(PICTURE.double()))

@@ -133,6 +133,14 @@ def test_three_steps_with_frozen_statistics_are_timms_but_for_rounding(
             assert torch.equal(ours[name], value), name
 
 
+def test_an_own_objective_may_want_gradients_of_gradients(shared_workspace: Workspace) -> None:
+    run = run_of(shared_workspace, objective="own:way", model={"norm_statistics": "frozen"})
+    logits = run.model(run.training_input(torch.arange(2), torch.Generator()))
+    slopes = torch.autograd.grad(logits.square().sum(), run.parameters, create_graph=True)
+    torch.autograd.backward(torch.stack([slope.square().sum() for slope in slopes]).sum())
+    assert all(each.grad is not None for each in run.parameters)
+
+
 LAST = ("blocks.6.", "conv_head.", "bn2.", "classifier.")
 HALF = tuple(f"blocks.{number}." for number in (3, 4, 5))
 

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from optuna_study.training.backbone.convolution import convolve, part_of
+from optuna_study.training.device import single_precision
 
 if TYPE_CHECKING:
     Padding = tuple[tuple[int, int], bool]
@@ -34,15 +35,14 @@ def fold_batch_norms(model: nn.Module, picture: torch.Tensor) -> nn.Module:
     Which convolution a batch norm follows is seen while the model is shown a picture
     (1, channels, side, side).
     """
-    with torch.no_grad():
+    with torch.no_grad(), single_precision():
         answer, pairs = _followed(model, picture)
         if not pairs:
             return model
         folded = copy.deepcopy(model)
         for convolution, norm in pairs:
             _fold(folded, convolution, norm)
-        error = (folded(picture) - answer).abs().max()
-        return folded if error <= ROUNDING * answer.abs().max() else model
+        return folded if _is_same(folded(picture), answer) else model
 
 
 def fold_frozen_norms(model: nn.Module, picture: torch.Tensor) -> None:
@@ -50,12 +50,12 @@ def fold_frozen_norms(model: nn.Module, picture: torch.Tensor) -> None:
 
     Parameters, buffers and their names stay, and all of them learn that did; copies of the model
     compute with their own. The picture is as for `fold_batch_norms`; a model whose answer to it
-    would change stays as it is.
+    would change, or is zero whatever is folded, stays as it is.
     """
     was_training = model.training
     frozen = {name for name, norm in model.train().named_modules() if not norm.training}
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), single_precision():
         answer, pairs = _followed(model, picture)
         changed: list[nn.Module] = []
         for names in pairs:
@@ -70,11 +70,32 @@ def fold_frozen_norms(model: nn.Module, picture: torch.Tensor) -> None:
             convolution.forward = together  # type: ignore[method-assign]
             norm.forward = partial(_after_norm, norm)  # type: ignore[method-assign]
             changed += convolution, norm
-        error = (model(picture) - answer).abs().max()
-        if not error <= ROUNDING * answer.abs().max():
+        if not _is_same(model(picture), answer):
             for module in changed:
                 del module.forward
     model.train(was_training)
+
+
+def with_norms(model: nn.Module) -> nn.Module:
+    """A copy that computes its norms by themselves, as the saved model does, or itself."""
+    if not any(map(_is_folded, model.modules())):
+        return model
+    copied = copy.deepcopy(model)
+    for module in filter(_is_folded, copied.modules()):
+        del module.forward
+    return copied
+
+
+def _is_folded(module: nn.Module) -> bool:
+    """Whether `fold_frozen_norms` has changed what a module computes."""
+    forward = vars(module).get("forward")
+    return isinstance(forward, partial) and forward.func in (_convolve_and_norm, _after_norm)
+
+
+def _is_same(answer: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two answers differ by rounding alone; two that are zero say nothing."""
+    largest = other.abs().max()
+    return bool((largest > 0) & ((answer - other).abs().max() <= ROUNDING * largest))
 
 
 def _padding(convolution: nn.Conv2d) -> Padding | None:

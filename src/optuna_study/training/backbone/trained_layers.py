@@ -11,13 +11,17 @@ from optuna_study.errors import UsageError
 from optuna_study.training.backbone.timm_models import upper_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from optuna_study.config.settings import ModelSettings, TrainConfig
 
 
 SHARES: Mapping[str, float] = {"last_stage": 0.0, "half": 0.5}
 """What share of the blocks of layers below the head learns, by the value of `train_layers`."""
+
+
+FOLDED: Mapping[str, str] = {"frozen_norms": "folded"}
+"""What the record of a run has that computes frozen norms by the weights before them."""
 
 
 def check_layers(settings: ModelSettings) -> None:
@@ -100,19 +104,27 @@ def freeze_statistics(model: nn.Module) -> None:
             _stay_in_evaluation(module)
 
 
-def folds_norms(settings: ModelSettings) -> bool:
-    """Whether batch norms that keep their statistics stand in the weights before them.
+def freezes_norms(settings: ModelSettings) -> bool:
+    """Whether batch norms keep their statistics, but for models of one's own.
 
-    Those of models of one's own, and those below a head that learns alone, do not.
+    And but for those below a head that learns alone, which are no part of what is trained.
     """
     if is_reference(settings.name) or settings.train_layers == "head":
         return False
     return settings.train_layers in SHARES or settings.norm_statistics == "frozen"
 
 
-def way_of_norms(models: Iterable[ModelSettings]) -> dict[str, str]:
-    """How frozen norms of some models are computed, as a record has it: one entry, or none."""
-    return {"frozen_norms": "folded"} if any(map(folds_norms, models)) else {}
+def folds_norms(config: TrainConfig) -> bool:
+    """Whether batch norms that keep their statistics stand in the weights before them.
+
+    Where an objective of one's own trains they do not: it may want gradients of gradients.
+    """
+    return freezes_norms(config.model) and not is_reference(config.train.objective)
+
+
+def way_of_norms(config: TrainConfig) -> dict[str, str]:
+    """How a run computes frozen norms, as a record has it: one entry, or none."""
+    return dict(FOLDED) if folds_norms(config) else {}
 
 
 def head_parameters(config: TrainConfig, model: nn.Module) -> list[nn.Parameter] | None:
