@@ -6,24 +6,30 @@ import dataclasses
 import io
 import json
 import re
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 
+from optuna_study.cli.watching import closing
+from optuna_study.paths import Workspace
 from optuna_study.report import live, pages
+from optuna_study.report.confirmation.page import Confirmation, sentence
+from optuna_study.report.confirmation.verdict import Known, judge
+from optuna_study.report.document.write import report_text
 from optuna_study.report.export import telling_settings, trial_config
+from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.report.follow import Follower
 from optuna_study.report.formats import to_json
 from optuna_study.report.load import load_summary, trial_log
 from optuna_study.report.rows import trial_row
-from optuna_study.report.show import show_study
+from optuna_study.report.show import show_study, show_trial
 from optuna_study.report.summary import best_of, held_up, seconds_left
 from optuna_study.report.tables import plain, table
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
 from optuna_study.store.records import (
+    ConfirmationRun,
     Counts,
     EndKind,
     EpochRecord,
@@ -237,8 +243,6 @@ def test_a_study_that_plain_optuna_runs_trials_of_waits_only_for_the_last(
 def test_a_trial_log_is_what_its_worker_wrote_while_it_held_it(
     stored_study: Any, tmp_path: Path
 ) -> None:
-    from optuna_study.paths import Workspace
-
     study = stored_study.study
     stored_study.run([], EndKind.FAILED, reason="ValueError: no", traceback="Trace:\n  no\n")
     stored_study.run([0.5])
@@ -279,9 +283,38 @@ def test_what_fresh_seeds_turn_round_is_said(stored_study: Any) -> None:
     first = stored_study.run([0.9], parameters=BEST)
     second = stored_study.run([0.8], parameters={**BEST, "lr": 0.001})
     summary = load_summary(store, study)
-    ahead = f"On fresh seeds trial {second} is the best."
+    ahead = f"Of the searched trials, {second} leads on fresh seeds."
     assert ahead not in pages.best_lines(summary)
-    confirmed: Any = SimpleNamespace(winner=reads.trial(store, study, second))
+    runs = [
+        ConfirmationRun(4 + number, number, seed, EndKind.COMPLETED, value, test)
+        for number, value, test in ((first, 0.7, 0.6), (second, 0.8, 0.7), (0, 0.95, 0.9))
+        for seed in range(3)
+    ]
+    verdict = judge(runs, frozenset({0}), Known("maximize", True, 200, 200, 0.2))
+    trials = {number: reads.trial(store, study, number) for number in (0, first, second)}
+    confirmed = Confirmation(len(runs), len(runs), verdict, trials)
+    assert sentence(confirmed).startswith(f"Trial {second} is worse than the baseline plain: ")
     lines = pages.best_lines(dataclasses.replace(summary, confirmation=confirmed))
     assert f"Best: trial {first}, validation accuracy 90.0 %" in lines
     assert ahead in lines
+    led = dataclasses.replace(summary, best=summary.best_baseline, confirmation=confirmed)
+    lines = pages.best_lines(led)
+    assert "It is the baseline plain; no trial of the search beats it." in lines
+    assert not any("fresh seeds" in line for line in lines)
+
+
+def test_what_a_trial_has_of_its_own_is_shown(
+    store_file: Any, study_file: str, tmp_path: Path
+) -> None:
+    stage = "[search.finetune]\ntrials = 2\nsettings = {epochs = 5}\n[space]"
+    made = store_file(study_file.replace("[space]", stage))
+    store, study, places = made.store, made.study, Workspace(tmp_path)
+    for _ in range(2):
+        made.run([], EndKind.DIVERGED, reason="non_finite: the loss is nan")
+    for value in (0.5, 0.6):
+        made.run([value], parameters=BEST)
+    number = made.run([0.7])
+    assert "\nepochs" in show_trial(store, study, number, places, "table")
+    assert "\nepochs" not in show_trial(store, study, number - 1, places, "table")
+    assert "\nepochs      5\n" in closing(store, study)
+    assert "| epochs | 5 |" in report_text(load_study_data(store, study, places), "md")

@@ -43,10 +43,14 @@ def trial_config(study: StudyRecord, trial: TrialRecord) -> TrainConfig:
 
 
 def telling_settings(
-    study: StudyRecord, trial: TrialRecord, other: TrainConfig | None
+    study: StudyRecord, trial: TrialRecord, other: TrainConfig | None = None
 ) -> list[str]:
-    """The settings worth showing of a trial: the searched, and those differing from `other`."""
-    space = from_json(study.definition).space
+    """The settings worth showing of a trial: the searched, and those differing from `other`.
+
+    `other` is the study's own configuration where None: what the trial has of its own differs.
+    """
+    definition = from_json(study.definition)
+    space, other = definition.space, other or definition.config
     config = trial_config(study, trial)
     searched = [
         dimension.setting
@@ -56,8 +60,7 @@ def telling_settings(
     differing = [
         name
         for name in SECTION_OF
-        if other is not None
-        and name not in (*searched, "seed")
+        if name not in (*searched, "seed")
         and get_setting(config, name) != get_setting(other, name)
     ]
     return searched + differing

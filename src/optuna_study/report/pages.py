@@ -96,7 +96,7 @@ def trials_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
 
 def study_page(summary: Summary, now: float, curves: Newest, place: str = "") -> str:
     """One study: state, best, baselines, ends by reason, curves, what mattered, time left."""
-    blocks = [_facts(summary, place), stand_in_sentence(summary), *_results(summary)]
+    blocks = [_facts(summary, place), stand_in_sentence(summary), *_results(summary, place)]
     blocks += [paragraph(ends_line(summary)), hanging(curves_line(summary, curves, place), 0)]
     blocks.append(_importances(summary.study, now))
     return "\n\n".join(block for block in blocks if block)
@@ -114,18 +114,19 @@ def closing_page(
     `place` are the options that lead other commands to the same store.
     """
     best_one = "" if best is None else configuration_block(best, baseline, names)
-    blocks = [*_results(summary, best_one), stand_in_sentence(summary)]
+    blocks = [*_results(summary, place, best_one), stand_in_sentence(summary)]
     blocks += [paragraph(ends_line(summary)), next_commands(summary, place)]
     return "\n\n".join(block for block in blocks if block)
 
 
-def _results(summary: Summary, configuration: str = "") -> list[str]:
+def _results(summary: Summary, place: str, configuration: str = "") -> list[str]:
     """What was found: of a search its best beside the baselines, of a comparison its tables."""
     if summary.comparison is not None:
         from optuna_study.report.comparison.page import comparison_blocks  # 25 ms that few need
 
         return comparison_blocks(summary.study, summary.comparison)
-    blocks = [best_block(summary), front_block(summary), confirmed_block(summary), configuration]
+    blocks = [best_block(summary), front_block(summary, place), confirmed_block(summary)]
+    blocks.append(configuration)
     return [*blocks, baselines_block(summary)] if summary.baselines else blocks
 
 
@@ -173,8 +174,9 @@ def best_lines(summary: Summary) -> list[str]:
         lines.append(f"Best baseline: {which}, {theirs}; the best is {gain}.")
     lines += floors(study)
     winner = summary.winner or best
-    if winner.number != best.number:
-        lines.append(f"On fresh seeds trial {winner.number} is the best.")
+    if winner.number != best.number and best.baseline is None:
+        # Of finalists alone: whether it beats the best baseline is for the verdict to say.
+        lines.append(f"Of the searched trials, {winner.number} leads on fresh seeds.")
     if summary.figures is not None:
         which = "" if winner.number == best.number else f" of trial {winner.number}"
         measured = words.measures(summary.figures)
@@ -344,7 +346,8 @@ def _facts(summary: Summary, place: str) -> str:
         "seed": study.seed,
     }
     about = [f"about {duration(summary.seconds_left)}"] if summary.seconds_left else []
-    waits = [pasteable(waits, place)] if (waits := held_up(study, counts)) else []
+    said = held_up(study, counts)
+    waits = [pasteable(said, place)] if said else []
     facts["left"] = ", ".join([*about, *waits]) or None
     shown = {name: value for name, value in facts.items() if value is not None}
     return f"{heading(study.name)}\n{pairs(shown)}"

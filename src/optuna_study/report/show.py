@@ -71,4 +71,4 @@ def _settings(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
     from optuna_study.report.export import telling_settings, trial_config
 
     config = trial_config(study, trial)
-    return {name: get_setting(config, name) for name in telling_settings(study, trial, None)}
+    return {name: get_setting(config, name) for name in telling_settings(study, trial)}

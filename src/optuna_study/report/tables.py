@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values as words
@@ -145,11 +147,15 @@ def hanging(text: str, indent: int, stream: TextIO | None = None) -> str:
 def line_width(stream: TextIO | None = None) -> int:
     """How wide a line may be: the terminal's width, without bounds where a program reads it."""
     shown = stream or sys.stdout
-    return terminal_width() if shown is not None and shown.isatty() else sys.maxsize
+    return terminal_width(stream) if shown is not None and shown.isatty() else sys.maxsize
 
 
-def terminal_width() -> int:
-    """How many characters a line has."""
+def terminal_width(stream: TextIO | None = None) -> int:
+    """How many characters a line has: COLUMNS, else the stream's terminal; stdout's where None."""
+    if stream is not None and not os.environ.get("COLUMNS"):
+        with suppress(OSError, ValueError):  # it has no descriptor, or that is no terminal
+            if columns := os.get_terminal_size(stream.fileno()).columns:
+                return columns
     return shutil.get_terminal_size((WIDTH, 0)).columns
 
 

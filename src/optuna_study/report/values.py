@@ -151,17 +151,22 @@ ZEROS = {
 
 
 def setting(value: Any, name: str = "") -> str:
-    """The value of a setting, where said of which; a list is one of learning-rate breakpoints.
+    """A setting's value in words; `name` says which setting, so that a 0 can be explained.
+
+    A list is one of learning-rate breakpoints.
 
     >>> setting(0.00123456), setting("relu"), setting(((18, 0.003),)), setting(())
     ('0.001235', 'relu', 'after 18: 0.003', 'none')
-    >>> setting(2.2222, "warmup_epochs"), setting(0, "training_size")
-    ('2.2', 'as image_size')
+    >>> setting(2.2222, "warmup_epochs"), setting(0.04, "warmup_epochs")
+    ('2.2', '0.04')
+    >>> setting(0, "training_size")
+    'as image_size'
     """
     if name in ZEROS and value == 0:
         return ZEROS[name]
     if isinstance(value, float):  # most are
-        return number(round(value, 1) if name.endswith("epochs") else value)
+        rough = name.endswith("epochs") and value >= 0.1  # less would become 0, which is none
+        return number(round(value, 1) if rough else value)
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "-"
     if isinstance(value, list | tuple):

@@ -9,13 +9,19 @@ import pytest
 
 from optuna_study.errors import NotFoundError, UsageError
 from optuna_study.paths import Workspace
+from optuna_study.report.curves.read import Newest
 from optuna_study.report.document.write import report_text
 from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.report.load import load_summary
 from optuna_study.report.notes import study_note
-from optuna_study.report.pages import trials_table
+from optuna_study.report.pages import study_page, trials_table
 from optuna_study.report.pareto.choice import choose, knee
-from optuna_study.report.pareto.page import front_block, front_rows, unconfirmed_sentence
+from optuna_study.report.pareto.page import (
+    front_block,
+    front_columns,
+    front_rows,
+    unconfirmed_sentence,
+)
 from optuna_study.store.pareto import Weighed
 from optuna_study.store.queue import queue
 from optuna_study.store.reads import reads
@@ -125,12 +131,38 @@ def test_what_of_the_front_was_confirmed_stands_beside_it(
     assert lines[2].split() == ["2", "92.0", "%", "88.0", "%", "10,000"]
     assert lines[4].split() == ["3", "91.5", "%", "-", "1,000", "knee"]
     assert unconfirmed_sentence(summary) == (
-        "Trained again on fresh seeds: 2 of the front's 4 trials; `confirm small --top 3` does so "
-        "with all searched ones."
+        "Trained again on fresh seeds: 2 of the front's 4 trials; `optuna-study confirm small "
+        "--top 3` does so with all searched ones."
+    )
+    assert "`optuna-study confirm small --top 3 --artifacts x`" in study_page(
+        summary, 0.0, Newest((), 0, 0), " --artifacts x"
     )
     data = load_study_data(store, summary.study, Workspace(tmp_path))
     assert "2 of the front's 4 trials" in report_text(data, "md")
     assert unconfirmed_sentence(dataclasses.replace(summary, confirmation=None)) == ""
+
+
+def test_a_finalist_that_diverges_on_fresh_seeds_was_trained_again(weighed_study: Any) -> None:
+    store, study = weighed_study.store, weighed_study.study
+    set_budget(store, study, 7)
+    drawn = {"activation": "relu", "lr": 0.002, "dropout": 0.3}
+    weighed_study.run([0.93], second=9500.0, parameters=drawn)
+    set_confirmation(store, study, Confirmation(2, 1))
+    for _ in range(3):
+        claim = queue.claim(store, study, "one")
+        assert isinstance(claim, Claim)
+        end = End(EndKind.COMPLETED, "all", 0.88, second_value=1.0)
+        if claim.confirms == 3:
+            end = End(EndKind.DIVERGED, "exploding")
+        queue.end(store, claim, end)
+    assert queue.claim(store, study, "one") is NoTrialReason.BUDGET_MET
+    study = dataclasses.replace(load_study(store, study.name), metric="validation_loss")
+    summary = dataclasses.replace(load_summary(store, load_study(store, study.name)), study=study)
+    assert unconfirmed_sentence(summary) == ""
+    headers, rows = front_columns(summary)
+    assert headers == ["trial", "loss", "confirmed", "parameters", ""]
+    assert [(row[0], row[2]) for row in rows] == [("6", "0.8800"), ("3", "diverged"), ("1", "-")]
+    assert [row["confirmed"] for row in front_rows(summary)] == [0.88, None, None]
 
 
 def test_with_one_objective_no_page_speaks_of_it(stored_study: Any, tmp_path: Path) -> None:

@@ -157,9 +157,8 @@ def _best(several: Sequence[StudyData]) -> Iterator[Block]:
         return
     first = found[0][2]
     names: dict[str, None] = {}
-    for data, winner, config in found:
-        other = None if config is first else first
-        names |= dict.fromkeys(telling_settings(data.study, winner, other))
+    for data, winner, _ in found:
+        names |= dict.fromkeys(telling_settings(data.study, winner, first))
     headers = [f"{data.study.name}, trial {winner.number}" for data, winner, _ in found]
     yield Table(
         ["setting", *headers], values.setting_rows(names, *(config for _, _, config in found))

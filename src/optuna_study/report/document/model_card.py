@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna_study.definition.serialise import from_json
 from optuna_study.report import values
 from optuna_study.report.confirmation.page import (
     WHAT_THEY_ARE,
@@ -62,8 +61,7 @@ def model_card(summary: Summary, trial: TrialRecord, classes: Sequence[str], *, 
     lines += ["## Data", "", *_data(summary), "## Figures", "", *_figures(summary, trial)]
     config = trial_config(study, trial)
     rows = [["model", f"{config.model.name} {config.model.variant}".rstrip()]]
-    base = from_json(study.definition).config
-    rows += values.setting_rows(telling_settings(study, trial, base), config)
+    rows += values.setting_rows(telling_settings(study, trial), config)
     lines += ["## Settings", "", *markdown_table(["setting", "value"], rows)]
     lines += ["`config.toml` has all of them, for `optuna-study train`.", ""]
     lines += ["## Use", "", "```python", SNIPPET.rstrip(), "```", ""]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna_study.report import values
 from optuna_study.report.pareto.choice import ASKED_AS, KNEE, knee
-from optuna_study.report.tables import heading, line_width, paragraph, table
+from optuna_study.report.tables import hanging, heading, line_width, table
 from optuna_study.store.pareto import front, second_metric
-from optuna_study.text import count
+from optuna_study.text import Advice, count, pasteable
 
 if TYPE_CHECKING:
+    from optuna_study.report.confirmation.verdict import Confirmed
     from optuna_study.report.summary import Summary
     from optuna_study.store.records import StudyRecord, TrialRecord
 
@@ -25,43 +26,53 @@ def front_columns(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """The front for people, the best by the metric first; once there are any, confirmed means."""
     study, second = summary.study, _second(summary.study)
     found = front_rows(summary)
-    confirmed = any(row["confirmed"] is not None for row in found)
+    again = _trained_again(summary)
+    confirmed = any(row["number"] in again for row in found)
     rows = [
         [
             str(row["number"]),
             values.metric(study.metric, row["value"]),
-            *([values.metric(study.metric, row["confirmed"])] if confirmed else []),
+            *([_confirmed(study, again.get(row["number"]))] if confirmed else []),
             values.metric(second, row["second_value"]),
             ", ".join(filter(None, [row["baseline"], KNEE if row["knee"] else None])),
         ]
         for row in found
     ]
-    names = [ASKED_AS.get(each, each).replace("_", " ") for each in (study.metric, second)]
-    names.insert(1, "confirmed")
-    return ["trial", *(names if confirmed else names[::2]), ""], rows
+    names = [
+        ASKED_AS.get(each, each).removeprefix("validation_").replace("_", " ")
+        for each in (study.metric, second)
+    ]
+    shown = [names[0], "confirmed", names[1]] if confirmed else names
+    return ["trial", *shown, ""], rows
 
 
-def unconfirmed_sentence(summary: Summary) -> str:
-    """What of a front was confirmed and what confirms the others; empty before, or of a whole."""
-    found = front_rows(summary)
-    done = sum(row["confirmed"] is not None for row in found)
-    searched = [row["confirmed"] for row in found if row["baseline"] is None]
-    if not done or None not in searched:
+def unconfirmed_sentence(summary: Summary, place: str = "") -> str:
+    """What of a front was confirmed, and the command that confirms the others.
+
+    Empty before any confirmation, and when all searched ones are confirmed. `place` are the
+    options that lead the command to the same store.
+    """
+    found, again = front_rows(summary), _trained_again(summary)
+    done = sum(row["number"] in again for row in found)
+    searched = [row["number"] for row in found if row["baseline"] is None]
+    if not done or again.keys() >= set(searched):
         return ""
-    return (
-        f"Trained again on fresh seeds: {done} of the front's {count(len(found), 'trial')}; "
-        f"`confirm {summary.study.name} --top {len(searched)}` does so with all searched ones."
+    said = Advice(
+        f"Trained again on fresh seeds: {done} of the front's {count(len(found), 'trial')}; ",
+        ["confirm", summary.study.name, "--top", str(len(searched))],
+        " does so with all searched ones.",
     )
+    return pasteable(said, place)
 
 
-def front_block(summary: Summary) -> str:
+def front_block(summary: Summary, place: str = "") -> str:
     """The front as a table under its title; empty with one objective."""
     if not summary.weighed:
         return ""
     headers, rows = front_columns(summary)
     drawn = f"{heading(front_title(summary))}\n{table(headers, rows, width=line_width())}"
-    said = unconfirmed_sentence(summary)
-    return f"{drawn}\n{paragraph(said)}" if said else drawn
+    said = unconfirmed_sentence(summary, place)
+    return f"{drawn}\n{hanging(said, 0)}" if said else drawn
 
 
 def front_rows(summary: Summary) -> list[dict[str, Any]]:
@@ -70,19 +81,33 @@ def front_rows(summary: Summary) -> list[dict[str, Any]]:
         return []
     along = front(summary.weighed, summary.study)
     corner = knee(along, _second(summary.study))
-    verdict = None if summary.confirmation is None else summary.confirmation.verdict
-    confirmed = {} if verdict is None else {each.trial: each.mean for each in verdict.confirmed}
+    again = _trained_again(summary)
     return [
         {
             "number": each.number,
             "value": each.value,
-            "confirmed": mean.mean if (mean := confirmed.get(each.number)) else None,
+            "confirmed": _mean(again.get(each.number)),
             "second_value": each.second,
             "baseline": each.baseline,
             "knee": each is corner,
         }
         for each in along
     ]
+
+
+def _trained_again(summary: Summary) -> dict[int, Confirmed]:
+    """What fresh runs that ended say of trials, by number; nothing before there is a verdict."""
+    verdict = None if summary.confirmation is None else summary.confirmation.verdict
+    return {} if verdict is None else {each.trial: each for each in verdict.confirmed}
+
+
+def _mean(each: Confirmed | None) -> float | None:
+    return None if each is None or each.mean is None else each.mean.mean
+
+
+def _confirmed(study: StudyRecord, each: Confirmed | None) -> str:
+    mean = _mean(each)
+    return "diverged" if each is not None and mean is None else values.metric(study.metric, mean)
 
 
 def second_shown(study: StudyRecord, trial: TrialRecord) -> str | None:
