@@ -74,7 +74,7 @@ def _left_when(stop: StopSignal, ready: Callable[[], bool]) -> Iterator[None]:
         thread.join()
 
 
-def _half_way(store: Store, study: StudyRecord) -> bool:
+def _is_saved(store: Store, study: StudyRecord) -> bool:
     trials = reads.trials(store, study, with_parameters=False)
     return any(t.checkpoint_epoch >= 1 and t.number == 2 for t in trials)
 
@@ -100,7 +100,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
     here = prepared.workers[0]
     stop = StopSignal()
     study = prepared.study
-    with _left_when(stop, lambda: _half_way(prepared.store, study)):
+    with _left_when(stop, lambda: _is_saved(prepared.store, study)):
         assert work_here(here, stop) == "stopped by SIGTERM"
     given_back = reads.trial(prepared.store, study, 2)
     assert given_back.state is TrialState.WAITING

@@ -44,7 +44,7 @@ def generate(folder: Path, pictures: int) -> None:
         path.write_bytes(data.getvalue())
 
 
-def decode(folder: Path, place: Path, *, train: bool) -> None:
+def open_pictures(folder: Path, place: Path, *, train: bool) -> None:
     """Open the pictures, and train on some; in a process of its own."""
     import torch
 
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--open", choices=["decode", "train"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.open:
-        decode(given.place / "pictures", given.place, train=given.open == "train")
+        open_pictures(given.place / "pictures", given.place, train=given.open == "train")
         return
     say(**machine(), memory_gib=round(_memory() / 2**30, 1))
     for pictures in given.pictures:

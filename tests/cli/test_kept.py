@@ -58,12 +58,14 @@ def said(*commands: str) -> list[dict[str, Any]]:
 
 
 def without_advice(row: Any) -> Any:
-    """What was said, but for the sentences and estimates that are made anew at each reading."""
+    """What was said, but for sentences made anew; of an estimate, whether there is one."""
     if isinstance(row, list):
         return [without_advice(each) for each in row]
     if isinstance(row, dict):
-        made_anew = ("cause", "advice", "seconds_left")
-        return {name: without_advice(each) for name, each in row.items() if name not in made_anew}
+        kept = {name: each for name, each in row.items() if name not in ("cause", "advice")}
+        if "seconds_left" in kept:
+            kept["seconds_left"] = kept["seconds_left"] is not None
+        return {name: without_advice(each) for name, each in kept.items()}
     return row
 
 

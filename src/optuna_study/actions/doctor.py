@@ -109,12 +109,12 @@ def _with_store(request: Request, store: Store, lines: list[Line]) -> Checkup:
     found += _superseded(store, study, request)
     found += _trials(study, reads.failed_or_waiting(store, study), request.workspace)
     found += _data(study, request.workspace)
-    trials = counts.ended + counts.running + counts.waiting
-    first = max(0, trials - MOST_CURVES)
+    amount = counts.ended + counts.running + counts.waiting
+    first = max(0, amount - MOST_CURVES)
     readings = read_study(store, study, first=first)
     if study.environment.get(CLASS_COUNTS):
         if first:
-            found.append(Line("curves", f"of the newest {MOST_CURVES:,} of {trials:,} trials"))
+            found.append(Line("curves", f"of the newest {MOST_CURVES:,} of {amount:,} trials"))
         sides = study.environment.get(SIDE_COUNTS) or {}
         found += curve_lines(readings, study.name, sides.get("validation"))
     else:

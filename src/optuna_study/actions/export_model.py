@@ -135,7 +135,9 @@ def _program(stored: ModelFile, allowed: Collection[str]) -> nn.Module:
             super().__init__()
             self.network = load_network(stored, device, allowed)
             self.data = without_pictures(stored, device)
-            # ONNX has no operators that change their input: torch takes them to pieces, slowly.
+            # Both programs come of one torch.export, and ONNX has no operators that change their
+            # input: torch would take them to pieces one by one, slowly. The answers are the same.
+            # In the module's dictionary, since nn.Module declares no attribute of this name.
             for each in self.network.modules():
                 if getattr(each, "inplace", None) is True:
                     vars(each)["inplace"] = False

@@ -148,9 +148,9 @@ def _draw(follower: Follower, ticks: Iterable[Tick]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    seen = live.LiveTable(follower)
+    table = live.LiveTable(follower)
     with Live(console=Console(file=cursor_stream()), auto_refresh=False, transient=True) as screen:
-        _paced(ticks, lambda: screen.update(seen.draw(), refresh=True))
+        _paced(ticks, lambda: screen.update(table.draw(), refresh=True))
 
 
 def _write_lines(follower: Follower, ticks: Iterable[Tick]) -> None:

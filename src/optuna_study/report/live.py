@@ -157,14 +157,14 @@ def _ends(summary: Summary) -> Text:
 
 
 def _running(each: Running, metric: str, now: float) -> Text:
-    last = each.at.last
+    last = each.progress.last
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{each.trial.number:>5}  ", "cyan")
-    text.append(f"{f'{last.epoch if last else 0}/{each.at.epochs}':>7}  ")
+    text.append(f"{f'{last.epoch if last else 0}/{each.progress.epochs}':>7}  ")
     text.append(f"{f'{last.validation_loss:.3f}' if last else '':>6}  ")
     accuracy = words.metric(words.ACCURACY, last.validation_accuracy) if last else ""
     text.append(f"{accuracy:>8}  ")
-    text.append(f"{_curve(each.at.values, metric):<{CURVE}}  ", "cyan")
+    text.append(f"{_curve(each.progress.values, metric):<{CURVE}}  ", "cyan")
     text.append(f"{duration(now - (each.trial.started or now)):>10}  ")
     return text.append(label(each.trial), "bold" if each.trial.baseline else "")
 

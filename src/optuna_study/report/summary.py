@@ -74,7 +74,7 @@ class Running:
     """A trial that is being trained now, and how far it is."""
 
     trial: TrialRecord
-    at: RunningTrial
+    progress: RunningTrial
 
 
 def summarise(
@@ -145,8 +145,9 @@ def seconds_left(
 def held_up(study: StudyRecord, counts: Counts) -> str:
     """What a study's next trial waits for, beside a worker; empty for nothing.
 
-    For trials that our workers cannot end, where plain Optuna runs all that are left; for heads,
-    or for cores of the machine that a launch keeps to, where the next is of the second stage.
+    For trials that our workers cannot end, where plain Optuna runs all that are left; for those of
+    the first stage, or for cores of the machine that a launch keeps to, where the next is of the
+    second.
     """
     left = study.total - counts.ended - counts.running
     if counts.ended < study.total and left <= 0 and counts.plain_running >= counts.running:
@@ -156,9 +157,10 @@ def held_up(study: StudyRecord, counts: Counts) -> str:
         return ""
     if not is_of_second_stage(study.definition, study.budget, left):
         return ""
-    if counts.heads:
-        heads, have = count(counts.heads, "trial"), "has" if counts.heads == 1 else "have"
-        return f"the second stage begins when {heads} of the first {have} ended"
+    if counts.first_stage:
+        trials = count(counts.first_stage, "trial")
+        have = "has" if counts.first_stage == 1 else "have"
+        return f"the second stage begins when {trials} of the first {have} ended"
     threads = study.definition["search"]["finetune"]["settings"].get("threads")
     own = threads not in (None, study.definition["config"]["train"]["threads"])
     if not own:

@@ -342,7 +342,7 @@ class Counts:
     plain_running: int = 0  # of those that run, the ones that no worker of ours holds
     baselines: int = 0  # of those that ended
     confirmations: int = 0  # of those that ended
-    heads: int = 0  # of those that run at our workers', the ones that a sampler proposed
+    first_stage: int = 0  # of those that run at our workers', the ones that a sampler proposed
 
     @property
     def ended(self) -> int:

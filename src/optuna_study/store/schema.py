@@ -298,7 +298,7 @@ REUSED: ColumnElement[bool] = func.coalesce(own_trials.c.end_details, "").like(
 
 
 # Whether a trial is one that a sampler proposes: a search's, and not of its second stage.
-IS_HEAD: ColumnElement[bool] = and_(
+IS_FIRST_STAGE: ColumnElement[bool] = and_(
     own_trials.c.baseline.is_(None), own_trials.c.confirms.is_(None), own_trials.c.fixed.is_(None)
 )
 

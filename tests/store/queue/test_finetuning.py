@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ from optuna_study.config.settings import get_setting
 from optuna_study.definition.read import parse_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.definition.serialise import to_json
-from optuna_study.errors import StaleClaimError
 from optuna_study.report.summary import held_up
 from optuna_study.search.suggest import to_store
 from optuna_study.space.space import build
@@ -57,7 +55,7 @@ breakpoints = {most = 1, factor = {low = 0.1, high = 0.5}}
 name = "own"
 settings = {lr = 0.01}
 """
-HEADS = {1: (0.3, 0.6), 2: (0.4, 0.9), 3: (0.1, 0.8)}  # number: dropout, value
+FIRST_STAGE = {1: (0.3, 0.6), 2: (0.4, 0.9), 3: (0.1, 0.8)}  # number: dropout, value
 
 
 DRAWN = {"lr": 0.5, "dropout": 0.3, "breakpoints": 0}
@@ -80,12 +78,12 @@ def finish(store: Store, claim: Claim, value: float) -> None:
 
 @pytest.fixture
 def study(store: Store, make_study: Any, planned: Any, definition: Definition) -> StudyRecord:
-    """Of a baseline, three heads that have ended and three trials that are to come."""
+    """Of a baseline, three trials that have ended and three trials that are to come."""
     made: StudyRecord = make_study(
         store, planned=(planned("own"),), definition=to_json(definition), budget=6, beside=1
     )
     finish(store, take(store, made), 0.95)
-    for number, (dropout, value) in HEADS.items():
+    for number, (dropout, value) in FIRST_STAGE.items():
         claim = take(store, made)
         assert (claim.number, claim.proposed, claim.fixed) == (number, True, {})
         drawn = {"lr": 0.5, "dropout": dropout, "breakpoints": 1}
@@ -105,7 +103,7 @@ def test_the_last_trials_take_the_best_ones_settings_by_turns(
         config = build(definition.config, definition.space, {}, claim.fixed)
         assert (config.train.epochs, config.train.schedule) == (4, "one_cycle")
         assert config.train.breakpoints == ((2, 0.1),)  # the tenth of twenty epochs
-        assert 0.001 <= config.train.lr <= 0.1  # the second stage's, not the head's
+        assert 0.001 <= config.train.lr <= 0.1  # the second stage's, not the first's
         record = reads.trial(store, study, number)
         assert (record.parameters, record.fixed) == ({}, json.loads(json.dumps(claim.fixed)))
         seen.append([get_setting(config, name) for name in ("dropout", "lr", "batch_size")])
@@ -127,7 +125,7 @@ def test_a_search_without_improvement_goes_on_with_them(
     )
     for value in (0.9, 0.8, 0.7):
         finish(store, take(store, study), value)
-    running = take(store, study)  # a baseline and two heads have ended, a third runs
+    running = take(store, study)  # a baseline and two others have ended, a third runs
     assert begin_second_stage(store, study)
     assert load_study(store, study.name).budget == 3 + 3
     assert not begin_second_stage(store, study), "it is no news"
@@ -144,26 +142,26 @@ def test_a_search_without_improvement_goes_on_with_them(
     assert not begin_second_stage(store, study)
 
 
-def test_it_begins_when_no_head_is_at_work_also_where_a_worker_dies(
+def test_it_begins_when_none_of_the_first_is_at_work_also_where_a_worker_dies(
     store: Store, make_study: Any, planned: Any, definition: Definition, clock: Any
 ) -> None:
     study = make_study(
         store, planned=(planned("own"),), definition=to_json(definition), budget=6, beside=1
     )
     baseline = take(store, study)
-    heads = [take(store, study) for _ in range(3)]
-    for head in heads[:2]:
-        queue.write_parameters(store, head, to_store(definition.space, DRAWN), {})
-        finish(store, head, 0.6)
+    first = [take(store, study) for _ in range(3)]
+    for each in first[:2]:
+        queue.write_parameters(store, each, to_store(definition.space, DRAWN), {})
+        finish(store, each, 0.6)
     assert queue.claim(store, study, "w2") is NoTrialReason.WAITS_FOR_OTHERS
     said = held_up(study, reads.counts(store, study))
     assert said == "the second stage begins when 1 trial of the first has ended"
-    clock.now += 61  # whoever held the baseline and the third head is lost
+    clock.now += 61  # whoever held the baseline and the third other is lost
     again = [take(store, study), take(store, study)]
-    assert [each.number for each in again] == [baseline.number, heads[2].number]
+    assert [each.number for each in again] == [baseline.number, first[2].number]
     assert queue.claim(store, study, "w2") is NoTrialReason.WAITS_FOR_OTHERS
     finish(store, again[1], 0.9)
-    assert held_up(study, reads.counts(store, study)) == "", "a baseline is no head"
+    assert held_up(study, reads.counts(store, study)) == "", "a baseline is of no stage"
     assert take(store, study).fixed["dropout"] == definition.config.model.dropout, "the best one's"
 
 
@@ -175,7 +173,7 @@ def test_trials_with_threads_of_their_own_begin_where_cores_are_left(
         store,
         definition=to_json(resolve(parse_study_file(text, "staged"), "full", threads=1)),
         budget=8,
-        confirm=Confirmation(1, 1),
+        confirm=Confirmation(2, 1),
     )
 
     def claim(worker: str, cores: int | None = 3) -> Claim | NoTrialReason:
@@ -186,16 +184,25 @@ def test_trials_with_threads_of_their_own_begin_where_cores_are_left(
     first = claim("a-001")
     assert isinstance(first, Claim)
     assert claim("a-002") is NoTrialReason.WAITS_FOR_OTHERS
+    said = held_up(study, reads.counts(store, study))
+    assert said.startswith("the next begins where 2 cores are left and a worker is free")
     elsewhere = claim("b-001")
     assert isinstance(elsewhere, Claim)
     beside = claim("a-002", cores=4)
     assert isinstance(beside, Claim)
     queue.release(store, beside, "stopped")
     assert claim("a-002") is NoTrialReason.WAITS_FOR_OTHERS, "one that was given back, too"
-    assert isinstance(claim("a-002", cores=None), Claim), "workers of several machines"
-    for each in (first, elsewhere, beside):
-        with suppress(StaleClaimError):
-            finish(store, each, 0.95)
+    last = claim("a-002", cores=None)
+    assert isinstance(last, Claim), "workers of several machines"
+    for each in (first, elsewhere, last):
+        finish(store, each, 0.95)
+    run = claim("a-001")
+    assert isinstance(run, Claim)
+    assert (run.confirms, run.fixed["threads"]) == (first.number, 2)
+    assert claim("a-002") is NoTrialReason.WAITS_FOR_OTHERS, "a run that confirms one, too"
+    other = claim("a-002", cores=4)
+    assert isinstance(other, Claim)
+    assert other.confirms == elsewhere.number
 
 
 def test_no_threads_are_one_for_each_core(
@@ -213,7 +220,7 @@ def test_no_threads_are_one_for_each_core(
     assert isinstance(queue.claim(store, study, "a-002", cores=1), Claim), "one each, as usual"
 
 
-def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(
+def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_the_first_stage(
     store: Store, make_study: Any, definition: Definition
 ) -> None:
     study = make_study(
@@ -224,9 +231,9 @@ def test_they_are_confirmed_as_they_are_and_a_larger_budget_begins_with_heads(
         confirm=Confirmation(1, 1),
     )
     first = take(store, study)
-    assert first.proposed  # half of two trials are heads
+    assert first.proposed  # half of two trials are of the first stage
     queue.end(store, first, End(EndKind.DIVERGED, "because", None))
-    second = take(store, study)  # no head has completed: the study's own settings
+    second = take(store, study)  # none of the first has completed: the study's own settings
     config = build(definition.config, definition.space, {}, second.fixed)
     assert config.model.dropout == definition.config.model.dropout
     finish(store, second, 0.7)

@@ -24,7 +24,7 @@ from optuna_study.store.rows import external_parameter, strict_json, upsert, wri
 from optuna_study.store.schema import (
     ASKED_BUDGET_KEY,
     FINETUNES,
-    IS_HEAD,
+    IS_FIRST_STAGE,
     REUSED,
     VALUE,
     is_excluded,
@@ -71,7 +71,7 @@ def fix_settings(
         )
         .where(
             own.uuid == study.uuid,
-            IS_HEAD,
+            IS_FIRST_STAGE,
             own.end_kind == EndKind.COMPLETED.value,
             ~is_excluded(own.trial_id),
             ~REUSED,
@@ -108,17 +108,17 @@ def waits_for_others(
 ) -> bool:
     """Whether the next trial begins only when some that our workers run have ended.
 
-    One of the second stage, one of the last `left`, begins when no head is at work: else which
-    heads it knows would depend on the number of workers. One that has `threads` of its own begins
-    beside others of its launch only where its `cores` are enough for all, and so does each beside
-    such a one; 0 threads are one for each core.
+    One of the second stage, one of the last `left`, begins when none of the first is at work:
+    else which of them it knows would depend on the number of workers. One that has `threads` of
+    its own begins beside others of its launch only where its `cores` are enough for all, and so
+    does each beside such a one; 0 threads are one for each core.
     """
     wanted = study.definition.get("search", {}).get("finetune")
     if wanted is None or not counted.running:
         return False
     own = own_trials.c
     held = connection.execute(
-        select(own.fixed, own.owner, IS_HEAD.label("head"))
+        select(own.fixed, own.owner, IS_FIRST_STAGE.label("first_stage"))
         .join(trials, trials.c.trial_id == own.trial_id)
         .where(
             own.uuid == study.uuid,
@@ -129,7 +129,7 @@ def waits_for_others(
     ).all()
     new = counted.lowest_waiting is None
     new = new and is_of_second_stage(study.definition, settings.budget, left)
-    if new and any(row.head for row in held):
+    if new and any(row.first_stage for row in held):
         return True
     usual = study.definition["config"]["train"]["threads"]
     if cores is None or wanted["settings"].get("threads", usual) == usual:
@@ -150,7 +150,7 @@ def _fixed(connection: Connection, study: StudyRecord, counted: TrialCount) -> s
 
 
 def begin_second_stage(store: Store, study: StudyRecord) -> bool:
-    """Search no more heads: the budget becomes what was begun and the second stage's trials.
+    """End the first stage: the budget becomes what was begun and the second stage's trials.
 
     What was asked for is kept, for whoever lets the search go on when that has ended.
     Whether that was news: not of a study whose second stage has begun, or that is not active.

@@ -29,7 +29,7 @@ from optuna_study.store.records import (
 from optuna_study.store.schema import (
     CONFIRMS,
     EXCLUDED,
-    IS_HEAD,
+    IS_FIRST_STAGE,
     OWNER,
     REUSED,
     VALUE,
@@ -185,7 +185,7 @@ def counts(store: Store, study: StudyRecord) -> Counts:
             func.count(own_trials.c.token),
             func.count(own_trials.c.baseline),
             func.count(own_trials.c.confirms),
-            func.count(case((IS_HEAD, own_trials.c.token))),
+            func.count(case((IS_FIRST_STAGE, own_trials.c.token))),
         )
         .select_from(trial_table.outerjoin(own_trials, own))
         .where(trial_table.c.study_id == study.study_id)
@@ -194,7 +194,7 @@ def counts(store: Store, study: StudyRecord) -> Counts:
     open_ones: dict[TrialState, int] = defaultdict(int)
     ends: dict[EndKind, int] = {}
     plain: dict[TrialState, int] = {}
-    plain_running = baselines = confirmations = heads = 0
+    plain_running = baselines = confirmations = first_stage = 0
     with store.read() as connection:
         for state, end, count, held, planned, confirming, new in connection.execute(query):
             if end is not None:
@@ -204,11 +204,13 @@ def counts(store: Store, study: StudyRecord) -> Counts:
             elif state in (TrialState.WAITING, TrialState.RUNNING):
                 open_ones[TrialState(state)] += count
                 plain_running += count - held if state == TrialState.RUNNING else 0
-                heads += new
+                first_stage += new
             else:
                 plain[TrialState(state)] = count
     waiting, running = open_ones[TrialState.WAITING], open_ones[TrialState.RUNNING]
-    return Counts(waiting, running, ends, plain, plain_running, baselines, confirmations, heads)
+    return Counts(
+        waiting, running, ends, plain, plain_running, baselines, confirmations, first_stage
+    )
 
 
 def progress(store: Store, study: StudyRecord) -> list[RunningTrial]:
