@@ -66,7 +66,8 @@ def open_pictures(folder: Path, place: Path, *, train: bool) -> None:
     run = loop.prepare(config, data, torch.device("cpu"))
     noise = torch.Generator().manual_seed(0)
     order = torch.randperm(len(data.train_labels), generator=noise)
-    for batch in torch.split(order, config.train.batch_size)[:STEPS]:
+    size = config.train.batch_size  # as in an epoch, an incomplete batch is left out
+    for batch in torch.split(order[: len(order) // size * size], size)[:STEPS]:
         loop.step(run, batch, noise)
     run.evaluate(data.validation_images[:EVALUATED], data.validation_labels[:EVALUATED])
 
