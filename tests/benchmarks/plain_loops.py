@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -68,9 +68,14 @@ def suggest(trial: optuna.Trial, split: Split, **options: Any) -> tuple[nn.Modul
     model = net(split, trial.suggest_float("dropout", 0.0, 0.5))
     name = trial.suggest_categorical("optimizer", ["Adam", "RMSprop", "SGD"])
     lr = trial.suggest_float("lr", 1e-4, 0.1, log=True)
+    return model, new_optimizer(model, name, lr, **options)
+
+
+def new_optimizer(model: nn.Module, name: str, lr: float, **options: Any) -> Any:
+    """An optimizer of torch by its name."""
     if name == "RMSprop":  # torch has no fused one
         options = {}
-    return model, getattr(torch.optim, name)(model.parameters(), lr=lr, **options)
+    return getattr(torch.optim, name)(model.parameters(), lr=lr, **options)
 
 
 def p0_trial(trial: optuna.Trial, split: Split) -> float:
@@ -98,10 +103,17 @@ def p0_trial(trial: optuna.Trial, split: Split) -> float:
 
 def p1_trial(trial: optuna.Trial, split: Split) -> float:
     model, optimizer = suggest(trial, split, fused=True)
+    accuracy = 0.0
+    for epoch, accuracy in enumerate(p1_epochs(model, optimizer, split)):
+        trial.report(accuracy, epoch)
+    return accuracy
+
+
+def p1_epochs(model: nn.Module, optimizer: Any, split: Split) -> Iterator[float]:
+    """The validation accuracy after each epoch of P1, also for other ways to search."""
     images, labels = floats(split.train[0]), torch.from_numpy(split.train[1]).long()
     held_out, truth = floats(split.validation[0]), torch.from_numpy(split.validation[1]).long()
-    accuracy = 0.0
-    for epoch in range(EPOCHS):
+    for _ in range(EPOCHS):
         model.train()
         order = torch.randperm(len(labels))
         for batch in order[: len(labels) // BATCH * BATCH].view(-1, BATCH).unbind():
@@ -109,8 +121,7 @@ def p1_trial(trial: optuna.Trial, split: Split) -> float:
         model.eval()
         with torch.no_grad():
             accuracy = (model(held_out).argmax(dim=1) == truth).float().mean().item()
-        trial.report(accuracy, epoch)
-    return accuracy
+        yield accuracy
 
 
 def p1_step(model: nn.Module, optimizer: Any, images: torch.Tensor, labels: torch.Tensor) -> None:

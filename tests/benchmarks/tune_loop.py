@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
-from plain_loops import BATCH, EPOCHS, floats, net, p1_step
+from plain_loops import EPOCHS, net, new_optimizer, p1_epochs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,20 +23,10 @@ def train(config: dict[str, Any], split: Split) -> None:
     from ray import tune
 
     torch.set_num_threads(1)
-    model, name = net(split, config["dropout"]), config["optimizer"]
-    options = {} if name == "RMSprop" else {"fused": True}  # torch has no fused one
-    optimizer = getattr(torch.optim, name)(model.parameters(), lr=config["lr"], **options)
-    images, labels = floats(split.train[0]), torch.from_numpy(split.train[1]).long()
-    held_out, truth = floats(split.validation[0]), torch.from_numpy(split.validation[1]).long()
-    for _ in range(EPOCHS):
-        model.train()
-        order = torch.randperm(len(labels))
-        for batch in order[: len(labels) // BATCH * BATCH].view(-1, BATCH).unbind():
-            p1_step(model, optimizer, images[batch], labels[batch])
-        model.eval()
-        with torch.no_grad():
-            right = (model(held_out).argmax(dim=1) == truth).float().mean().item()
-        tune.report({"accuracy": right})
+    model = net(split, config["dropout"])
+    optimizer = new_optimizer(model, config["optimizer"], config["lr"], fused=True)
+    for accuracy in p1_epochs(model, optimizer, split):
+        tune.report({"accuracy": accuracy})
 
 
 def search(split: Split, trials: int, place: Path) -> float:
