@@ -71,10 +71,14 @@ def _settle(
         )
 
 
+def stage_table(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a definition says of its second stage; empty where it has none."""
+    return definition.get("search", {}).get("finetune") or {}
+
+
 def is_of_second_stage(definition: Mapping[str, Any], budget: int, left: int) -> bool:
     """Whether a new trial, one of the last `left`, takes the settings of one before it."""
-    wanted = definition["search"].get("finetune") or {"trials": 0}
-    return left <= min(int(wanted["trials"]), budget // 2)
+    return left <= min(int(stage_table(definition).get("trials", 0)), budget // 2)
 
 
 def find_refusal(settings: Row[Any], counted: TrialCount) -> NoTrialReason | None:

@@ -17,7 +17,7 @@ from optuna_study.definition.serialise import from_json
 from optuna_study.seeds import finetune_seed
 from optuna_study.space.space import Space, build
 from optuna_study.space.spread import lattice, value_at
-from optuna_study.store.queue.budget import is_of_second_stage
+from optuna_study.store.queue.budget import is_of_second_stage, stage_table
 from optuna_study.store.queue.ownership import lock
 from optuna_study.store.records import EndKind, StudyState, TrialState
 from optuna_study.store.rows import external_parameter, strict_json, upsert, write_attributes
@@ -113,8 +113,8 @@ def waits_for_others(
     its own begins beside others of its launch only where its `cores` are enough for all, and so
     does each beside such a one; 0 threads are one for each core.
     """
-    wanted = study.definition.get("search", {}).get("finetune")
-    if wanted is None or not counted.running:
+    wanted = stage_table(study.definition)
+    if not wanted or not counted.running:
         return False
     own = own_trials.c
     held = connection.execute(
@@ -165,7 +165,7 @@ def begin_second_stage(store: Store, study: StudyRecord) -> bool:
         begun = connection.execute(
             select(func.count()).select_from(trials).where(trials.c.study_id == study.study_id)
         ).scalar_one()
-        stage = study.definition["search"]["finetune"]["trials"]
+        stage = stage_table(study.definition)["trials"]
         budget = max(begun - row.beside + stage, 2 * stage)  # it is half of all at most
         if budget >= row.budget:
             return False
