@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna_study.report import values as words
-from optuna_study.store.queue.budget import is_of_second_stage
+from optuna_study.store.queue.budget import is_of_second_stage, stage_table
 from optuna_study.store.records import (
     Counts,
     EndKind,
@@ -161,7 +161,7 @@ def held_up(study: StudyRecord, counts: Counts) -> str:
         trials = count(counts.first_stage, "trial")
         have = "has" if counts.first_stage == 1 else "have"
         return f"the second stage begins when {trials} of the first {have} ended"
-    threads = study.definition["search"]["finetune"]["settings"].get("threads")
+    threads = stage_table(study.definition)["settings"].get("threads")
     own = threads not in (None, study.definition["config"]["train"]["threads"])
     if not own:
         return ""
