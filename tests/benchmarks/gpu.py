@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from plain_loops import p1_step
-from suite import ROOT, STUDY, plain_optimizer
+from steps import ROOT, plain_optimizer
+from suite import STUDY
 
 from optuna_study.config.settings import with_settings
 from optuna_study.definition.read import read_study_file

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Loader = DataLoader[tuple[torch.Tensor, int]]
+
 BATCH, EPOCHS, UNITS = 128, 10, 100
 
 
@@ -83,7 +85,16 @@ def p0_trial(trial: optuna.Trial, split: Split) -> float:
     train = DataLoader(Pictures(*split.train), BATCH, shuffle=True)
     validation = DataLoader(Pictures(*split.validation), BATCH, shuffle=True)
     accuracy = 0.0
-    for epoch in range(EPOCHS):
+    for epoch, accuracy in enumerate(p0_epochs(model, optimizer, train, validation, EPOCHS)):
+        trial.report(accuracy, epoch)
+    return accuracy
+
+
+def p0_epochs(
+    model: nn.Module, optimizer: Any, train: Loader, validation: Loader, epochs: int
+) -> Iterator[float]:
+    """The validation accuracy after each epoch of P0, also for other pictures."""
+    for _ in range(epochs):
         model.train()
         for images, labels in train:
             optimizer.zero_grad()
@@ -91,14 +102,13 @@ def p0_trial(trial: optuna.Trial, split: Split) -> float:
             torch.autograd.backward(loss)
             optimizer.step()
         model.eval()
-        correct = 0
+        correct, seen = 0, 0
         with torch.no_grad():
             for images, labels in validation:
                 guessed = model(images).argmax(dim=1, keepdim=True)
                 correct += guessed.eq(labels.view_as(guessed)).sum().item()
-        accuracy = correct / len(split.validation[1])
-        trial.report(accuracy, epoch)
-    return accuracy
+                seen += len(labels)
+        yield correct / seen
 
 
 def p1_trial(trial: optuna.Trial, split: Split) -> float:
@@ -133,13 +143,14 @@ def p1_step(model: nn.Module, optimizer: Any, images: torch.Tensor, labels: torc
 
 def search(
     objective: Callable[[optuna.Trial, Split], float], split: Split, trials: int, url: str
-) -> float:
-    """Search as Optuna's documentation does; the best accuracy. No trial is pruned."""
+) -> tuple[float, list[float]]:
+    """Search as Optuna's documentation does, without pruning; best accuracy, each trial's end."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(storage=url, direction="maximize")
     study.optimize(lambda trial: objective(trial, split), n_trials=trials)
-    return float(study.best_value)
+    ends = [each.datetime_complete for each in study.trials]
+    return float(study.best_value), [each.timestamp() for each in ends if each is not None]
 
 
 def floats(images: NDArray[Any]) -> torch.Tensor:

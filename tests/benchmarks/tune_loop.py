@@ -29,8 +29,8 @@ def train(config: dict[str, Any], split: Split) -> None:
         tune.report({"accuracy": accuracy})
 
 
-def search(split: Split, trials: int, place: Path) -> float:
-    """The best accuracy of so many trials."""
+def search(split: Split, trials: int, place: Path) -> tuple[float, list[float]]:
+    """The best accuracy of so many trials, and when each ended."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -59,6 +59,7 @@ def search(split: Split, trials: int, place: Path) -> float:
         ).fit()
         best = results.get_best_result().metrics
         assert best is not None
-        return float(best["accuracy"])
+        last = [results[number].metrics for number in range(len(results))]
+        return float(best["accuracy"]), [each["timestamp"] for each in last if each]
     finally:
         ray.shutdown()
