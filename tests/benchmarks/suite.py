@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sides import Row, alternate, children, launched, note, print_table, search_rows, tell_side
+from sides import Row, children, launched, note, print_table, search_rows, tell_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -159,12 +159,12 @@ def plain_split(pictures: Path | None) -> Split:
 
 def step_rows(rounds: int, data: Path | None) -> list[Row]:
     from steps import SIDES as NETS
-    from steps import STEPS, Side
+    from steps import STEPS, Side, alternate_looks
 
     found = []
     for what in STEPS:
         sides = {name: Side(name, what, data) for name in NETS}
-        taken = alternate({name: each.milliseconds for name, each in sides.items()}, rounds, what)
+        taken = alternate_looks(sides, rounds, what)
         for each in sides.values():
             each.close()
         found.append(Row(f"step, {what}", "ms", taken))
