@@ -13,6 +13,7 @@ from optuna_study.config.reasons import AllEpochs, Reused
 from optuna_study.config.settings import get_setting
 from optuna_study.definition.serialise import from_json
 from optuna_study.errors import StaleClaimError
+from optuna_study.search import samplers
 from optuna_study.search.propose import Proposal, propose
 from optuna_study.search.samplers import Spread
 from optuna_study.seeds import confirmation_seed
@@ -187,6 +188,34 @@ def test_a_second_draw_is_another_one(
     first, second = drawn
     assert first.known is second.known is None
     assert first.config.train.optimizer != second.config.train.optimizer
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_of_a_long_history_tpe_sees_a_part_and_what_is_known_is_still_found(
+    store_file: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, objectives: int
+) -> None:
+    metric = '\nmetric = ["accuracy", "parameters"]' if objectives == 2 else ""
+    text = TWO.split("[[baselines]]")[0].replace("trials = 6", "trials = 40\nstartup_trials = 1")
+    made = store_file(text.replace('"random"', f'"tpe"{metric}'))
+    for number in range(30):
+        settings = {"optimizer": "adam" if number else "sgd"}
+        second = 900.0 + number if objectives == 2 else None
+        made.run([0.5 + number / 100], parameters=settings, second=second)
+    seen: list[int] = []
+    sample = optuna.samplers.TPESampler.sample_relative
+
+    def look(sampler: Any, study: optuna.Study, *rest: Any) -> Any:
+        seen.append(len(study.get_trials(deepcopy=False)))
+        return sample(sampler, study, *rest)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "sample_relative", look)
+    monkeypatch.setattr(samplers, "MOST_TRIALS", 28)
+    claim = queue.claim(made.store, made.study, "host-1-001")
+    assert isinstance(claim, Claim)
+    definition, storage = from_json(made.study.definition), optuna_storage(made.store)
+    found = propose(made.store, storage, made.study, definition, claim)
+    assert set(seen) == {28 + 1 if objectives == 1 else 30 + 1}  # with the one that runs
+    assert found.known == (0 if found.config.train.optimizer == "sgd" else 1)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from optuna_study.config.settings import Scalar, TrainConfig
     from optuna_study.definition.model import Definition
+    from optuna_study.search.samplers import StudySampler
     from optuna_study.store.engine.connection import Store
     from optuna_study.store.records import Claim, StudyRecord
 
@@ -99,14 +100,14 @@ def _draw(
     """
 
     def ask(seed: int) -> tuple[optuna_bridge.Draft, int | None]:
-        sampler = import_reference(SAMPLERS[definition.search.sampler])(
+        sampler: StudySampler = import_reference(SAMPLERS[definition.search.sampler])(
             seed,
             claim.number,
             baselines=len(definition.planned),
             startup=startup_trials(study, definition),
             names=[leaf.name for leaf in definition.space.leaves()],
         )
-        draft = optuna_bridge.Draft(storage, study, sampler, claim, out)
+        draft = optuna_bridge.Draft(storage, study, sampler, claim, out, sampler.learns_from)
         return draft, draft.alike(definition.space.suggest(suggest.drawing(draft.trial)))
 
     out = aggregates.excluded(store, study)

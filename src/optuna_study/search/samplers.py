@@ -24,9 +24,11 @@ from optuna.samplers import (
 
 from optuna_study.definition.model import MISSING_CMAES
 from optuna_study.errors import UsageError
+from optuna_study.search.history import MOST_TRIALS, part_of
 from optuna_study.seeds import lattice_seed, sampler_seed
 from optuna_study.space import spread as spread_over
 from optuna_study.space.dimensions import Leaf
+from optuna_study.store.pareto import second_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
     from optuna_study.config.settings import Scalar
+    from optuna_study.store.records import StudyRecord
 
 
 def tpe(
@@ -48,16 +51,17 @@ def tpe(
     """
     if number < baselines + startup:
         return spread(study_seed, number, baselines, startup, names)
+    first = baselines + startup
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Argument ``group`` is an experimental feature")
         tpe = TPESampler(
-            n_startup_trials=baselines + startup,
+            n_startup_trials=first,
             multivariate=True,
             group=True,
             constant_liar=True,
             seed=sampler_seed(study_seed, number),
         )
-    return OnStep(tpe)
+    return OfPart(tpe, max(MOST_TRIALS, 2 * first))
 
 
 def random(
@@ -127,7 +131,17 @@ def spread(
     return Spread(dict(zip(names, points, strict=True)))
 
 
-class OnStep(BaseSampler):
+class StudySampler(BaseSampler):
+    """A sampler of a study of ours."""
+
+    def learns_from(
+        self, trials: Sequence[FrozenTrial], study: StudyRecord
+    ) -> Sequence[FrozenTrial]:
+        """Those of a study's trials that it looks at: all."""
+        return trials
+
+
+class OnStep(StudySampler):
     """One of Optuna's samplers, whose values of a stepped range are as a person writes them.
 
     They count steps in binary fractions, and three steps of 0.1 are 0.30000000000000004.
@@ -171,6 +185,22 @@ class OnStep(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
+class OfPart(OnStep):
+    """One whose proposals take longer the more trials it looks at: of very many, at a part."""
+
+    def __init__(self, sampler: BaseSampler, most: int) -> None:
+        super().__init__(sampler)
+        self._most = most
+
+    def learns_from(
+        self, trials: Sequence[FrozenTrial], study: StudyRecord
+    ) -> Sequence[FrozenTrial]:
+        """The best, and an even part of the others; all of a study with two objectives."""
+        if second_metric(study) is not None:  # a tenth of all are its best ones
+            return trials
+        return part_of(trials, maximize=study.direction == "maximize", most=self._most)
+
+
 def on_step(distribution: BaseDistribution, value: Any) -> Any:
     """A drawn value; of a stepped range of fractions, the decimal number that it stands for.
 
@@ -182,7 +212,7 @@ def on_step(distribution: BaseDistribution, value: Any) -> Any:
     return spread_over.on_step(distribution.low, distribution.high, distribution.step, value)
 
 
-class Spread(BaseSampler):
+class Spread(StudySampler):
     """Optuna's sampler interface over one point of the unit cube: a coordinate a parameter."""
 
     def __init__(self, point: Mapping[str, float]) -> None:

@@ -27,7 +27,7 @@ from optuna_study.store.records import EndKind, StoredParameter
 from optuna_study.store.schema import CONFIRMS, REUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
@@ -116,7 +116,8 @@ class Draft:
     `queue.write_parameters` writes them together, for the trial's owner alone. The study's trials
     are read once: a sampler asks for all of them several times a proposal, each time 7 queries,
     and had better not see them change. `left_out` are the numbers of trials it is not to see: the
-    storage keeps an ended trial as it was, so what was excluded since it does not know.
+    storage keeps an ended trial as it was, so what was excluded since it does not know. Of the
+    others it sees those that `learns_from` gives.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Draft:
         sampler: optuna.samplers.BaseSampler,
         claim: Claim,
         left_out: Container[int] = (),
+        learns_from: Callable[..., Sequence[FrozenTrial]] = lambda trials, _: trials,
     ) -> None:
         self.parameters: list[StoredParameter] = []
         self.attributes: dict[str, Any] = {}  # the system's
@@ -141,6 +143,7 @@ class Draft:
         self._drawn_for = next(each for each in found if each.number == claim.number)
         if second_metric(study) is not None:
             self._history = list(map(_without_reports, self._history))
+        self._seen = learns_from(self._history, study)
         view = optuna_study(cast("BaseStorage", self), study, sampler)
         self.trial = optuna.Trial(view, claim.trial_id)
 
@@ -166,7 +169,7 @@ class Draft:
     ) -> list[FrozenTrial]:
         """What samplers learn from: confirmation runs, which repeat the best, are left out."""
         assert study_id == self._study.study_id
-        found = [each for each in self._history if states is None or each.state in states]
+        found = [each for each in self._seen if states is None or each.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
     def alike(self, parameters: Mapping[str, Any]) -> int | None:
