@@ -1,22 +1,25 @@
 """What a GPU has to show, in one go: `python tests/benchmarks/gpu.py > table.md`.
 
 Within eight minutes on a machine with nothing but this repository, torch and what it needs: the
-tests that need CUDA, the bandwidth of a copy, steps beside the plain loop's and captured as a CUDA
-graph, what the next trial of a shape waits for, several processes at once, precisions, a search
-of small nets, and `alexnet_pokemon` at its full profile. Steps are timed by the wall, the device
-waited for at their end. What fails is a row that says so, and so is what there was no time for.
-Where torch finds no CUDA device it says so in a line and exits with 2. `--device cpu --quick` runs
-the same pieces on little, which shows that they work, and nothing else.
+tests that need CUDA, the bandwidth of a copy, steps beside the plain loop's and as training
+replays them, what the next trial of a shape waits for, several processes at once, precisions, a
+search of small nets, and `alexnet_pokemon` at its full profile, each called and as CUDA graphs.
+Steps are timed by the wall, the device waited for at their end. What fails is a row that says so,
+and so is what there was no time for. Where torch finds no CUDA device it says so in a line and
+exits with 2. `--device cpu --quick` runs the same pieces on little, calls standing in for graphs,
+which shows that they work, and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,14 +33,23 @@ from optuna_study.config.settings import with_settings
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.paths import Workspace
+from optuna_study.text import in_one_line
 from optuna_study.training import loop
-from optuna_study.training.device import pick_device
+from optuna_study.training.device import GRAPHS_VARIABLE, CudaGraphs, pick_device
 from optuna_study.training.device_data import load_data, to_model_input
+from optuna_study.training.steps import kept
+from optuna_study.training.steps.captured import CapturedStep
+from optuna_study.training.steps.step import step
+from optuna_study.training.steps.stepper import stepper_of
+
+sys.path.append(str(ROOT / "tests/support"))
+from called_graphs import CalledGraphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from optuna_study.training.run import Run
+    from optuna_study.training.steps.captured import Graphs
 
 SECONDS = 480.0
 STEPS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {  # study, profile, changes
@@ -104,29 +116,38 @@ def step_of(run: Run) -> Callable[[], Any]:
     pictures = torch.arange(run.pictures_per_step, device=run.device)
     noise = torch.Generator(run.device)
     run.model.train()
-    return lambda: loop.step(run, pictures, noise)
+    return lambda: step(run, pictures, noise)
 
 
-def captured(run: Run) -> Callable[[], Any]:
-    """The same step as one CUDA graph, whose rate is a number on the device.
+def replay_of(run: Run, device: torch.device) -> Callable[[], Any]:
+    """The same step as training replays it, on the same pictures each time.
 
     Raises:
-        RuntimeError: something in it cannot be captured.
+        Exception: it cannot be captured, or a replay is not what the step is.
     """
-    for group in run.optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), device=run.device)
-        if "capturable" in group:
-            group["capturable"] = True
-    step, stream = step_of(run), torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(run.device))
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream(run.device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+    graphs: Graphs = CalledGraphs() if device.type == "cpu" else CudaGraphs(device)
+    captured = CapturedStep(run, graphs)
+    captured.begin(0)
+    captured.take_rates()
+
+    def replay() -> None:
+        captured.place.zero_()
+        captured.take(captured.pictures)
+
+    return replay
+
+
+@contextmanager
+def with_graphs(wanted: bool) -> Iterator[None]:
+    """Within the block runs of this process, and of those it starts, use CUDA graphs or do not."""
+    before = os.environ.get(GRAPHS_VARIABLE)
+    os.environ[GRAPHS_VARIABLE] = "1" if wanted else "0"
+    try:
+        yield
+    finally:
+        del os.environ[GRAPHS_VARIABLE]
+        if before is not None:
+            os.environ[GRAPHS_VARIABLE] = before
 
 
 def cuda_tests(bench: Bench, _place: Path) -> Iterator[Row]:
@@ -164,30 +185,36 @@ def steps(bench: Bench, place: Path) -> Iterator[Row]:
             bench.steps,
         )
         said = f"{ours:.3g} ms; plain loop {theirs:.3g} ms ({ours / theirs:.2f})"
-        if bench.device.type == "cuda":
-            said += f"; {graph_row(bench, what, place)}"
+        said += f"; {graph_row(bench, what, place)}"
         yield f"a step, {what}", said
 
 
 def graph_row(bench: Bench, what: str, place: Path) -> str:
     """What a step takes as a graph, or why it is none: steps go on without."""
     try:
-        replay = captured(prepared(bench, what, place))
+        replay = replay_of(prepared(bench, what, place), bench.device)
         return f"as a graph {bench.milliseconds(replay, bench.steps):.3g} ms"
-    except RuntimeError as error:
-        return f"no graph: {str(error).splitlines()[0]}"
+    except Exception as error:  # noqa: BLE001 - the row says so, and the others are worth having
+        return f"no graph: {type(error).__name__}: {in_one_line(error)}"
 
 
 def turnaround(bench: Bench, place: Path) -> Iterator[Row]:
-    """From a run of the same shape before to the first step: model, optimizer, memory."""
+    """From a run of the same shape before to the first step: model, optimizer, memory, graph."""
     for what in ("LeNet",) if bench.quick else ("LeNet", "AlexNet, 8 pictures"):
         first = prepared(bench, what, place)
 
         def begin(first: Run = first) -> None:
-            step_of(loop.prepare(first.config, first.data, bench.device))()
+            stepper = stepper_of(loop.prepare(first.config, first.data, bench.device))
+            stepper.begin(1)
+            stepper.set_lr(first.config.train.lr)
+            stepper.step(torch.arange(first.pictures_per_step, device=bench.device))
 
-        taken = bench.milliseconds(begin, 1 if bench.quick else 5)
-        yield f"next run to its first step, {what}", f"{taken:.3g} ms"
+        for kind, wanted in (("called", False), ("a graph taken over", True)):
+            kept.keep_steps()
+            with with_graphs(wanted):
+                taken = bench.milliseconds(begin, 1 if bench.quick else 5)
+            kept.close()
+            yield f"next run to its first step, {what}, {kind}", f"{taken:.3g} ms"
 
 
 def packing(bench: Bench, place: Path) -> Iterator[Row]:
@@ -233,10 +260,15 @@ def launches(bench: Bench, place: Path) -> Iterator[Row]:
     """Whole commands: a search of small nets, then AlexNet at its full profile."""
     small = place / "beside.toml"
     small.write_text(STUDY, encoding="utf-8")
-    yield "search of 12 small nets", launched(bench, place, small, [])
+    studies = [("search of 12 small nets", small, list[str]())]
     if not bench.quick:
-        study = ROOT / "studies/alexnet_pokemon.toml"
-        yield "alexnet_pokemon, full profile", launched(bench, place, study, ["--n-trials", "4"])
+        file = ROOT / "studies/alexnet_pokemon.toml"
+        studies.append(("alexnet_pokemon, full profile", file, ["--n-trials", "4"]))
+    for what, study, options in studies:
+        for number, kind in enumerate(("called", "as graphs")):
+            own = place / f"{study.stem}-{number}"  # the same trials again, not the study so far
+            with with_graphs(bool(number)):
+                yield f"{what}, steps {kind}", launched(bench, own, study, options)
 
 
 def launched(bench: Bench, place: Path, file: Path, options: list[str]) -> str:
@@ -254,7 +286,7 @@ def launched(bench: Bench, place: Path, file: Path, options: list[str]) -> str:
     return f"{taken:.1f} s"
 
 
-PIECES = (bandwidth, steps, turnaround, packing, precisions, launches, cuda_tests)
+PIECES = (bandwidth, cuda_tests, steps, turnaround, packing, precisions, launches)
 
 
 def table(bench: Bench, place: Path) -> Iterator[str]:

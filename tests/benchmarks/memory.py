@@ -52,6 +52,7 @@ def open_pictures(folder: Path, place: Path, *, train: bool) -> None:
     from optuna_study.paths import Workspace
     from optuna_study.training import loop
     from optuna_study.training.device_data import load_data
+    from optuna_study.training.steps.step import step
 
     raw = {
         "data": {"name": "folder", "image_size": IMAGE_SIZE, "augmentation": "crop+flip"},
@@ -68,7 +69,7 @@ def open_pictures(folder: Path, place: Path, *, train: bool) -> None:
     order = torch.randperm(len(data.train_labels), generator=noise)
     size = config.train.batch_size  # as in an epoch, an incomplete batch is left out
     for batch in torch.split(order[: len(order) // size * size], size)[:STEPS]:
-        loop.step(run, batch, noise)
+        step(run, batch, noise)
     run.evaluate(data.validation_images[:EVALUATED], data.validation_labels[:EVALUATED])
 
 

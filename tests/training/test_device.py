@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
 import sys
+import types
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from optuna_study.errors import DeviceError
 from optuna_study.training import device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HAS_CUDA = torch.cuda.is_available()
 
@@ -125,3 +131,122 @@ def test_freed_pages_are_kept_until_they_are_given_back() -> None:
         [sys.executable, "-c", FREED_PAGES], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+class StubbedCuda:
+    """What `device.CudaGraphs` asks of torch.cuda, noted in order, where there is no CUDA."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> None:
+        self.calls: list[str] = []
+        self.fails = fails
+        default = types.SimpleNamespace(graphsafe_set_state=self._note("default mended"))
+        for name, value in {
+            "Stream": lambda _device: types.SimpleNamespace(wait_stream=self._note("side waits")),
+            "current_stream": lambda _device: types.SimpleNamespace(
+                wait_stream=self._note("main waits")
+            ),
+            "stream": lambda _stream: contextlib.nullcontext(),
+            "get_sync_debug_mode": lambda: 0,
+            "set_sync_debug_mode": self._note("sync debug"),
+            "set_stream": self._note("stream put back"),
+            "CUDAGraph": lambda: types.SimpleNamespace(
+                register_generator_state=self._note("registered"), replay=self._note("replay")
+            ),
+            "graph": self._graph,
+            "default_generators": (default,),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        monkeypatch.setattr(torch, "Generator", lambda _device: None)
+
+    def _note(self, what: str) -> Callable[..., None]:
+        def note(*given: object) -> None:
+            told = [str(each) for each in given if isinstance(each, (int, str))]
+            self.calls.append(" ".join([what, *told]))
+
+        return note
+
+    @contextlib.contextmanager
+    def _graph(self, _graph: object, *, stream: object, capture_error_mode: str) -> Iterator[None]:
+        assert stream is not None
+        self.calls.append(f"begin {capture_error_mode}")
+        try:
+            yield
+        finally:
+            if self.fails:
+                raise RuntimeError("CUDA error: operation failed due to a previous error")
+        self.calls.append("end")
+
+
+def test_a_capture_asks_torch_for_what_its_notes_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = StubbedCuda(monkeypatch)
+    monkeypatch.setenv(device.GRAPHS_VARIABLE, "1")
+    graphs = device.cuda_graphs(torch.device("cuda", 0))
+    assert graphs is not None
+    graphs.warm_up(lambda: cuda.calls.append("call"), 2)
+    replay = graphs.capture(lambda: cuda.calls.append("captured"), [torch.Generator("cpu")])
+    replay()
+    assert cuda.calls == [
+        "side waits",
+        *("call", "sync debug error", "call", "sync debug error", "sync debug 0"),
+        "main waits",
+        *("registered", "begin thread_local", "captured", "end", "replay"),
+    ]
+
+
+def test_a_capture_that_fails_says_why_and_puts_torch_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = StubbedCuda(monkeypatch, fails=True)
+    noise = types.SimpleNamespace(graphsafe_set_state=lambda _: cuda.calls.append("noise mended"))
+
+    def call() -> None:
+        raise RuntimeError("it waits for the device")
+
+    with pytest.raises(RuntimeError, match="it waits for the device"):
+        device.CudaGraphs(torch.device("cuda", 0)).capture(call, [noise])  # type: ignore[list-item]
+    assert cuda.calls == [
+        *("registered", "begin thread_local", "stream put back", "default mended", "noise mended")
+    ]
+    with pytest.raises(RuntimeError, match="operation failed due to a previous error"):
+        device.CudaGraphs(torch.device("cuda", 0)).capture(lambda: None, [noise])  # type: ignore[list-item]
+
+
+def test_graphs_are_used_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    StubbedCuda(monkeypatch)
+    gpu = torch.device("cuda", 0)
+    monkeypatch.delenv(device.GRAPHS_VARIABLE, raising=False)
+    assert device.cuda_graphs(gpu) is None
+    monkeypatch.setenv(device.GRAPHS_VARIABLE, "0")
+    assert device.cuda_graphs(gpu) is None
+    monkeypatch.setenv(device.GRAPHS_VARIABLE, "1")
+    assert device.cuda_graphs(gpu) is not None
+    assert device.cuda_graphs(torch.device("cpu")) is None
+
+
+def test_a_gpu_that_is_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    device.require_usable(torch.device("cpu"))
+
+    def lost(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "rand", lost)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        device.require_usable(torch.device("cpu"))
+
+
+def test_what_is_recorded_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = types.SimpleNamespace(name="H200", total_memory=139 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 92400)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv(device.GRAPHS_VARIABLE, "1")
+    told = device.environment(torch.device("cuda", 0), 1)
+    assert json.loads(json.dumps(told)) == told
+    of_gpu = {name: told[name] for name in ("cuda", "cudnn", "cudnn_benchmark", "cuda_graphs")}
+    assert of_gpu == {
+        "cuda": "13.0",
+        "cudnn": 92400,
+        "cudnn_benchmark": False,
+        "cuda_graphs": True,
+    }
+    assert (told["device"], told["memory"]) == ("cuda (H200)", 139.0)

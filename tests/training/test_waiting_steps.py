@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from operations import Operations
 
 from optuna_study.training import loop
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.recipe.mixing import mixer_of
+from optuna_study.training.steps.step import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,28 +26,6 @@ if TYPE_CHECKING:
     Config = Callable[..., TrainConfig]
 
 CPU = torch.device("cpu")
-READS = (
-    "aten._local_scalar_dense",
-    "aten.nonzero",
-    "aten.is_nonzero",
-    "aten.equal",
-    "aten.unique",
-)
-
-
-class Operations(TorchDispatchMode):
-    """What torch is asked to do, in order; reading a number is an error."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: list[str] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        assert not str(func).startswith(READS), f"{func} waits for the device"
-        self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 def operations(run: Run, lr: float) -> list[str]:
@@ -57,7 +36,7 @@ def operations(run: Run, lr: float) -> list[str]:
     run.model.train()
     seen = Operations()
     with seen:
-        loop.step(run, pictures, noise, mixer)
+        step(run, pictures, noise, mixer)
     return seen.names
 
 

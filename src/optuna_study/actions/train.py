@@ -130,6 +130,7 @@ def _finish(
         **environment(run.device, config.train.threads),
         **weights_of([config.model]),
         **way_of_norms(config),
+        **run.way_of_steps,
     }
     verdict = None
     if request.verify:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LAST_BITS = ("torch", "device", "threads", "instruction_set", "processor", "weights")
+LAST_BITS = (
+    *("torch", "device", "threads", "instruction_set", "processor", "weights"),
+    *("cudnn", "cudnn_benchmark", "cuda_graphs"),
+)
 """The keys of a record of where something ran that the last bits of a curve depend on."""
 
 ADDED = ("frozen_norms",)

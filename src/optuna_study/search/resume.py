@@ -190,7 +190,7 @@ class CheckpointedRun:
         """
         state = {
             "epoch": self.run.epoch,
-            "environment": self._environment,
+            "environment": self._environment | self.run.way_of_steps,
             "run": self.run.state_dict(),
         }
         checkpoint.save(self._path, state)

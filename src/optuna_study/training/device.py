@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from optuna_study.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _NAME = re.compile(r"cuda(?::(\d+))?")
 
@@ -185,14 +186,109 @@ def random_stream(device: torch.device, seed: int) -> Iterator[None]:
         generator.set_state(before)
 
 
+GRAPHS_VARIABLE = "OPTUNA_STUDY_CUDA_GRAPHS"
+"""Of the environment: 1 lets training capture its steps as CUDA graphs, 0 does not."""
+
+GRAPHS_UNLESS_SAID = "0"
+"""Until a GPU has run them: `tests/benchmarks/gpu.py` measures both."""
+
+
+def cuda_graphs(device: torch.device) -> CudaGraphs | None:
+    """What captures steps as CUDA graphs; None where there are none, or none are wanted."""
+    if device.type != "cuda" or not _wants_graphs():
+        return None
+    return CudaGraphs(device)
+
+
+def _wants_graphs() -> bool:
+    return os.environ.get(GRAPHS_VARIABLE, GRAPHS_UNLESS_SAID) == "1"
+
+
+class CudaGraphs:
+    """Captures work on a GPU as CUDA graphs (torch's notes on CUDA semantics, "CUDA graphs")."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def warm_up(self, call: Callable[[], None], times: int) -> None:
+        """Call it a few times on a stream of its own; from the second on it may not wait.
+
+        Raises:
+            RuntimeError: it waits for the device, which a captured one cannot.
+        """
+        here, mode = torch.cuda.current_stream(self._device), torch.cuda.get_sync_debug_mode()
+        self._stream.wait_stream(here)
+        try:
+            with torch.cuda.stream(self._stream), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Synchronization debug mode")
+                for _ in range(times):
+                    call()
+                    torch.cuda.set_sync_debug_mode("error")
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+            here.wait_stream(self._stream)
+
+    def capture(
+        self, call: Callable[[], None], generators: Sequence[torch.Generator]
+    ) -> Callable[[], None]:
+        """What replays the work of a call; `generators` are those that it draws from.
+
+        Raises:
+            Exception: it cannot be captured; torch is usable as before if the GPU is.
+        """
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        first: Exception | None = None
+        try:
+            for generator in generators:
+                graph.register_generator_state(generator)
+            # Other threads' calls, of which some end a capture, are none of its business.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                try:
+                    call()
+                except Exception as error:
+                    first = error  # the end of the capture raises in its place
+                    raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, torch is put right
+            # Where it fails at its end, torch stays on the stream, and its generators believe
+            # that they are still captured ("Offset increment outside graph capture").
+            torch.cuda.set_stream(here)
+            for generator in (torch.cuda.default_generators[self._index], *generators):
+                generator.graphsafe_set_state(torch.Generator(self._device))
+            raise first or error from None
+        return graph.replay
+
+    @property
+    def _index(self) -> int:
+        return self._device.index or 0  # `pick_device` names one
+
+
+def require_usable(device: torch.device) -> None:
+    """Refuse a GPU that a failure has left unusable in this process.
+
+    Raises:
+        RuntimeError: torch's, of whatever it says to a draw of a number.
+    """
+    read_numbers(torch.rand(1, device=device))
+
+
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """What the last bits of a curve depend on beside the configuration, in plain values.
 
     Keys: torch, device, threads, instruction_set, processor, and memory (of the device, in GiB).
+    Of a GPU also: cuda and cudnn (versions), cudnn_benchmark, and cuda_graphs, whether steps are
+    to be captured. Which precision it multiplies in is a setting, and TF32 follows from it.
     """
+    of_gpu: dict[str, Any] = {}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         name, memory = f"cuda ({properties.name})", properties.total_memory
+        of_gpu = {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cuda_graphs": _wants_graphs(),
+        }
     else:
         name, memory = "cpu", _host_memory()
     return {
@@ -202,6 +298,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "instruction_set": instruction_set(),
         "processor": _processor(),
         "memory": round(memory / 2**30, 1),
+        **of_gpu,
     }
 
 

@@ -23,11 +23,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from optuna_study.config.catalogue import is_reference
 from optuna_study.config.reasons import Dead, Divergence, Exploding, NonFinite, Oscillating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optuna_study.config.settings import TrainConfig
 
 CHUNK = 32
 """Steps between two looks at a run."""
@@ -116,6 +118,23 @@ class Limits:
         whole = max(PATIENCE_LEAST, min(half, most))
         wanted = min(whole, PATIENCE_COLLAPSED) if learned else whole
         return max(wanted, math.ceil(PATIENCE_STEPS / self.steps_per_epoch))
+
+
+def limits(config: TrainConfig, counts: Sequence[int], steps_per_epoch: int) -> Limits:
+    """What guessing gives on training pictures, `counts` of each class, and how long a run is."""
+    settings = config.train
+    return Limits(
+        Guessing(
+            loss=chance_loss(settings.loss, counts),
+            accuracy=max(counts) / sum(counts),
+            classes=sum(count > 0 for count in counts),
+            log_loss=chance_loss("cross_entropy", counts),
+        ),
+        epochs=settings.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=settings.warmup_epochs,
+        own_objective=is_reference(settings.objective),
+    )
 
 
 @dataclass

@@ -12,38 +12,25 @@ and the update take four fifths of the time.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_
 
 from optuna_study.config.catalogue import is_reference
 from optuna_study.config.epoch import EpochResult
 from optuna_study.config.schedule import lr_at
-from optuna_study.config.training_errors import is_out_of_memory
 from optuna_study.seeds import stream_seed
-from optuna_study.text import in_one_line
 from optuna_study.training import custom_objective, divergence
-from optuna_study.training import device as devices
 from optuna_study.training.device import random_stream
-from optuna_study.training.optimizers import set_lr
-from optuna_study.training.recipe.mixing import Mixer, mixer_of
 from optuna_study.training.run import Run, Steps, prepare
+from optuna_study.training.steps.stepper import Stepper, stepper_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
 __all__ = ["Run", "epochs", "prepare"]
-
-log = logging.getLogger(__name__)
-
-SMALLEST_HALVED = 4
-"""Batch norm needs two pictures at once."""
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -53,15 +40,19 @@ def epochs(run: Run) -> Iterator[EpochResult]:
     broken epoch.
     """
     settings, held_out = run.config.train, len(run.data.validation_labels)
-    train = custom_objective.train_epoch if is_reference(settings.objective) else train_epoch
+    own, stepper = is_reference(settings.objective), None
     while not (run.ended or run.finished):
         began, epoch = time.perf_counter(), run.epoch + 1
         run.validation = None
-        steps = train(run, epoch)
+        if own:
+            steps = custom_objective.train_epoch(run, epoch)
+        else:
+            stepper = stepper or stepper_of(run)
+            steps = train_epoch(run, epoch, stepper)
         if steps is None:
             run.interrupted = True
             return
-        if train is train_epoch:  # an own objective gives one figure an epoch
+        if not own:  # that gives one figure an epoch
             run.step_losses.add(steps.losses)
         pictures = max(len(steps.losses) * run.pictures_per_step, 1)
         training = divergence.Figures(
@@ -95,8 +86,9 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         )
 
 
-def train_epoch(run: Run, epoch: int) -> Steps | None:
+def train_epoch(run: Run, epoch: int, stepper: Stepper | None = None) -> Steps | None:
     """The steps of an epoch; ends early at a divergence, None when stopped."""
+    stepper = stepper or stepper_of(run)
     settings, count, size = run.config.train, run.steps_per_epoch, run.pictures_per_step
     order_seed = stream_seed(settings.seed, "order", 1 if settings.shuffle == "once" else epoch)
     # Drawn on the CPU, so that it is the same whatever the device.
@@ -106,12 +98,9 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
     batches = order[: count * size].view(count, size)
     if not run.reads_host:
         batches = batches.to(run.device)
-    noise = torch.Generator(run.device).manual_seed(
-        stream_seed(settings.seed, "augmentation", epoch)
-    )
-    mixer = mixer_of(settings, epoch)
+    stepper.begin(epoch)
     steps, first = Steps([], [], 0.0, math.nan), (epoch - 1) * count
-    figures: list[Figures] = []  # of the steps since the last read, on the device
+    unread = 0
     if not run.model.training:
         run.model.train()
     with random_stream(run.device, stream_seed(settings.seed, "dropout", epoch)):
@@ -120,15 +109,16 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
                 return None
             lr = lr_at(settings, first + index, count) * run.plateau.factor
             if lr != steps.lr:
-                set_lr(run.optimizer, lr)
+                stepper.set_lr(lr)
                 steps.lr = lr
-            figures.append(step(run, pictures, noise, mixer))
+            stepper.step(pictures)
+            unread += 1
             if run.average is not None:
                 run.average.update(first + index + 1)
-            if len(figures) < divergence.CHUNK and index < count - 1:
+            if unread < divergence.CHUNK and index < count - 1:
                 continue
-            losses, norms, correct = _read(run, figures)
-            figures = []
+            losses, norms, correct = stepper.read()
+            unread = 0
             steps.divergence = run.watch.steps(
                 epoch, first + len(steps.losses) + 1, lr, losses, norms
             )
@@ -141,93 +131,6 @@ def train_epoch(run: Run, epoch: int) -> Steps | None:
             if steps.divergence is not None:
                 break
     return steps
-
-
-def step(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None = None
-) -> Figures:
-    """One update; loss, gradient norm and right answers, three numbers that stay on the device.
-
-    More pictures than a batch holds are worked on one batch at a time; their gradients add up to
-    that of the mean over all of them. A batch for which memory does not suffice is halved, once
-    in a run.
-    """
-    settings = run.config.train
-    parts = _accumulate_within_memory(run, pictures, noise, mixer)
-    loss, correct = parts[0] if len(parts) == 1 else _total(parts)
-    if run.scaler is not None:
-        run.scaler.unscale_(run.optimizer)
-    gradients = [p.grad for p in run.parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if settings.gradient_clip:
-        clip_grads_with_norm_(run.parameters, settings.gradient_clip, norm)
-    if run.scaler is None:
-        run.optimizer.step()
-        return loss, norm, correct
-    run.scaler.step(run.optimizer)
-    run.scaler.update()
-    # A gradient beyond half precision's range makes the scaler skip the step: no divergence.
-    return loss, torch.where(norm.isfinite(), norm, 0.0), correct
-
-
-def _accumulate_within_memory(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    try:
-        return _accumulate(run, pictures, noise, mixer)
-    except Exception as error:
-        if run.halved or run.batch_size < SMALLEST_HALVED or not is_out_of_memory(error):
-            raise
-        said = in_one_line(error)
-    # Out of the handler no frame holds the tensors of the failed step any more.
-    run.batch_size //= 2
-    devices.release_memory(run.device)
-    log.warning(
-        "out of memory: %s; goes on with %d pictures at once and as many a step as before",
-        said,
-        run.batch_size,
-    )
-    return _accumulate(run, pictures, noise, mixer)
-
-
-def _accumulate(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Leave the gradients of a step in the parameters; loss and right answers of each batch."""
-    for parameter in run.parameters:
-        parameter.grad = None
-    parts = []
-    for batch in run.split(pictures):
-        places = batch.to(run.device, non_blocking=True)
-        labels = run.data.train_labels.index_select(0, places)
-        inputs, share = run.training_input(batch, noise), 1.0
-        if mixer is not None:
-            inputs, share = mixer.mix(inputs)
-        with devices.autocast(run.device, run.config.train.precision):
-            logits = run.model(inputs)
-        logits = logits.float()
-        loss = run.loss(logits, labels)
-        if mixer is not None:
-            loss = share * loss + (1 - share) * run.loss(logits, labels.flip(0))
-        if len(batch) < len(pictures):
-            loss = loss * (len(batch) / len(pictures))
-        torch.autograd.backward(loss if run.scaler is None else run.scaler.scale(loss))
-        parts.append((loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()))
-    return parts
-
-
-def _total(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and right answers of a step's batches, added in one order whatever their number."""
-    rows = [torch.stack((loss, correct.to(loss.dtype))) for loss, correct in parts]
-    loss, correct = torch.stack(rows).sum(dim=0)
-    return loss, correct
-
-
-def _read(run: Run, figures: list[Figures]) -> list[list[float]]:
-    """Losses, gradient norms and right answers of some steps, with one read of the device."""
-    columns = [torch.stack(column) for column in zip(*figures, strict=True)]
-    numbers, count = run.read(torch.cat([column.float() for column in columns])), len(figures)
-    return [numbers[start : start + count] for start in range(0, 3 * count, count)]
 
 
 def _validate(run: Run, steps: Steps) -> Mapping[str, float]:

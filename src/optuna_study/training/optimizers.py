@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ from optuna_study.errors import UsageError
 from optuna_study.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    import torch
     from torch import nn
     from torch.optim import Optimizer
 
@@ -55,6 +58,46 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of every group, by its share of it."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get(LR_FACTOR, 1.0)
+
+
+CAPTURED = frozenset(
+    f"torch.optim:{name}" for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
+)
+"""References of the optimizers whose step can be captured: it asks the host for the learning rate
+alone. timm's Lamb counts its steps in Python."""
+
+
+@contextmanager
+def rates_on_device(optimizer: Optimizer, rates: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Within the block each group's learning rate is one of `rates`, of one number on the device.
+
+    So is whatever else of its step changes from one to the next. Of the forms that torch has for
+    an optimizer, a captured step needs the fused one or the one for many tensors at once.
+    """
+    before = [dict(group) for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+        if rate.device.type == "cpu":
+            continue  # torch refuses it there
+        if not group.get("fused"):
+            group["foreach"] = True
+        if "capturable" in group:
+            group["capturable"] = True
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter, {})
+                if "step" in state:
+                    state["step"] = state["step"].to(rate.device)
+    try:
+        with warnings.catch_warnings():
+            # These steps are the ones before a capture.
+            warnings.filterwarnings("ignore", message=".*capturable=True.*")
+            yield
+    finally:
+        for group, values in zip(optimizer.param_groups, before, strict=True):
+            group.update({name: values[name] for name in _CHANGED if name in values})
+
+
+_CHANGED = ("lr", "foreach", "capturable")
 
 
 def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:

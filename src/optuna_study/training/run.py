@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 import torch
 from torch import nn
 
-from optuna_study.config.catalogue import FULL_BATCH, augmentation_names, is_reference
+from optuna_study.config.catalogue import FULL_BATCH, augmentation_names
 from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import device as devices
@@ -39,6 +39,7 @@ from optuna_study.training.recipe.best_epoch import METRIC, BestEpoch, BestState
 from optuna_study.training.recipe.plateau import Plateau
 from optuna_study.training.recipe.step_losses import StepLosses
 from optuna_study.training.recipe.targets import training_loss
+from optuna_study.training.steps import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,6 +115,7 @@ class Run:
     step_losses: StepLosses = field(default_factory=StepLosses)
     stop: threading.Event = field(default_factory=threading.Event)
     observer: StepObserver | None = None
+    step_method: str = ""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -122,6 +124,11 @@ class Run:
         The pictures left over by whole batches change from epoch to epoch.
         """
         return len(self.data.train_labels) // self.pictures_per_step
+
+    @property
+    def way_of_steps(self) -> dict[str, str]:
+        """How its steps were taken, as a record has it: one entry, or none."""
+        return {"steps": self.step_method} if self.step_method else {}
 
     @property
     def finished(self) -> bool:
@@ -284,10 +291,11 @@ def prepare(
     settings = config.train
     devices.use_threads(settings.threads)
     devices.use_precision(device, settings.precision)
+    data = view(data, config.data, own_scale(config))
+    kept.release_other(config, data)
     devices.release_memory(device)  # what an earlier run of another shape has left
     if device.type == "cpu":
         devices.keep_freed_pages()
-    data = view(data, config.data, own_scale(config))
     check_training_size(config)
     features = open_features(config, data) if reads_features(config) else None
     model: nn.Module
@@ -330,7 +338,7 @@ def prepare(
         device=device,
         model=model,
         optimizer=build_optimizer(settings, model, head_parameters(config, model)),
-        watch=divergence.Watch(_limits(config, counts, pictures // per_step)),
+        watch=divergence.Watch(divergence.limits(config, counts, pictures // per_step)),
         read=read,
         loss=training_loss(config, counts, device),
         augmentations=names,
@@ -377,20 +385,3 @@ def _resume(run: Run, state: RunState) -> None:
     scaler = state.get("scaler")
     if run.scaler is not None and scaler is not None:
         run.scaler.load_state_dict(scaler)
-
-
-def _limits(config: TrainConfig, counts: Sequence[int], steps_per_epoch: int) -> divergence.Limits:
-    """What guessing gives on the training pictures, and how long the run is."""
-    settings = config.train
-    return divergence.Limits(
-        divergence.Guessing(
-            loss=divergence.chance_loss(settings.loss, counts),
-            accuracy=max(counts) / sum(counts),
-            classes=sum(count > 0 for count in counts),
-            log_loss=divergence.chance_loss("cross_entropy", counts),
-        ),
-        epochs=settings.epochs,
-        steps_per_epoch=steps_per_epoch,
-        warmup_epochs=settings.warmup_epochs,
-        own_objective=is_reference(settings.objective),
-    )

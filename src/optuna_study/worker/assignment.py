@@ -34,6 +34,7 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason, StudyRecord
 from optuna_study.store.studies import studies
 from optuna_study.training.device import pick_device, use_device, use_threads
+from optuna_study.training.steps import kept
 from optuna_study.worker.messages import Message, MessageKind, WorkerTask
 from optuna_study.worker.open_study import OpenStudy, open_study
 from optuna_study.worker.trial import TrialJob
@@ -270,6 +271,7 @@ def open_trial_source(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = pick_device(task.device)
     use_device(device)
+    kept.keep_steps()
     store = open_store(task.address)
     try:
         return TrialSource(store, optuna_storage(store), device, task, say, left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ from optuna_study.worker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from rich.progress import TaskID
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from optuna_study.paths import Workspace
     from optuna_study.store.records import StudyRecord
     from optuna_study.training.device_data import DeviceData
+    from optuna_study.training.run import Run
 
 SHOWN = 12  # characters of a fingerprint: enough to distinguish two
 WARM_UP = 0.5  # seconds: libraries load their kernels at first use
@@ -301,6 +302,19 @@ def probe(
         control.send(Message(MessageKind.ERROR, text, OptunaStudyError.__name__))
 
 
+@dataclass(frozen=True)
+class _Counter:
+    """Tells how many steps have been read."""
+
+    count: Callable[[int], None]
+
+    def observe(
+        self, _run: Run, _step: int, _lr: float, losses: Sequence[float], _norms: Sequence[float]
+    ) -> None:
+        """Some steps were read."""
+        self.count(len(losses))
+
+
 def train_for(
     seconds: float, config: TrainConfig, data: DeviceData, device: torch.device
 ) -> tuple[int, float]:
@@ -310,13 +324,16 @@ def train_for(
     while time.perf_counter() - began < seconds:
         run = loop.prepare(config, data, device)
 
-        def count(*_: Any, stop: Any = run.stop) -> None:
+        def count(new: int, stop: Any = run.stop) -> None:
             nonlocal steps
-            steps += 1
+            steps += new
             if time.perf_counter() - began >= seconds:
                 stop.set()
 
-        run.optimizer.register_step_post_hook(count)
+        if device.type == "cpu" or is_reference(config.train.objective):
+            run.optimizer.register_step_post_hook(lambda *_, count=count: count(1))
+        else:  # a hook is not called where steps are replayed as a CUDA graph
+            run.observer = _Counter(count)
         for _ in loop.epochs(run):
             pass
     read_numbers(torch.zeros(1, device=device))  # the steps are queued: wait for the last

@@ -162,7 +162,7 @@ class TrialJob:
             "end": end.kind.value,
             "reason": str(end.reason),
             "value": end.value,
-            "environment": self._environment(config),
+            "environment": self._environment(config) | training.run.way_of_steps,
         }
         text = config_text(config, origin, recorded(study.record, end.value, epochs))
         files = {upload.CONFIG: text.encode()}

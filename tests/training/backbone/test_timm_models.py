@@ -28,6 +28,7 @@ from optuna_study.training.build_model import (
 from optuna_study.training.device_data import load_data
 from optuna_study.training.optimizers import set_lr
 from optuna_study.training.pretrained import weights_of
+from optuna_study.training.steps import step as steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def run_of(workspace: Workspace, **train: Any) -> loop.Run:
 
 
 def step(run: loop.Run, pictures: torch.Tensor) -> float:
-    loss, _, _ = loop.step(run, pictures, torch.Generator())
+    loss, _, _ = steps.step(run, pictures, torch.Generator())
     return float(loss)
 
 

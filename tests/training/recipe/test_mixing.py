@@ -10,6 +10,7 @@ import torch
 from optuna_study.config.settings import TrainSettings
 from optuna_study.training import loop
 from optuna_study.training.recipe.mixing import Mixer, mixer_of
+from optuna_study.training.steps.step import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,5 +77,5 @@ def test_a_steps_loss_is_mixed_as_its_pictures_are(
     labels = tiny_data.train_labels.numpy()
     targets = np.eye(3)[labels] * share + np.eye(3)[labels[::-1]] * (1 - share)
     expected = -(targets * chances).sum(axis=1).mean()
-    loss, _, _ = loop.step(run, pictures, torch.Generator(), mixer_of(settings.train, 1))
+    loss, _, _ = step(run, pictures, torch.Generator(), mixer_of(settings.train, 1))
     assert np.isclose(loss.item(), expected, rtol=1e-5)

@@ -11,6 +11,7 @@ import torch
 from optuna_study.config.settings import TrainConfig, with_settings
 from optuna_study.training import loop, losses
 from optuna_study.training.recipe.targets import training_loss
+from optuna_study.training.steps.step import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def test_a_gradient_is_clipped_and_its_own_norm_is_told(
     settings = config(gradient_clip=0.01, optimizer="sgd", lr=1.0, dropout=0.0, weight_decay=0.0)
     run = loop.prepare(settings, tiny_data, CPU)
     before = [each.detach().clone() for each in run.parameters]
-    _, norm, _ = loop.step(run, torch.arange(20), torch.Generator())
+    _, norm, _ = step(run, torch.arange(20), torch.Generator())
     moved = [a - b for a, b in zip(run.parameters, before, strict=True)]
     length = torch.stack([each.norm() for each in moved]).norm().item()
     assert length == pytest.approx(0.01, rel=1e-3)

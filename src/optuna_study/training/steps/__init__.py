@@ -1,0 +1,1 @@
+"""Steps of training: one update, told to the device call by call or captured as a whole."""

@@ -1,0 +1,112 @@
+"""The captured step that the next run of the same shape takes over; one in a process.
+
+To capture a step takes as long as ten of them. Where runs follow each other, as in a worker, the
+last one is kept until a run of another shape is prepared; its memory is held until then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+    from optuna_study.config.settings import TrainConfig
+    from optuna_study.training.backbone.features import Features
+    from optuna_study.training.device_data import DeviceData
+
+    Addresses: TypeAlias = tuple[tuple[int, torch.Size], ...]
+    Key: TypeAlias = tuple[TrainConfig, Addresses, Addresses]
+    Part = TypeVar("Part")
+
+FREE: dict[str, tuple[str, ...]] = {
+    "model": ("initialisation", "initialisation_std"),
+    "data": ("evaluation",),
+    "train": (
+        *("epochs", "epoch", "patience", "seed", "shuffle", "ema", "evaluation_batch_size"),
+        *("lr", "breakpoints", "schedule", "warmup_epochs", "restart_epochs", "restart_factor"),
+        *("plateau_patience", "plateau_factor"),
+    ),
+}
+"""Settings that a captured step knows nothing of; it was made for one value of any other."""
+
+
+class Captured(Protocol):
+    """A captured step; see `captured.CapturedStep`."""
+
+    @property
+    def key(self) -> Key:
+        """Of the runs that it can serve."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the run that it belongs to is gone."""
+
+
+@dataclasses.dataclass
+class _Shelf:
+    step: Captured | None = None
+    open: bool = False
+
+
+_shelf = _Shelf()
+
+
+def keep_steps() -> None:
+    """From now on keep the last step of this process: nobody here uses a run that is over."""
+    _shelf.open = True
+
+
+def close() -> None:
+    """From now on keep none."""
+    _shelf.open, _shelf.step = False, None
+
+
+def put(step: Captured) -> None:
+    """Keep a step in place of the one before."""
+    if _shelf.open:
+        _shelf.step = step
+
+
+def release() -> None:
+    """Keep none any more."""
+    _shelf.step = None
+
+
+def release_other(config: TrainConfig, data: DeviceData) -> None:
+    """Keep none that runs of this configuration cannot take over: they need the memory."""
+    if _shelf.step is not None and _shelf.step.key[:2] != key_of(config, data)[:2]:
+        release()
+
+
+def find(key: Key) -> Captured | None:
+    """The step that is kept, where it serves runs of this key and its own run is gone."""
+    step = _shelf.step
+    return step if step is not None and step.key == key and step.is_free else None
+
+
+def key_of(config: TrainConfig, data: DeviceData, features: Features | None = None) -> Key:
+    """What runs share that can replay the same step: settings, and the memory of the pictures."""
+    shape = dataclasses.replace(
+        config,
+        model=_without(config.model, FREE["model"]),
+        data=_without(config.data, FREE["data"]),
+        train=_without(config.train, FREE["train"]),
+    )
+    seen = [data.train_images, data.train_labels, data.mean, data.std, data.principal]
+    if data.permutation is not None:
+        seen.append(data.permutation)
+    return shape, _addresses(seen), _addresses(features.training if features else ())
+
+
+def _addresses(tensors: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> Addresses:
+    return tuple((each.data_ptr(), each.shape) for each in tensors)
+
+
+def _without(settings: Part, names: tuple[str, ...]) -> Part:
+    """The settings with those of some names as they are by default."""
+    usual = type(settings)()
+    changes = {name: getattr(usual, name) for name in names}
+    changed: Part = dataclasses.replace(settings, **changes)  # type: ignore[type-var]
+    return changed
