@@ -12,6 +12,7 @@ READS = (
     "aten.is_nonzero",
     "aten.equal",
     "aten.unique",
+    "aten.bincount",
 )
 
 

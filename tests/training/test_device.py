@@ -211,6 +211,18 @@ def test_a_capture_that_fails_says_why_and_puts_torch_right(
         device.CudaGraphs(torch.device("cuda", 0)).capture(lambda: None, [noise])  # type: ignore[list-item]
 
 
+def test_a_workers_gpu_is_torchs_own_and_its_memory_goes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", called.append)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("empty_cache"))
+    device.use_device(torch.device("cpu"))
+    device.use_device(torch.device("cuda", 1))
+    device.release_memory(torch.device("cuda", 1))
+    assert called == [torch.device("cuda", 1), "empty_cache"]
+
+
 def test_graphs_are_used_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     StubbedCuda(monkeypatch)
     gpu = torch.device("cuda", 0)

@@ -64,6 +64,21 @@ def test_a_step_reads_nothing_and_does_the_same_at_every_rate(
     assert [each.data_ptr() for each in run.parameters] == addresses
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
+def test_an_evaluation_waits_once(tiny_data: DeviceData, config: Config, loss: str) -> None:
+    class Read(Exception):
+        pass
+
+    def stop(_values: torch.Tensor) -> list[float]:
+        raise Read
+
+    run = loop.prepare(config(loss=loss), tiny_data, CPU)
+    run.read = stop
+    with Operations() as seen, pytest.raises(Read):
+        run.validate()
+    assert len(seen.names) > 20
+
+
 def test_what_reads_a_number_is_noticed() -> None:
     with Operations(), pytest.raises(AssertionError, match="waits for the device"):
         torch.ones(()).item()

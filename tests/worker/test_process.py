@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 import pytest
+from called_graphs import CalledGraphs
 from launching import with_baselines_counted, work_here
 
 from optuna_study.artifacts import retention
@@ -38,7 +39,9 @@ from optuna_study.store.records import (
 from optuna_study.store.studies import exclusion
 from optuna_study.store.studies.dashboard_notes import read_trial_notes, without_note
 from optuna_study.store.studies.studies import find_study, load_study
+from optuna_study.training import device as devices
 from optuna_study.training.device import pick_device
+from optuna_study.training.steps import kept, stepper
 from optuna_study.worker.open_study import open_study
 from optuna_study.worker.trial import TrialJob
 from optuna_study.worker.upkeep import enough_without_improvement
@@ -101,6 +104,27 @@ def test_a_worker_works_through_a_study(ready_study: Callable[..., StudyTask]) -
         "INFO trial 1 (wild) claimed",
         f"INFO diverged: {trials[1].reason}",
     ]
+
+
+@pytest.mark.slow
+def test_trials_of_one_shape_replay_one_graph(
+    ready_study: Callable[..., StudyTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = CalledGraphs()
+    monkeypatch.setattr(devices, "cuda_graphs", lambda _device: graphs)
+    monkeypatch.setattr(stepper, "LEAST_STEPS", 5)
+    prepared = ready_study(
+        4,
+        ('activation = ["relu", "tanh"]\n', ""),
+        ("dropout = {low = 0.0, high = 0.5, step = 0.1}\n", ""),
+    )
+    assert work_here(prepared.workers[0]) == NoTrialReason.BUDGET_MET
+    assert graphs.captured == 1  # learning rates and seeds are no part of the shape
+    kept.close()
+    log = prepared.log(prepared.workers[0]).read_text()
+    assert log.count("steps are replayed as a CUDA graph") == 4
+    artifacts = [path.read_bytes() for path in prepared.workspace.artifacts.iterdir()]
+    assert sum(b'steps = "CUDA graph"' in content for content in artifacts) == 4
 
 
 @pytest.mark.slow

@@ -96,7 +96,10 @@ def evaluate(
             batch_losses.append(loss_function(logits, truth) * len(truth))
             batch_likelihoods.append(losses.log_likelihood(config, logits, truth).sum())
             batch_pairs.append(truth * classes + logits.argmax(dim=1))
-        counts = torch.bincount(torch.cat(batch_pairs), minlength=classes * classes)
+        # torch's bincount reads the largest number, for which a GPU waits for all that is before.
+        pairs = torch.cat(batch_pairs)
+        counts = torch.zeros(classes * classes, dtype=torch.int64, device=pairs.device)
+        counts.scatter_add_(0, pairs, torch.ones_like(pairs))
         sums = torch.stack((*batch_losses, *batch_likelihoods)).double()
         numbers = read(torch.cat((sums, counts.double())))
     model.train(was_training)

@@ -36,6 +36,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[CalledGraphs]:
     stand_in = CalledGraphs()
     monkeypatch.setattr(devices, "cuda_graphs", lambda _device: stand_in)
     monkeypatch.setattr(stepper, "LEAST_STEPS", 1)
+    kept.close()
     threads = torch.get_num_threads()
     yield stand_in
     torch.set_num_threads(threads)

@@ -67,10 +67,13 @@ def stepper_of(run: Run) -> Stepper:
             log.warning("no CUDA graph of its steps: %s; they go on call by call", reason)
         else:
             run.step_method = GRAPH
+            log.info("steps are replayed as a CUDA graph")
             return GraphStepper(run, captured)
         kept.release()
         devices.release_memory(run.device)
         devices.require_usable(run.device)
+    else:
+        log.info("steps are called, not replayed: %s", reason)
     run.step_method = f"eager: {reason}"
     return EagerStepper(run)
 
