@@ -159,11 +159,7 @@ PASSWORD, KEY = "hunter2 &p@ss:w{rd%", "hunter3+k/y"
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_a_password_is_nowhere_to_be_seen(
-    postgres_url: str,
-    digits_workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    postgres_url: str, digits_workspace: Workspace, tmp_path: Path
 ) -> None:
     """Neither in what a launch and its workers say, write and store, nor in `ps`."""
     url = make_url(postgres_url).set(password=PASSWORD).update_query_dict({"sslpassword": KEY})
@@ -172,12 +168,13 @@ def test_a_password_is_nowhere_to_be_seen(
     assert any(spelling in given for spelling in spellings)
     (tmp_path / "tiny.toml").write_text(STUDY)
     places = Workspace(shutil.copytree(digits_workspace.root, tmp_path / "storage"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPTUNA_STORAGE", given)
-    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(places.root))
+    environment = os.environ | {"OPTUNA_STORAGE": given, ARTIFACTS_VARIABLE: str(places.root)}
+    program = (sys.executable, "-m", "optuna_study")
     options = ("--profile", "cpu", "--workers", "2", "-v", "--debug")
     launch = subprocess.Popen(
-        [sys.executable, "-m", "optuna_study", "launch", "tiny.toml", *options],
+        [*program, "launch", "tiny.toml", *options],
+        cwd=tmp_path,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -189,10 +186,11 @@ def test_a_password_is_nowhere_to_be_seen(
     assert b"tiny@cpu" in said
     assert len(seen) > 3, "neither launch nor workers were seen"
     for command in (("show", "tiny", "--trial", "0"), ("doctor", "tiny"), ("export", "tiny")):
-        capfd.readouterr()
-        code, printed = run(command), capfd.readouterr()
-        assert code in (0, 1), printed.err  # the doctor may find something
-        seen += [printed.out.encode(), printed.err.encode()]
+        done = subprocess.run(
+            [*program, *command], cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert done.returncode in (0, 1), done.stderr.decode()  # the doctor may find something
+        seen += [done.stdout, done.stderr]
     seen += [path.read_bytes() for path in places.root.rglob("*") if path.is_file()]
     store = open_store(given)
     with store.read() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from optuna_study.store.queue.confirmation import read_confirmation
 from optuna_study.store.records import NoTrialReason, StudyState, TrialState
@@ -14,7 +14,7 @@ from optuna_study.store.schema import own_studies, trials
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import Connection, Row
 
     from optuna_study.store.records import StudyRecord
 
@@ -38,13 +38,8 @@ class TrialCount:
 
 def count_trials(connection: Connection, study: StudyRecord, settings: Row[Any]) -> TrialCount:
     """Count a study's trials; those known to have ended for good are not looked at again."""
-    table = trials.c
-    fresh = (table.study_id == study.study_id) & (table.trial_id > settings.settled_id)
-    rows = connection.execute(
-        select(table.state, func.count(), func.min(table.number), func.min(table.trial_id))
-        .where(fresh)
-        .group_by(table.state)
-    )
+    fresh = {"of_id": study.study_id, "settled_id": settings.settled_id}
+    rows = connection.execute(_COUNT, fresh)
     found = {TrialState(state): tuple(rest) for state, *rest in rows}
     running = found.pop(TrialState.RUNNING, (0, None, None))
     waiting = found.pop(TrialState.WAITING, (0, None, None))
@@ -55,13 +50,26 @@ def count_trials(connection: Connection, study: StudyRecord, settings: Row[Any])
     return TrialCount(settings.settled + ended, running[0], waiting[0], waiting[1])
 
 
+_IS_FRESH = (trials.c.study_id == bindparam("of_id")) & (
+    trials.c.trial_id > bindparam("settled_id")
+)
+_COUNT = (  # built once: that takes longer than SQLite does
+    select(trials.c.state, func.count(), func.min(trials.c.number), func.min(trials.c.trial_id))
+    .where(_IS_FRESH)
+    .group_by(trials.c.state)
+)
+
+
 def _settle(
-    connection: Connection, settings: Row[Any], fresh: ColumnElement[bool], first_open: int | None
+    connection: Connection,
+    settings: Row[Any],
+    fresh: Mapping[str, int],
+    first_open: int | None,
 ) -> None:
     """Remember how many trials have ended before the first that has not."""
-    before = fresh if first_open is None else fresh & (trials.c.trial_id < first_open)
+    before = _IS_FRESH if first_open is None else _IS_FRESH & (trials.c.trial_id < first_open)
     count, last = connection.execute(
-        select(func.count(), func.max(trials.c.trial_id)).where(before)
+        select(func.count(), func.max(trials.c.trial_id)).where(before), dict(fresh)
     ).one()
     if count:
         connection.execute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from optuna_study.config.reasons import Reused, WorkersLost
 from optuna_study.store.records import End, EndKind, TrialState
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import BindParameter, Connection, Row
 
     from optuna_study.store.records import Claim, StudyRecord
 
@@ -72,43 +72,54 @@ def end_trial(
     if end.kind.infeasible:
         own |= {INFEASIBLE_KEY: 1.0, DASHBOARD_CONSTRAINTS_KEY: [1.0]}
     write_attributes(connection, trial_id, own, system=True)
-    connection.execute(
-        update(trials)
-        .where(trials.c.trial_id == trial_id)
-        .values(state=end.kind.state.value, datetime_complete=utc(now))
-    )
-    connection.execute(
-        update(own_trials)
-        .where(own_trials.c.uuid == uuid, own_trials.c.number == number)
-        .values(
-            token=None,
-            owner=None,
-            lease_until=None,
-            end_kind=end.kind.value,
-            **reason_columns(end.reason),
-            traceback=None if end.traceback is None else storable(end.traceback),
-            completed=now,
-            touched=now,
-        )
-    )
+    ended = {"of_trial": trial_id, "new_state": end.kind.state.value, "new_completed": utc(now)}
+    connection.execute(_END, ended)
+    noted = {
+        "end_kind": end.kind.value,
+        **reason_columns(end.reason),
+        "traceback": None if end.traceback is None else storable(end.traceback),
+        "completed": now,
+        "touched": now,
+    }
+    new = {f"new_{name}": value for name, value in noted.items()}
+    connection.execute(_END_OWN, {"of_uuid": uuid, "of_number": number, **new})
     if isinstance(end.reason, Reused):  # nothing was trained, which says nothing of the machine
         return
-    failed = end.kind is EndKind.FAILED
-    connection.execute(
-        update(own_studies)
-        .where(own_studies.c.uuid == uuid)
-        .values(failures_in_a_row=own_studies.c.failures_in_a_row + 1 if failed else 0)
-    )
+    connection.execute(_COUNT_FAILURE[end.kind is EndKind.FAILED], {"of_uuid": uuid})
 
 
 def _has_one_objective(connection: Connection, trial_id: int) -> bool:
     """Whether a trial's study has one; with several Optuna knows no value of a pruned trial."""
-    of_study = select(trials.c.study_id).where(trials.c.trial_id == trial_id).scalar_subquery()
-    further = study_directions.c.objective > 0
-    query = select(study_directions.c.objective).where(
-        study_directions.c.study_id == of_study, further
+    return connection.execute(_FURTHER_OBJECTIVES, {"of_trial": trial_id}).first() is None
+
+
+_OF_TRIAL: BindParameter[int] = bindparam("of_trial")
+_OF_UUID: BindParameter[str] = bindparam("of_uuid")
+_END = (
+    update(trials)
+    .where(trials.c.trial_id == _OF_TRIAL)
+    .values(state=bindparam("new_state"), datetime_complete=bindparam("new_completed"))
+)
+_NOTED = ("end_kind", "reason", "end_details", "traceback", "completed", "touched")
+_END_OWN = (
+    update(own_trials)
+    .where(own_trials.c.uuid == _OF_UUID, own_trials.c.number == bindparam("of_number"))
+    .values(
+        {"token": None, "owner": None, "lease_until": None}
+        | {name: bindparam(f"new_{name}") for name in _NOTED}
     )
-    return connection.execute(query).first() is None
+)
+_COUNT_FAILURE = {
+    failed: update(own_studies)
+    .where(own_studies.c.uuid == _OF_UUID)
+    .values(failures_in_a_row=own_studies.c.failures_in_a_row + 1 if failed else 0)
+    for failed in (False, True)
+}
+_FURTHER_OBJECTIVES = select(study_directions.c.objective).where(
+    study_directions.c.study_id
+    == select(trials.c.study_id).where(trials.c.trial_id == _OF_TRIAL).scalar_subquery(),
+    study_directions.c.objective > 0,
+)
 
 
 def set_waiting(connection: Connection, trial_id: int) -> None:
@@ -165,12 +176,15 @@ def end_lost(
 
 
 def _held(connection: Connection, study: StudyRecord) -> Sequence[Row[Any]]:
-    return connection.execute(
-        select(own_trials)
-        .where(own_trials.c.uuid == study.uuid, own_trials.c.token.is_not(None))
-        .order_by(own_trials.c.number)
-        .with_for_update()  # else a lease renewed just now would be overrun
-    ).all()
+    return connection.execute(_HELD, {"of_uuid": study.uuid}).all()
+
+
+_HELD = (
+    select(own_trials)
+    .where(own_trials.c.uuid == _OF_UUID, own_trials.c.token.is_not(None))
+    .order_by(own_trials.c.number)
+    .with_for_update()  # else a lease renewed just now would be overrun
+)
 
 
 def _runs(connection: Connection, row: Row[Any]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ClauseElement, bindparam, exists, func, insert, select, update
 
 from optuna_study.errors import NotFoundError, StaleClaimError
 from optuna_study.seeds import trial_seed
@@ -21,7 +22,7 @@ from optuna_study.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import BindParameter, Connection, Row, Update
 
     from optuna_study.store.records import StudyRecord
 
@@ -45,61 +46,83 @@ def lock_study(connection: Connection, study: StudyRecord) -> Row[Any]:
         NotFoundError: the study is gone.
     """
     lock(connection, study.study_id)
-    attribute = study_system_attributes
-    row = connection.execute(
-        select(own_studies).where(
-            own_studies.c.uuid == study.uuid,
-            exists().where(
-                attribute.c.study_id == study.study_id,
-                attribute.c.key == UUID_KEY,
-                attribute.c.value_json == json.dumps(study.uuid),
-            ),
-        )
-    ).first()
+    named = {"of_uuid": study.uuid, "of_id": study.study_id, "of_study": json.dumps(study.uuid)}
+    row = connection.execute(_SETTINGS, named).first()
     if row is None:
         raise NotFoundError(f"study '{study.name}' was deleted")
     return row
 
 
-def is_held(claim: Claim) -> ColumnElement[bool]:
-    """Whether the claim stands: its token, and a trial of this very study that still runs.
-
-    The study's UUID is part of it, since SQLite may have given a deleted study's ids to another.
-    """
-    attribute = study_system_attributes
-    return (
-        (own_trials.c.uuid == claim.study_uuid)
-        & (own_trials.c.number == claim.number)
-        & (own_trials.c.token == claim.token)
-        & exists().where(
-            trials.c.trial_id == claim.trial_id,
-            trials.c.state == TrialState.RUNNING.value,
-            attribute.c.study_id == trials.c.study_id,
-            attribute.c.key == UUID_KEY,
-            attribute.c.value_json == json.dumps(claim.study_uuid),
-        )
+OF_UUID: BindParameter[str] = bindparam("of_uuid")
+OF_NUMBER: BindParameter[int] = bindparam("of_number")
+"""Whose row a statement is about. Statements of a trial's usual way are built once: to build one
+takes twenty times as long as SQLite to run it."""
+_UUID = study_system_attributes.c
+IS_HELD = (
+    (own_trials.c.uuid == OF_UUID)
+    & (own_trials.c.number == OF_NUMBER)
+    & (own_trials.c.token == bindparam("of_token"))
+    & exists().where(
+        trials.c.trial_id == bindparam("of_trial"),
+        trials.c.state == TrialState.RUNNING.value,
+        _UUID.study_id == trials.c.study_id,
+        _UUID.key == UUID_KEY,
+        _UUID.value_json == bindparam("of_study"),
     )
+)
+"""Whether a claim stands: its token, and a trial of this very study that still runs.
+
+The study's UUID is part of it, since SQLite may have given a deleted study's ids to another.
+"""
+
+
+def held_by(claim: Claim) -> dict[str, Any]:
+    """The parameters of IS_HELD."""
+    return {
+        "of_uuid": claim.study_uuid,
+        "of_number": claim.number,
+        "of_token": claim.token,
+        "of_trial": claim.trial_id,
+        "of_study": json.dumps(claim.study_uuid),
+    }
 
 
 def update_if_owner(connection: Connection, claim: Claim, **values: Any) -> None:
     """Change our row of a trial while the claim stands; an owner's transaction begins with it."""
-    changed = connection.execute(update(own_trials).where(is_held(claim)).values(**values))
+    if any(isinstance(value, ClauseElement) for value in values.values()):
+        execute_if_owner(connection, claim, update(own_trials).where(IS_HELD).values(**values))
+        return
+    new = {f"new_{name}": value for name, value in values.items()}
+    execute_if_owner(connection, claim, _setting(tuple(values)), **new)
+
+
+def execute_if_owner(
+    connection: Connection, claim: Claim, statement: Update, **parameters: Any
+) -> None:
+    """Execute an update of our row of a trial where IS_HELD.
+
+    Raises:
+        StaleClaimError: the trial is no longer the caller's.
+    """
+    changed = connection.execute(statement, held_by(claim) | parameters)
     if changed.rowcount != 1:
         raise StaleClaimError(
             f"trial {claim.number} is no longer this worker's; what it found is dropped"
         )
 
 
+@lru_cache(maxsize=64)
+def _setting(names: tuple[str, ...]) -> Update:
+    """The update of some columns where IS_HELD, to values given as `new_` and a column's name."""
+    return update(own_trials).where(IS_HELD).values({n: bindparam(f"new_{n}") for n in names})
+
+
 def find_held(
     connection: Connection, study: StudyRecord, token: str, lease_until: float
 ) -> Claim | None:
     """What a claim with this token took, whose answer its owner never got."""
-    number = connection.execute(
-        update(own_trials)
-        .where(own_trials.c.uuid == study.uuid, own_trials.c.token == token)
-        .values(lease_until=lease_until)
-        .returning(own_trials.c.number)
-    ).scalar()
+    renewed = {"of_uuid": study.uuid, "of_token": token, "until": lease_until}
+    number = connection.execute(_RENEW_HELD, renewed).scalar()
     return None if number is None else read_claim(connection, study, number)
 
 
@@ -135,32 +158,21 @@ def hold(
     lease_until: float,
 ) -> None:
     """Give a trial its owner, whose token it carries from now on."""
-    connection.execute(
-        update(own_studies).where(own_studies.c.uuid == study.uuid).values(claimed=now)
-    )
-    is_it = (own_trials.c.uuid == study.uuid) & (own_trials.c.number == number)
-    held = {
-        "token": token,
-        "owner": owner,
-        "lease_until": lease_until,
-        "claims": own_trials.c.claims + 1,
-        "progressed": False,
-        "started": func.coalesce(own_trials.c.started, now),
-        "seed": func.coalesce(own_trials.c.seed, trial_seed(study.seed, number)),
-        "touched": now,
-    }
-    if connection.execute(update(own_trials).where(is_it).values(**held)).rowcount:
+    connection.execute(_NOTE_CLAIM, {"of_uuid": study.uuid, "now": now})
+    seed = trial_seed(study.seed, number)
+    held = {"token": token, "owner": owner, "lease_until": lease_until, "touched": now}
+    given = {f"new_{name}": value for name, value in held.items()}
+    which = {"of_uuid": study.uuid, "of_number": number}
+    if connection.execute(_HOLD, {**which, **given, "now": now, "new_seed": seed}).rowcount:
         return
     key = {"uuid": study.uuid, "number": number, "trial_id": trial_id}
-    first = {"claims": 1, "started": now, "seed": trial_seed(study.seed, number)}
-    connection.execute(own_trials.insert().values(**key, **held | first))
+    first = {"claims": 1, "progressed": False, "started": now, "seed": seed}
+    connection.execute(_INSERT_HELD, {**key, **held, **first})
 
 
 def read_claim(connection: Connection, study: StudyRecord, number: int) -> Claim:
     """The claim that holds a trial."""
-    row = connection.execute(
-        select(own_trials).where(own_trials.c.uuid == study.uuid, own_trials.c.number == number)
-    ).one()
+    row = connection.execute(_OWN_TRIAL, {"of_uuid": study.uuid, "of_number": number}).one()
     return Claim(
         study_uuid=study.uuid,
         study_id=study.study_id,
@@ -176,3 +188,40 @@ def read_claim(connection: Connection, study: StudyRecord, number: int) -> Claim
         confirms=row.confirms,
         retried=row.retried,
     )
+
+
+_SETTINGS = select(own_studies).where(
+    own_studies.c.uuid == OF_UUID,
+    exists().where(
+        _UUID.study_id == bindparam("of_id"),
+        _UUID.key == UUID_KEY,
+        _UUID.value_json == bindparam("of_study"),
+    ),
+)
+_IS_TRIAL = (own_trials.c.uuid == OF_UUID) & (own_trials.c.number == OF_NUMBER)
+_OWN_TRIAL = select(own_trials).where(_IS_TRIAL)
+_RENEW_HELD = (
+    update(own_trials)
+    .where(own_trials.c.uuid == OF_UUID, own_trials.c.token == bindparam("of_token"))
+    .values(lease_until=bindparam("until"))
+    .returning(own_trials.c.number)
+)
+_NOTE_CLAIM = (
+    update(own_studies).where(own_studies.c.uuid == OF_UUID).values(claimed=bindparam("now"))
+)
+_OWN = own_trials.c
+_HOLD = (
+    update(own_trials)
+    .where(_IS_TRIAL)
+    .values(
+        token=bindparam("new_token"),
+        owner=bindparam("new_owner"),
+        lease_until=bindparam("new_lease_until"),
+        touched=bindparam("new_touched"),
+        claims=own_trials.c.claims + 1,
+        progressed=False,
+        started=func.coalesce(_OWN.started, bindparam("now", type_=_OWN.started.type)),
+        seed=func.coalesce(_OWN.seed, bindparam("new_seed", type_=_OWN.seed.type)),
+    )
+)
+_INSERT_HELD = insert(own_trials)

@@ -47,7 +47,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, update
 
 from optuna_study.errors import StaleClaimError
 from optuna_study.store.queue.budget import count_trials, find_refusal, is_of_second_stage
@@ -61,6 +61,10 @@ from optuna_study.store.queue.ends import (
 )
 from optuna_study.store.queue.finetuning import fix_settings, waits_for_others
 from optuna_study.store.queue.ownership import (
+    IS_HELD,
+    OF_NUMBER,
+    OF_UUID,
+    execute_if_owner,
     find_held,
     hold,
     lock,
@@ -215,14 +219,17 @@ def _write_epochs(
     _sum_up(connection, claim)
 
 
+_EPOCHS = (own_epochs.c.uuid == OF_UUID) & (own_epochs.c.number == OF_NUMBER)
+_LAST, _SECONDS = (
+    select(func.coalesce(figure, 0)).where(_EPOCHS).scalar_subquery()
+    for figure in (func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds))
+)
+_SUM_UP = update(own_trials).where(IS_HELD).values(epochs=_LAST, worked=_SECONDS)
+
+
 def _sum_up(connection: Connection, claim: Claim) -> None:
     """Note how far the epochs written go, and what they took."""
-    is_it = (own_epochs.c.uuid == claim.study_uuid) & (own_epochs.c.number == claim.number)
-    last, seconds = (
-        select(func.coalesce(figure, 0)).where(is_it).scalar_subquery()
-        for figure in (func.max(own_epochs.c.epoch), func.sum(own_epochs.c.seconds))
-    )
-    update_if_owner(connection, claim, epochs=last, worked=seconds)
+    execute_if_owner(connection, claim, _SUM_UP)
 
 
 def record_checkpoint(store: Store, claim: Claim, epoch: int) -> None:

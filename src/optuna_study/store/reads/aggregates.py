@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from optuna_study.store.reads.reads import EPOCH_COLUMNS, epoch_record
 from optuna_study.store.reads.trial_records import collector_paused
@@ -126,15 +126,20 @@ def finetuned(store: Store, study: StudyRecord) -> dict[int, int]:
 
 def _noted(store: Store, study: StudyRecord, key: str) -> dict[int, Any]:
     """An attribute of a study's trials by their numbers, in order, of those that have it."""
-    attribute = trial_user_attributes.c
-    query = (
-        select(trials.c.number, attribute.value_json)
-        .join(trial_user_attributes, attribute.trial_id == trials.c.trial_id)
-        .where(trials.c.study_id == study.study_id, attribute.key == key)
-        .order_by(trials.c.number)
-    )
+    named = {"of_id": study.study_id, "key": key}
     with store.read() as connection:
-        return {number: json.loads(stored) for number, stored in connection.execute(query)}
+        return {number: json.loads(text) for number, text in connection.execute(_NOTED, named)}
+
+
+# Built once: each proposal asks for excluded trials, and building it takes longer than SQLite.
+_NOTED = (
+    select(trials.c.number, trial_user_attributes.c.value_json)
+    .join(trial_user_attributes, trial_user_attributes.c.trial_id == trials.c.trial_id)
+    .where(
+        trials.c.study_id == bindparam("of_id"), trial_user_attributes.c.key == bindparam("key")
+    )
+    .order_by(trials.c.number)
+)
 
 
 def _confirmation_run(row: Row[Any]) -> ConfirmationRun:
@@ -284,17 +289,24 @@ def values_at(
     MOST_VALUES of them, newest first: all of 10,000 took 400 times as long as those of ten.
     Trials of plain Optuna have no epochs of ours and are not among them.
     """
-    table = own_epochs
-    query = select(table.c.value).where(
-        table.c.uuid == study.uuid, table.c.epoch == epoch, table.c.value.is_not(None)
-    )
-    if but is not None:
-        query = query.where(table.c.number != but)
-    left_out = exists().where(
-        own_trials.c.uuid == table.c.uuid,
-        own_trials.c.number == table.c.number,
-        _is_not_compared(),
-    )
-    query = query.where(~left_out).order_by(table.c.number.desc()).limit(MOST_VALUES)
+    which = {"of_uuid": study.uuid, "at": epoch, "but": -1 if but is None else but}
     with store.read() as connection:
-        return list(connection.execute(query).scalars())
+        return list(connection.execute(_VALUES_AT, which).scalars())
+
+
+_VALUES_AT = (  # built once, as _NOTED is: each trial asks at every rung
+    select(own_epochs.c.value)
+    .where(
+        own_epochs.c.uuid == bindparam("of_uuid"),
+        own_epochs.c.epoch == bindparam("at"),
+        own_epochs.c.value.is_not(None),
+        own_epochs.c.number != bindparam("but"),
+        ~exists().where(
+            own_trials.c.uuid == own_epochs.c.uuid,
+            own_trials.c.number == own_epochs.c.number,
+            _is_not_compared(),
+        ),
+    )
+    .order_by(own_epochs.c.number.desc())
+    .limit(MOST_VALUES)
+)
