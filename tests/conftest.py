@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hypothesis
+import numpy as np
 import pytest
-from sqlalchemy import create_engine, insert, text
+from filelock import FileLock
+from sqlalchemy import create_engine, insert
 from sqlalchemy.engine import make_url
 
 from optuna_study.config.settings import DataSettings
+from optuna_study.data.datasets import rendered
 from optuna_study.definition.read import read_study_file
 from optuna_study.definition.resolve import resolve
 from optuna_study.definition.serialise import definition_hash, from_json, to_json
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
     from optuna_study.config.reasons import Reason
@@ -53,6 +57,8 @@ if TYPE_CHECKING:
 # Tests start hundreds of processes: what one has compiled, assertions included, the next reads.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Nothing that collecting imports is garbage: `pytest_collection_finish` looks once for all.
+gc.disable()
 # Nets of tests are too small for two threads; what trains with `threads` has them all the same.
 # Where many processes share the cores, these are not to wait for each other busily.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -74,17 +80,20 @@ hypothesis.settings.load_profile("unhurried")
 # own mark for it does nothing since pytest 9.2, which no longer reads the names that it changes.
 GROUPS = {
     "tests/actions/test_export_model.py": "compiler",
+    "tests/artifacts/test_tensorboard.py": "compiler",  # timm, which the others have imported, too
     "tests/cli/test_dashboard.py": "browser",
     "tests/cli/test_train.py": "train",
     "tests/config/test_schedule.py": "compiler",
     "tests/docker/test_topology.py": "topology",
     "tests/launch/ray/test_cluster.py": "ray",
     "tests/launch/test_outages.py": "outages",
+    "tests/search/test_resume.py": "compiler",
     "tests/training/backbone/test_features.py": "compiler",
     "tests/training/backbone/test_timm_models.py": "compiler",
     "tests/training/test_losses.py": "compiler",
     "tests/training/test_optimizers.py": "compiler",
-    "tests/training/test_pretrained.py": "pretrained",
+    "tests/training/test_pretrained.py": "compiler",
+    "tests/worker/test_preflight.py": "compiler",
 }
 
 
@@ -119,12 +128,33 @@ def pytest_collection_finish() -> None:
     """What all tests share is not looked through again and again for garbage."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+
+
+# Whose tests take longest, half a minute and more each.
+LONGEST = (
+    "tests/test_pages.py",
+    "tests/launch/test_local.py",
+    "tests/worker/test_storm.py",
+    "tests/test_adding.py",
+    "tests/launch/test_service.py",
+    "tests/store/queue/test_storm.py",
+    "tests/store/engine/test_pgbouncer.py",
+    "tests/test_security.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, slow tests go first, so that no process works on one while the others idle."""
+    """With `-n`, the longest go first, so that no process works on one while the others idle."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        items.sort(key=_when)
+
+
+def _when(item: pytest.Item) -> int:
+    if item.get_closest_marker("slow") is None:
+        return len(LONGEST) + 1
+    name = item.nodeid.partition("::")[0]
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +320,26 @@ def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(_folder_of_the_run(tmp_path_factory, "shared"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All of `rendered` is drawn once for all sizes and processes: it takes four seconds."""
+    file = _folder_of_the_run(tmp_path_factory, "drawn.npz")
+    draw = rendered.render
+
+    def once(per_class: int = rendered.PER_CLASS) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        if per_class != rendered.PER_CLASS:
+            return draw(per_class)
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                np.savez(file, *draw())
+        with np.load(file) as kept:
+            return kept["arr_0"], kept["arr_1"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendered, "render", once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with nothing but the digits decoded at 16 pixels, for tests to copy."""
@@ -448,15 +498,13 @@ def postgres_server() -> Iterator[str]:
 
 
 def on_server(url: str, *statements: str) -> None:
-    engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    try:
-        with engine.connect() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
-    finally:
-        engine.dispose()
+    """Run these, each in a transaction of its own, without all that an engine would ask first."""
+    import psycopg
+
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 def database_url(server: str, name: str) -> str:

@@ -159,7 +159,11 @@ PASSWORD, KEY = "hunter2 &p@ss:w{rd%", "hunter3+k/y"
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_a_password_is_nowhere_to_be_seen(
-    postgres_url: str, digits_workspace: Workspace, tmp_path: Path
+    postgres_url: str,
+    digits_workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Neither in what a launch and its workers say, write and store, nor in `ps`."""
     url = make_url(postgres_url).set(password=PASSWORD).update_query_dict({"sslpassword": KEY})
@@ -168,13 +172,12 @@ def test_a_password_is_nowhere_to_be_seen(
     assert any(spelling in given for spelling in spellings)
     (tmp_path / "tiny.toml").write_text(STUDY)
     places = Workspace(shutil.copytree(digits_workspace.root, tmp_path / "storage"))
-    environment = os.environ | {"OPTUNA_STORAGE": given, ARTIFACTS_VARIABLE: str(places.root)}
-    program = (sys.executable, "-m", "optuna_study")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPTUNA_STORAGE", given)
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(places.root))
     options = ("--profile", "cpu", "--workers", "2", "-v", "--debug")
     launch = subprocess.Popen(
-        [*program, "launch", "tiny.toml", *options],
-        cwd=tmp_path,
-        env=environment,
+        [sys.executable, "-m", "optuna_study", "launch", "tiny.toml", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -186,11 +189,10 @@ def test_a_password_is_nowhere_to_be_seen(
     assert b"tiny@cpu" in said
     assert len(seen) > 3, "neither launch nor workers were seen"
     for command in (("show", "tiny", "--trial", "0"), ("doctor", "tiny"), ("export", "tiny")):
-        done = subprocess.run(
-            [*program, *command], cwd=tmp_path, env=environment, capture_output=True, check=False
-        )
-        assert done.returncode in (0, 1), done.stderr.decode()  # the doctor may find something
-        seen += [done.stdout, done.stderr]
+        capfd.readouterr()
+        code, printed = run(command), capfd.readouterr()
+        assert code in (0, 1), printed.err  # the doctor may find something
+        seen += [printed.out.encode(), printed.err.encode()]
     seen += [path.read_bytes() for path in places.root.rglob("*") if path.is_file()]
     store = open_store(given)
     with store.read() as connection:

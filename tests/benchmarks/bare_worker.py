@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from optuna_study.search.pruner import Decide
     from optuna_study.store.records import Artifact, End, EpochRecord, StudyRecord
 
-WAIT = 0.05  # seconds between two looks at a budget that is all taken
+WAIT = 0.2  # seconds between two looks at a budget that is all taken
 
 
 class Epochs(Protocol):

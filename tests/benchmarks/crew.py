@@ -7,6 +7,7 @@ store and computes nothing: neither survives a fork.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import multiprocessing
 import os
@@ -50,6 +51,7 @@ def run_crew(
     Every `freeze_every` seconds one gets SIGSTOP. Whoever was stopped, by itself too, gets SIGCONT
     after `frozen_for` seconds.
     """
+    gc.freeze()  # what is shared is not looked through by each for garbage, which would copy it
     draw = random.Random(seed)
     began = time.monotonic()
     kill, freeze = _Due(kill_every, began), _Due(freeze_every, began)

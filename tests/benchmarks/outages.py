@@ -301,7 +301,8 @@ def clock(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["stop", "cut", "full", "clock"], nargs="+")
     parser.add_argument("--trials", type=int, default=10)
@@ -311,16 +312,22 @@ def main() -> int:
     parser.add_argument("--cut-every", type=float, default=1.0, help="seconds, on average")
     parser.add_argument("--light", action="store_true", help="epochs that mostly rest")
     parser.add_argument("--seed", type=int, default=1, help="of when connections are cut")
-    arguments = parser.parse_args()
+    return parser.parse_args(given)
+
+
+def found(root: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What became of the study in each trouble; `root` keeps the pictures, decoded once."""
+    in_peace = cache(lambda: undisturbed(root, arguments))  # the same for all of them
+    for what in arguments.what:
+        yield clock(arguments) if what == "clock" else outage(what, root, arguments, in_peace)
+
+
+def main() -> int:
+    arguments = parsed()
     say(**machine(), **{key: value for key, value in vars(arguments).items() if key != "what"})
-    with tempfile.TemporaryDirectory() as folder:  # pictures are decoded once
-        root = Path(folder)
-        in_peace = cache(lambda: undisturbed(root, arguments))  # the same for all of them
-        for what in arguments.what:
-            if what == "clock":
-                say(**clock(arguments))
-            else:
-                say(**outage(what, root, arguments, in_peace))
+    with tempfile.TemporaryDirectory() as folder:
+        for figures in found(Path(folder), arguments):
+            say(**figures)
     return 0
 
 

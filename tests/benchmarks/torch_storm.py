@@ -29,6 +29,8 @@ from optuna_study.paths import Workspace
 from optuna_study.store.reads import aggregates, reads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna_study.launch.task import StudyTask, Tick
 
 STUDY = """
@@ -59,7 +61,7 @@ dropout = {{low = 0.0, high = 0.5, step = 0.1}}
 
 FULL = {"subset": 1.0, "model": 'name = "alexnet"\nvariant = "single_tower"\nwidth = 0.1'}
 # By `--light`: a trial of fewer pictures takes as long and computes less.
-LIGHT = {"subset": 0.5, "model": 'name = "patient:alexnet"'}
+LIGHT = {"subset": 0.2, "model": 'name = "patient:alexnet"'}
 
 
 def study_text(arguments: argparse.Namespace) -> str:
@@ -122,17 +124,16 @@ def launched(
     return prepared, time.monotonic() - began
 
 
-def storm(arguments: argparse.Namespace) -> dict[str, Any]:
+def storm(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the study under fire and in peace, and count what became of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        killer = Killer(arguments.kill_every, random.Random(arguments.seed), arguments.most_kills)
-        prepared, seconds = launched(Path(folder, "storm"), arguments, killer)
-        shutil.copytree(Path(folder, "storm", "cache"), Path(folder, "calm", "cache"))
-        peaceful, calm_seconds = launched(Path(folder, "calm"), arguments)
-        calm = aggregates.curves(peaceful.store, peaceful.study)
-        figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
-        peaceful.store.close()
-        prepared.store.close()
+    killer = Killer(arguments.kill_every, random.Random(arguments.seed), arguments.most_kills)
+    prepared, seconds = launched(folder / "storm", arguments, killer)
+    shutil.copytree(folder / "storm" / "cache", folder / "calm" / "cache")
+    peaceful, calm_seconds = launched(folder / "calm", arguments)
+    calm = aggregates.curves(peaceful.store, peaceful.study)
+    figures = counted(prepared.store, prepared.study, lambda trial: calm[trial.number])
+    peaceful.store.close()
+    prepared.store.close()
     return {
         "seconds": round(seconds, 1),
         "calm_seconds": round(calm_seconds, 1),
@@ -141,7 +142,8 @@ def storm(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
@@ -150,9 +152,14 @@ def main() -> int:
     parser.add_argument("--most-kills", type=int, help="default: no end of them")
     parser.add_argument("--light", action="store_true", help="epochs that mostly rest")
     parser.add_argument("--seed", type=int, default=1, help="of who is killed")
-    arguments = parser.parse_args()
+    return parser.parse_args(given)
+
+
+def main() -> int:
+    arguments = parsed()
     say(**machine(), **vars(arguments))
-    say(**storm(arguments))
+    with tempfile.TemporaryDirectory() as folder:
+        say(**storm(Path(folder), arguments))
     return 0
 
 

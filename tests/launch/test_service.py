@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from optuna_study.cli.main import run
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.paths import Workspace
 from optuna_study.store.engine.address import StoreAddress
@@ -35,6 +36,7 @@ class Shell:
 
     folder: Path
     url: str
+    capfd: pytest.CaptureFixture[str]
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -52,7 +54,13 @@ class Shell:
         return process
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        return ended(self.start(*arguments))
+        """A command in this process, whose fork server all tests share."""
+        self.capfd.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setenv("OPTUNA_STORAGE", self.url)
+            code = run(arguments)
+        return code, *self.capfd.readouterr()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -62,13 +70,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @pytest.fixture
 def shell(
-    tmp_path: Path, study_text: str, warm: Callable[[Path], Workspace]
+    tmp_path: Path,
+    study_text: str,
+    warm: Callable[[Path], Workspace],
+    capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Callable[..., Shell]]:
     """A machine that launched before, with the study file in a folder, and the URL of a store."""
     made: list[Shell] = []
 
     def make(name: str, url: str, epochs: int = 2) -> Shell:
-        made.append(Shell(tmp_path / name, url))
+        made.append(Shell(tmp_path / name, url, capfd))
         folder = tmp_path / name / "studies"
         folder.mkdir(parents=True)
         warm(tmp_path / name / "storage")
@@ -85,7 +96,7 @@ def until(ready: Callable[[], object]) -> None:
     deadline = time.monotonic() + 100
     while not ready():
         assert time.monotonic() < deadline, "not so after 100 s"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def states(store: Store, name: str) -> list[TrialState]:
@@ -96,7 +107,8 @@ def states(store: Store, name: str) -> list[TrialState]:
 def test_a_worker_joins_from_elsewhere_with_nothing_but_the_url(
     shell: Callable[..., Shell], postgres_url: str, tmp_path: Path
 ) -> None:
-    here, there = shell("here", postgres_url), Shell(tmp_path / "there", postgres_url)
+    here = shell("here", postgres_url)
+    there = replace(here, folder=tmp_path / "there")
     code, out, err = here.run("launch", "tiny", "--profile", "cpu", "--detach")
     assert (code, out) == (0, "tiny@cpu\n"), err
     assert err.splitlines()[-1] == "optuna-study worker tiny@cpu"
@@ -124,8 +136,8 @@ def test_two_launches_at_once_are_one_study_and_one_budget(
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url)
     options = ("--profile", "cpu", "--workers", "2", "--n-trials", "3")
-    launches = [machine.start("launch", "tiny", *options) for _ in range(2)]
-    said = [ended(launch) for launch in launches]
+    other = machine.start("launch", "tiny", *options)
+    said = [machine.run("launch", "tiny", *options), ended(other)]
     assert [code for code, _, _ in said] == [0, 0], said
     store = open_store(url)
     [study] = reads.list_studies(store)
@@ -144,7 +156,9 @@ def test_a_worker_for_ever_waits_obeys_and_gives_back_at_a_signal(
     machine = shell("here", url, epochs=500)
     request = LaunchRequest(str(machine.folder / "studies" / "tiny.toml"), profile="cpu")
     address = StoreAddress.parse(url)
-    prepared = prepare(replace(request, storage=address, workspace=Workspace(machine.folder)))
+    prepared = prepare(
+        replace(request, storage=address, workspace=Workspace(machine.folder / "storage"))
+    )
     store, study = prepared.store, prepared.study
     set_state(store, study, StudyState.PAUSED)
     worker = machine.start("worker", "--forever", "--workers", "1")

@@ -43,7 +43,7 @@ source = "tests"
 [data]
 name = "digits"
 image_size = 16
-subset = 0.5
+subset = 0.2
 [model]
 name = "alexnet"
 variant = "single_tower"
@@ -162,12 +162,14 @@ class Launched:
         """Wait until something is so in its store."""
         deadline = time.monotonic() + seconds
         database = self.root / "studies.db"
+        found = None
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.wait()
-            found = self.look() if database.is_file() else None
+            if found is None and database.is_file():
+                found = self.look()
             if found is not None and ready(*found):
                 return
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise AssertionError(f"not so after {seconds:g} s")
 
     def look(self) -> tuple[Store, StudyRecord] | None:
@@ -249,10 +251,7 @@ class Said:
 
 @pytest.fixture
 def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[..., Said]:
-    """Launch in this process, whose fork server all tests share: each start takes a moment.
-
-    The workspace holds pictures and an empty store unless `cold`.
-    """
+    """Launch in this process, whose fork server all tests share: each start takes a moment."""
 
     def run(
         root: Path,
@@ -260,7 +259,6 @@ def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[...,
         workers: int = 2,
         timeout: float | None = None,
         watch: Callable[[StudyTask, Tick], None] = lambda task, tick: None,
-        cold: bool = False,
         **options: Any,
     ) -> Said:
         file = tmp_path / "tiny.toml"
@@ -268,14 +266,14 @@ def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[...,
         request = LaunchRequest(
             str(file),
             profile="cpu",
-            workspace=Workspace(root) if cold else warm(root),
+            workspace=warm(root),
             workers=workers,
             timeout=timeout,
             **options,
         )
         said = Said(0, [], prepare(request))
         try:
-            for tick in run_ticks(said.task, ThisMachine(), every=0.05):
+            for tick in run_ticks(said.task, ThisMachine(), every=0.15):
                 said.messages += tick.messages
                 watch(said.task, tick)
         except OptunaStudyError as error:

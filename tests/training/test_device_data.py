@@ -11,9 +11,11 @@ import torch
 
 from optuna_study.config.catalogue import augmentation_names
 from optuna_study.config.settings import DataSettings, ModelSettings, TrainConfig, TrainSettings
+from optuna_study.data.datasets import rendered as drawn
 from optuna_study.data.load import cache_size, open_pictures
 from optuna_study.data.pictures import Pictures, Request, computed
 from optuna_study.errors import DataError, UsageError
+from optuna_study.paths import Workspace
 from optuna_study.training import device_data, loop
 from optuna_study.training.augment import augment
 from optuna_study.training.device_data import (
@@ -24,7 +26,7 @@ from optuna_study.training.device_data import (
 )
 
 if TYPE_CHECKING:
-    from optuna_study.paths import Workspace
+    from collections.abc import Iterator
 
 CPU = torch.device("cpu")
 
@@ -41,8 +43,12 @@ def no_pictures(request: Request) -> int:
 
 
 @pytest.fixture(scope="module")
-def workspace(shared_workspace: Workspace) -> Workspace:
-    return shared_workspace
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace of its own, whose `rendered` are noise: to draw them takes four seconds."""
+    noise = np.random.RandomState(0).randint(0, 256, (1000, 96, 96, 3), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "render", lambda: (noise, np.arange(1000, dtype=np.int64) % 5))
+        yield Workspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,6 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_pictures"
 
 
-@pytest.mark.slow
 def test_the_data_set_is_on_the_device_as_bytes(rendered: DeviceData) -> None:
     assert rendered.train_images.shape == (640, 3, 36, 36)
     assert rendered.validation_images.shape == (160, 3, 36, 36)
@@ -231,7 +236,6 @@ def test_grey_pictures_have_the_mean_of_imagenets_colours(workspace: Workspace) 
     assert (grey.mean.item(), grey.std.item()) == pytest.approx((0.449, 0.226), abs=1e-6)
 
 
-@pytest.mark.slow
 def test_sizes_do_not_change_the_split(rendered: DeviceData, workspace: Workspace) -> None:
     larger = load_data(DataSettings(name="rendered", image_size=48), None, workspace, CPU)
     assert larger.fingerprint == rendered.fingerprint

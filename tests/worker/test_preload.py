@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
-from optuna_study.store.engine.open import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +25,15 @@ UNUSED = [
     "torch._dynamo",
 ]
 BEGIN = """
+import signal
 import sys
 
 import optuna
 import optuna_study.worker.preload
+
+for number in (signal.SIGHUP, signal.SIGTERM):
+    signal.raise_signal(number)
+print("alive")
 from optuna.distributions import FloatDistribution
 from torch import nn, ones
 
@@ -80,19 +84,6 @@ def test_collecting_doctests_leaves_the_tests_open_to_sigterm() -> None:
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
 
 
-@pytest.mark.slow
-def test_the_server_outlives_a_closed_terminal_and_the_end_of_its_group() -> None:
-    code = (
-        "import signal\n"
-        "import optuna_study.worker.preload\n"
-        "for number in (signal.SIGHUP, signal.SIGTERM):\n"
-        "    signal.raise_signal(number)\n"
-        "print('alive')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
-
-
 def test_the_server_leaves_with_a_launch_that_ends_while_it_imports(tmp_path: Path) -> None:
     server = (
         "import os, time\n"
@@ -113,12 +104,25 @@ def test_the_server_leaves_with_a_launch_that_ends_while_it_imports(tmp_path: Pa
     assert done.stdout.strip().isdecimal(), done.stderr
 
 
-@pytest.mark.slow
-def test_a_worker_begins_without_what_it_does_not_use(tmp_path: Path) -> None:
-    """Each of these takes from a fifth of a second to two and a half to import."""
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    open_store(url, create=True).close()
+@pytest.fixture(scope="module")
+def begun(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a server said that did as workers do."""
+    store = shutil.copy(sqlite_template, tmp_path_factory.mktemp("begun"))
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN, url, *UNUSED], capture_output=True, text=True
+        [sys.executable, "-c", BEGIN, f"sqlite:///{store}", *UNUSED],
+        capture_output=True,
+        text=True,
     )
-    assert (done.returncode, done.stdout) == (0, "[]\n[]\nTrue\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_the_server_outlives_a_closed_terminal_and_the_end_of_its_group(begun: list[str]) -> None:
+    assert begun[0] == "alive"
+
+
+@pytest.mark.slow
+def test_a_worker_begins_without_what_it_does_not_use(begun: list[str]) -> None:
+    """Each of these takes from a fifth of a second to two and a half to import."""
+    assert begun[1:] == ["[]", "[]", "True"]

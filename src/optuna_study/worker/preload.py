@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from optuna_study.worker.forking import leaving_with_parent
+from optuna_study.worker.forking import preloading
 
-with leaving_with_parent():
+with preloading():
     import optuna_study.worker.assignment
     import optuna_study.worker.preflight
     import optuna_study.worker.process  # noqa: F401 - as above

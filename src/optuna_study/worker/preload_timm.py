@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optuna_study.training.backbone.without_compiler import without_compiler
-from optuna_study.worker.forking import leaving_with_parent
+from optuna_study.worker.forking import preloading
 
-with leaving_with_parent(), without_compiler():
+with preloading(), without_compiler():
     import timm  # noqa: F401 - importing it is all this is for

@@ -81,6 +81,15 @@ def places(request: pytest.FixtureRequest, clock: Any) -> Iterator[Places]:
 
 
 @pytest.fixture
+def across(sqlite_url: str, postgres_url: str, clock: Any) -> Iterator[Places]:
+    """For what reads and writes a copy as any other study; `places` shows that it is one."""
+    source, target = open_store(sqlite_url, clock=clock), open_store(postgres_url, clock=clock)
+    yield Places(source, target)
+    source.close()
+    target.close()
+
+
+@pytest.fixture
 def within(sqlite_url: str, clock: Any) -> Iterator[Places]:
     source, target = open_store(sqlite_url, clock=clock), open_store(sqlite_url, clock=clock)
     yield Places(source, target)
@@ -191,16 +200,17 @@ def test_optuna_reads_the_copy_as_it_reads_the_original(places: Places, fill: An
     assert as_optuna_reads_it(places.target, copy.name) == original
 
 
+@POSTGRES
 @pytest.mark.slow
-def test_a_copys_note_is_renewed_unless_a_person_wrote_it(places: Places, fill: Any) -> None:
-    study = fill(places.source)  # whose note is a person's
-    assert not write_note(places.target, places.copy(study, "first"), "ours")
-    storage = optuna.storages.RDBStorage(places.source.address.url)
+def test_a_copys_note_is_renewed_unless_a_person_wrote_it(across: Places, fill: Any) -> None:
+    study = fill(across.source)  # whose note is a person's
+    assert not write_note(across.target, across.copy(study, "first"), "ours")
+    storage = optuna.storages.RDBStorage(across.source.address.url)
     save_note(optuna.load_study(study_name=study.name, storage=storage), "")
     storage.remove_session()
     storage.engine.dispose()
-    assert write_note(places.source, study, "ours")
-    assert write_note(places.target, places.copy(study, "second"), "ours, renewed")
+    assert write_note(across.source, study, "ours")
+    assert write_note(across.target, across.copy(study, "second"), "ours, renewed")
 
 
 @pytest.mark.slow
@@ -396,14 +406,15 @@ def _counts(store: Store) -> dict[str, int]:
         }
 
 
+@POSTGRES
 @pytest.mark.slow
 def test_the_dashboard_shows_notes_and_artifacts_of_the_copy(
-    places: Places, fill: Any, tmp_path: Path
+    across: Places, fill: Any, tmp_path: Path
 ) -> None:
-    study = fill(places.source)
+    study = fill(across.source)
     (tmp_path / "curve ✓.png").write_bytes(b"picture")
     shelf = optuna.artifacts.FileSystemArtifactStore(str(tmp_path))
-    storage = optuna.storages.RDBStorage(places.source.address.url)
+    storage = optuna.storages.RDBStorage(across.source.address.url)
     plain = optuna.load_study(study_name=NAME, storage=storage)
     running = optuna.Trial(plain, plain.trials[-2]._trial_id)
     old = [
@@ -413,13 +424,13 @@ def test_the_dashboard_shows_notes_and_artifacts_of_the_copy(
         for owner in (running, plain)
     ]
     storage.engine.dispose()
-    assert sorted(copying.artifact_ids(places.source, study)) == sorted(old)
-    new = copying.new_identity(study, places.name)
-    copying.copy_rows(places.source, study, places.target, new)
-    copy = studies.load_study(places.target, new.name)
+    assert sorted(copying.artifact_ids(across.source, study)) == sorted(old)
+    new = copying.new_identity(study, across.name)
+    copying.copy_rows(across.source, study, across.target, new)
+    copy = studies.load_study(across.target, new.name)
     expected = [new.artifact(each) for each in old]
-    assert sorted(copying.artifact_ids(places.target, copy)) == sorted(expected)
-    shown = _dashboard(places.target, copy)
+    assert sorted(copying.artifact_ids(across.target, copy)) == sorted(expected)
+    shown = _dashboard(across.target, copy)
     assert shown["note"]["body"] == "of the study" * 300
     notes = {trial["number"]: trial["note"]["body"] for trial in shown["trials"]}
     assert [number for number, body in notes.items() if body] == [5]
@@ -448,14 +459,15 @@ def _dashboard(store: Store, study: StudyRecord) -> Any:
     return json.loads(body)
 
 
+@POSTGRES
 @pytest.mark.slow
-def test_a_copy_of_a_copy_goes_back(places: Places, fill: Any) -> None:
-    study = fill(places.source)
-    there = places.copy(study)
-    back = Places(places.target, places.source).copy(there, "back")
-    assert as_optuna_reads_it(places.source, back.name) == as_optuna_reads_it(
-        places.source, study.name
+def test_a_copy_of_a_copy_goes_back(across: Places, fill: Any) -> None:
+    study = fill(across.source)
+    there = across.copy(study)
+    back = Places(across.target, across.source).copy(there, "back")
+    assert as_optuna_reads_it(across.source, back.name) == as_optuna_reads_it(
+        across.source, study.name
     )
-    with places.source.read() as connection:
+    with across.source.read() as connection:
         uuids = list(connection.execute(select(own_studies.c.uuid)).scalars())
     assert len(set(uuids)) == len(uuids) >= 2
