@@ -49,7 +49,8 @@ def test_its_pieces_work_on_a_cpu(
         "| bandwidth of a copy",
         "| a step, spiral",
         "| a step, LeNet",
-        "| next run to its first step, LeNet",
+        "| next run to its first step, LeNet, called",
+        "| next run to its first step, LeNet, a graph taken over",
         "| LeNet in fp32, 1 epochs",
         "| LeNet in bf16, 1 epochs",
     ]

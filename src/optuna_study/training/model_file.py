@@ -22,6 +22,7 @@ from optuna_study.data.decode import Framing, decode
 from optuna_study.errors import DataError, NotFoundError
 from optuna_study.training import checkpoint
 from optuna_study.training.backbone.timm_models import own_scale
+from optuna_study.training.backbone.without_compiler import without_compiler
 from optuna_study.training.build_model import build_model, with_names
 from optuna_study.training.device_data import DeviceData, view
 from optuna_study.training.evaluation import predict_proba
@@ -135,7 +136,8 @@ def load_network(
     }
     weights = model.weights
     if not is_reference(settings.name):
-        with torch.device("meta"):
+        # Weights that are drawn without memory would import torch's compiler.
+        with torch.device("meta"), without_compiler():
             planned = build_model(settings, **sizes)
         weights = with_names(weights, planned)
         shapes = {name: weight.shape for name, weight in planned.state_dict().items()}
