@@ -17,6 +17,7 @@ from optuna_study.report.figures.kinds import KINDS
 from optuna_study.report.figures.study_data import load_study_data
 from optuna_study.report.load import load_summary
 from optuna_study.report.notes import study_note
+from optuna_study.search import samplers
 from optuna_study.search.propose import propose
 from optuna_study.store.engine.optuna_bridge import optuna_storage
 from optuna_study.store.queue import queue
@@ -124,7 +125,7 @@ def test_the_sampler_does_not_see_what_was_excluded_since_it_last_looked(
             seen.extend(each.number for each in study.get_trials(deepcopy=False))
             return super().sample_independent(study, trial, *given)
 
-    monkeypatch.setattr("optuna_study.search.samplers.tpe", lambda *_, **__: Looks(seed=1))
+    monkeypatch.setattr(samplers, "tpe", lambda *_, **__: samplers.OnStep(Looks(seed=1)))
     claim = queue.claim(store, study, "host-1-002")
     assert isinstance(claim, Claim)
     propose(store, storage, study, from_json(study.definition), claim)
