@@ -58,18 +58,13 @@ def said(*commands: str) -> list[dict[str, Any]]:
 
 
 def without_advice(row: Any) -> Any:
-    """What was said, but for sentences made anew; of an estimate, whether there is one.
-
-    The last bits of a probability are those of whatever computes it.
-    """
+    """What was said, but for sentences made anew; of an estimate, whether there is one."""
     if isinstance(row, list):
         return [without_advice(each) for each in row]
     if isinstance(row, dict):
         kept = {name: each for name, each in row.items() if name not in ("cause", "advice")}
         if "seconds_left" in kept:
             kept["seconds_left"] = kept["seconds_left"] is not None
-        if isinstance(kept.get("p"), float):
-            kept["p"] = round(kept["p"], 12)
         return {name: without_advice(each) for name, each in kept.items()}
     return row
 

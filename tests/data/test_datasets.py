@@ -13,7 +13,7 @@ from PIL import Image
 
 from optuna_study.config.catalogue import dataset_names
 from optuna_study.config.settings import DataSettings
-from optuna_study.data.datasets import digits, rendered
+from optuna_study.data.datasets import rendered
 from optuna_study.data.load import open_pictures, possible_channels, title
 from optuna_study.data.overview import data_sets, overview
 from optuna_study.data.pictures import resize
@@ -104,11 +104,6 @@ def test_rendered_pictures_differ_from_each_other(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_digits_are_scikit_learn_s(workspace: Workspace) -> None:
-    from sklearn.datasets import load_digits
-
-    theirs = load_digits()
-    assert np.array_equal(digits.table()[:, :-1], theirs.data)
-    assert np.array_equal(digits.table()[:, -1], theirs.target)
     pictures = open_pictures(DataSettings(name="digits", image_size=16), None, workspace)
     assert pictures.images.shape == (1797, 16, 16, 1)
     assert pictures.classes == tuple("0123456789")

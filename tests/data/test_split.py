@@ -9,7 +9,7 @@ import pytest
 
 from optuna_study.data.folder.read import read_folder
 from optuna_study.data.pictures import Pictures, Request
-from optuna_study.data.split import Split, split, stratified_folds
+from optuna_study.data.split import Split, split
 from optuna_study.paths import Workspace
 
 PICTURES = Path(
@@ -108,21 +108,6 @@ def test_small_odd_sets_leave_every_class_in_training(seed: int) -> None:
     assert set(data.labels[found[0]].tolist()) == set(labels)
     held = [set(data.groups[side].tolist()) for side in found]
     assert sum(len(each) for each in held) == len(set(groups))
-
-
-@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
-@pytest.mark.parametrize(("number", "copies"), [(5, 1), (5, 3), (4, 7), (2, 40)])
-def test_folds_are_scikit_learn_s(number: int, copies: int) -> None:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    random = np.random.RandomState(copies)
-    for seed in range(4):
-        labels = random.choice([0, 1, 4, 5], size=300, p=[0.5, 0.3, 0.18, 0.02])
-        groups = random.permutation(300) // copies
-        theirs = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-        found = stratified_folds(labels, groups, number, seed)
-        for fold, (_, held) in enumerate(theirs.split(labels, labels, groups)):
-            assert np.flatnonzero(found == fold).tolist() == held.tolist()
 
 
 def test_pictures_in_order_are_cut_where_they_say() -> None:

@@ -2,11 +2,13 @@
 
 A fifth is held out for the test and a fifth of the rest validates; the parts that a data set has
 of its own are used as they are. Pictures of one group, identical or nearly so or of one patient,
-stay on one side. `data.cache` keeps the result beside the decoded pictures.
+stay on one side. scikit-learn takes two seconds to import, so `data.cache` keeps the result beside
+the decoded pictures.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,58 +93,26 @@ def _cut(
     labels, groups = all_labels[indices], all_groups[indices]
     if len(indices) > MANY:
         return indices[_cut_quickly(labels, groups, seed)]
+    from sklearn.model_selection import StratifiedGroupKFold
+
     counts = np.bincount(labels)
     # Where even the largest class has fewer different pictures than folds, that many folds.
     most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     number = max(2, min(FOLDS, most))
-    fold = stratified_folds(labels, groups, number, seed % 2**32)
-    cuts = [fold == each for each in range(number)]
+    folds = StratifiedGroupKFold(n_splits=number, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # Classes with fewer pictures than folds are legal here; the best fold is chosen below.
+        warnings.simplefilter("ignore", UserWarning)
+        cuts = list(folds.split(np.zeros(len(labels)), labels, groups))
 
-    def distance(taken: NDArray[np.bool_]) -> tuple[int, int, float]:
-        cut, kept = (np.bincount(labels[side], minlength=len(counts)) for side in (taken, ~taken))
+    def distance(cut: tuple[NDArray[np.int64], NDArray[np.int64]]) -> tuple[int, int, float]:
+        kept, taken = (np.bincount(labels[side], minlength=len(counts)) for side in cut)
         missing = (counts > 0) & (kept == 0)
-        absent = (counts > 0) & (cut == 0)
-        return int(missing.sum()), int(absent.sum()), float(np.abs(cut - counts / number).sum())
+        absent = (counts > 0) & (taken == 0)
+        return int(missing.sum()), int(absent.sum()), float(np.abs(taken - counts / number).sum())
 
-    fifth: NDArray[np.int64] = indices[min(cuts, key=distance)]
+    fifth: NDArray[np.int64] = indices[min(cuts, key=distance)[1]]
     return fifth
-
-
-def stratified_folds(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], number: int, seed: int
-) -> NDArray[np.int64]:
-    """The fold of each picture: whole groups, the classes in their shares.
-
-    The same folds as scikit-learn's shuffled `StratifiedGroupKFold`, which fixed the splits of
-    studies made before, and takes two seconds to import.
-    """
-    _, label, in_class = np.unique(labels, return_inverse=True, return_counts=True)
-    _, group = np.unique(groups, return_inverse=True)
-    in_group = np.zeros((group.max() + 1, len(in_class)))
-    np.add.at(in_group, (group, label), 1)
-    order = np.arange(len(in_group))
-    np.random.RandomState(seed).shuffle(order)
-    # Groups whose classes are spread least evenly come first: the rest makes up for them.
-    order = order[np.argsort(-np.std(in_group[order], axis=1), kind="stable")]
-    dealt, fold = np.zeros((number, len(in_class))), np.empty(len(in_group), dtype=np.int64)
-    for each in order:
-        fold[each] = _most_even(dealt, in_class, in_group[each])
-        dealt[fold[each]] += in_group[each]
-    return fold[group]
-
-
-def _most_even(
-    dealt: NDArray[np.float64], in_class: NDArray[np.int64], added: NDArray[np.float64]
-) -> int:
-    """The fold that leaves all of them most alike when it takes a group, or the smallest such."""
-    best, least, fewest = 0, np.inf, np.inf
-    for fold, held in enumerate(dealt.sum(axis=1)):
-        dealt[fold] += added
-        unlike = float(np.std(dealt / in_class, axis=0).mean())
-        dealt[fold] -= added
-        if unlike < least or (held < fewest and np.isclose(unlike, least)):
-            best, least, fewest = fold, unlike, held
-    return best
 
 
 def _cut_quickly(
@@ -150,7 +120,7 @@ def _cut_quickly(
 ) -> NDArray[np.bool_]:
     """Which of many pictures make a fifth: of each class a fifth of its groups.
 
-    Folds weigh every group against every fold, minutes for a hundred thousand.
+    scikit-learn's folds weigh every group against every fold, minutes for a hundred thousand.
     """
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     taken = np.zeros(len(first), dtype=bool)

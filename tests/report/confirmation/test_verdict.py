@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from optuna_study.report.confirmation.page import floors
@@ -79,19 +78,6 @@ def test_runs_of_a_seed_are_pairs() -> None:
     assert residual_variance(tests)[0] == pytest.approx(0, abs=1e-12)
     assert residual_variance(tests)[1] == 2
     assert residual_variance({1: {0: 0.5}, 2: {0: 0.4}})[1] == 0
-    assert residual_variance({}) == (0.0, 0)
-
-
-def test_the_residual_variance_is_that_of_least_squares_whether_runs_are_missing_or_not() -> None:
-    rng = np.random.default_rng(3)
-    tests = {n: {s: float(rng.normal()) for s in range(4)} for n in range(3)}
-    whole = np.array([list(row.values()) for row in tests.values()])
-    centred = whole - whole.mean(axis=0) - whole.mean(axis=1, keepdims=True) + whole.mean()
-    # A fourth trial of a single run tells nothing of the spread, and takes another way.
-    for each in (tests, {**tests, 9: {0: 0.3}}):
-        variance, freedom = residual_variance(each)
-        assert variance == pytest.approx((centred**2).sum() / 6)
-        assert freedom == 6
 
 
 def test_who_diverges_on_a_seed_answers_as_guessing_does_and_does_not_win() -> None:

@@ -11,8 +11,6 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna_study.report.comparison.student import two_sided_p
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -78,7 +76,9 @@ class Contrast:
         """The two-sided p of its being `supposed`; None where nothing is known of the error."""
         if self.error is None:
             return None
-        return two_sided_p(self.freedom, (self.gain - supposed) / self.error)
+        from scipy.special import stdtr  # here since `show` of a search does without
+
+        return float(2 * stdtr(self.freedom, -abs(self.gain - supposed) / self.error))
 
 
 def contrast(parts: Sequence[tuple[int, Spread]]) -> Contrast:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from optuna_study.report.comparison.student import NORMAL, distance, two_sided_p
 from optuna_study.store.records import ConfirmationRun, EndKind
 
 if TYPE_CHECKING:
@@ -203,11 +202,18 @@ class _Difference:
         """The two-sided p of its being 0."""
         if not self.error:
             return 1.0
-        return two_sided_p(self.freedom, self.gain / self.error)
+        from scipy.special import stdtr  # here since `show` of a search does without
+
+        return float(2 * stdtr(self.freedom, -abs(self.gain) / self.error))
 
     def reach(self, level: float) -> float:
         """How far its interval of confidence 1 - level goes to either side."""
-        return distance(self.freedom, level) * (self.error or 0.0)
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.freedom, 1 - level / 2)) * (self.error or 0.0)
+
+
+NORMAL = 1e6  # degrees of freedom of an error that is known
 
 
 def _difference(
@@ -232,13 +238,10 @@ def _difference(
 
 def residual_variance(tests: Mapping[int, Mapping[int, float]]) -> tuple[float, int]:
     """The variance of a run about its trial's and its seed's mean, and its degrees of freedom."""
-    numbers = list(tests)
-    seeds = sorted({seed for values in tests.values() for seed in values})
-    if all(len(values) == len(seeds) for values in tests.values()):
-        rows = [[values[seed] for seed in seeds] for values in tests.values()]
-        return _of_whole_layout(rows)
     import numpy as np  # here since `show` of a search does without
 
+    numbers = list(tests)
+    seeds = sorted({seed for values in tests.values() for seed in values})
     cells = [(number, seed) for number in numbers for seed in tests[number]]
     design = np.zeros((len(cells), len(numbers) + len(seeds)))
     for row, (number, seed) in enumerate(cells):
@@ -248,22 +251,6 @@ def residual_variance(tests: Mapping[int, Mapping[int, float]]) -> tuple[float, 
     freedom = len(cells) - int(rank)
     squares = float(np.square(values - design @ fitted).sum())
     return (squares / freedom if freedom > 0 else 0.0), max(freedom, 0)
-
-
-def _of_whole_layout(rows: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """The same where every trial ran with every seed: the least squares are the means'."""
-    columns = list(zip(*rows, strict=True))
-    if len(rows) < 2 or len(columns) < 2:
-        return 0.0, 0
-    freedom = (len(rows) - 1) * (len(columns) - 1)
-    of_seeds = [statistics.fmean(column) for column in columns]
-    whole = statistics.fmean(of_seeds)
-    squares = math.fsum(
-        (value - statistics.fmean(row) - of_seed + whole) ** 2
-        for row in rows
-        for value, of_seed in zip(row, of_seeds, strict=True)
-    )
-    return squares / freedom, freedom
 
 
 def _mean(
