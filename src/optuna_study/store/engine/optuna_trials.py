@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from optuna_study.store.rows import external_value
 from optuna_study.store.schema import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Row, Select, Table
 
 MOST_NAMED = 500  # trials that a statement names one by one; databases limit their number
 
@@ -69,14 +69,10 @@ def frozen_trials(
     connection: Connection, study_id: int, after: int = -1, known: Sequence[int] = ()
 ) -> list[FrozenTrial]:
     """The trials of a study with ids above `after`, and those `known`, in the order of ids."""
-    which = trials.c.study_id == study_id
-    if after >= 0:
-        later = trials.c.trial_id > after
-        which &= or_(later, trials.c.trial_id.in_(known)) if known else later
-    rows = connection.execute(select(trials).where(which).order_by(trials.c.trial_id)).all()
+    read = _Parts(connection, study_id, after, known)
+    rows = read.trials()
     if not rows:
         return []
-    read = _Parts(connection, which)
     params = read.grouped(trial_params, "param_name", "distribution_json", "param_value")
     values = read.grouped(trial_values, "objective", "value", "value_type")
     reports = read.grouped(
@@ -107,25 +103,54 @@ def frozen_trials(
 
 
 class _Parts:
-    """What some trials consist of beside their rows."""
+    """Some trials of a study: their rows, and what they consist of beside these."""
 
-    def __init__(self, connection: Connection, which: ColumnElement[bool]) -> None:
+    def __init__(
+        self, connection: Connection, study_id: int, after: int, known: Sequence[int]
+    ) -> None:
         self._connection = connection
-        self._which = which
+        self._all = after < 0
+        self._which: dict[str, Any] = {"of_id": study_id}
+        if not self._all:
+            self._which |= {"after": after, "known": list(known)}
+
+    def trials(self) -> Sequence[Row[Any]]:
+        """Their rows, in the order of ids."""
+        return self._connection.execute(_rows(self._all), self._which).all()
 
     def grouped(self, table: Table, *names: str) -> Mapping[int, list[Any]]:
         """Columns of a table by the trial's id, in the order in which they were written."""
-        key = next(iter(table.primary_key))
-        query = (
-            select(*(table.c[name] for name in names), table.c.trial_id)
-            .join(trials, trials.c.trial_id == table.c.trial_id)
-            .where(self._which)
-            .order_by(key)
-        )
         found: dict[int, list[Any]] = defaultdict(list)
-        for *columns, trial_id in self._connection.execute(query):
+        for *columns, trial_id in self._connection.execute(
+            _part(self._all, table, names), self._which
+        ):
             found[trial_id].append(columns)
         return found
+
+
+# Built once: every proposal reads trials, and to build a statement takes longer than to run it.
+@lru_cache(maxsize=2)
+def _rows(whole: bool) -> Select[Any]:
+    return select(trials).where(_those(whole)).order_by(trials.c.trial_id)
+
+
+@lru_cache(maxsize=32)
+def _part(whole: bool, table: Table, names: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(*(table.c[name] for name in names), table.c.trial_id)
+        .join(trials, trials.c.trial_id == table.c.trial_id)
+        .where(_those(whole))
+        .order_by(next(iter(table.primary_key)))
+    )
+
+
+def _those(whole: bool) -> ColumnElement[bool]:
+    """All trials of a study, or those after one with some that are known."""
+    of_study = trials.c.study_id == bindparam("of_id")
+    if whole:
+        return of_study
+    known = trials.c.trial_id.in_(bindparam("known", expanding=True))
+    return of_study & or_(trials.c.trial_id > bindparam("after"), known)
 
 
 def _parameters(stored: list[Any]) -> dict[str, Any]:
