@@ -47,7 +47,7 @@ def _own_warnings() -> Iterator[None]:
 
 @pytest.fixture
 def prepared(tmp_path: Path, study_text: str, warm_workspace: Workspace) -> StudyTask:
-    text = study_text.replace("trials = 3", "trials = 1").replace("epochs = 10", "epochs = 20")
+    text = study_text.replace("trials = 3", "trials = 1").replace("epochs = 10", "epochs = 14")
     (tmp_path / "tiny.toml").write_text(text)
     return prepare(
         LaunchRequest(str(tmp_path / "tiny.toml"), profile="cpu", workspace=warm_workspace)
@@ -104,7 +104,7 @@ def test_a_copy_goes_on_from_its_checkpoints_to_the_same_curves(
         assert work_here(here, stop) == "stopped by SIGTERM"
     given_back = reads.trial(prepared.store, study, 2)
     assert given_back.state is TrialState.WAITING
-    assert 1 <= given_back.epochs < 20
+    assert 1 <= given_back.epochs < 14
 
     there, back = Workspace(tmp_path / "there"), Workspace(tmp_path / "back")
     lite, server = StoreAddress.of_file(back.database), StoreAddress.parse(postgres_url)
