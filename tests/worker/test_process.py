@@ -193,6 +193,7 @@ def test_a_returned_trial_keeps_the_parameters_it_drew(
     assert config.train.lr == 80.0
 
 
+@pytest.mark.slow
 def test_only_what_is_searched_is_pruned(ready_study: Callable[..., StudyTask]) -> None:
     study = opened(ready_study(3, ('pruner = "none"', 'pruner = "rungs"')))
     claims = [queue.claim(study.store, study.record, "me") for _ in range(3)]
