@@ -12,13 +12,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from optuna_study.seeds import stream_seed
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Sequence
 
     from optuna_study.config.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How a batch is mixed with itself in reverse: by the mean, or in a box.
+
+    `share` of a picture's loss is that of its own class, `other` the weight of the other picture
+    in their mean, `box` the top, bottom, left and right of what is the other's.
+    """
+
+    share: float
+    other: float
+    box: tuple[int, int, int, int] | None = None
+
+    def numbers(self) -> tuple[float, ...]:
+        """As `HeldMixer` takes them."""
+        return (self.share, self.other, *(self.box or (0, 0, 0, 0)))
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,17 @@ class Mixer:
     random: np.random.Generator
 
     def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """A batch mixed with itself in reverse, and the share that is each picture's own.
+        """A batch mixed with itself in reverse, and the share that is each picture's own."""
+        drawn = self.draw(inputs.shape)
+        if drawn.box is None:
+            return inputs.lerp(inputs.flip(0), drawn.other), drawn.share
+        top, bottom, left, right = drawn.box
+        mixed = inputs.clone()
+        mixed[:, :, top:bottom, left:right] = inputs.flip(0)[:, :, top:bottom, left:right]
+        return mixed, drawn.share
+
+    def draw(self, shape: Sequence[int]) -> Mixture:
+        """How a batch of this shape is mixed.
 
         Where both ways are asked for each is taken half of the time. What is no picture (B, C, H,
         W) has no boxes and is mixed by the mean.
@@ -38,13 +66,12 @@ class Mixer:
         cut = self.cutmix > 0 and (self.mixup == 0 or self.random.random() < 0.5)
         strength = self.cutmix if cut else self.mixup
         share = float(self.random.beta(strength, strength))
-        if not cut or inputs.ndim != 4:
-            return inputs.lerp(inputs.flip(0), 1 - share), share
-        top, bottom, left, right = self._box(inputs.shape[2], inputs.shape[3], share)
-        mixed = inputs.clone()
-        mixed[:, :, top:bottom, left:right] = inputs.flip(0)[:, :, top:bottom, left:right]
-        replaced = (bottom - top) * (right - left) / (inputs.shape[2] * inputs.shape[3])
-        return mixed, 1 - replaced
+        if not cut or len(shape) != 4:
+            return Mixture(share, 1 - share)
+        height, width = shape[2:]
+        top, bottom, left, right = self._box(height, width, share)
+        replaced = (bottom - top) * (right - left) / (height * width)
+        return Mixture(1 - replaced, 0.0, (top, bottom, left, right))
 
     def _box(self, height: int, width: int, share: float) -> tuple[int, int, int, int]:
         """A box of about the area that is not the picture's own, its middle anywhere."""
@@ -57,6 +84,37 @@ class Mixer:
             max(column - right // 2, 0),
             min(column + right // 2, width),
         )
+
+
+class HeldMixer:
+    """Mixes as the numbers say that it holds on the device, whatever they are.
+
+    The same operations mix by the mean and in a box: of nothing, where there is none.
+    """
+
+    def __init__(self, settings: TrainSettings, device: torch.device) -> None:
+        self.numbers = torch.zeros(6, device=device)
+        self.shape: torch.Size | None = None  # of what it has mixed
+        self._boxes = settings.cutmix > 0
+
+    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Mixer.mix`."""
+        self.shape = inputs.shape
+        share, other, top, bottom, left, right = self.numbers.unbind()
+        reverse = inputs.flip(0)
+        mixed = inputs.lerp(reverse, other)
+        if self._boxes and inputs.ndim == 4:
+            rows = torch.arange(inputs.shape[2], device=inputs.device).view(-1, 1)
+            columns = torch.arange(inputs.shape[3], device=inputs.device)
+            inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+            mixed = torch.where(inside, reverse, mixed)
+        return mixed, share
+
+    def table(self, mixer: Mixer, steps: int) -> torch.Tensor:
+        """The numbers of so many steps, in the order in which `mixer` draws them."""
+        assert self.shape is not None
+        drawn = [mixer.draw(self.shape).numbers() for _ in range(steps)]
+        return torch.tensor(drawn, dtype=self.numbers.dtype).to(self.numbers.device)
 
 
 def mixer_of(settings: TrainSettings, epoch: int) -> Mixer | None:

@@ -2,7 +2,8 @@
 
 Captured is `step.whole_step`, the step that is called elsewhere. A replay does the same work on
 the same memory, so whatever differs from step to step lies in tensors that stay where they are:
-the pictures' indices, the learning rates, the place in `seen` where the step's figures go.
+the pictures' indices, the learning rates, shares and boxes of mixed pictures, the place in `seen`
+where the step's figures go, and of a head's features, which have several versions, a copy.
 Gradients are the graph's own: they lie in memory that it keeps, are written, not added to, and
 need no zeroing. Random numbers come from torch's global generator and from `noise`, which count
 on from replay to replay and are seeded between them.
@@ -27,15 +28,19 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from optuna_study.seeds import stream_seed
 from optuna_study.training.device import random_stream, read_numbers
 from optuna_study.training.divergence import CHUNK
 from optuna_study.training.optimizers import LR_FACTOR, rates_on_device
+from optuna_study.training.recipe.mixing import HeldMixer, mixer_of
 from optuna_study.training.steps.kept import key_of
 from optuna_study.training.steps.step import whole_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from optuna_study.config.settings import TrainSettings
+    from optuna_study.training.recipe.mixing import Mixer
     from optuna_study.training.run import Run
 
 TOLERANCE = 0.02
@@ -79,23 +84,42 @@ class CapturedStep:
         # All that the graph works on; the run itself may go, and what it has beside.
         self.parts = copy.copy(run)
         self.parts.average = self.parts.best = self.parts.observer = None
+        if run.features is not None:
+            own = run.features.training[0].clone()
+            self.parts.features = replace(run.features, training=(own,))
         self.pictures = torch.arange(run.pictures_per_step, device=device)
         self.noise = torch.Generator(device)
         self.rates = [torch.zeros((), device=device) for _ in run.optimizer.param_groups]
+        train = run.config.train
+        self.mixer = HeldMixer(train, device) if train.mixup or train.cutmix else None
         self.seen = torch.zeros((3, CHUNK), device=device)
         self.place = torch.zeros((3, 1), dtype=torch.int64, device=device)
         self._owner = weakref.ref(run)
         self._replay = self._captured(graphs)
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the run that it belongs to is gone."""
-        return self._owner() is None
+    def is_free_for(self, run: object) -> bool:
+        """Whether it belongs to this run, or the one that it belonged to is gone."""
+        owner = self._owner()
+        return owner is None or owner is run
 
-    def begin(self, seed: int) -> None:
-        """Seed the noise, and write figures from the first place on."""
-        self.noise.manual_seed(seed)
+    def begin(self, epoch: int, settings: TrainSettings) -> None:
+        """Seed what is drawn in an epoch, and write figures from the first place on."""
+        self.noise.manual_seed(stream_seed(settings.seed, "augmentation", epoch))
         self.place.zero_()
+        self._mixtures = iter(self._drawn(mixer_of(settings, epoch)))
+
+    def _drawn(self, mixer: Mixer | None) -> Sequence[torch.Tensor]:
+        """The mixtures of an epoch's steps."""
+        if self.mixer is None or mixer is None:
+            return ()
+        # Two at least, which is what is compared.
+        return self.mixer.table(mixer, max(self.parts.steps_per_epoch, 2)).unbind()
+
+    def take_features(self, run: Run) -> None:
+        """Where it is a head that learns: the version of the pictures that is the epoch's."""
+        if self.parts.features is not None and run.features is not None:
+            versions = run.features.training
+            self.parts.features.training[0].copy_(versions[run.epoch % len(versions)])
 
     def take_rates(self) -> None:
         """Take over the learning rates that the optimizer's groups have."""
@@ -104,8 +128,13 @@ class CapturedStep:
 
     def take(self, pictures: torch.Tensor) -> None:
         """Replay the step for the pictures at some indices."""
-        self.pictures.copy_(pictures)
+        self._take(pictures)
         self._replay()
+
+    def _take(self, pictures: torch.Tensor) -> None:
+        self.pictures.copy_(pictures)
+        if self.mixer is not None:
+            self.mixer.numbers.copy_(next(self._mixtures))
 
     def adopt(self, run: Run) -> None:
         """Take another run of the same key: its weights and state into the captured tensors."""
@@ -123,7 +152,7 @@ class CapturedStep:
         self._owner = weakref.ref(run)
 
     def _call(self) -> None:
-        figures = whole_step(self.parts, self.pictures, self.noise)
+        figures = whole_step(self.parts, self.pictures, self.noise, self.mixer)
         column = torch.stack([figure.detach().float() for figure in figures]).unsqueeze(1)
         self.seen.scatter_(1, self.place, column)
         self.place.add_(1)
@@ -152,7 +181,7 @@ class CapturedStep:
         """What two steps come to from the state before, on other pictures at other rates."""
         run, size, settings = self.parts, self.parts.pictures_per_step, self.parts.config.train
         _put_back(run, before)
-        self.begin(SEED)
+        self.begin(1, settings)
         self.seen.zero_()
         every = torch.arange(len(run.data.train_labels), device=run.device)
         with random_stream(run.device, SEED):
@@ -160,7 +189,7 @@ class CapturedStep:
                 for rate, group in zip(self.rates, run.optimizer.param_groups, strict=True):
                     factor = share * group.get(LR_FACTOR, 1.0)
                     rate.fill_(factor * min(settings.lr, HIGHEST_RATE))
-                self.pictures.copy_(pictures)
+                self._take(pictures)
                 call()
         return _Outcome(
             self.seen[:, :2].clone(), [each.detach().clone() for each in run.parameters]

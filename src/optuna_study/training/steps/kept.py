@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna_study.training.device_data import DeviceData
 
     Addresses: TypeAlias = tuple[tuple[int, torch.Size], ...]
-    Key: TypeAlias = tuple[TrainConfig, Addresses, Addresses]
+    Key: TypeAlias = tuple[TrainConfig, Addresses, torch.Size | None]
     Part = TypeVar("Part")
 
 FREE: dict[str, tuple[str, ...]] = {
@@ -39,9 +39,8 @@ class Captured(Protocol):
     def key(self) -> Key:
         """Of the runs that it can serve."""
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the run that it belongs to is gone."""
+    def is_free_for(self, run: object) -> bool:
+        """Whether it belongs to this run, or the one that it belonged to is gone."""
 
 
 @dataclasses.dataclass
@@ -80,14 +79,17 @@ def release_other(config: TrainConfig, data: DeviceData) -> None:
         release()
 
 
-def find(key: Key) -> Captured | None:
-    """The step that is kept, where it serves runs of this key and its own run is gone."""
+def find(key: Key, run: object) -> Captured | None:
+    """The step that is kept, where it serves runs of this key and no other run still has it."""
     step = _shelf.step
-    return step if step is not None and step.key == key and step.is_free else None
+    return step if step is not None and step.key == key and step.is_free_for(run) else None
 
 
 def key_of(config: TrainConfig, data: DeviceData, features: Features | None = None) -> Key:
-    """What runs share that can replay the same step: settings, and the memory of the pictures."""
+    """What runs share that can replay the same step: settings, and the memory of the pictures.
+
+    Of features the shape, since a step has a copy of them.
+    """
     shape = dataclasses.replace(
         config,
         model=_without(config.model, FREE["model"]),
@@ -97,11 +99,8 @@ def key_of(config: TrainConfig, data: DeviceData, features: Features | None = No
     seen = [data.train_images, data.train_labels, data.mean, data.std, data.principal]
     if data.permutation is not None:
         seen.append(data.permutation)
-    return shape, _addresses(seen), _addresses(features.training if features else ())
-
-
-def _addresses(tensors: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> Addresses:
-    return tuple((each.data_ptr(), each.shape) for each in tensors)
+    addresses = tuple((each.data_ptr(), each.shape) for each in seen)
+    return shape, addresses, features.training[0].shape if features else None
 
 
 def _without(settings: Part, names: tuple[str, ...]) -> Part:

@@ -6,7 +6,7 @@ It reads no number of the device, so that it can be captured (`steps.captured`) 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_
@@ -16,7 +16,6 @@ from optuna_study.text import in_one_line
 from optuna_study.training import device as devices
 
 if TYPE_CHECKING:
-    from optuna_study.training.recipe.mixing import Mixer
     from optuna_study.training.run import Run
 
     Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -28,8 +27,15 @@ SMALLEST_HALVED = 4
 """Batch norm needs two pictures at once."""
 
 
+class Mixes(Protocol):
+    """Mixes batches; see `recipe.mixing`."""
+
+    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, float | torch.Tensor]:
+        """A batch mixed with itself in reverse, and the share that is each picture's own."""
+
+
 def step(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None = None
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixes | None = None
 ) -> Figures:
     """One update; loss, gradient norm and right answers, three numbers that stay on the device.
 
@@ -40,9 +46,11 @@ def step(
     return _update(run, _accumulate_within_memory(run, pictures, noise, mixer))
 
 
-def whole_step(run: Run, pictures: torch.Tensor, noise: torch.Generator) -> Figures:
-    """As `step`, without mixing; pictures for which memory does not suffice are an error."""
-    return _update(run, _accumulate(run, pictures, noise, None))
+def whole_step(
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixes | None = None
+) -> Figures:
+    """As `step`; pictures for which memory does not suffice are an error."""
+    return _update(run, _accumulate(run, pictures, noise, mixer))
 
 
 def _update(run: Run, parts: Parts) -> Figures:
@@ -64,7 +72,7 @@ def _update(run: Run, parts: Parts) -> Figures:
 
 
 def _accumulate_within_memory(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixes | None
 ) -> Parts:
     try:
         return _accumulate(run, pictures, noise, mixer)
@@ -84,7 +92,7 @@ def _accumulate_within_memory(
 
 
 def _accumulate(
-    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixer | None
+    run: Run, pictures: torch.Tensor, noise: torch.Generator, mixer: Mixes | None
 ) -> Parts:
     """Leave the gradients of a step in the parameters; loss and right answers of each batch."""
     for parameter in run.parameters:
@@ -93,7 +101,8 @@ def _accumulate(
     for batch in run.split(pictures):
         places = batch.to(run.device, non_blocking=True)
         labels = run.data.train_labels.index_select(0, places)
-        inputs, share = run.training_input(batch, noise), 1.0
+        inputs = run.training_input(batch, noise)
+        share: float | torch.Tensor = 1.0
         if mixer is not None:
             inputs, share = mixer.mix(inputs)
         with devices.autocast(run.device, run.config.train.precision):

@@ -80,7 +80,7 @@ def stepper_of(run: Run) -> Stepper:
 
 def _captured(run: Run, graphs: Graphs) -> CapturedStep:
     """The step that an earlier run of the same shape has left, or a new one."""
-    found = kept.find(kept.key_of(run.config, run.data, run.features))
+    found = kept.find(kept.key_of(run.config, run.data, run.features), run)
     if isinstance(found, CapturedStep):
         found.adopt(run)
         return found
@@ -94,7 +94,6 @@ def why_eager(run: Run) -> str | None:
     """Why a run's steps are not tried as a graph, if so."""
     config, settings = run.config, run.config.train
     left = (settings.epochs - run.epoch) * run.steps_per_epoch
-    versions = 1 if run.features is None else len(run.features.training)
     reasons = {
         "an optimizer that takes all pictures at once": settings.optimizer in FULL_BATCH,
         f"{settings.optimizer} counts its steps on the host": (
@@ -110,8 +109,6 @@ def why_eager(run: Run) -> str | None:
             run.optimizer._optimizer_step_pre_hooks or run.optimizer._optimizer_step_post_hooks
         ),
         "torchvision's augmentations": not {*ON_BYTES, *ON_FLOATS}.isdisjoint(run.augmentations),
-        "pictures mixed in shares drawn on the host": bool(settings.mixup or settings.cutmix),
-        "features in several versions": versions > 1,
         f"fewer than {LEAST_STEPS} steps": left < LEAST_STEPS,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -161,8 +158,8 @@ class GraphStepper:
 
     def begin(self, epoch: int) -> None:
         """Start an epoch."""
-        settings = self.run.config.train
-        self.captured.begin(stream_seed(settings.seed, "augmentation", epoch))
+        self.captured.begin(epoch, self.run.config.train)
+        self.captured.take_features(self.run)
         self.count = 0
 
     def set_lr(self, lr: float) -> None:
