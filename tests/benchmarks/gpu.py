@@ -127,7 +127,7 @@ def replay_of(run: Run, device: torch.device) -> Callable[[], Any]:
     """
     graphs: Graphs = CalledGraphs() if device.type == "cpu" else CudaGraphs(device)
     captured = CapturedStep(run, graphs)
-    captured.begin(0)
+    captured.begin(1, run.config.train)
     captured.take_rates()
 
     def replay() -> None:

@@ -25,7 +25,7 @@ def test_mixup_is_the_weighted_mean_of_pairs() -> None:
     inputs = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     mixer = Mixer(0.4, 0.0, np.random.default_rng(3))
     shares = [mixer.mix(inputs)[1] for _ in range(400)]
-    mixed, share = mixer.mix(inputs)
+    mixed, share, _ = mixer.mix(inputs)
     raw = inputs.double().numpy()
     expected = share * raw + (1 - share) * raw[::-1]
     assert np.allclose(mixed.numpy(), expected, atol=1e-6)
@@ -39,7 +39,7 @@ def test_cutmix_takes_a_box_whose_area_is_the_partners_share() -> None:
     mixer = Mixer(0.0, 1.0, np.random.default_rng(2))
     seen = set()
     for _ in range(50):
-        mixed, share = mixer.mix(inputs)
+        mixed, share, _ = mixer.mix(inputs)
         own = mixed == inputs
         assert own.double().mean().item() == share or np.isclose(own.double().mean(), share)
         replaced = ~own[0, 0].numpy()
@@ -57,8 +57,9 @@ def test_both_alternate_and_what_is_no_picture_is_averaged() -> None:
     pictures = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 1, 8, 8)
     whole = [float(mixer.mix(pictures)[0][0].frac().abs().max()) > 0 for _ in range(60)]
     assert 15 < sum(whole) < 45
-    features, share = mixer.mix(torch.tensor([[0.0], [1.0]]))
+    features, share, rest = mixer.mix(torch.tensor([[0.0], [1.0]]))
     assert np.isclose(features[1, 0].item(), share)
+    assert share + rest == 1
     assert mixer_of(TrainSettings(), 1) is None
 
 
@@ -71,7 +72,7 @@ def test_a_steps_loss_is_mixed_as_its_pictures_are(
     model, mixer = run.model, mixer_of(settings.train, 1)
     inputs = run.training_input(pictures, torch.Generator())
     assert mixer is not None
-    mixed, share = mixer.mix(inputs)
+    mixed, share, _ = mixer.mix(inputs)
     with torch.no_grad():
         chances = model(mixed).double().log_softmax(dim=1).numpy()
     labels = tiny_data.train_labels.numpy()

@@ -89,18 +89,14 @@ def test_replayed_steps_give_the_curve_of_called_ones_to_the_last_bit(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"mixup": 0.4}, {"mixup": 0.4, "cutmix": 1.0}, {"cutmix": 1.0}]
+    "changes", [{"mixup": 0.4}, {"mixup": 0.4, "cutmix": 1.0}, {"cutmix": 1.0, "batch_size": 90}]
 )
 def test_pictures_are_mixed_as_they_are_where_steps_are_called(
     tiny_data: DeviceData, config: Config, graphs: CalledGraphs, changes: dict[str, Any]
 ) -> None:
     settings = config(**{**EXACT, "optimizer": "momentum", "breakpoints": (), **changes})
     run = loop.prepare(settings, tiny_data, CPU)
-    ours, theirs = curve(run), called(settings, tiny_data)
-    # A share and what it leaves are single precision's, not taken from one another before that.
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-5)
-        assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5)
+    assert curve(run) == called(settings, tiny_data)
     assert run.way_of_steps == {"steps": "CUDA graph"}
     assert graphs.captured == 1
 

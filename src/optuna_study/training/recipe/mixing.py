@@ -36,7 +36,7 @@ class Mixture:
 
     def numbers(self) -> tuple[float, ...]:
         """As `HeldMixer` takes them."""
-        return (self.share, self.other, *(self.box or (0, 0, 0, 0)))
+        return (self.share, 1 - self.share, self.other, *(self.box or (0, 0, 0, 0)))
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Mixer:
     cutmix: float
     random: np.random.Generator
 
-    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """A batch mixed with itself in reverse, and the share that is each picture's own."""
+    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, float, float]:
+        """A batch mixed with itself in reverse, the share that is each picture's own, the rest."""
         drawn = self.draw(inputs.shape)
         if drawn.box is None:
-            return inputs.lerp(inputs.flip(0), drawn.other), drawn.share
+            return inputs.lerp(inputs.flip(0), drawn.other), drawn.share, 1 - drawn.share
         top, bottom, left, right = drawn.box
         mixed = inputs.clone()
         mixed[:, :, top:bottom, left:right] = inputs.flip(0)[:, :, top:bottom, left:right]
-        return mixed, drawn.share
+        return mixed, drawn.share, 1 - drawn.share
 
     def draw(self, shape: Sequence[int]) -> Mixture:
         """How a batch of this shape is mixed.
@@ -93,14 +93,14 @@ class HeldMixer:
     """
 
     def __init__(self, settings: TrainSettings, device: torch.device) -> None:
-        self.numbers = torch.zeros(6, device=device)
+        self.numbers = torch.zeros(7, device=device)
         self.shape: torch.Size | None = None  # of what it has mixed
         self._boxes = settings.cutmix > 0
 
-    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `Mixer.mix`."""
         self.shape = inputs.shape
-        share, other, top, bottom, left, right = self.numbers.unbind()
+        share, rest, other, top, bottom, left, right = self.numbers.unbind()
         reverse = inputs.flip(0)
         mixed = inputs.lerp(reverse, other)
         if self._boxes and inputs.ndim == 4:
@@ -108,7 +108,7 @@ class HeldMixer:
             columns = torch.arange(inputs.shape[3], device=inputs.device)
             inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
             mixed = torch.where(inside, reverse, mixed)
-        return mixed, share
+        return mixed, share, rest
 
     def table(self, mixer: Mixer, steps: int) -> torch.Tensor:
         """The numbers of so many steps, in the order in which `mixer` draws them."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Figures = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     Parts = list[tuple[torch.Tensor, torch.Tensor]]
+    Share = float | torch.Tensor
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ SMALLEST_HALVED = 4
 class Mixes(Protocol):
     """Mixes batches; see `recipe.mixing`."""
 
-    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, float | torch.Tensor]:
-        """A batch mixed with itself in reverse, and the share that is each picture's own."""
+    def mix(self, inputs: torch.Tensor) -> tuple[torch.Tensor, Share, Share]:
+        """A batch mixed with itself in reverse, the share that is each picture's own, the rest."""
 
 
 def step(
@@ -102,15 +103,16 @@ def _accumulate(
         places = batch.to(run.device, non_blocking=True)
         labels = run.data.train_labels.index_select(0, places)
         inputs = run.training_input(batch, noise)
-        share: float | torch.Tensor = 1.0
+        share: Share = 1.0
+        rest: Share = 0.0
         if mixer is not None:
-            inputs, share = mixer.mix(inputs)
+            inputs, share, rest = mixer.mix(inputs)
         with devices.autocast(run.device, run.config.train.precision):
             logits = run.model(inputs)
         logits = logits.float()
         loss = run.loss(logits, labels)
         if mixer is not None:
-            loss = share * loss + (1 - share) * run.loss(logits, labels.flip(0))
+            loss = share * loss + rest * run.loss(logits, labels.flip(0))
         if len(batch) < len(pictures):
             loss = loss * (len(batch) / len(pictures))
         torch.autograd.backward(loss if run.scaler is None else run.scaler.scale(loss))
