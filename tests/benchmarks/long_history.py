@@ -1,10 +1,11 @@
 """What proposals are worth of a TPE that looks at a part of a long history, or at all of it.
 
-`python tests/benchmarks/long_history.py [--seeds N] [--trials N] [--most N...]`. Eight parameters,
-two of them choices, and two objectives that are known: a bowl, and one with many hollows in it.
-Values have noise, as an accuracy has. Every side goes on from the same 1,000 trials; a side is how
-many trials the sampler looks at (0: all). Prints a line of JSON a side and seed: the mean value
-without noise of what was proposed in the last third, the best of all, and seconds a proposal.
+`python tests/benchmarks/long_history.py [--seeds N...] [--trials N] [--most N...]`. Eight
+parameters, two of them choices, and two objectives that are known: a bowl, and one with many
+hollows in it. Values have noise, as an accuracy has. Every side goes on from the same 1,000
+trials; a side is how many trials the sampler looks at (0: all). Prints a line of JSON a side and
+seed: the mean value without noise of what was proposed in the last third, the best of all, and
+seconds a proposal.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 `python tests/benchmarks/own_folder.py FOLDER [--rounds N] > table.md`, where FOLDER has a folder
 for each class. Both sides search rate and dropout of the same AlexNet (48 pixels, a quarter of the
-width, batches of 16, momentum) with Optuna's TPE in an SQLite store. P0's objective is Optuna's
-example for a folder: a DataLoader whose data set opens, scales and converts each picture whenever
-it is wanted. Whole commands with their start; ours finds no picture decoded.
+width, batches of 16, momentum) with Optuna's TPE in an SQLite store. P0's objective is after
+Optuna's example, for a folder: a DataLoader whose data set opens, scales and converts each picture
+whenever it is wanted, torch's own local response norm and optimizer as they come, pictures in
+memory as torch has them. Whole commands with their start; ours finds no picture decoded.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sides import launched, print_table, search_rows, tell_side
+from sides import Found, launched, print_table, search_rows, tell_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import optuna
 
 TRIALS, WORKERS = 6, 2  # `STUDY` says the trials, too
@@ -45,13 +48,13 @@ lr = {low = 1e-3, high = 0.03, log = true}
 """
 
 
-def our_search(folder: Path, place: Path) -> tuple[float, list[float]]:
-    """A launch: the best accuracy, and when each trial ended."""
+def our_search(folder: Path, place: Path) -> Callable[[], Found]:
+    """A launch."""
     return launched(STUDY, place, "--workers", str(WORKERS), "--data", str(folder))
 
 
-def plain_search(folder: Path, place: Path) -> tuple[float, list[float]]:
-    """P0 in two processes on one store: the best accuracy, and when each trial ended."""
+def plain_search(folder: Path, place: Path) -> Callable[[], Found]:
+    """P0 in two processes on one store."""
     import optuna
 
     url = f"sqlite:///{place / 'plain.db'}"
@@ -63,8 +66,13 @@ def plain_search(folder: Path, place: Path) -> tuple[float, list[float]]:
     running = [subprocess.Popen(command) for _ in range(WORKERS)]
     if any([each.wait() for each in running]):
         raise SystemExit("a process of P0 has failed")
-    ends = [each.datetime_complete for each in study.trials]
-    return float(study.best_value), [each.timestamp() for each in ends if each is not None]
+
+    def read() -> Found:
+        ends = [each.datetime_complete for each in study.trials]
+        times = [each.timestamp() for each in ends if each is not None]
+        return Found(float(study.best_value), times)
+
+    return read
 
 
 def work(folder: Path, url: str) -> None:
@@ -132,7 +140,7 @@ def main() -> None:
         work(folder, arguments.worker_of)
         return
     if arguments.side is not None:
-        tell_side(partial(SIDES[arguments.side], folder))
+        tell_side(partial(SIDES[arguments.side], folder), WORKERS)
         return
     commands = {name: [sys.executable, __file__, str(folder), "--side", name] for name in SIDES}
     print_table(

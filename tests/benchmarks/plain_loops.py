@@ -12,16 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import optuna
 import torch
-from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import ToTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import optuna
     from numpy.typing import NDArray
 
     Loader = DataLoader[tuple[torch.Tensor, int]]
@@ -46,12 +44,16 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
     """As torchvision's MNIST hands its pictures out: a PIL picture each time, then `ToTensor`."""
 
     def __init__(self, images: NDArray[Any], labels: NDArray[Any]) -> None:
+        from torchvision.transforms import ToTensor  # here: who trains as P1 does pays for no P0
+
         self.images, self.labels, self.to_tensor = images, labels, ToTensor()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image
+
         return self.to_tensor(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
@@ -145,6 +147,8 @@ def search(
     objective: Callable[[optuna.Trial, Split], float], split: Split, trials: int, url: str
 ) -> tuple[float, list[float]]:
     """Search as Optuna's documentation does, without pruning; best accuracy, each trial's end."""
+    import optuna
+
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(storage=url, direction="maximize")

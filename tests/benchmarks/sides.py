@@ -31,6 +31,14 @@ Sides = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a search has found: the best accuracy, and when each trial ended."""
+
+    best: float
+    ends: list[float]
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table; figures smaller than their peer's are better."""
 
@@ -70,59 +78,71 @@ def alternate(sides: Mapping[str, Callable[[], float]], rounds: int, what: str) 
     return found
 
 
-def children(command: Sequence[str], **environment: str) -> tuple[float, str]:
+def children(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    fine: Sequence[int] = (0,),
+) -> tuple[float, str]:
     """CPU seconds of a command and what it waited for, and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     kept = {key: value for key, value in os.environ.items() if key != "OPTUNA_STORAGE"}
     done = subprocess.run(
-        command, env={**kept, **environment}, capture_output=True, text=True, check=False
+        command, env={**kept, **(environment or {})}, capture_output=True, text=True, check=False
     )
-    if done.returncode not in (0, 1):  # 1: doctor has found something
+    if done.returncode not in fine:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return used, done.stdout
 
 
-def tell_side(search: Callable[[Path], tuple[float, list[float]]]) -> None:
+def tell_side(search: Callable[[Path], Callable[[], Found]], workers: int = 1) -> None:
     """Run one side, a search within a folder made for it, and print what it took.
 
-    The search gives its best accuracy and when each trial ended. What it leaves behind, such as a
-    server of workers, is adopted: its time counts, too.
+    What the search leaves behind, such as a server of workers, is adopted: its time counts, too.
+    What it has found is read when all has been counted.
     """
     import ctypes
 
     adopt_orphans = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
     ctypes.CDLL(None).prctl(adopt_orphans, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as place:
-        best, ends = search(Path(place))
+        read = search(Path(place))
         with suppress(ChildProcessError):
             while True:
                 os.wait()
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    answer = {
-        "best": best,
-        "seconds": (max(ends) - min(ends)) / (len(ends) - 1),
-        "cpu": sum(each.ru_utime + each.ru_stime for each in used),
-        "memory": max(each.ru_maxrss for each in used) // 1024,
-    }
+        used = [
+            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
+        began = time.perf_counter()
+        found = read()
+        answer = {
+            "best": found.best,
+            "seconds": (max(found.ends) - min(found.ends)) / (len(found.ends) - workers),
+            "cpu": sum(each.ru_utime + each.ru_stime for each in used),
+            "memory": max(each.ru_maxrss for each in used) // 1024,
+            "reading": time.perf_counter() - began,
+        }
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def launched(study: str, place: Path, *options: str) -> tuple[float, list[float]]:
-    """A launch of a study file's text: the best accuracy, and when each trial ended."""
+def launched(study: str, place: Path, *options: str) -> Callable[[], Found]:
+    """A launch of a study file's text."""
     file = place / "beside.toml"
     file.write_text(study, encoding="utf-8")
     program = [sys.executable, "-m", "optuna_study"]
     where = {"OPTUNA_STUDY_ARTIFACTS": str(place)}
-    children(
-        [*program, "launch", str(file), "--profile", "full", "--no-confirm", *options], **where
-    )
-    _, shown = children([*program, "show", "beside", "-f", "json"], **where)
-    _, trials = children([*program, "trials", "beside", "-f", "json"], **where)
-    ends = [each["datetime_complete"] for each in json.loads(trials)]
-    times = [datetime.fromisoformat(each).timestamp() for each in ends]
-    return float(json.loads(shown)["best"]["value"]), times
+    children([*program, "launch", str(file), "--profile", "full", "--no-confirm", *options], where)
+
+    def read() -> Found:
+        _, shown = children([*program, "show", "beside", "-f", "json"], where)
+        _, trials = children([*program, "trials", "beside", "-f", "json"], where)
+        ends = [each["datetime_complete"] for each in json.loads(trials)]
+        times = [datetime.fromisoformat(each).timestamp() for each in ends]
+        return Found(float(json.loads(shown)["best"]["value"]), times)
+
+    return read
 
 
 def search_rows(commands: Mapping[str, Sequence[str]], rounds: int, what: str) -> list[Row]:
@@ -136,8 +156,9 @@ def search_rows(commands: Mapping[str, Sequence[str]], rounds: int, what: str) -
         def one() -> float:
             began = time.perf_counter()
             _, text = children(commands[name])
-            wall.setdefault(name, []).append(time.perf_counter() - began)
+            taken = time.perf_counter() - began
             answer = json.loads(text.splitlines()[-1])
+            wall.setdefault(name, []).append(taken - answer["reading"])
             best.setdefault(name, []).append(answer["best"])
             trial.setdefault(name, []).append(answer["seconds"])
             memory[name] = max(memory.get(name, 0), answer["memory"])
@@ -153,7 +174,7 @@ def search_rows(commands: Mapping[str, Sequence[str]], rounds: int, what: str) -
     return [
         Row(f"{what}, whole processes, CPU", "s", cpu),
         Row("whole processes, wall", "s", wall),
-        Row("a trial, from the first's end to the last's, wall", "s", trial),
+        Row("for each trial, from the first's end to the last's, wall", "s", trial),
         Row("the best accuracy", "", best),
         Row(
             "peak memory of the largest process",

@@ -2,14 +2,14 @@
 
 `python tests/benchmarks/suite.py [--rounds N] [--only ROW ...] [--data DIR] > table.md`. Rows that
 need a second state of the repository, such as a lever's before and after, are start.py's and
-trial_cost.py's. Every figure is the median over the rounds of CPU time, of all processes that a
-side has, with the smallest and largest ratio of a round; sides go first by turns. Progress goes to
-stderr as lines of JSON.
+trial_cost.py's. Figures are medians over the rounds, mostly of the CPU time of all processes that
+a side has, with the smallest and largest ratio of a round; sides go first by turns. Progress goes
+to stderr as lines of JSON.
 
 - `search`: trials of 10 epochs of a fully connected net on 5,120 pictures of MNIST, or on the
   built-in digits, one at a time, P0, P1 and `launch --workers 1` without pruning, whole processes
-  with their start and their store; all must reach the same accuracy, but for `GATE`. Ray Tune and
-  Syne Tune stand beside them where they are installed, and give trials up, as they usually do.
+  with their start and their store; all must reach the same accuracy, but for sides.GATE. Ray Tune
+  and Syne Tune stand beside them where they are installed, and give trials up, as they usually do.
 - `start`: seconds to the first step of such a process.
 - `steps`: steps of the studies' own nets beside P1's of the same net (steps.py).
 - `loading`: what a worker spends on MNIST's pictures, decoded before, in a process of its own.
@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sides import Row, children, launched, note, print_table, search_rows, tell_side
+from sides import Found, Row, children, launched, note, print_table, search_rows, tell_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,6 @@ OTHERS = {  # measured where they are installed: what each needs
 SIDES = ("ours", "P0", "P1", *OTHERS)
 TRIALS = 12  # of the row `search`, for each side; `STUDY` says it, too
 PICTURES = 5120  # of MNIST: 32 batches of 128 to train on, 8 to validate on
-WINDOW = 1.5  # CPU seconds of steps for each side and round
 LARGE = 20_000  # trials of the store that is read
 STUDY = """
 title = "Digits beside plain loops"
@@ -86,8 +85,8 @@ def why_not(module: str) -> str:
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 
-def one_side(name: str, data: Path | None, place: Path) -> tuple[float, list[float]]:
-    """What a side found, and when its trials ended."""
+def one_side(name: str, data: Path | None, place: Path) -> Callable[[], Found]:
+    """The search of a side."""
     pictures = small_mnist(data, place)
     return our_search(place, pictures) if name == "ours" else plain_search(name, place, pictures)
 
@@ -115,36 +114,40 @@ def small_mnist(data: Path | None, place: Path) -> Path | None:
     return file
 
 
-def our_search(place: Path, pictures: Path | None) -> tuple[float, list[float]]:
-    """A launch: the best accuracy, and when each trial ended."""
+def our_search(place: Path, pictures: Path | None) -> Callable[[], Found]:
+    """A launch."""
     name, size, data = ("mnist", 28, ["--data", str(pictures)]) if pictures else ("digits", 8, [])
     return launched(STUDY.format(name=name, size=size), place, "--workers", "1", *data)
 
 
-def plain_search(name: str, place: Path, pictures: Path | None) -> tuple[float, list[float]]:
-    """What another side found, and when its trials ended."""
+def plain_search(name: str, place: Path, pictures: Path | None) -> Callable[[], Found]:
+    """The search of another side."""
     import plain_loops
 
     split = plain_split(pictures)
     if name == "Ray Tune":
         import tune_loop
 
-        return tune_loop.search(split, TRIALS, place)
-    if name == "Syne Tune":
+        found = Found(*tune_loop.search(split, TRIALS, place))
+    elif name == "Syne Tune":
         import syne_loop
 
-        return syne_loop.search(split, TRIALS, place)
-    objective = plain_loops.p0_trial if name == "P0" else plain_loops.p1_trial
-    return plain_loops.search(objective, split, TRIALS, f"sqlite:///{place / 'plain.db'}")
+        found = Found(*syne_loop.search(split, TRIALS, place))
+    else:
+        objective = plain_loops.p0_trial if name == "P0" else plain_loops.p1_trial
+        url = f"sqlite:///{place / 'plain.db'}"
+        found = Found(*plain_loops.search(objective, split, TRIALS, url))
+    return lambda: found
 
 
 def plain_split(pictures: Path | None) -> Split:
     """As many pictures to train on and to validate on as ours has."""
     import numpy as np
     from plain_loops import Split
-    from sklearn.datasets import load_digits
 
     if pictures is None:
+        from sklearn.datasets import load_digits  # two seconds, which MNIST does without
+
         digits = load_digits()
         images, labels = (digits.images * (255 / 16)).astype(np.uint8), digits.target
         train, validation = 1150, 288  # 64 and 16 %, as ours are split
@@ -191,7 +194,8 @@ def reading_rows(rounds: int, _data: Path | None) -> list[Row]:
         rows = []
         for words in (("list",), ("show", "large"), ("trials", "large"), ("doctor", "large")):
             command = [sys.executable, "-m", "optuna_study", *words]
-            taken = [children(command, **where)[0] for _ in range(rounds)]
+            fine = (0, 1) if words[0] == "doctor" else (0,)  # 1: it has found something
+            taken = [children(command, where, fine=fine)[0] for _ in range(rounds)]
             rows.append(Row(f"`{words[0]}` on {LARGE:,} trials, CPU", "s", {"ours": taken}))
         return rows
 

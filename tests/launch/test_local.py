@@ -178,7 +178,7 @@ def test_time_over_ends_well_with_trials_given_back(
     run_here: Callable[..., Any], study_text: str, tmp_path: Path
 ) -> None:
     endless = study_text.replace("epochs = 10", "epochs = 5000")
-    said = run_here(tmp_path / "root", endless, workers=1, timeout=2.0)
+    said = run_here(tmp_path / "root", endless, workers=1, timeout=2.0, cold=True)
     assert said.code == 0, said.messages
     assert "the 2 s asked for are over: giving back" in said.messages
     assert TrialState.RUNNING not in states(said.task.store, said.task.study)

@@ -136,8 +136,8 @@ def test_two_launches_at_once_are_one_study_and_one_budget(
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     machine = shell("here", url)
     options = ("--profile", "cpu", "--workers", "2", "--n-trials", "3")
-    other = machine.start("launch", "tiny", *options)
-    said = [machine.run("launch", "tiny", *options), ended(other)]
+    running = [machine.start("launch", "tiny", *options) for _ in range(2)]
+    said = [ended(each) for each in running]
     assert [code for code, _, _ in said] == [0, 0], said
     store = open_store(url)
     [study] = reads.list_studies(store)

@@ -259,6 +259,7 @@ def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[...,
         workers: int = 2,
         timeout: float | None = None,
         watch: Callable[[StudyTask, Tick], None] = lambda task, tick: None,
+        cold: bool = False,
         **options: Any,
     ) -> Said:
         file = tmp_path / "tiny.toml"
@@ -266,7 +267,7 @@ def run_here(tmp_path: Path, warm: Callable[[Path], Workspace]) -> Callable[...,
         request = LaunchRequest(
             str(file),
             profile="cpu",
-            workspace=warm(root),
+            workspace=Workspace(root) if cold else warm(root),
             workers=workers,
             timeout=timeout,
             **options,

@@ -47,8 +47,12 @@ def test_the_budget_counts_searched_trials_alone(
     store: Store, make_study: Any, planned: Any
 ) -> None:
     study = make_study(store, planned=(planned("a"), planned("b")), budget=3, beside=2)
+    proposed = []
     for _ in range(5):
-        finish(store, take(store, study), 0.5)
+        claim = take(store, study)
+        proposed.append(claim.proposed)
+        finish(store, claim, 0.5)
+    assert proposed == [False, False, True, True, True], "baselines are never pruned"
     assert queue.claim(store, study, "w1") is NoTrialReason.BUDGET_MET
     counts = reads.counts(store, study)
     assert (counts.ended, counts.searched, counts.baselines) == (5, 3, 2)
@@ -64,6 +68,7 @@ def test_rounds_give_each_finalist_and_the_baseline_the_same_fresh_seeds(
     for claim in first:
         assert claim.seed == confirmation_seed(study.seed, 0)
         assert not claim.searched
+        assert not claim.proposed, "runs of a confirmation are never pruned"
         told = reads.trial(store, study, claim.number)
         again = reads.trial(store, study, told.confirms or 0)
         assert (told.parameters, told.fixed) == (again.parameters, again.fixed)

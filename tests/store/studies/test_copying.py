@@ -80,10 +80,11 @@ def places(request: pytest.FixtureRequest, clock: Any) -> Iterator[Places]:
     target.close()
 
 
-@pytest.fixture
-def across(sqlite_url: str, postgres_url: str, clock: Any) -> Iterator[Places]:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=POSTGRES)])
+def across(request: pytest.FixtureRequest, sqlite_url: str, clock: Any) -> Iterator[Places]:
     """For what reads and writes a copy as any other study; `places` shows that it is one."""
-    source, target = open_store(sqlite_url, clock=clock), open_store(postgres_url, clock=clock)
+    url = request.getfixturevalue(f"{request.param}_url")
+    source, target = open_store(sqlite_url, clock=clock), open_store(url, clock=clock)
     yield Places(source, target)
     source.close()
     target.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, select
 
 from optuna_study.store.rows import external_value
 from optuna_study.store.schema import (
@@ -109,48 +109,54 @@ class _Parts:
         self, connection: Connection, study_id: int, after: int, known: Sequence[int]
     ) -> None:
         self._connection = connection
-        self._all = after < 0
         self._which: dict[str, Any] = {"of_id": study_id}
-        if not self._all:
-            self._which |= {"after": after, "known": list(known)}
+        if after >= 0:
+            self._which["after"] = after
+        if after >= 0 and known:
+            self._which["known"] = list(known)
 
     def trials(self) -> Sequence[Row[Any]]:
         """Their rows, in the order of ids."""
-        return self._connection.execute(_rows(self._all), self._which).all()
+        return self._connection.execute(_rows(frozenset(self._which)), self._which).all()
 
     def grouped(self, table: Table, *names: str) -> Mapping[int, list[Any]]:
         """Columns of a table by the trial's id, in the order in which they were written."""
         found: dict[int, list[Any]] = defaultdict(list)
         for *columns, trial_id in self._connection.execute(
-            _part(self._all, table, names), self._which
+            _part(frozenset(self._which), table, names), self._which
         ):
             found[trial_id].append(columns)
         return found
 
 
 # Built once: every proposal reads trials, and to build a statement takes longer than to run it.
-@lru_cache(maxsize=2)
-def _rows(whole: bool) -> Select[Any]:
-    return select(trials).where(_those(whole)).order_by(trials.c.trial_id)
+@lru_cache(maxsize=3)
+def _rows(given: frozenset[str]) -> Select[Any]:
+    return select(trials).where(_those(given)).order_by(trials.c.trial_id)
 
 
 @lru_cache(maxsize=32)
-def _part(whole: bool, table: Table, names: tuple[str, ...]) -> Select[Any]:
+def _part(given: frozenset[str], table: Table, names: tuple[str, ...]) -> Select[Any]:
     return (
         select(*(table.c[name] for name in names), table.c.trial_id)
         .join(trials, trials.c.trial_id == table.c.trial_id)
-        .where(_those(whole))
+        .where(_those(given))
         .order_by(next(iter(table.primary_key)))
     )
 
 
-def _those(whole: bool) -> ColumnElement[bool]:
-    """All trials of a study, or those after one with some that are known."""
-    of_study = trials.c.study_id == bindparam("of_id")
-    if whole:
-        return of_study
-    known = trials.c.trial_id.in_(bindparam("known", expanding=True))
-    return of_study & or_(trials.c.trial_id > bindparam("after"), known)
+def _those(given: frozenset[str]) -> ColumnElement[bool]:
+    """All trials of a study, or those after one, maybe with some that are known.
+
+    Where none is known nothing is said of them: SQLite walks the whole study for an empty list.
+    """
+    found = trials.c.study_id == bindparam("of_id")
+    if "after" not in given:
+        return found
+    which = trials.c.trial_id > bindparam("after")
+    if "known" in given:
+        which |= trials.c.trial_id.in_(bindparam("known", expanding=True))
+    return found & which
 
 
 def _parameters(stored: list[Any]) -> dict[str, Any]:
