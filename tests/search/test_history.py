@@ -53,6 +53,7 @@ def test_a_part_has_the_same_best_ones_and_an_even_share_of_the_others(
     assert kept_best == best
     assert len(best) == BEST_TRIALS == default_gamma(10**9)
     assert len(kept_best) + len(kept_others) == 500 + 3
+    assert kept_others[-4] == others[-4]  # the newest that has ended
     assert kept_others[-3:] == others[-3:] == [2000, 2001, 2002]  # these run
     for begin in range(0, 2000, 200):  # a quarter of each tenth
         share = [number for number in kept_others if begin <= number < begin + 200]

@@ -28,7 +28,7 @@ def part_of(
 
     Of more than `most` that have ended the best BEST_TRIALS stay, which TPE draws new ones beside,
     and of the others, which it draws away from, an even part: as many of old as of new ones, so
-    that Optuna's weights, which fall with age, stay what they are. All that run stay, too.
+    that Optuna's weights, which fall with age, stay about the same. All that run stay, too.
     """
     ended = [each for each in trials if each.state in ENDED]
     if len(ended) <= most:
@@ -40,7 +40,7 @@ def part_of(
         return trials
     others = [each.number for each in ended if each.number not in best]
     left = most - len(best)
-    kept = best | {others[index * len(others) // left] for index in range(left)}
+    kept = best | {others[index * len(others) // left - 1] for index in range(1, left + 1)}
     return [each for each in trials if each.state not in ENDED or each.number in kept]
 
 
