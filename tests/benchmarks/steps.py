@@ -30,6 +30,7 @@ from optuna_study.seeds import stream_seed
 from optuna_study.training import layers, loop
 from optuna_study.training.build_model import initialised_model
 from optuna_study.training.device_data import DeviceData, load_data, to_model_input, view
+from optuna_study.training.steps.stepper import stepper_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,9 +128,10 @@ def open_net(what: str, folder: Path | None) -> tuple[TrainConfig, DeviceData]:
 def our_epoch(config: TrainConfig, data: DeviceData) -> Callable[[], int]:
     """An epoch of ours, which gives its number of steps."""
     run = loop.prepare(config, data, CPU)
+    stepper = stepper_of(run)
 
     def epoch() -> int:
-        trained = loop.train_epoch(run, 1)
+        trained = loop.train_epoch(run, 1, stepper)
         assert trained is not None
         return len(trained.losses)
 

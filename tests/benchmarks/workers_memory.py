@@ -28,6 +28,7 @@ from optuna_study.definition.resolve import resolve
 from optuna_study.paths import Workspace
 from optuna_study.training import device, loop
 from optuna_study.training.device_data import load_data, view
+from optuna_study.training.steps.stepper import stepper_of
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -58,7 +59,7 @@ def work(place: Path, file: Path, ready: Barrier, done: Event, models: Queue[int
     for part in torch.split(data.train_images, 64):
         part.sum()
     run = loop.prepare(config, view(data, config.data), CPU)
-    loop.train_epoch(run, 1)
+    loop.train_epoch(run, 1, stepper_of(run))
     models.put(3 * 4 * sum(each.numel() for each in run.model.parameters()))
     ready.wait()
     done.wait()

@@ -41,6 +41,7 @@ def chained(first: Exception, then: Exception) -> Exception:
         (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
         (chained(RuntimeError("CUDA error: unspecified launch failure"), KeyError("x")), True),
+        (RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED at ..."), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("CUDA error: a model's own words"), False),
         (chained(ValueError("a"), KeyError("b")), False),

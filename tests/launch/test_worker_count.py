@@ -5,10 +5,12 @@ Two commands in one process stand for containers with one host's name.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from called_graphs import CalledGraphs
 
 from optuna_study.errors import OptunaStudyError
 from optuna_study.launch.worker_count import (
@@ -26,6 +28,8 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import TrialState
 from optuna_study.training.device import pick_device
 from optuna_study.training.device_data import load_data
+from optuna_study.training.divergence import CHUNK
+from optuna_study.worker import preflight
 from optuna_study.worker.messages import Facts, WorkerTask, numbered
 from optuna_study.worker.preflight import train_for
 
@@ -115,11 +119,19 @@ def test_a_tenth_more_is_enough() -> None:
 
 @pytest.mark.slow
 def test_training_for_a_while_goes_on_where_a_short_run_ends(
-    definition: Definition, warm_workspace: Workspace
+    definition: Definition, warm_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, cpu = definition.config, pick_device("cpu")
     data = load_data(config.data, None, warm_workspace, cpu)
-    whole_run = config.train.epochs * (len(data.train_labels) // config.train.batch_size)
+    an_epoch = len(data.train_labels) // config.train.batch_size
+    whole_run = config.train.epochs * an_epoch
+    with monkeypatch.context() as patched:
+        looks = itertools.count()  # at the clock; a second goes by at each
+        patched.setattr("time.perf_counter", lambda: float(next(looks)))
+        assert train_for(1.5, config, data, cpu)[0] == 1
+        patched.setattr(preflight, "cuda_graphs", lambda _: CalledGraphs())
+        looks = itertools.count()  # where steps are replayed, they are counted as they are read
+        assert train_for(1.5, config, data, cpu)[0] == min(CHUNK, an_epoch)
     enough = 0.1
     while True:  # until one call has trained longer than a whole run, however slow the machine
         steps, seconds = train_for(enough, config, data, cpu)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from optuna_study.config.reproducibility import differing
 from optuna_study.report.verify import Outcome, compare, differences, tolerance
 
 CURVE = {"validation_accuracy": (0.25, 0.75), "train_loss": (1.5, 0.1 + 0.2)}
@@ -71,6 +72,17 @@ def test_records_of_before_frozen_norms_were_folded_are_not_compared_to_the_last
     assert differences(folded, folded, resumed_elsewhere=False) == ()
     # A head of a study whose other trials fold some has none itself.
     assert differences(folded, HERE, resumed_elsewhere=False) == ()
+
+
+def test_steps_that_were_replayed_are_not_compared_with_called_ones_to_the_last_bit() -> None:
+    gpu = {**HERE, "device": "cuda (H200)", "cuda_graphs": True}
+    of_before = {**HERE, "device": "cuda (H200)"}
+    assert differing(of_before, gpu) == ("cuda_graphs was not recorded, is True",)
+    assert differing(of_before, {**gpu, "cuda_graphs": False}) == ()
+    replayed, called = {**gpu, "steps": "CUDA graph"}, {**gpu, "steps": "eager: a reason"}
+    assert differing(replayed, called) == ("steps was CUDA graph, is eager: a reason",)
+    assert differing(called, {**gpu, "steps": "eager: another"}) == ()
+    assert differing(replayed, gpu) == ()  # not known yet
 
 
 def test_a_run_that_is_not_finite_never_matches() -> None:

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
@@ -26,6 +26,7 @@ from optuna_study.search.objective import KnownEnd, Left
 from optuna_study.search.pruner import decide
 from optuna_study.search.stop_signal import StopReason
 from optuna_study.store.records import End, EndKind, EpochRecord
+from optuna_study.training.steps import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,11 +222,11 @@ def test_of_a_long_traceback_both_ends_are_kept(
     job: FakeJob, result: Result, caplog: pytest.LogCaptureFixture
 ) -> None:
     job.run(job.training(result(1), ValueError("x" * 3_000_000 + " at last")))
-    kept = job.traceback
-    assert len(kept) < 21_000
-    assert kept.startswith("Traceback (most recent call last):\n")
-    assert re.search(r"x\n\.\.\. 2,98\d,\d{3} characters left out \.\.\.\nx", kept)
-    assert kept.endswith("x at last\n")
+    shown = job.traceback
+    assert len(shown) < 21_000
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert re.search(r"x\n\.\.\. 2,98\d,\d{3} characters left out \.\.\.\nx", shown)
+    assert shown.endswith("x at last\n")
     assert len(caplog.text) < 21_000
 
 
@@ -238,6 +239,16 @@ def test_an_error_that_costs_the_gpu_fails_the_trial_and_is_told(
     assert job.end.kind is EndKind.FAILED
     assert str(job.end.reason).startswith("RuntimeError: CUDA error: device-side assert")
     assert job.cleaned_up
+
+
+def test_a_failed_trial_lets_go_of_the_step_that_is_kept(
+    job: FakeJob, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_kept", kept._Kept())
+    kept.keep_steps()
+    kept.put(cast("kept.Captured", object()))
+    job.run(job.training(result(1), torch.OutOfMemoryError("CUDA out of memory")))
+    assert not kept.release()
 
 
 def test_a_gpu_without_memory_is_not_lost(job: FakeJob, result: Result) -> None:

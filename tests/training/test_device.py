@@ -139,7 +139,7 @@ class StubbedCuda:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> None:
         self.calls: list[str] = []
         self.fails = fails
-        default = types.SimpleNamespace(graphsafe_set_state=self._note("default mended"))
+        default = types.SimpleNamespace(graphsafe_set_state=self._note("default put right"))
         for name, value in {
             "Stream": lambda _device: types.SimpleNamespace(wait_stream=self._note("side waits")),
             "current_stream": lambda _device: types.SimpleNamespace(
@@ -197,7 +197,7 @@ def test_a_capture_that_fails_says_why_and_puts_torch_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = StubbedCuda(monkeypatch, fails=True)
-    noise = types.SimpleNamespace(graphsafe_set_state=lambda _: cuda.calls.append("noise mended"))
+    noise = types.SimpleNamespace(graphsafe_set_state=lambda _: cuda.calls.append("noise, too"))
 
     def call() -> None:
         raise RuntimeError("it waits for the device")
@@ -205,7 +205,13 @@ def test_a_capture_that_fails_says_why_and_puts_torch_right(
     with pytest.raises(RuntimeError, match="it waits for the device"):
         device.CudaGraphs(torch.device("cuda", 0)).capture(call, [noise])  # type: ignore[list-item]
     assert cuda.calls == [
-        *("registered", "begin thread_local", "stream put back", "default mended", "noise mended")
+        *(
+            "registered",
+            "begin thread_local",
+            "stream put back",
+            "default put right",
+            "noise, too",
+        )
     ]
     with pytest.raises(RuntimeError, match="operation failed due to a previous error"):
         device.CudaGraphs(torch.device("cuda", 0)).capture(lambda: None, [noise])  # type: ignore[list-item]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from launching import with_baselines_counted, work_here
 
-from optuna_study.errors import DataError, OtherVersionError
+from optuna_study.errors import DataError, DeviceLostError, OtherVersionError
 from optuna_study.launch.prepare import LaunchRequest, prepare
 from optuna_study.search.stop_signal import StopSignal
 from optuna_study.store.queue import queue
@@ -18,6 +18,8 @@ from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason, StudyState, TrialState
 from optuna_study.store.studies.deletion import delete_study
 from optuna_study.store.studies.studies import find_study, set_state
+from optuna_study.training.steps import kept
+from optuna_study.worker import assignment
 from optuna_study.worker.assignment import open_trial_source
 from optuna_study.worker.messages import MessageKind
 
@@ -224,6 +226,31 @@ def test_another_patch_or_torch_is_logged_and_recorded(
 
 
 @pytest.mark.slow
+def test_memory_of_a_kept_step_goes_back_and_where_it_cannot_a_fresh_process_is_asked_for(
+    launched: Callable[..., StudyTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = launched("only")
+    given_back: list[object] = []
+    monkeypatch.setattr(kept, "_kept", kept._Kept())
+    monkeypatch.setattr(assignment, "release_memory", given_back.append)
+    source = source_of(prepared, [])
+    kept.put(cast("kept.Captured", object()))
+    assert claim(source) == ("only@cpu", 0)  # another study's pictures are loaded first
+    assert len(given_back) == 1
+    source.release_memory()
+    assert len(given_back) == 1
+
+    def counts_a_capture(_: object) -> None:
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr(assignment, "release_memory", counts_a_capture)
+    assert claim(source) == ("only@cpu", 1)
+    kept.give_up()
+    with pytest.raises(DeviceLostError, match="since a CUDA graph could not be captured"):
+        claim(source)
+    source.close()
+
+
 def test_a_deleted_study_is_left_for_others(launched: Callable[..., StudyTask]) -> None:
     gone, stays = launched("gone"), launched("stays")
     source = source_of(gone, [])

@@ -30,6 +30,7 @@ from optuna_study.search.stop_signal import StopReason, StopSignal
 from optuna_study.search.write_schedule import WriteSchedule
 from optuna_study.store.records import Artifact, End, EndKind, EpochRecord, NoTrialReason
 from optuna_study.text import in_one_line, without_middle
+from optuna_study.training.steps import kept as kept_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -355,6 +356,7 @@ class _Trial:
         None when the trial is to be tried again first: some errors pass.
         """
         self.training = None
+        kept_steps.release()
         epoch, sentence = self.epoch + 1, in_one_line(error)
         if is_out_of_memory(error):
             return End(EndKind.OUT_OF_MEMORY, OutOfMemory(sentence, epoch), self.value)

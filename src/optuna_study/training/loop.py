@@ -86,9 +86,8 @@ def epochs(run: Run) -> Iterator[EpochResult]:
         )
 
 
-def train_epoch(run: Run, epoch: int, stepper: Stepper | None = None) -> Steps | None:
+def train_epoch(run: Run, epoch: int, stepper: Stepper) -> Steps | None:
     """The steps of an epoch; ends early at a divergence, None when stopped."""
-    stepper = stepper or stepper_of(run)
     settings, count, size = run.config.train, run.steps_per_epoch, run.pictures_per_step
     order_seed = stream_seed(settings.seed, "order", 1 if settings.shuffle == "once" else epoch)
     # Drawn on the CPU, so that it is the same whatever the device.

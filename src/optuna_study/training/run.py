@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from optuna_study.config.catalogue import FULL_BATCH, augmentation_names
+from optuna_study.config.reproducibility import STEPS
 from optuna_study.errors import DataError, UsageError
 from optuna_study.seeds import stream_seed
 from optuna_study.training import device as devices
@@ -128,7 +129,7 @@ class Run:
     @property
     def way_of_steps(self) -> dict[str, str]:
         """How its steps were taken, as a record has it: one entry, or none."""
-        return {"steps": self.step_method} if self.step_method else {}
+        return {STEPS: self.step_method} if self.step_method else {}
 
     @property
     def finished(self) -> bool:
@@ -292,7 +293,7 @@ def prepare(
     devices.use_threads(settings.threads)
     devices.use_precision(device, settings.precision)
     data = view(data, config.data, own_scale(config))
-    kept.release_other(config, data)
+    kept.release_other(config, data, reads_features=reads_features(config))
     devices.release_memory(device)  # what an earlier run of another shape has left
     if device.type == "cpu":
         devices.keep_freed_pages()

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from optuna_study.config.training_errors import is_gpu_lost
 from optuna_study.errors import (
+    DeviceLostError,
     FolderError,
     NotFoundError,
     OtherVersionError,
@@ -33,7 +35,13 @@ from optuna_study.store.queue import queue, scheduling
 from optuna_study.store.reads import reads
 from optuna_study.store.records import Claim, NoTrialReason, StudyRecord
 from optuna_study.store.studies import studies
-from optuna_study.training.device import pick_device, use_device, use_threads
+from optuna_study.training.device import (
+    GRAPHS_VARIABLE,
+    pick_device,
+    release_memory,
+    use_device,
+    use_threads,
+)
 from optuna_study.training.steps import kept
 from optuna_study.worker.messages import Message, MessageKind, WorkerTask
 from optuna_study.worker.open_study import OpenStudy, open_study
@@ -98,14 +106,21 @@ class TrialSource:
 
         Raises:
             OptunaStudyError: the only study asked for cannot be worked on here.
+            DeviceLostError: a capture has failed, and torch gives no memory back since.
             StoreError: the store fails.
         """
+        _require_memory_back(self._device)
         try:
             return retry_until_done(lambda: self._claim(lease, stop), stop.wait)
         except UnreachableError:
             if stop.leaving:
                 return None
             raise
+
+    def release_memory(self) -> None:
+        """Give back what a captured step has of a GPU, where others may need it meanwhile."""
+        if kept.release():
+            release_memory(self._device)
 
     def bring_up_to_date(self, stop: StopSignal) -> None:
         """Renew, now and then, what the study shows that a trial was last claimed from."""
@@ -204,6 +219,7 @@ class TrialSource:
         if study.uuid not in self._open:
             while len(self._open) >= MOST_OPEN:
                 self._tidy(self._open.popitem(last=False)[1], lambda _: True)
+            self.release_memory()
             self._say(Message(MessageKind.OPENING, study.name))
             opened = open_study(self.store, self._storage, study, self._device, self._task)
             self._say(Message(MessageKind.OPENED, study.name))
@@ -256,6 +272,25 @@ class _StudyLog:
             logging.getLogger(name).removeHandler(self._handler)
         self._handler.close()
         self._path = self._handler = None
+
+
+def _require_memory_back(device: torch.device) -> None:
+    """Refuse to go on where torch still counts a failed capture as begun; see docs/clusters.md.
+
+    Raises:
+        DeviceLostError: it does; no trial is lost yet.
+    """
+    if not kept.has_given_up():
+        return
+    try:
+        release_memory(device)
+    except RuntimeError as error:
+        if not is_gpu_lost(error):
+            raise
+        raise DeviceLostError(
+            f"torch gives no memory of {device} back since a CUDA graph could not be captured; "
+            f"a fresh process takes this one's place; {GRAPHS_VARIABLE}=0 captures none"
+        ) from error
 
 
 def open_trial_source(

@@ -38,6 +38,7 @@ from optuna_study.training.backbone.trained_layers import FOLDED, freezes_norms
 from optuna_study.training.build_model import check_models
 from optuna_study.training.custom_objective import check_objective
 from optuna_study.training.device import (
+    cuda_graphs,
     environment,
     free_memory,
     peak_memory,
@@ -46,6 +47,7 @@ from optuna_study.training.device import (
 )
 from optuna_study.training.device_data import load_data, view
 from optuna_study.training.pretrained import weights_of
+from optuna_study.training.steps import kept
 from optuna_study.worker.messages import (
     Facts,
     Message,
@@ -286,6 +288,8 @@ def probe(
     """Get warm, say so, and train when asked; keep the memory until the launch has read of it."""
     try:
         device, config = pick_device(device_name), definition.config
+        if cuda_graphs(device) is not None:
+            kept.keep_steps()  # as the workers that are to come
         data = load_data(
             config.data, folder, workspace, device, config.train.memory_format, own_scale(config)
         )
@@ -330,9 +334,9 @@ def train_for(
             if time.perf_counter() - began >= seconds:
                 stop.set()
 
-        if device.type == "cpu" or is_reference(config.train.objective):
+        if cuda_graphs(device) is None or is_reference(config.train.objective):
             run.optimizer.register_step_post_hook(lambda *_, count=count: count(1))
-        else:  # a hook is not called where steps are replayed as a CUDA graph
+        else:  # where steps are replayed a hook is not called, and a read is every 32 steps
             run.observer = _Counter(count)
         for _ in loop.epochs(run):
             pass

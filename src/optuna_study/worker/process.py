@@ -81,6 +81,7 @@ def work(
             if isinstance(outcome, Left):
                 source.bring_up_to_date(stop)
             elif outcome in WAITING or (task.forever and outcome is not NoTrialReason.DELETED):
+                source.release_memory()
                 stop.wait(WAIT)
             elif outcome is not None:
                 log.info("leaves: %s", outcome)

@@ -38,11 +38,10 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[CalledGraphs]:
     stand_in = CalledGraphs()
     monkeypatch.setattr(devices, "cuda_graphs", lambda _device: stand_in)
     monkeypatch.setattr(stepper, "LEAST_STEPS", 1)
-    kept.close()
+    monkeypatch.setattr(kept, "_kept", kept._Kept())
     threads = torch.get_num_threads()
     yield stand_in
     torch.set_num_threads(threads)
-    kept.close()
 
 
 def untimed(result: EpochResult) -> EpochResult:
@@ -102,10 +101,15 @@ def test_pictures_are_mixed_as_they_are_where_steps_are_called(
 
 
 def test_a_head_learns_from_the_version_of_its_pictures_that_is_the_epochs(
-    tiny_data: DeviceData, config: Config, graphs: CalledGraphs
+    tiny_data: DeviceData,
+    config: Config,
+    graphs: CalledGraphs,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = config(**{**EXACT, "epochs": 5, "batch_size": 30})
     kept.keep_steps()
+    # These runs have their features only after they are prepared.
+    monkeypatch.setattr(kept, "release_other", lambda *_, **__: None)
 
     def head(seed: int) -> loop.Run:
         """A run of a head on three versions of features that are new each time."""
@@ -120,9 +124,9 @@ def test_a_head_learns_from_the_version_of_its_pictures_that_is_the_epochs(
         return run
 
     def losses(run: loop.Run) -> list[float]:
-        found = []
+        found, stepper_of_run = [], stepper.stepper_of(run)
         for epoch in range(1, 6):
-            steps = loop.train_epoch(run, epoch)
+            steps = loop.train_epoch(run, epoch, stepper_of_run)
             assert steps is not None
             found += steps.losses
             run.epoch = epoch
@@ -169,7 +173,12 @@ class Broken(CalledGraphs):
             step.pictures.copy_(torch.arange(len(step.pictures)))
         if self.what == "writes its figures to one place":
             step.place.zero_()
+        buffers = list(step.parts.model.buffers())
+        before = [each.clone() for each in buffers]
         call()
+        if self.what == "leaves batch norm's means":
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
         if self.what == "adds to a weight":
             with torch.no_grad():
                 step.parts.parameters[0].add_(0.01)
@@ -186,6 +195,7 @@ class Broken(CalledGraphs):
         ("sees the same pictures for ever", "of a replayed step is"),
         ("writes its figures to one place", "the loss of a replayed step is"),
         ("adds to a weight", "of a replayed step is"),
+        ("leaves batch norm's means", "two replayed steps leave buffers"),
         ("gives no number", "the loss of a replayed step is nan, of the same step called 1."),
     ],
 )
@@ -244,6 +254,10 @@ def test_short_runs_halved_batches_and_hooks_are_called(
     assert stepper.why_eager(hooked) is None
     hooked.optimizer.register_step_post_hook(lambda *_: None)
     assert stepper.why_eager(hooked) == "hooks of its optimizer"
+    hooked.epoch = 3  # of four: a resumed run goes on as it has begun
+    hooked.optimizer._optimizer_step_post_hooks.clear()
+    monkeypatch.setattr(stepper, "LEAST_STEPS", 36)
+    assert stepper.why_eager(hooked) is None
     monkeypatch.setattr(stepper, "LEAST_STEPS", 37)
     assert stepper.why_eager(loop.prepare(config(), tiny_data, CPU)) == "fewer than 37 steps"
     on_host = dataclasses.replace(tiny_data, stays_on_host=True)
@@ -291,13 +305,57 @@ def test_a_run_of_another_shape_gives_the_memory_back_before_it_is_built(
 ) -> None:
     kept.keep_steps()
     one = loop.prepare(config(**EXACT), tiny_data, CPU)
-    key = kept.key_of(one.config, one.data)
+    key, one_config = kept.key_of(one.config, one.data), one.config
     curve(one)
     del one
     gc.collect()
     assert kept.find(key, None) is not None
     loop.prepare(config(**EXACT, seed=3), tiny_data, CPU)
     assert kept.find(key, None) is not None
-    loop.prepare(config(**EXACT, width=0.1), tiny_data, CPU)
+    kept.release_other(one_config, tiny_data, reads_features=False)
+    assert kept.find(key, None) is not None
+    kept.release_other(one_config, tiny_data, reads_features=True)
     assert kept.find(key, None) is None
+    curve(loop.prepare(config(**EXACT), tiny_data, CPU))
+    assert kept.find(key, object()) is not None
+    loop.prepare(config(**EXACT, width=0.1), tiny_data, CPU)
+    assert kept.find(key, object()) is None
+    assert graphs.captured == 2
+
+
+def test_a_run_that_calls_its_steps_gives_the_memory_of_the_kept_one_back(
+    tiny_data: DeviceData, config: Config, graphs: CalledGraphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.keep_steps()
+    curve(loop.prepare(config(**EXACT), tiny_data, CPU))
+    halved = loop.prepare(config(**EXACT), tiny_data, CPU)
+    halved.batch_size //= 2
+    given_back: list[object] = []
+    monkeypatch.setattr(devices, "release_memory", given_back.append)
+    stepper.stepper_of(halved)
+    assert given_back == [CPU]
+    assert not kept.release()
+    stepper.stepper_of(halved)
+    assert given_back == [CPU]
     assert graphs.captured == 1
+
+
+def test_after_a_capture_that_failed_no_other_is_tried(
+    tiny_data: DeviceData, config: Config, graphs: CalledGraphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert graphs.captured == 0
+    monkeypatch.setattr(devices, "cuda_graphs", lambda _device: Broken("cannot be captured"))
+    expected = called(config(**EXACT), tiny_data)
+    run = loop.prepare(config(**EXACT), tiny_data, CPU)
+
+    def counts_it_as_begun(_: object) -> None:
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(devices, "release_memory", counts_it_as_begun)
+        assert curve(run) == expected
+    monkeypatch.setattr(devices, "cuda_graphs", lambda _device: graphs)
+    again = loop.prepare(config(**EXACT), tiny_data, CPU)
+    stepper.stepper_of(again)
+    assert again.way_of_steps == {"steps": "eager: a capture has failed in this process"}
+    assert graphs.captured == 0

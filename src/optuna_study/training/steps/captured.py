@@ -33,7 +33,7 @@ from optuna_study.training.device import random_stream, read_numbers
 from optuna_study.training.divergence import CHUNK
 from optuna_study.training.optimizers import LR_FACTOR, rates_on_device
 from optuna_study.training.recipe.mixing import HeldMixer, mixer_of
-from optuna_study.training.steps.kept import key_of
+from optuna_study.training.steps import kept
 from optuna_study.training.steps.step import whole_step
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class CapturedStep:
 
     def __init__(self, run: Run, graphs: Graphs) -> None:
         device = run.device
-        self.key = key_of(run.config, run.data, run.features)
+        self.key = kept.key_of(run.config, run.data, run.features)
         # All that the graph works on; the run itself may go, and what it has beside.
         self.parts = copy.copy(run)
         self.parts.average = self.parts.best = self.parts.observer = None
@@ -136,7 +136,7 @@ class CapturedStep:
         if self.mixer is not None:
             self.mixer.numbers.copy_(next(self._mixtures))
 
-    def adopt(self, run: Run) -> None:
+    def take_over(self, run: Run) -> None:
         """Take another run of the same key: its weights and state into the captured tensors."""
         ours, theirs = _tensors(self.parts), _tensors(run)
         with torch.no_grad():
@@ -162,15 +162,20 @@ class CapturedStep:
         before = {name: each.detach().clone() for name, each in _tensors(run).items()}
         named = run.model.named_parameters()
         weights = [before[name] for name, each in named if each.requires_grad]
+        buffers = [each.clone() for each in _buffers(run)]
         modes = {module: module.training for module in run.model.modules()}
         run.model.train()
         try:
             with random_stream(run.device, SEED), rates_on_device(optimizer, self.rates):
                 graphs.warm_up(self._call, CALLS_BEFORE)
                 called = self._two_steps(self._call, before)
-                replay = graphs.capture(self._call, [self.noise])
+                try:
+                    replay = graphs.capture(self._call, [self.noise])
+                except Exception:
+                    kept.give_up()
+                    raise
                 replayed = self._two_steps(replay, before)
-            _require_same(weights, called, replayed, run.pictures_per_step)
+            _require_same(weights, buffers, called, replayed, run.pictures_per_step)
         finally:
             _put_back(run, before)
             for module, training in modes.items():
@@ -192,16 +197,24 @@ class CapturedStep:
                 self._take(pictures)
                 call()
         return _Outcome(
-            self.seen[:, :2].clone(), [each.detach().clone() for each in run.parameters]
+            self.seen[:, :2].clone(),
+            [each.detach().clone() for each in run.parameters],
+            [each.clone() for each in _buffers(run)],
         )
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Losses, norms and right answers (3, steps) of some steps, and the weights after them."""
+    """Losses, norms, right answers (3, steps) of some steps; weights and buffers after them."""
 
     figures: torch.Tensor
     weights: list[torch.Tensor]
+    buffers: list[torch.Tensor]
+
+
+def _buffers(run: Run) -> list[torch.Tensor]:
+    """Those of the model that are no counts, as batch norm's means and variances."""
+    return [each.float() for each in run.model.buffers() if each.is_floating_point()]
 
 
 def _tensors(run: Run) -> dict[str, torch.Tensor]:
@@ -231,23 +244,24 @@ def _put_back(run: Run, before: dict[str, torch.Tensor]) -> None:
 
 
 def _require_same(
-    before: list[torch.Tensor], called: _Outcome, replayed: _Outcome, pictures: int
+    weights: list[torch.Tensor],
+    buffers: list[torch.Tensor],
+    called: _Outcome,
+    replayed: _Outcome,
+    pictures: int,
 ) -> None:
-    """Refuse a graph that does not come to what calls come to, from weights `before`.
+    """Refuse a graph that does not come to what calls come to, from these weights and buffers.
 
     Raises:
         Disagreement: it does not; the text has the figure.
     """
-    way = torch._foreach_sub(called.weights, before)
-    gap = torch._foreach_sub(replayed.weights, called.weights)
-    lengths = torch.stack([_length(way), _length(gap), _length(before)])
-    parts = (called.figures.flatten(), replayed.figures.flatten(), lengths)
+    moves = {"weights": _moves(weights, called.weights, replayed.weights)}
+    if buffers:
+        moves["buffers"] = _moves(buffers, called.buffers, replayed.buffers)
+    parts = (called.figures.flatten(), replayed.figures.flatten(), *moves.values())
     numbers = read_numbers(torch.cat(parts))
     count = called.figures.numel()
-    expected, found, (moved, apart, length) = (
-        *(numbers[:count], numbers[count : 2 * count]),
-        numbers[2 * count :],
-    )
+    expected, found, rest = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
     steps = count // len(_FIGURES)
     for index, (one, other) in enumerate(zip(expected, found, strict=True)):
         name = _FIGURES[index // steps]
@@ -258,11 +272,21 @@ def _require_same(
             raise Disagreement(
                 f"the {name} of a replayed step is {other:.6g}, of the same step called {one:.6g}"
             )
-    if math.isfinite(moved) and not apart <= OF_THE_WAY * moved + ROUNDING * length:
-        raise Disagreement(
-            f"two replayed steps leave weights {apart:.3g} from those of the same steps called, "
-            f"which move them by {moved:.3g}"
-        )
+    for index, what in enumerate(moves):
+        moved, apart, length = rest[3 * index : 3 * index + 3]
+        if math.isfinite(moved) and not apart <= OF_THE_WAY * moved + ROUNDING * length:
+            raise Disagreement(
+                f"two replayed steps leave {what} {apart:.3g} from those of the same steps "
+                f"called, which move them by {moved:.3g}"
+            )
+
+
+def _moves(
+    before: list[torch.Tensor], called: list[torch.Tensor], replayed: list[torch.Tensor]
+) -> torch.Tensor:
+    """How far calls move some tensors, how far replays end from there, and their length before."""
+    way, gap = torch._foreach_sub(called, before), torch._foreach_sub(replayed, called)
+    return torch.stack([_length(way), _length(gap), _length(before)])
 
 
 def _length(tensors: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -44,44 +44,61 @@ class Captured(Protocol):
 
 
 @dataclasses.dataclass
-class _Shelf:
+class _Kept:
     step: Captured | None = None
-    open: bool = False
+    enabled: bool = False
+    given_up: bool = False
 
 
-_shelf = _Shelf()
+_kept = _Kept()
 
 
 def keep_steps() -> None:
     """From now on keep the last step of this process: nobody here uses a run that is over."""
-    _shelf.open = True
+    _kept.enabled = True
 
 
 def close() -> None:
     """From now on keep none."""
-    _shelf.open, _shelf.step = False, None
+    _kept.enabled, _kept.step = False, None
 
 
 def put(step: Captured) -> None:
     """Keep a step in place of the one before."""
-    if _shelf.open:
-        _shelf.step = step
+    if _kept.enabled:
+        _kept.step = step
 
 
-def release() -> None:
-    """Keep none any more."""
-    _shelf.step = None
+def release() -> bool:
+    """Keep none any more; whether there was one."""
+    step, _kept.step = _kept.step, None
+    return step is not None
 
 
-def release_other(config: TrainConfig, data: DeviceData) -> None:
+def release_other(config: TrainConfig, data: DeviceData, *, reads_features: bool) -> None:
     """Keep none that runs of this configuration cannot take over: they need the memory."""
-    if _shelf.step is not None and _shelf.step.key[:2] != key_of(config, data)[:2]:
+    if _kept.step is None:
+        return
+    settings, addresses, features = _kept.step.key
+    same = (settings, addresses) == key_of(config, data)[:2]
+    if not same or (features is not None) is not reads_features:
         release()
+
+
+def give_up() -> None:
+    """Capture no more steps in this process: torch may be left counting a capture as begun."""
+    _kept.given_up = True
+    release()
+
+
+def has_given_up() -> bool:
+    """Whether a capture has failed in this process."""
+    return _kept.given_up
 
 
 def find(key: Key, run: object) -> Captured | None:
     """The step that is kept, where it serves runs of this key and no other run still has it."""
-    step = _shelf.step
+    step = _kept.step
     return step if step is not None and step.key == key and step.is_free_for(run) else None
 
 

@@ -6,12 +6,14 @@ The loop is the same; a run's `step_method` says which it was, where there was a
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from optuna_study.config.catalogue import FULL_BATCH, OPTIMIZERS, is_reference
+from optuna_study.config.reproducibility import GRAPH
 from optuna_study.seeds import stream_seed
 from optuna_study.text import in_one_line
 from optuna_study.training import device as devices
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAST_STEPS = 100
-"""To capture one takes about ten; a run with fewer left goes on without."""
-
-GRAPH = "CUDA graph"
+"""To capture one takes about ten; a run of fewer, from its first epoch on, does without."""
 
 
 class Stepper(Protocol):
@@ -70,10 +70,13 @@ def stepper_of(run: Run) -> Stepper:
             log.info("steps are replayed as a CUDA graph")
             return GraphStepper(run, captured)
         kept.release()
-        devices.release_memory(run.device)
+        with suppress(RuntimeError):  # where torch still counts the capture as begun
+            devices.release_memory(run.device)
         devices.require_usable(run.device)
     else:
         log.info("steps are called, not replayed: %s", reason)
+        if kept.release():
+            devices.release_memory(run.device)
     run.step_method = f"eager: {reason}"
     return EagerStepper(run)
 
@@ -82,7 +85,7 @@ def _captured(run: Run, graphs: Graphs) -> CapturedStep:
     """The step that an earlier run of the same shape has left, or a new one."""
     found = kept.find(kept.key_of(run.config, run.data, run.features), run)
     if isinstance(found, CapturedStep):
-        found.adopt(run)
+        found.take_over(run)
         return found
     kept.release()
     captured = CapturedStep(run, graphs)
@@ -93,8 +96,9 @@ def _captured(run: Run, graphs: Graphs) -> CapturedStep:
 def why_eager(run: Run) -> str | None:
     """Why a run's steps are not tried as a graph, if so."""
     config, settings = run.config, run.config.train
-    left = (settings.epochs - run.epoch) * run.steps_per_epoch
+    steps = settings.epochs * run.steps_per_epoch  # not those left: a resumed run goes on alike
     reasons = {
+        "a capture has failed in this process": kept.has_given_up(),
         "an optimizer that takes all pictures at once": settings.optimizer in FULL_BATCH,
         f"{settings.optimizer} counts its steps on the host": (
             OPTIMIZERS[settings.optimizer].reference not in CAPTURED
@@ -109,7 +113,7 @@ def why_eager(run: Run) -> str | None:
             run.optimizer._optimizer_step_pre_hooks or run.optimizer._optimizer_step_post_hooks
         ),
         "torchvision's augmentations": not {*ON_BYTES, *ON_FLOATS}.isdisjoint(run.augmentations),
-        f"fewer than {LEAST_STEPS} steps": left < LEAST_STEPS,
+        f"fewer than {LEAST_STEPS} steps": steps < LEAST_STEPS,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
