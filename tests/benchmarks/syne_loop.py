@@ -38,6 +38,7 @@ def search(split: Split, trials: int, place: Path) -> tuple[float, list[float]]:
             self.best = max(self.best, result["accuracy"])
             self.ends[trial.trial_id] = time.time()
 
+    os.chdir(place)  # where it writes what it says
     file = place / "split.npz"
     (images, labels), (held_out, truth) = split.train, split.validation
     np.savez(file, images=images, labels=labels, held_out=held_out, truth=truth)
