@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from plain_loops import EPOCHS, Split, net, new_optimizer, p1_epochs
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SCRIPT = Path(__file__).absolute()
 LOOK = 0.1  # seconds
 
 
@@ -44,7 +43,7 @@ def search(split: Split, trials: int, place: Path) -> tuple[float, list[float]]:
     np.savez(file, images=images, labels=labels, held_out=held_out, truth=truth)
     watch = Watch()
     Tuner(
-        trial_backend=LocalBackend(entry_point=__file__),
+        trial_backend=LocalBackend(entry_point=str(SCRIPT)),
         scheduler=BOHB(
             {
                 "split": str(file),
