@@ -56,6 +56,7 @@ def our_search(folder: Path, place: Path) -> Callable[[], Found]:
 def plain_search(folder: Path, place: Path) -> Callable[[], Found]:
     """P0 in two processes on one store."""
     import optuna
+    from plain_loops import found
 
     url = f"sqlite:///{place / 'plain.db'}"
     study = optuna.create_study(study_name="plain", storage=url, direction="maximize")
@@ -66,13 +67,7 @@ def plain_search(folder: Path, place: Path) -> Callable[[], Found]:
     running = [subprocess.Popen(command) for _ in range(WORKERS)]
     if any([each.wait() for each in running]):
         raise SystemExit("a process of P0 has failed")
-
-    def read() -> Found:
-        ends = [each.datetime_complete for each in study.trials]
-        times = [each.timestamp() for each in ends if each is not None]
-        return Found(float(study.best_value), times)
-
-    return read
+    return lambda: Found(*found(study))
 
 
 def work(folder: Path, url: str) -> None:
@@ -89,7 +84,7 @@ def work(folder: Path, url: str) -> None:
 def p0_trial(folder: Path, trial: optuna.Trial) -> float:
     """One trial of P0."""
     import torch
-    from plain_loops import p0_epochs
+    from plain_loops import p0_epochs, reported
     from steps import plain_net
     from torch.utils.data import DataLoader, random_split
     from torchvision.datasets import ImageFolder
@@ -118,11 +113,7 @@ def p0_trial(folder: Path, trial: optuna.Trial) -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
     train = DataLoader(seen, batch, shuffle=True)
     validation = DataLoader(held_out, batch, shuffle=True)
-    accuracy = 0.0
-    rounds = p0_epochs(model, optimizer, train, validation, config.train.epochs)
-    for epoch, accuracy in enumerate(rounds):
-        trial.report(accuracy, epoch)
-    return accuracy
+    return reported(trial, p0_epochs(model, optimizer, train, validation, config.train.epochs))
 
 
 SIDES = {"ours": our_search, "P0": plain_search}

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import optuna
     from numpy.typing import NDArray
@@ -86,10 +86,7 @@ def p0_trial(trial: optuna.Trial, split: Split) -> float:
     model, optimizer = suggest(trial, split)
     train = DataLoader(Pictures(*split.train), BATCH, shuffle=True)
     validation = DataLoader(Pictures(*split.validation), BATCH, shuffle=True)
-    accuracy = 0.0
-    for epoch, accuracy in enumerate(p0_epochs(model, optimizer, train, validation, EPOCHS)):
-        trial.report(accuracy, epoch)
-    return accuracy
+    return reported(trial, p0_epochs(model, optimizer, train, validation, EPOCHS))
 
 
 def p0_epochs(
@@ -115,8 +112,13 @@ def p0_epochs(
 
 def p1_trial(trial: optuna.Trial, split: Split) -> float:
     model, optimizer = suggest(trial, split, fused=True)
+    return reported(trial, p1_epochs(model, optimizer, split))
+
+
+def reported(trial: optuna.Trial, accuracies: Iterable[float]) -> float:
+    """The last accuracy; each is reported as its epoch's."""
     accuracy = 0.0
-    for epoch, accuracy in enumerate(p1_epochs(model, optimizer, split)):
+    for epoch, accuracy in enumerate(accuracies):
         trial.report(accuracy, epoch)
     return accuracy
 
@@ -153,6 +155,11 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(storage=url, direction="maximize")
     study.optimize(lambda trial: objective(trial, split), n_trials=trials)
+    return found(study)
+
+
+def found(study: optuna.Study) -> tuple[float, list[float]]:
+    """The best accuracy of a study, and when each trial ended."""
     ends = [each.datetime_complete for each in study.trials]
     return float(study.best_value), [each.timestamp() for each in ends if each is not None]
 

@@ -148,8 +148,8 @@ class EagerStepper:
         """Losses, gradient norms, right answers of the steps not yet read."""
         columns = [torch.stack(column) for column in zip(*self.figures, strict=True)]
         numbers = self.run.read(torch.cat([column.float() for column in columns]))
-        count, self.figures = len(self.figures), []
-        return [numbers[start : start + count] for start in range(0, 3 * count, count)]
+        self.figures = []
+        return _by_kind(numbers)
 
 
 @dataclass
@@ -181,4 +181,10 @@ class GraphStepper:
         count, self.count = self.count, 0
         numbers = self.run.read(self.captured.seen[:, :count].flatten())
         self.captured.place.zero_()
-        return [numbers[start : start + count] for start in range(0, 3 * count, count)]
+        return _by_kind(numbers)
+
+
+def _by_kind(numbers: list[float]) -> list[list[float]]:
+    """Losses, gradient norms and right answers, which stand one kind after the other."""
+    count = len(numbers) // 3
+    return [numbers[start : start + count] for start in range(0, len(numbers), count)]
